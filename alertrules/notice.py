@@ -1,0 +1,54 @@
+"""What one receiver is told about one group of alerts."""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from alertrules.lifecycle import Labels
+
+
+class Status(StrEnum):
+    FIRING = "firing"
+    STILL_FIRING = "still_firing"  # A day old: told once more, then muted.
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What one receiver is told. `notice_id` is a hash of the facts, so a replayed notice has the same id.
+
+    group      names the group for the destination: the same for its page and its resolve, 64 hex digits
+    title      one line, plain text, cleaned of control characters but not escaped for any destination
+    lines      one a member alert: what changed, by how much, since when, over how many
+    labels     the group's labels
+    at_ns      end of the tick that caused it
+    began_ns   start of the earliest run of evidence in the group
+    """
+
+    notice_id: str
+    receiver: str
+    group: str
+    status: Status
+    severity: str
+    rule: str
+    title: str
+    lines: tuple[str, ...]
+    labels: Labels
+    at_ns: int
+    began_ns: int
+    runbook: str
+    alert_ids: tuple[str, ...]
+
+
+def to_json(notice: Notice) -> str:
+    """The notice as the outbox keeps it."""
+    return json.dumps(asdict(notice), allow_nan=False)
+
+
+def from_json(text: str) -> Notice:
+    """The notice that `to_json` gave."""
+    fields = json.loads(text)
+    fields["status"] = Status(fields["status"])
+    fields["labels"] = tuple((name, value) for name, value in fields["labels"])
+    fields["lines"], fields["alert_ids"] = tuple(fields["lines"]), tuple(fields["alert_ids"])
+    return Notice(**fields)

@@ -1,0 +1,294 @@
+"""The rule file as types: what may be written, with what meaning and what default.
+
+Validators raise ValueError with a whole sentence (what was read; what is expected): parse.py only adds where.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from functools import partial
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+from alertrules.lifecycle import Holds, Labels
+from alertrules.quantities import Effect, budget_per_week, duration_ns, effect, level
+from alertrules.select import Matchers, matches, parse_matchers
+from alertrules.summary import template
+from detectors.core.columns import CELL_LABELS, TICK_NS
+from detectors.core.contract import Terms
+
+_MINUTE_NS = 60 * 1_000_000_000
+_DAY_NS = 1440 * _MINUTE_NS
+_T = TypeVar("_T")
+_Word = TypeVar("_Word", bound=StrEnum)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
+GROUP_LABELS = ("alert", "severity", *CELL_LABELS)
+"""What notices may be grouped by, with the rules' own `labels`."""
+
+
+class Detector(StrEnum):
+    """What a rule may ask; the value is a module of detectors/."""
+
+    ERRORS = "errors"
+    LATENCY = "latency"
+    COST = "cost"
+    OUTCOMES = "outcomes"
+    STATIC = "static"
+
+
+NOT_BUILT = ("level", "absence", "burn", "runaway", "river")
+
+
+class Static(StrEnum):
+    """What a static rule compares with its limit."""
+
+    ERROR_RATIO = "error_ratio"
+    LATENCY_P95 = "latency_p95"
+    LATENCY_P50 = "latency_p50"
+    COST_PER_SESSION_P95 = "cost_per_session_p95"
+    SPEND_PER_HOUR = "spend_per_hour"
+    BAD_OUTCOME_SHARE = "bad_outcome_share"
+
+
+STATIC_UNITS = {
+    Static.ERROR_RATIO: "share",
+    Static.LATENCY_P95: "s",
+    Static.LATENCY_P50: "s",
+    Static.COST_PER_SESSION_P95: "usd",
+    Static.SPEND_PER_HOUR: "usd",
+    Static.BAD_OUTCOME_SHARE: "share",
+}
+DEFAULT_EFFECTS = {
+    Detector.ERRORS: Effect(1.5, 0.005),
+    Detector.LATENCY: Effect(1.5, None),
+    Detector.COST: Effect(1.5, None),
+    Detector.OUTCOMES: Effect(None, 0.10),
+}
+EFFECTS_TAKEN = {
+    Detector.ERRORS: "1.5x, +0.5pp or 1.5x and +0.5pp",
+    Detector.LATENCY: "1.5x",
+    Detector.COST: "1.5x",
+    Detector.OUTCOMES: "10pp",
+}
+
+
+class Severity(StrEnum):
+    """How much it matters, most first. `page` is another word for critical."""
+
+    CRITICAL = "critical"
+    PAGE = "page"
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+def _word(kind: type[_Word], text: object) -> _Word:
+    for word in kind:
+        if text == word.value:
+            return word
+    known = ", ".join(word.value for word in kind)
+    if kind is Detector and isinstance(text, str) and text.split(".")[0] in NOT_BUILT:
+        raise ValueError(f'"{text}" is not built yet; there are {known}')
+    raise ValueError(f"{text!r:.80} is none of {known}")
+
+
+def _name(text: object) -> str:
+    if not isinstance(text, str) or not _NAME.fullmatch(text):
+        raise ValueError(f"{text!r:.80} is not a name; write letters, digits and _, like ToolErrorsUp")
+    return text
+
+
+def _labels(written: object) -> Labels:
+    if not isinstance(written, Mapping):
+        raise ValueError(f"{written!r:.80} is not a mapping; write {{team: agents}}")
+    for name, value in written.items():
+        _name(name)
+        if not isinstance(value, str) or len(value) > 200:
+            raise ValueError(f"{name}: {value!r:.80} is not text of at most 200 characters; put it in quotes")
+        if name in GROUP_LABELS:
+            raise ValueError(f'"{name}" is a label of the series; choose another name')
+    return tuple(sorted(written.items()))
+
+
+def _url(text: object) -> str:
+    if not isinstance(text, str) or len(text) > 2000 or not re.fullmatch(r"https?://[^\s<>|\"{}\\^`]+", text):
+        raise ValueError(f"{text!r:.80} is not a link; write https://runbooks.example.com/tool-errors")
+    return text
+
+
+def _by(names: object) -> object:
+    for name in names if isinstance(names, list) else []:
+        if name not in CELL_LABELS:
+            raise ValueError(f"{name!r:.80} is no label; there are {', '.join(CELL_LABELS)}")
+    if isinstance(names, list) and len(set(names)) < len(names):
+        raise ValueError(f"{', '.join(names)} names a label twice")
+    return names
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+Text = Annotated[str, Field(max_length=1000)]
+Selection = Annotated[Matchers, BeforeValidator(parse_matchers)]
+EffectText = Annotated[Effect, BeforeValidator(lambda text: text if isinstance(text, Effect) else effect(text))]
+DurationNs = Annotated[int, BeforeValidator(duration_ns)]
+
+
+class Written(BaseModel):
+    """What is common to all that stands in a file: unknown keys are errors, input is never echoed by pydantic."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, strict=True)
+
+
+def _template(text: str) -> str:
+    template(text, None)
+    return text
+
+
+Template = Annotated[Text, AfterValidator(_template)]
+
+
+class Annotations(Written):
+    """Words for people. `summary` is the page's title and takes placeholders."""
+
+    summary: Template = ""
+    description: Template = ""
+    runbook: Annotated[str, BeforeValidator(_url)] = ""
+
+
+class Override(Written):
+    """Another effect for some of the series; the first that matches counts."""
+
+    match: Selection
+    effect: EffectText
+
+
+class Rule(Written):
+    """One alerting rule: a detector over a view (`select`, `by`), what it may cost, and whom it concerns."""
+
+    name: Name = Field(alias="alert")
+    detector: Annotated[Detector, BeforeValidator(partial(_word, Detector))]
+    select: Selection = ()
+    by: Annotated[Annotated[tuple[str, ...], Field(strict=False)], BeforeValidator(_by)] = ("tenant", "agent")
+    series_max: int = Field(default=10_000, ge=1, le=1_000_000)
+    budget_per_week: float | None = Field(default=None, alias="budget", validate_default=True)
+    effect: Effect | None = Field(default=None, validate_default=True)
+    signal: Static | None = Field(default=None, validate_default=True)
+    above: float | None = Field(default=None, validate_default=True)
+    window_ns: DurationNs = Field(default=5 * _MINUTE_NS, alias="window", validate_default=False)
+    at_least: float = Field(default=1.0, gt=0, le=1e12, strict=False)
+    for_ns: DurationNs = Field(default=0, alias="for")
+    keep_firing_for_ns: DurationNs = Field(default=30 * _MINUTE_NS, alias="keep_firing_for")
+    severity: Annotated[Severity, BeforeValidator(partial(_word, Severity))] = Severity.PAGE
+    labels: Annotated[Labels, BeforeValidator(_labels)] = ()
+    annotations: Annotations = Annotations()
+    overrides: Annotated[tuple[Override, ...], Field(strict=False)] = ()
+
+    @field_validator("budget_per_week", mode="before")
+    @classmethod
+    def _budget(cls, text: object, info: ValidationInfo) -> float | None:
+        detector = info.data.get("detector")
+        if detector is Detector.STATIC and text is not None:
+            raise ValueError("a static rule pages whenever its limit is passed, so it has no budget; leave it out")
+        if text is None and detector not in (None, Detector.STATIC):
+            raise ValueError("is missing; write how many false pages the rule may cost: 1/week")
+        return None if text is None else budget_per_week(text)
+
+    @field_validator("effect", mode="before")
+    @classmethod
+    def _effect(cls, text: object, info: ValidationInfo) -> Effect | None:
+        detector = info.data.get("detector")
+        if text is None:
+            return DEFAULT_EFFECTS.get(detector) if detector else None
+        return _fitting(effect(text), detector)
+
+    @field_validator("overrides", mode="after")
+    @classmethod
+    def _overrides(cls, overrides: tuple[Override, ...], info: ValidationInfo) -> tuple[Override, ...]:
+        by = info.data.get("by", CELL_LABELS)
+        for override in overrides:
+            _fitting(override.effect, info.data.get("detector"))
+            for matcher in override.match:
+                if matcher.label not in by:
+                    raise ValueError(f'match: "{matcher.label}" is not in by; the series have {", ".join(by)}')
+        return overrides
+
+    @field_validator("signal", mode="before")
+    @classmethod
+    def _signal(cls, text: object, info: ValidationInfo) -> Static | None:
+        return _of_static(info, text, partial(_word, Static), "error_ratio")
+
+    @field_validator("above", mode="before")
+    @classmethod
+    def _above(cls, text: object, info: ValidationInfo) -> float | None:
+        signal = info.data.get("signal")
+        if signal is None and info.data.get("detector") is Detector.STATIC:
+            return None  # The signal's own problem is told already.
+        return _of_static(info, text, lambda written: level(written, STATIC_UNITS[signal or Static.ERROR_RATIO]), "5%")
+
+    @field_validator("window_ns", mode="after")
+    @classmethod
+    def _window(cls, window_ns: int, info: ValidationInfo) -> int:
+        if info.data.get("detector") not in (None, Detector.STATIC):
+            raise ValueError("only a static rule has a window; the others find the run of evidence themselves")
+        if not TICK_NS <= window_ns <= _DAY_NS or window_ns % TICK_NS:
+            raise ValueError("a window is whole minutes, from 1m to 1d; write 5m")
+        return window_ns
+
+    @field_validator("annotations", mode="after")
+    @classmethod
+    def _annotations(cls, annotations: Annotations, info: ValidationInfo) -> Annotations:
+        known = (*info.data.get("by", CELL_LABELS), *dict(info.data.get("labels", ())))
+        for name in ("summary", "description"):
+            try:
+                template(getattr(annotations, name), known)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return annotations
+
+    @property
+    def counts_sessions(self) -> bool:
+        """Whether its unit is a closed session rather than a call."""
+        return self.detector in (Detector.COST, Detector.OUTCOMES) or self.signal in (
+            Static.COST_PER_SESSION_P95,
+            Static.BAD_OUTCOME_SHARE,
+        )
+
+    @property
+    def holds(self) -> Holds:
+        return Holds(self.for_ns, self.keep_firing_for_ns)
+
+    def effect_for(self, values: Sequence[str]) -> Effect | None:
+        """The effect asked of the series with these values of `by`; None for a static rule."""
+        for override in self.overrides:
+            if matches(override.match, self.by, values):
+                return override.effect
+        return self.effect
+
+    def terms(self, asked: Effect | None) -> Terms:
+        """What its detector is to keep to, for the series of which `asked` is asked."""
+        budget = float("nan") if self.budget_per_week is None else self.budget_per_week
+        ratio, points = (asked.ratio, asked.points) if asked else (None, None)
+        if self.signal is None or self.above is None:
+            return Terms(budget, ratio, points)
+        return Terms(budget, ratio, points, self.signal.value, self.above, self.window_ns, self.at_least)
+
+
+def _fitting(asked: Effect, detector: Detector | None) -> Effect:
+    """The effect, if that detector can measure it."""
+    if detector is Detector.STATIC:
+        raise ValueError("a static rule has a limit (above: 5%), not an effect; leave it out")
+    ratio_only = detector in (Detector.LATENCY, Detector.COST) and asked.points is not None
+    points_only = detector is Detector.OUTCOMES and asked.ratio is not None
+    if detector and (ratio_only or points_only):
+        raise ValueError(f'"{asked}" is not an effect of {detector.value}; write {EFFECTS_TAKEN[detector]}')
+    return asked
+
+
+def _of_static(info: ValidationInfo, text: object, read: Callable[[object], _T], example: str) -> _T | None:
+    """A field that a static rule must have and no other may."""
+    detector = info.data.get("detector")
+    if detector is Detector.STATIC and text is None:
+        raise ValueError(f"is missing; a static rule compares a signal with a limit: write {example}")
+    if detector not in (None, Detector.STATIC) and text is not None:
+        raise ValueError("only a static rule has it; the others learn their own level")
+    return None if text is None else read(text)

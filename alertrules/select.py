@@ -1,0 +1,121 @@
+"""Matchers: which label sets a rule (or an override) is about, in Prometheus' words."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from detectors.core.columns import CELL_LABELS
+
+REGEX_LENGTH_MAX = 1000
+_MATCHERS_MAX = 20
+_REPEATED_REPEAT = re.compile(r"\((?:[^()\\]|\\.)*(?:[*+]|\{\d+,\})(?:[^()\\]|\\.)*\)(?:[*+]|\{\d+,)")
+_OPERATOR = r"(=~|!~|!=|=)"
+_TEXT = r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+_MATCHER = re.compile(rf"\s*([A-Za-z_][A-Za-z0-9_]*)\s*{_OPERATOR}\s*{_TEXT}\s*(,|$)")
+_CONDITION = re.compile(rf"\s*{_OPERATOR}\s*(?:{_TEXT}|(.*?))\s*")
+
+
+class Operator(StrEnum):
+    EQUAL = "="
+    NOT_EQUAL = "!="
+    REGEX = "=~"
+    NOT_REGEX = "!~"
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """One condition on one label. A regular expression matches the whole value; a missing label is empty."""
+
+    label: str
+    operator: Operator
+    value: str
+
+    def accepts(self, value: str) -> bool:
+        if self.operator is Operator.EQUAL:
+            return value == self.value
+        if self.operator is Operator.NOT_EQUAL:
+            return value != self.value
+        found = _compiled(self.value).fullmatch(value) is not None
+        return found if self.operator is Operator.REGEX else not found
+
+    def __str__(self) -> str:
+        escaped = self.value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'{self.label}{self.operator}"{escaped}"'
+
+
+Matchers = tuple[Matcher, ...]
+
+
+def matches(matchers: Matchers, label_names: Sequence[str], values: Sequence[str]) -> bool:
+    """Whether a label set is selected: every matcher accepts its label's value."""
+    labels = dict(zip(label_names, values, strict=True))
+    return all(matcher.accepts(labels.get(matcher.label, "")) for matcher in matchers)
+
+
+def parse_matchers(written: object) -> Matchers:
+    """Matchers from a mapping (`operation: tool`, `tenant: '!~"test-.*"'`) or from a Prometheus matcher string.
+
+    Raises ValueError saying what was read and what is expected.
+    """
+    if isinstance(written, str):
+        matchers = _from_text(written)
+    elif isinstance(written, Mapping):
+        matchers = tuple(_from_pair(label, condition) for label, condition in written.items())
+    else:
+        raise ValueError(f"{written!r:.60} is not a selection; write {{operation: tool}} or 'operation=\"tool\"'")
+    if len(matchers) > _MATCHERS_MAX:
+        raise ValueError(f"{len(matchers)} matchers; at most {_MATCHERS_MAX} are taken")
+    for matcher in matchers:
+        _check(matcher)
+    return matchers
+
+
+def _from_text(text: str) -> Matchers:
+    inner = text.strip()
+    if inner.startswith("{") and inner.endswith("}"):
+        inner = inner[1:-1].strip()
+    found: list[Matcher] = []
+    position = 0
+    while position < len(inner):
+        match = _MATCHER.match(inner, position)
+        if match is None:
+            raise ValueError(f'"{inner[position:][:60]}" is not a matcher; write operation="tool", tenant!~"test-.*"')
+        found.append(Matcher(match[1], Operator(match[2]), _unquoted(match[3])))
+        position = match.end()
+    return tuple(found)
+
+
+def _from_pair(label: object, condition: object) -> Matcher:
+    if not isinstance(label, str) or not isinstance(condition, str):
+        raise ValueError(f"{label}: {condition!r:.60} is not text; put the value in quotes, or write '=~\"a|b\"'")
+    match = _CONDITION.fullmatch(condition)
+    if match is None:
+        return Matcher(label, Operator.EQUAL, condition)
+    return Matcher(label, Operator(match[1]), _unquoted(match[2]) if match[2] else match[3])
+
+
+def _unquoted(quoted: str) -> str:
+    """The text between the quotes. A backslash escapes a quote or itself; before anything else it stays (`\\d`)."""
+    return re.sub(r"""\\([\\"'])""", r"\1", quoted[1:-1])
+
+
+def _check(matcher: Matcher) -> None:
+    if matcher.label not in CELL_LABELS:
+        raise ValueError(f'"{matcher.label}" is no label; there are {", ".join(CELL_LABELS)}')
+    if matcher.operator not in (Operator.REGEX, Operator.NOT_REGEX):
+        return
+    if len(matcher.value) > REGEX_LENGTH_MAX:
+        raise ValueError(f"a regular expression of {len(matcher.value)} characters; write at most {REGEX_LENGTH_MAX}")
+    if _REPEATED_REPEAT.search(matcher.value):
+        raise ValueError(f'"{matcher.value:.60}" repeats a group that repeats, which can take for ever; write it flat')
+    try:
+        _compiled(matcher.value)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f'"{matcher.value:.60}" is not a regular expression: {error}') from None
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.DOTALL)

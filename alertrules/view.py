@@ -1,0 +1,126 @@
+"""A rule's view of the cells: what it selects, grouped by its labels into series, and added up over a tick."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alertrules.select import Matcher, matches
+from detectors.core.columns import Arrays, Entries, Floats, Ids, Slot, Tick
+from detectors.core.series import OVERFLOW, SeriesTable
+
+SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free")
+HISTOGRAMS = ("duration", "cost", "outcome")
+UNKNOWN, NOT_SELECTED = -2, -1
+
+
+class View:
+    """The open tick of one rule, and the series it has met.
+
+    A cell's series is looked up once and remembered by the cell's id and birth, as ids are used again.
+    """
+
+    def __init__(self, select: Sequence[Matcher], by: Sequence[str], series_max: int) -> None:
+        self.select, self.by = tuple(select), tuple(by)
+        self.series = SeriesTable(by, series_max + 1)
+        self._row_of = np.empty(0, np.int32)
+        self._born_of = np.empty(0, np.int64)
+        self._columns: list[dict[str, NDArray[Any]]] = []
+
+    def add(self, slot: Slot, cells: SeriesTable) -> None:
+        """Add a closed slot of the open tick."""
+        row_of = self._rows(slot, cells)
+        rows = row_of[slot.cell]
+        mine = rows >= 0
+        if not mine.any():
+            return
+        self.series.touch(rows[mine], slot.start_ns)
+        part: dict[str, NDArray[Any]] = {"series": rows[mine]}
+        part |= {name: getattr(slot, name)[mine] for name in SUMS}
+        for name in HISTOGRAMS:
+            entries: Entries = getattr(slot, name)
+            at = row_of[entries.cell]
+            kept = at >= 0
+            part |= _entries(name, Entries(at[kept], entries.bucket[kept], entries.count[kept]))
+        self._columns.append(part)
+
+    def _rows(self, slot: Slot, cells: SeriesTable) -> Ids:
+        """Series id by cell id; NOT_SELECTED where the rule does not look at the cell."""
+        if len(self._row_of) < cells.size:
+            more = cells.size - len(self._row_of)
+            self._row_of = np.concatenate([self._row_of, np.full(more, UNKNOWN, np.int32)])
+            self._born_of = np.concatenate([self._born_of, np.full(more, -1, np.int64)])
+        born = cells.born(slot.cell)
+        for cell in slot.cell[(self._row_of[slot.cell] == UNKNOWN) | (self._born_of[slot.cell] != born)].tolist():
+            self._row_of[cell] = self._look_up(cells.labels, cells.values(cell), slot.start_ns)
+        self._born_of[slot.cell] = born
+        return self._row_of
+
+    def _look_up(self, names: Sequence[str], values: tuple[str, ...], seen_ns: int) -> int:
+        if not matches(self.select, names, values):
+            return NOT_SELECTED
+        return self.series.id_of(tuple(values[names.index(name)] for name in self.by), seen_ns)
+
+    def close(self, start_ns: int) -> Tick | None:
+        """The open tick added up by series, None if it counted nothing; the next one is open then."""
+        if not self._columns:
+            return None
+        parts, self._columns = self._columns, []
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        series, at = np.unique(joined["series"], return_inverse=True)
+        columns: dict[str, Any] = {name: np.bincount(at, joined[name], len(series)).astype(float) for name in SUMS}
+        columns |= {
+            name: _added_up(joined[f"{name}.cell"], joined[f"{name}.bucket"], joined[f"{name}.count"])
+            for name in HISTOGRAMS
+        }
+        return Tick(start_ns=start_ns, series=series.astype(np.int32), **columns)
+
+    def labels(self, row: int) -> tuple[tuple[str, str], ...]:
+        """The series' labels, sorted by name, without the empty ones."""
+        return tuple(sorted((n, v) for n, v in zip(self.by, self.series.values(row), strict=True) if v))
+
+    def expire(self, before_ns: int, keep: Ids) -> Ids:
+        """Forget the series that were last seen before then, but for those in `keep`; says which."""
+        self.series.touch(keep, before_ns)
+        gone = self.series.expire(before_ns)
+        self._row_of[np.isin(self._row_of, gone)] = UNKNOWN
+        return gone
+
+    def overflowed(self) -> bool:
+        """Whether some label sets are judged together because the rule has too many series."""
+        return bool(np.any(self._row_of == OVERFLOW))
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """The series and the open tick."""
+        state = {f"series.{name}": array for name, array in self.series.snapshot().items()}
+        tick = self.close(0)
+        if tick is not None:
+            part: dict[str, NDArray[Any]] = {"series": tick.series} | {name: getattr(tick, name) for name in SUMS}
+            for name in HISTOGRAMS:
+                part |= _entries(name, getattr(tick, name))
+            self._columns = [part]
+            state |= {f"open.{name}": array for name, array in part.items()}
+        return state
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from a snapshot of a view with the same `by`."""
+        series = {name.removeprefix("series."): a for name, a in arrays.items() if name.startswith("series.")}
+        self.series = SeriesTable.restore(series, self.series.capacity)
+        part: Mapping[str, NDArray[Any]] = {
+            name.removeprefix("open."): a for name, a in arrays.items() if name.startswith("open.")
+        }
+        self._columns = [dict(part)] if part else []
+
+
+def _entries(name: str, entries: Entries) -> dict[str, NDArray[Any]]:
+    return {f"{name}.cell": entries.cell, f"{name}.bucket": entries.bucket, f"{name}.count": entries.count}
+
+
+def _added_up(cell: Ids, bucket: Ids, count: Floats) -> Entries:
+    """Entries with each (cell, bucket) once, in that order."""
+    lowest = int(bucket.min()) if len(bucket) else 0
+    span = int(bucket.max()) - lowest + 1 if len(bucket) else 1
+    key, at = np.unique(cell.astype(np.int64) * span + (bucket - lowest), return_inverse=True)
+    added: Floats = np.bincount(at, count, len(key)).astype(float)
+    return Entries((key // span).astype(np.int32), (key % span + lowest).astype(np.int32), added)

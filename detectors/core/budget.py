@@ -1,0 +1,32 @@
+"""From false pages a week to the evidence a page needs."""
+
+import math
+
+from detectors.core.columns import TICK_NS
+
+WEEK_TICKS = 7 * 86_400_000_000_000 // TICK_NS
+TICKS_TO_PAGE = 4
+
+
+def threshold(budget_per_week: float, series: int) -> float:
+    """Log evidence a series must reach, so that the rule's expected false pages a week stay within the budget.
+
+    `log(S' * 10080 / B)` with S' the series rounded up to a power of two: the expected pages of one series are at
+    most exp(-threshold) a tick it is judged in (a supermartingale bound, any dependence between series), and the
+    rounding keeps the threshold still while a fleet grows.
+
+    >>> round(threshold(1.0, 1_000), 2), round(threshold(4.0, 1_000), 2), round(threshold(1.0, 1), 2)
+    (16.15, 14.76, 9.22)
+    """
+    assert budget_per_week > 0
+    rounded = 2.0 ** math.ceil(math.log2(max(series, 1)))
+    return math.log(rounded * WEEK_TICKS / budget_per_week)
+
+
+def tick_cap(threshold: float, alternatives: int) -> float:
+    """Most that one tick may add to an alternative's log evidence: four ticks at the cap page, three never do.
+
+    >>> round(tick_cap(16.15, 6), 2)
+    4.49
+    """
+    return (threshold + math.log(alternatives)) / TICKS_TO_PAGE

@@ -1,0 +1,154 @@
+"""The tables that pass from ingest to the detectors, and from the detectors to the rules.
+
+Ids are dense int32 row keys of a `SeriesTable`; weights are adjusted counts, 1 where nothing was sampled.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
+Bytes = NDArray[np.int8]
+Floats = NDArray[np.float64]
+Ids = NDArray[np.int32]
+Arrays = Mapping[str, NDArray[np.generic]]
+"""A part's state as named arrays: what `snapshot` gives and `restore` takes. Nothing in it needs pickle."""
+
+SECOND_NS = 1_000_000_000
+SLOT_NS = 10 * SECOND_NS
+TICK_NS = 60 * SECOND_NS
+
+CELL_LABELS = ("tenant", "agent", "operation", "provider", "model", "tool", "agent_version")
+"""What a cell is counted by. A closed session is a unit of operation `session`, with the last four empty."""
+
+OUTCOMES = ("resolved", "escalated", "abandoned", "failed", "unmapped")
+"""Classes of a session's outcome; the first is the good one. An index into this tuple is a class id."""
+
+HISTOGRAM_SCALE = 3
+"""OTLP exponential scale of every histogram in a slot: eight buckets an octave, upper edges inclusive."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """Sparse histograms (or mixes) of many cells: one row for each bucket that counted something.
+
+    cell    (m,) int32    ascending; (cell, bucket) pairs are unique
+    bucket  (m,) int32    bucket index at HISTOGRAM_SCALE, or class id
+    count   (m,) float64  sum of weights, > 0
+    """
+
+    cell: Ids
+    bucket: Ids
+    count: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """What one closed slot of event time counted: calls by the slot they ended in, sessions by the slot they closed in.
+
+    Slots come in time order and an empty one is left out: `start_ns` says what was skipped. Sums, so that two
+    slots of the same time may be added.
+
+    start_ns       int            multiple of SLOT_NS
+    cell           (n,) int32     ascending, unique
+    count          (n,) float64   calls (or closed sessions), sum of weights
+    squares        (n,) float64   sum of squared weights: effective size is count**2 / squares
+    failed         (n,) float64   of `count`, those that failed
+    input_tokens   (n,) float64   tokens, cache included; 0 on session cells, as tokens are counted at the leaf
+    output_tokens  (n,) float64   tokens, reasoning included
+    cost_usd       (n,) float64   dollars of the priced calls; 0 on session cells
+    unpriced       (n,) float64   calls (sessions) whose price (or a call's price) is not known
+    free           (n,) float64   calls (sessions) known to cost nothing
+    duration       Entries        seconds; units without a sane duration are missing from it
+    cost           Entries        dollars of closed sessions, wholly priced and > 0
+    outcome        Entries        classes of the closed sessions that have one; `bucket` indexes OUTCOMES
+    """
+
+    start_ns: int
+    cell: Ids
+    count: Floats
+    squares: Floats
+    failed: Floats
+    input_tokens: Floats
+    output_tokens: Floats
+    cost_usd: Floats
+    unpriced: Floats
+    free: Floats
+    duration: Entries
+    cost: Entries
+    outcome: Entries
+
+
+@dataclass(frozen=True, eq=False)
+class Tick:
+    """One tick of one rule's view: six slots added up by series. Empty ticks are not built.
+
+    start_ns  int            multiple of TICK_NS
+    series    (n,) int32     ascending, unique; the Entries' `cell` are series ids too
+    The other columns are the slot's, added up.
+    """
+
+    start_ns: int
+    series: Ids
+    count: Floats
+    squares: Floats
+    failed: Floats
+    cost_usd: Floats
+    unpriced: Floats
+    free: Floats
+    duration: Entries
+    cost: Entries
+    outcome: Entries
+
+
+class Mode(IntEnum):
+    """What the rules want a detector to ask about a series; kept by the alert's lifecycle, given at each tick."""
+
+    WATCHED = 0
+    """No alert: has it changed?"""
+    PAGING = 1
+    """An alert fires: has it gone back?"""
+    RECOVERING = 2
+    """Gone back, the alert still held: has it relapsed?"""
+    MUTED = 3
+    """Fired for a day: learn the new level; has it gone back?"""
+
+
+class Verdict(IntEnum):
+    """What a detector says of a series at one tick, in answer to its mode."""
+
+    NOT_JUDGED = 0
+    """Warming up, or unknown: neither good nor bad."""
+    QUIET = 1
+    ANOMALOUS = 2
+    """Watched: evidence over the threshold and an effect worth a page."""
+    RELAPSED = 3
+    """Recovering: evidence over half the threshold, and the effect."""
+    RECOVERED = 4
+    """Paging or muted: enough evidence that the change is gone."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why a series is anomalous (or relapsed): the facts a page is written from. Few rows, so plain Python.
+
+    before, now    level of the baseline and of the run, in `unit`: `ratio` (failed share), `s` (p95), `usd` (p95 of a
+                   session's cost), `share` (of the good outcome)
+    since_ns       start of the tick in which the run began
+    count          calls or sessions of the run
+    log_evidence   natural log of the evidence; NaN where the detector has none (static)
+    threshold      what log_evidence had to reach
+    detail         one more fact in words, at most a sentence; empty if there is none
+    """
+
+    unit: str
+    before: float
+    now: float
+    since_ns: int
+    count: float
+    log_evidence: float
+    threshold: float
+    detail: str

@@ -1,0 +1,79 @@
+"""What a rule asks of a detector, and what every detector answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Protocol
+
+import detectors
+from detectors.core.columns import Arrays, Bytes, Finding, Floats, Ids, Tick, Verdict
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the rule's author stated, in numbers.
+
+    budget_per_week  false pages a week over all series of the rule; NaN for a static rule
+    ratio            smallest change worth a page, as a factor > 1; None where the author stated only points
+    points           the same as a difference of shares, 0.05 for five percentage points; None if not stated
+    signal           what a static rule compares; empty for the others
+    above            the static rule's limit, in the signal's unit
+    window_ns        over which the static rule looks back; multiple of TICK_NS
+    at_least         calls or sessions that the window must hold
+    """
+
+    budget_per_week: float
+    ratio: float | None
+    points: float | None
+    signal: str = ""
+    above: float = float("nan")
+    window_ns: int = 0
+    at_least: float = 1.0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A detector's word on one series at one tick; a series left out is quiet, or not judged yet."""
+
+    verdict: Verdict
+    finding: Finding | None = None
+
+
+class Detector(Protocol):
+    """One rule's detector over all its series. It keeps baselines and evidence, never alerts.
+
+    Series ids index every array; `modes` may be longer than any series the detector has seen.
+    """
+
+    def tick(self, tick: Tick, modes: Bytes) -> Mapping[int, Judgement]:
+        """Learn from and judge one tick that counted something. Ticks come in time order; gaps are empty ticks."""
+
+    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
+        """Ask another effect of one series than the rule's; kept until the series is forgotten."""
+
+    def forget(self, rows: Ids) -> None:
+        """Drop these series: their ids may be used again by others."""
+
+    def gauges(self) -> Mapping[str, Floats]:
+        """Levels by series, each (rows,) and NaN where unknown: what `/metrics` exports. Names are in GAUGES."""
+
+    def snapshot(self) -> Arrays:
+        """All state, so that `restore` into a new detector of the same terms goes on with equal answers."""
+
+    def restore(self, arrays: Arrays) -> None: ...
+
+
+def names() -> list[str]:
+    """Every detector there is: the modules of this package that have a `build`."""
+    return sorted(m.name for m in iter_modules(detectors.__path__) if hasattr(_module(m.name), "build"))
+
+
+def build(name: str, terms: Terms) -> Detector:
+    """A new detector of that name, one of `names()`."""
+    detector: Detector = _module(name).build(terms)  # type: ignore[attr-defined]
+    return detector
+
+
+def _module(name: str) -> object:
+    return import_module(f"detectors.{name}")

@@ -1,0 +1,275 @@
+"""The signal of a whole distribution, for latency and cost: histograms against six 4-hour shapes and 24 hourly shifts.
+
+Memory is constant: the open hour's counts are taken into the shape of their 4-hour block when the hour closes, with
+that hour's own shift taken out, and everything decays with a half-life of a week.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.core import shape
+from detectors.core.columns import TICK_NS, Arrays, Bools, Entries, Floats, Ids, Tick
+from detectors.core.dispersion import RHO_START, Dispersion
+from detectors.core.engine import KEEP, Counted
+from detectors.core.gates import Gates
+from detectors.core.histogram import (
+    BELOW,
+    STEP,
+    WIDTH,
+    count_above,
+    quantile_position,
+    shifted,
+    slid,
+    value_at,
+    windowed,
+)
+from detectors.core.hours import with_neighbours
+from detectors.core.recent import Recent
+from detectors.core.rows import clear, column, resize, restore, snapshot
+from detectors.core.traffic import Traffic
+
+BLOCKS, BLOCK_HOURS = 6, 4
+SHIFT_STRENGTH, BLOCK_STRENGTH, POOL_STRENGTH = 300.0, 3000.0, 20.0
+"""Sessions with which no shift, the series' shape and the pool's shape weigh."""
+PLACED_AT = 50
+"""Sessions after which a series' window is put on its median."""
+SLIDE_AT = 8
+"""Buckets that the median may leave the middle by before the window follows: a factor of four."""
+GATE_POWER = 2 / 3
+"""The gate stands at `effect ** (2/3)`: one at the effect itself would miss a third of the changes that large."""
+GATE_SHARE, GATE_COUNT = 0.05, 3.0
+
+
+@dataclass(eq=False)
+class ShapeBaseline:
+    """What a series' distribution was.
+
+    offset   (S,)         OTLP scale-2 index of the window's first bucket; `placed` once it stands on the median
+    blocks   (S, 6, W)    decayed counts by 4-hour block of the day, each hour's shift taken out
+    count    (S, 24)      decayed sessions by hour of day; `total` (S, 24) the sum of their positions
+    hour     (S, W)       the open hour's counts
+    shift    (S,)         the open hour's expected shift, in buckets
+    table    (S, W, J)    log ratios of the open block; `worth`, `mean`, `spread` (S, J) theirs under j and the null
+    p95      (S,)         position of the open block's 95% quantile before the shift
+    """
+
+    offset: Ids = column(dtype=np.int32)
+    placed: Bools = column(dtype=np.bool_)
+    blocks: Floats = column(BLOCKS, WIDTH)
+    count: Floats = column(24)
+    total: Floats = column(24)
+    hour: Floats = column(WIDTH)
+    shift: Floats = column()
+    table: NDArray[np.int16] = column(WIDTH, shape.ALTERNATIVES, dtype=np.int16)
+    worth: Floats = column(shape.ALTERNATIVES)
+    mean: Floats = column(shape.ALTERNATIVES)
+    variance: Floats = column(shape.ALTERNATIVES)
+    p95: Floats = column(fill=np.nan)
+
+    def __post_init__(self) -> None:
+        resize(self, 0)
+
+
+class Distribution:
+    """The signal. A run's sums are the sessions above the gate's level, and all of them."""
+
+    alternatives = shape.ALTERNATIVES
+    sums = 2
+    residual_of = np.arange(shape.ALTERNATIVES, dtype=np.int32)
+
+    def __init__(self, entries: Callable[[Tick], Entries], unit: str, gauge: str, ratio: float) -> None:
+        self.entries, self.unit, self.gauge = entries, unit, gauge
+        self.gates = Gates(ratio, 0.0)
+        self.baseline = ShapeBaseline()
+        self.recent = Recent(WIDTH)
+        self.traffic = Traffic()
+        self.open_hour = -1
+
+    def counted(self, tick: Tick) -> Counted:
+        """Dense windows of the series that counted; sampling weights are scaled to their effective size."""
+        entries = self.entries(tick)
+        rows = np.unique(entries.cell)
+        if not len(rows):
+            return Counted(tick.start_ns // TICK_NS, rows, np.empty(0), np.empty((0, WIDTH)))
+        self._place(entries, rows)
+        values = windowed(entries, rows, self.baseline.offset)
+        at = np.searchsorted(tick.series, rows)
+        values *= (tick.count[at] / tick.squares[at])[:, None]
+        return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values)
+
+    def _place(self, entries: Entries, rows: Ids) -> None:
+        """Put new windows on the tick's median, and those that have seen PLACED_AT sessions on their own."""
+        b = self.baseline
+        new = rows[~b.placed[rows] & (b.hour[rows].sum(1) == 0) & (b.blocks[rows].sum((1, 2)) == 0)]
+        for row in new.tolist():
+            mine = entries.cell == row
+            buckets = np.repeat(entries.bucket[mine] >> 1, np.maximum(entries.count[mine], 1).astype(int))
+            b.offset[row] = int(np.median(buckets)) - BELOW
+        enough = rows[~b.placed[rows] & (b.hour[rows].sum(1) + b.blocks[rows].sum((1, 2)) >= PLACED_AT)]
+        self._slide(enough, least=1)
+        b.placed[enough] = True
+
+    def _slide(self, rows: Ids, least: int) -> None:
+        """Move the windows of these series whose median is `least` or more buckets off the middle."""
+        b = self.baseline
+        everything = b.blocks[rows].sum(1) + b.hour[rows]
+        off = np.nan_to_num(quantile_position(everything, 0.5) - BELOW - 0.5)
+        by = np.rint(off).astype(np.int32)
+        moved = np.abs(by) >= least
+        rows, by = rows[moved], by[moved]
+        if not len(rows):
+            return
+        for block in range(BLOCKS):
+            b.blocks[rows, block] = slid(b.blocks[rows, block], by)
+        b.hour[rows] = slid(b.hour[rows], by)
+        self.recent.sums[rows] = slid(self.recent.sums[rows], by)
+        b.total[rows] -= b.count[rows] * by[:, None]
+        b.p95[rows] -= by
+        b.offset[rows] += by
+        self._rebuild(rows)
+
+    def learn(self, counted: Counted, hour: int) -> None:
+        self.baseline.hour[counted.rows] += counted.values
+        self.recent.add(counted.rows, counted.values)
+        self.traffic.add(counted.rows, counted.count, counted.index)
+
+    def residuals(self, counted: Counted, hour: int) -> tuple[Floats, Floats]:
+        b, n = self.baseline, counted.count[:, None]
+        seen = shape.ratios(counted.values, counted.rows, b.shift[counted.rows], b.table)
+        return seen - n * b.mean[counted.rows], n * b.variance[counted.rows]
+
+    def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
+        """(r, J) log-likelihood ratios, discounted for sessions of one tick that move together."""
+        b = self.baseline
+        plain = shape.ratios(counted.values, counted.rows, b.shift[counted.rows], b.table)
+        return plain / (1 + np.maximum(counted.count[:, None] - 1, 0) * rho)
+
+    def tempering(self, rows: Ids, eta: Floats) -> Floats:
+        return self.traffic.tempered(rows, eta)
+
+    def run_sums(self, counted: Counted, hour: int) -> Floats:
+        b = self.baseline
+        gate = GATE_POWER * np.log(self.gates.ratios(counted.rows)) / STEP
+        level = b.p95[counted.rows] + b.shift[counted.rows] + gate
+        return np.stack([count_above(counted.values, level), counted.count], 1)
+
+    def shows_effect(self, rows: Ids, run: Floats) -> Bools:
+        """The run's p95 lies at or above the gate times the baseline's, and not by a session or two."""
+        shows: Bools = (run[:, 0] >= GATE_SHARE * run[:, 1]) & (run[:, 0] >= GATE_COUNT)
+        return shows
+
+    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
+        self.gates.set(row, ratio, points)
+
+    def weaker(self, alternatives: Ids) -> Ids:
+        return shape.WEAKER[alternatives]
+
+    def rho(self, dispersion: Dispersion) -> Floats:
+        own = np.clip(1.1 * dispersion.own_rho(), 1e-5, 0.5)
+        return np.where(dispersion.known(), own, RHO_START)
+
+    def drift(self) -> Floats:
+        return self.baseline.worth
+
+    def enter_hour(self, index: int, excluded: Bools) -> None:
+        """Close the open hour into its block unless it is excluded, and set up the new one."""
+        b, closing = self.baseline, self.open_hour % 24
+        if self.open_hour >= 0:
+            self.traffic.close_hour()
+            rows = np.flatnonzero((b.hour.sum(1) > 0) & ~excluded[:, closing]).astype(np.int32)
+            self._take_in(rows, closing)
+            b.hour[:] = 0
+        before, self.open_hour = self.open_hour // BLOCK_HOURS, index
+        known = np.flatnonzero(b.count.sum(1) > 0).astype(np.int32)
+        b.shift[known] = self._shifts(known)[:, index % 24]
+        if before != index // BLOCK_HOURS:
+            self._rebuild(known)
+
+    def _take_in(self, rows: Ids, hour: int) -> None:
+        b, counts = self.baseline, self.baseline.hour[rows]
+        n = counts.sum(1)
+        shares = shifted(counts / n[:, None], -b.shift[rows] * STEP)
+        b.blocks[rows, hour // BLOCK_HOURS] += n[:, None] * shares
+        b.count[rows, hour] += n
+        b.total[rows, hour] += counts @ np.arange(WIDTH)
+
+    def _shifts(self, rows: Ids) -> Floats:
+        """(r, 24) how far each hour lies from the series' mean, in buckets, shrunk to none."""
+        b = self.baseline
+        count, total = b.count[rows], b.total[rows]
+        mean = total.sum(1, keepdims=True) / count.sum(1, keepdims=True)
+        near = with_neighbours(count)
+        shifts: Floats = (with_neighbours(total) - near * mean) / (near + SHIFT_STRENGTH)
+        return shifts
+
+    def _rebuild(self, rows: Ids) -> None:
+        """Ratio tables of the open block for these series."""
+        if not len(rows):
+            return
+        b = self.baseline
+        block = b.blocks[rows, self.open_hour % 24 // BLOCK_HOURS]
+        whole = b.blocks[rows].sum(1)
+        sessions = whole.sum(1)
+        p = (whole + POOL_STRENGTH * shape.POOL) / (sessions + POOL_STRENGTH)[:, None]
+        p = (block + BLOCK_STRENGTH * p) / (block.sum(1) + BLOCK_STRENGTH)[:, None]
+        table, worth = shape.table(p, sessions)
+        nats = table / shape.UNITS
+        b.table[rows], b.worth[rows] = table, worth
+        b.mean[rows] = np.einsum("rw,rwj->rj", p, nats)
+        b.variance[rows] = np.einsum("rw,rwj->rj", p, nats * nats) - b.mean[rows] ** 2
+        b.p95[rows] = quantile_position(p, 0.95)
+
+    def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
+        """Midnight: decay, and let windows follow their medians."""
+        b = self.baseline
+        for past in (b.blocks, b.count, b.total):
+            past *= KEEP
+        self.traffic.decay(KEEP)
+        self._slide(np.flatnonzero(b.placed).astype(np.int32), least=SLIDE_AT)
+        return excluded
+
+    def mass(self) -> Floats:
+        mass: Floats = self.baseline.count.sum(1)
+        return mass
+
+    def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:
+        b = self.baseline
+        now = quantile_position(self.recent.sums[[row]], 0.95)[0]
+        before = b.p95[row] + b.shift[row]
+        offset = b.offset[[row]]
+        return self.unit, float(value_at(before, offset)[0]), float(value_at(now, offset)[0]), float(run[1])
+
+    def gauges(self, hour: int) -> dict[str, Floats]:
+        """Quantiles of the last minutes, the baseline's p95 and the p95 from which there is an effect."""
+        b = self.baseline
+        known = self.mass() > 0
+        levels = {
+            f"{self.gauge}_p{round(100 * q)}": value_at(quantile_position(self.recent.sums, q), b.offset)
+            for q in (0.5, 0.95, 0.99)
+        }
+        before = np.where(known, value_at(b.p95 + b.shift, b.offset), np.nan)
+        asked = self.gates.ratios(np.arange(len(before), dtype=np.int32))
+        return levels | {f"{self.gauge}_baseline": before, f"{self.gauge}_effect": before * asked}
+
+    def resize(self, size: int) -> None:
+        for part in (self.baseline, self.recent, self.traffic, self.gates):
+            resize(part, size)
+
+    def forget(self, rows: Ids) -> None:
+        for part in (self.baseline, self.recent, self.traffic, self.gates):
+            clear(part, rows)
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        parts = snapshot(self.baseline, "shape") | snapshot(self.recent, "recent") | snapshot(self.traffic, "traffic")
+        return parts | snapshot(self.gates, "gates") | {"open_hour": np.array([self.open_hour])}
+
+    def restore(self, arrays: Arrays) -> None:
+        restore(self.baseline, arrays, "shape")
+        restore(self.recent, arrays, "recent")
+        restore(self.traffic, arrays, "traffic")
+        restore(self.gates, arrays, "gates")
+        self.open_hour = int(arrays["open_hour"][0])

@@ -1,0 +1,270 @@
+"""One engine for every count signal: learn, judge, and refit at midnight UTC.
+
+A signal (errors, latency, cost, outcomes) says what a tick's counts mean: log-likelihood ratios of its alternatives,
+residuals against its baseline, and whether a run of evidence shows an effect worth a page. The engine does the rest:
+tempering, evidence, suspicion, warm-up, what may be learnt. Within a tick it learns first and judges second, always
+against a baseline that only knows earlier days (or, for histograms, earlier hours).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.core import budget
+from detectors.core.columns import TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
+from detectors.core.contract import Judgement, Terms
+from detectors.core.dispersion import DAY_TICKS, Dispersion
+from detectors.core.evidence import Evidence
+from detectors.core.rows import clear, column, resize, restore, snapshot
+
+KEEP = 2 ** (-1 / 7)
+"""What a day leaves of the past: a half-life of seven days, so a whole week always counts."""
+WARM_REFITS, WARM_SESSIONS = 2, 200
+LEFT_OUT_HOURS = 24
+"""Hours in a row that may be kept out of the baseline; then it learns all the same, or it would never learn again."""
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """The rows of a tick that a signal can use.
+
+    rows (r,) series ids · count (r,) effective sessions > 0 · values (r,) or (r, K), the signal's own counts ·
+    index, the tick's minutes since 1970
+    """
+
+    index: int
+    rows: Ids
+    count: Floats
+    values: Floats
+
+
+class CountSignal(Protocol):
+    """What one kind of count means. Arrays by series follow `resize`; `rows` are ids of active series."""
+
+    alternatives: int
+    sums: int
+    residual_of: Ids
+
+    def counted(self, tick: Tick) -> Counted: ...
+    def learn(self, counted: Counted, hour: int) -> None: ...
+    def residuals(self, counted: Counted, hour: int) -> tuple[Floats, Floats]: ...
+    def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats: ...
+    def tempering(self, rows: Ids, eta: Floats) -> Floats: ...
+    def run_sums(self, counted: Counted, hour: int) -> Floats: ...
+    def shows_effect(self, rows: Ids, run: Floats) -> Bools: ...
+    def ask(self, row: int, ratio: float | None, points: float | None) -> None: ...
+    def weaker(self, alternatives: Ids) -> Ids: ...
+    def rho(self, dispersion: Dispersion) -> Floats: ...
+    def drift(self) -> Floats: ...
+    def enter_hour(self, index: int, excluded: Bools) -> None: ...
+    def refit(self, excluded: Bools, judgeable: Bools) -> Bools: ...
+    def mass(self) -> Floats: ...
+    def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]: ...
+    def gauges(self, hour: int) -> dict[str, Floats]: ...
+    def resize(self, size: int) -> None: ...
+    def forget(self, rows: Ids) -> None: ...
+    def snapshot(self) -> dict[str, NDArray[Any]]: ...
+    def restore(self, arrays: Arrays) -> None: ...
+
+
+@dataclass(eq=False)
+class Life:
+    """How old a series is, and what of today its baseline must not learn.
+
+    days      (S,)     refits since it was first seen
+    warm      (S,)     whether it is judged
+    today     (S,)     whether it counted anything today
+    excluded  (S, 24)  hours of today that held an open alert or suspicion
+    left_out  (S,)     hours in a row that were kept out so far
+    """
+
+    days: Ids = column(dtype=np.int32)
+    warm: Bools = column(dtype=np.bool_)
+    today: Bools = column(dtype=np.bool_)
+    excluded: Bools = column(24, dtype=np.bool_)
+    left_out: Ids = column(dtype=np.int32)
+
+    def __post_init__(self) -> None:
+        resize(self, 0)
+
+
+class Engine:
+    """A detector of one count signal, over all series of a rule."""
+
+    def __init__(self, signal: CountSignal, terms: Terms) -> None:
+        self.signal = signal
+        self.budget_per_week = terms.budget_per_week
+        self.threshold = budget.threshold(terms.budget_per_week, 1)
+        self.life = Life()
+        self.evidence = Evidence(signal.alternatives, signal.sums)
+        self.dispersion = Dispersion(int(signal.residual_of.max()) + 1, signal.alternatives)
+        self.size = 0
+        self.now = -1  # Tick index (minutes since 1970) of the last tick, -1 before the first.
+
+    @property
+    def cap(self) -> float:
+        return budget.tick_cap(self.threshold, self.signal.alternatives)
+
+    def tick(self, tick: Tick, modes: Bytes) -> Mapping[int, Judgement]:
+        """Learn from and judge one tick; the gap since the last one held nothing."""
+        self._resize(len(modes))
+        now = tick.start_ns // TICK_NS
+        self.evidence.enter(modes)
+        self._pass_time(now)
+        hour = now // 60 % 24
+        counted = self.signal.counted(tick)
+        if not len(counted.rows):
+            return {}
+        self._learn(counted, hour)
+        return self._judge(counted, hour)
+
+    def _pass_time(self, now: int) -> None:
+        """Bring blocks, hours and days up to the tick index `now`."""
+        if self.now < 0:
+            self.now = now
+            self.signal.enter_hour(now // 60, self._excluded())
+        while self.now // DAY_TICKS < now // DAY_TICKS:
+            midnight = (self.now // DAY_TICKS + 1) * DAY_TICKS
+            self.signal.enter_hour(midnight // 60, self._excluded())
+            self.dispersion.close_blocks(self.now, midnight)
+            self._refit()
+            self.now = midnight
+            if now - midnight > 60 * DAY_TICKS:  # A gap in which a baseline fades to nothing: skip its middle.
+                self.now += (now - midnight) // DAY_TICKS * DAY_TICKS - 30 * DAY_TICKS
+        if self.now // 60 < now // 60:
+            self.signal.enter_hour(now // 60, self._excluded())
+        self.dispersion.close_blocks(self.now, now)
+        self.now = now
+
+    def _learn(self, counted: Counted, hour: int) -> None:
+        rows, life = counted.rows, self.life
+        mode = self.evidence.mode[rows]
+        suspicious = self.evidence.suspicious[rows] & (life.left_out[rows] < LEFT_OUT_HOURS)
+        shut = (mode == Mode.PAGING) | (mode == Mode.RECOVERING) | suspicious
+        life.today[rows] = True
+        life.excluded[rows[shut], hour] = True
+        self.signal.learn(counted, hour)
+        use = ~shut & (life.days[rows] > 0)
+        if use.any():
+            residual, variance = self.signal.residuals(counted, hour)
+            self.dispersion.learn(rows[use], counted.count[use], residual[use], variance[use])
+
+    def _judge(self, counted: Counted, hour: int) -> dict[int, Judgement]:
+        warm = self.life.warm[counted.rows]
+        if not warm.any():
+            return {}
+        counted = Counted(counted.index, counted.rows[warm], counted.count[warm], counted.values[warm])
+        rows, evidence = counted.rows, self.evidence
+        plain = self.signal.ratios(counted, hour, self.dispersion.rho[rows])
+        gathering, turned = evidence.modes(rows)
+        judged: dict[int, Judgement] = {}
+        if gathering.any():
+            gain = np.minimum(self.signal.tempering(rows, self.dispersion.eta[rows]) * plain, self.cap)
+            sums = self.signal.run_sums(counted, hour)
+            evidence.add(rows[gathering], gain[gathering], sums[gathering], self.now)
+            judged |= self._changed(rows[gathering], hour)
+        if turned.any():
+            rows = rows[turned]
+            evidence.turn_round(rows, -plain[turned])
+            for row in rows[evidence.recovered(rows)].tolist():
+                judged[row] = Judgement(Verdict.RECOVERED)
+        return judged
+
+    def _changed(self, rows: Ids, hour: int) -> dict[int, Judgement]:
+        """Which of these series now have the evidence and the effect; the others are quiet."""
+        evidence, half = self.evidence, self.threshold / 2
+        suspicious = evidence.log_r[rows].max(1) >= half
+        evidence.suspicious[rows] = suspicious
+        rows = rows[suspicious]
+        if not len(rows):
+            return {}
+        total, leader = evidence.total(rows), evidence.log_r[rows].argmax(1).astype(np.int32)
+        run = evidence.run[rows, leader]
+        relapsing = evidence.mode[rows] == Mode.RECOVERING
+        enough = (total >= np.where(relapsing, half, self.threshold)) & self.signal.shows_effect(rows, run)
+        judged = {}
+        for i in np.flatnonzero(enough):
+            row, since = int(rows[i]), int(evidence.since[rows[i], leader[i]])
+            evidence.reverse_of[row] = self.signal.weaker(leader[i : i + 1])[0]
+            unit, before, now, count = self.signal.finding(row, run[i], hour)
+            found = Finding(unit, before, now, since * TICK_NS, count, float(total[i]), self.threshold, "")
+            if not relapsing[i]:  # Today's hours since the run began are not learnt.
+                first = max(since, self.now - self.now % DAY_TICKS) // 60 % 24
+                self.life.excluded[row, first : hour + 1] = True
+            judged[row] = Judgement(Verdict.RELAPSED if relapsing[i] else Verdict.ANOMALOUS, found)
+        return judged
+
+    def _may_leave_out(self) -> Bools:
+        """(S,): at most about a day in a row is left out, and nothing while muted: then the new level is learnt."""
+        may: Bools = (self.life.left_out < LEFT_OUT_HOURS) & (self.evidence.mode != Mode.MUTED)
+        return may
+
+    def _excluded(self) -> Bools:
+        return self.life.excluded & self._may_leave_out()[:, None]
+
+    def _refit(self) -> None:
+        life = self.life
+        excluded = self.signal.refit(self._excluded(), (life.days > 0) & self._may_leave_out())
+        left_out = excluded.sum(1)
+        life.left_out = np.where(left_out > 0, life.left_out + left_out, 0).astype(np.int32)
+        life.days += (life.today | (life.days > 0)).astype(np.int32)
+        tracked = int((life.days > 0).sum())
+        self.threshold = budget.threshold(self.budget_per_week, tracked)
+        self.dispersion.refit(KEEP, life.days > 1)
+        if self.dispersion.known().any():
+            self.dispersion.rho = self.signal.rho(self.dispersion)
+            self.dispersion.temper(self.signal.drift(), self.signal.residual_of, self.threshold)
+        life.warm |= (life.days >= WARM_REFITS) & (self.signal.mass() >= WARM_SESSIONS)
+        life.excluded[:] = False
+        life.today[:] = False
+
+    def _resize(self, size: int) -> None:
+        if size > self.size:
+            self.signal.resize(size)
+            for part in (self.life, self.evidence, self.dispersion):
+                resize(part, size)
+            self.size = len(self.life.days)
+            self.signal.resize(self.size)
+
+    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
+        """Ask another effect of one series than the rule's."""
+        self._resize(row + 1)
+        self.signal.ask(row, ratio, points)
+
+    def forget(self, rows: Ids) -> None:
+        """Drop these series, so that their ids may be used again."""
+        self.signal.forget(rows)
+        for part in (self.life, self.evidence, self.dispersion):
+            clear(part, rows)
+
+    def gauges(self) -> dict[str, Floats]:
+        """The signal's levels, and the evidence (NaN while warming up) with what it must reach."""
+        rows = np.arange(self.size, dtype=np.int32)
+        if not self.size:
+            return {}
+        levels = self.signal.gauges(max(self.now, 0) // 60 % 24)
+        levels["evidence"] = np.where(self.life.warm, np.maximum(self.evidence.total(rows), 0), np.nan)
+        levels["evidence_threshold"] = np.where(self.life.warm, self.threshold, np.nan)
+        levels["warm"] = self.life.warm.astype(float)
+        return levels
+
+    def snapshot(self) -> Arrays:
+        """All state: the engine's, then the signal's."""
+        state = np.array([self.threshold, self.now, self.size])
+        parts = snapshot(self.life, "life") | snapshot(self.evidence, "evidence")
+        return {"engine": state} | parts | snapshot(self.dispersion, "dispersion") | self.signal.snapshot()
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from a snapshot of the same signal; raises ValueError where it is another's."""
+        self.threshold, self.now, self.size = (
+            float(arrays["engine"][0]),
+            int(arrays["engine"][1]),
+            int(arrays["engine"][2]),
+        )
+        restore(self.life, arrays, "life")
+        restore(self.evidence, arrays, "evidence")
+        restore(self.dispersion, arrays, "dispersion")
+        self.signal.restore(arrays)

@@ -1,0 +1,94 @@
+"""The tempered Shiryaev-Roberts mixture: evidence that a series has changed, tick by tick.
+
+For each alternative j, log R_j <- log(1 + R_j) + min(l_j, cap) where l_j is a log-likelihood ratio whose null
+expectation of exp(l_j) is at most 1. Then R_j - ticks is a supermartingale under the null, and so the expected number
+of times the mixture M = log mean R passes h is at most exp(-h) a tick. Beside R runs Page's CUSUM C_j: its last zero
+is where the run of evidence began, and the effect of the change is measured over that run.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors.core.columns import Bools, Bytes, Floats, Ids, Mode
+from detectors.core.rows import clear, column, resize
+
+REVERSE_ENOUGH = 5.0
+"""Log evidence that a change is gone. Each tick adds at most 1, so it takes at least five."""
+
+
+@dataclass(eq=False)
+class Evidence:
+    """The state of all series of a rule.
+
+    log_r       (S, J)     log R_j; -inf at the start
+    cusum       (S, J)     C_j
+    since       (S, J)     tick index (minutes since 1970) in which the run of j began
+    run         (S, J, Q)  the signal's own sums over that run
+    reverse     (S,)       D, the same evidence turned round, while paging or muted
+    reverse_of  (S,)       the alternative that D tests against
+    suspicious  (S,)       evidence over half the threshold: the next tick is not learnt
+    mode        (S,)       the mode the series was last seen in
+    """
+
+    alternatives: int
+    sums: int
+    log_r: Floats = column("alternatives", fill=-np.inf)
+    cusum: Floats = column("alternatives")
+    since: Floats = column("alternatives", dtype=np.int64)
+    run: Floats = column("alternatives", "sums")
+    reverse: Floats = column()
+    reverse_of: Ids = column(dtype=np.int32)
+    suspicious: Bools = column(dtype=np.bool_)
+    mode: Bytes = column(dtype=np.int8)
+
+    def __post_init__(self) -> None:
+        resize(self, 0)
+
+    def enter(self, modes: Bytes) -> None:
+        """Take over the modes; a series whose mode has changed starts again from no evidence."""
+        known = self.mode[: len(modes)]
+        changed = np.flatnonzero(known != modes[: len(known)]).astype(np.int32)
+        if len(changed):
+            entered = modes[changed]
+            kept = self.reverse_of[changed].copy()
+            clear(self, changed)
+            self.reverse_of[changed] = kept
+            self.mode[changed] = entered
+
+    def add(self, rows: Ids, gain: Floats, sums: Floats, tick: int) -> None:
+        """One tick of watched or recovering series.
+
+        rows (r,) ids · gain (r, J) l_j, already capped · sums (r, Q) what this tick adds to every run
+        """
+        cusum = self.cusum[rows]
+        fresh = cusum <= 0
+        self.cusum[rows] = np.where(fresh, 0, cusum) + gain
+        self.run[rows] = np.where(fresh[:, :, None], 0, self.run[rows]) + sums[:, None, :]
+        self.since[rows] = np.where(fresh, tick, self.since[rows])
+        self.log_r[rows] = np.logaddexp(0, self.log_r[rows]) + gain
+
+    def turn_round(self, rows: Ids, against: Floats) -> None:
+        """One tick of paging or muted series; `against` (r, J) is -l_j, untempered: evidence for the baseline."""
+        step = np.minimum(1.0, np.take_along_axis(against, self.reverse_of[rows, None], 1)[:, 0])
+        self.reverse[rows] = np.maximum(0, self.reverse[rows] + step)
+
+    def total(self, rows: Ids) -> Floats:
+        """M of these series: log of the mean of R over the alternatives; -inf before any evidence."""
+        log_r = self.log_r[rows]
+        top = log_r.max(1)
+        with np.errstate(invalid="ignore"):
+            spread = np.where(np.isfinite(top)[:, None], np.exp(log_r - top[:, None]), 1.0)
+        total: Floats = top + np.log(spread.mean(1))
+        return total
+
+    def recovered(self, rows: Ids) -> Bools:
+        """Which of these paging or muted series have gone back."""
+        gone: Bools = self.reverse[rows] >= REVERSE_ENOUGH
+        return gone
+
+    def modes(self, rows: Ids) -> tuple[Bools, Bools]:
+        """(gathering, turned): which of the rows gather evidence of a change, and which of its end."""
+        mode = self.mode[rows]
+        gathering: Bools = (mode == Mode.WATCHED) | (mode == Mode.RECOVERING)
+        return gathering, ~gathering

@@ -1,0 +1,74 @@
+"""Columns that grow together: the state of many series as a dataclass of arrays.
+
+A part is a dataclass whose array fields are declared with `column`; the first axis is the series id.
+
+>>> @dataclass(eq=False)
+... class Levels:
+...     kinds: int
+...     mean: Floats = column("kinds", fill=1.0)
+>>> levels = Levels(kinds=2)
+>>> resize(levels, 3)
+>>> levels.mean[2] = 5.0
+>>> clear(levels, np.array([2]))
+>>> levels.mean.tolist()
+[[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from detectors.core.columns import Arrays, Floats, Ids
+
+__all__ = ["Floats", "clear", "column", "dataclass", "resize", "restore", "snapshot"]
+
+
+def column(*shape: int | str, fill: float = 0.0, dtype: DTypeLike = np.float64) -> Any:
+    """A field with one row a series of that shape; a string names the part's own int field that holds the length."""
+    return field(default_factory=lambda: np.empty(0), repr=False, metadata={"column": (shape, fill, np.dtype(dtype))})
+
+
+def resize(part: Any, size: int) -> None:
+    """Give every column of the part at least `size` rows; new rows hold the column's fill."""
+    for name, shape, fill, dtype in _columns(part):
+        old: NDArray[Any] = getattr(part, name)
+        have = len(old) if old.shape[1:] == shape else 0
+        if have >= size and old.dtype == dtype and old.shape[1:] == shape:
+            continue
+        # Half as much again, so that a fleet that grows by one series a tick is copied seldom.
+        new = np.full((max(size, have + have // 2 if have < size else have), *shape), fill, dtype)
+        if have:
+            new[:have] = old
+        setattr(part, name, new)
+
+
+def clear(part: Any, rows: Ids) -> None:
+    """Put these rows back to the columns' fill."""
+    for name, _, fill, _ in _columns(part):
+        array: NDArray[Any] = getattr(part, name)
+        array[rows[rows < len(array)]] = fill
+
+
+def snapshot(part: Any, prefix: str) -> dict[str, NDArray[Any]]:
+    """Copies of the part's columns, by `prefix.name`."""
+    return {f"{prefix}.{name}": getattr(part, name).copy() for name, *_ in _columns(part)}
+
+
+def restore(part: Any, arrays: Arrays, prefix: str) -> None:
+    """Take the columns back from `snapshot`; raises ValueError where they are not this part's."""
+    for name, shape, _, dtype in _columns(part):
+        array = arrays[f"{prefix}.{name}"]
+        if array.shape[1:] != shape or array.dtype != dtype:
+            raise ValueError(f"{prefix}.{name}: read {array.dtype}{array.shape}; expected {dtype} rows of {shape}")
+        setattr(part, name, array.copy())
+
+
+def _columns(part: Any) -> list[tuple[str, tuple[int, ...], float, np.dtype[Any]]]:
+    found = []
+    for f in fields(part):
+        if "column" in f.metadata:
+            shape, fill, dtype = f.metadata["column"]
+            found.append((f.name, tuple(getattr(part, n) if isinstance(n, str) else n for n in shape), fill, dtype))
+    return found

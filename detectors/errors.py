@@ -1,0 +1,182 @@
+"""Error spikes: failed calls (or sessions) among all, beta-binomial against the upper end of the hour's baseline."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from detectors.core.columns import TICK_NS, Arrays, Bools, Floats, Ids, Tick
+from detectors.core.contract import Terms
+from detectors.core.dispersion import Dispersion
+from detectors.core.engine import KEEP, Counted, Engine
+from detectors.core.gates import Gates
+from detectors.core.hours import shrunk
+from detectors.core.recent import Recent
+from detectors.core.rows import clear, column, resize, restore, snapshot
+
+RATIOS = np.array([1.5, 2.0, 3.0, 5.0, 10.0, 30.0])
+"""Alternatives: the failed share is this many times the upper null, at most CEILING."""
+CEILING = 0.95
+SLACK = 0.10
+"""How far above its estimate the null may lie, besides the estimate's own error: weekly steps are no incident."""
+LEAST_RATIO, LEAST_POINTS = 1.5, 0.005
+
+
+def build(terms: Terms) -> Engine:
+    """The detector of a rule with `detector: errors`."""
+    ratio, points = terms.ratio, terms.points
+    if ratio is None and points is None:
+        ratio, points = LEAST_RATIO, LEAST_POINTS
+    return Engine(Errors(ratio or 1.0, points or 0.0), terms)
+
+
+@dataclass(eq=False)
+class ErrorBaseline:
+    """Failed and all sessions by hour of day: decayed, and today's; from them the expected share and its upper end.
+
+    share  (S, 24)  expected failed share
+    upper  (S, 24)  the null: the share no smaller than which the truth may lie
+    """
+
+    count: Floats = column(24)
+    failed: Floats = column(24)
+    count_today: Floats = column(24)
+    failed_today: Floats = column(24)
+    share: Floats = column(24, fill=0.01)
+    upper: Floats = column(24, fill=0.02)
+
+    def __post_init__(self) -> None:
+        resize(self, 0)
+
+
+class Errors:
+    """The signal of failed shares. A run's sums are failed, all, and expected failed."""
+
+    alternatives = len(RATIOS)
+    sums = 3
+    residual_of = np.zeros(len(RATIOS), np.int32)
+
+    def __init__(self, ratio: float, points: float) -> None:
+        self.gates = Gates(ratio, points)
+        self.baseline = ErrorBaseline()
+        self.recent = Recent(2)
+
+    def counted(self, tick: Tick) -> Counted:
+        """Effective sessions and their failures: weights w give n = (sum w)^2 / sum w^2."""
+        rows = np.flatnonzero(tick.count > 0)
+        count = tick.count[rows]
+        effective = count * count / tick.squares[rows]
+        return Counted(tick.start_ns // TICK_NS, tick.series[rows], effective, effective * tick.failed[rows] / count)
+
+    def learn(self, counted: Counted, hour: int) -> None:
+        self.recent.add(counted.rows, np.stack([counted.values, counted.count], 1))
+        self.baseline.count_today[counted.rows, hour] += counted.count
+        self.baseline.failed_today[counted.rows, hour] += counted.values
+
+    def residuals(self, counted: Counted, hour: int) -> tuple[Floats, Floats]:
+        share = self.baseline.share[counted.rows, hour]
+        residual = counted.values - counted.count * share
+        return residual[:, None], (counted.count * share * (1 - share))[:, None]
+
+    def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
+        """(r, J) beta-binomial log-likelihood ratios of the alternatives against the upper null."""
+        n, k, m = counted.count[:, None], counted.values[:, None], 1 / rho - 1
+        upper = self.baseline.upper[counted.rows, hour, None]
+        raised = np.minimum(CEILING, upper * RATIOS)
+        return _log_beta_binomial(n, k, raised, m) - _log_beta_binomial(n, k, upper, m)
+
+    def tempering(self, rows: Ids, eta: Floats) -> Floats:
+        return eta
+
+    def run_sums(self, counted: Counted, hour: int) -> Floats:
+        expected = counted.count * self.baseline.share[counted.rows, hour]
+        return np.stack([counted.values, counted.count, expected], 1)
+
+    def shows_effect(self, rows: Ids, run: Floats) -> Bools:
+        """The run's failed share against the expected one, not against the upper null."""
+        now, before = run[:, 0] / run[:, 1], run[:, 2] / run[:, 1]
+        shows: Bools = (now >= self.gates.ratios(rows) * before) & (now - before >= self.gates.points_of(rows))
+        return shows
+
+    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
+        self.gates.set(row, ratio, points)
+
+    def weaker(self, alternatives: Ids) -> Ids:
+        return np.clip(alternatives - 1, 0, 1).astype(np.int32)  # At most 2x: recovery is coming under about 1.6x.
+
+    def rho(self, dispersion: Dispersion) -> Floats:
+        return dispersion.pooled_rho()
+
+    def drift(self) -> Floats:
+        """(S, J) Kullback-Leibler distance of each alternative from the upper null, a session."""
+        u = self.baseline.upper.mean(1)[:, None]
+        p = np.minimum(CEILING, u * RATIOS)
+        drift: Floats = p * np.log(p / u) + (1 - p) * np.log((1 - p) / (1 - u))
+        return drift
+
+    def enter_hour(self, index: int, excluded: Bools) -> None:
+        """Nothing: shares are refitted at midnight only."""
+
+    def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
+        """Midnight: decay, add today without the hours of alerts and past incidents, and say which those were."""
+        b = self.baseline
+        expected = b.count_today * b.share
+        incident = (b.failed_today > 3 * expected) & (b.failed_today - expected > 6 * np.sqrt(expected + 1))
+        excluded = excluded | (incident & judgeable[:, None])
+        b.count = KEEP * b.count + np.where(excluded, 0, b.count_today)
+        b.failed = KEEP * b.failed + np.where(excluded, 0, b.failed_today)
+        count, failed = b.count.sum(1), b.failed.sum(1)
+        pool = (failed.sum() + 1) / (count.sum() + 100)
+        mean = (failed + 1) / (count + 1 / pool)  # A gamma prior of the pool's mean and the strength of one error.
+        b.share = np.clip(shrunk(b.failed, b.count, mean[:, None]), 1e-6, 0.8)
+        b.upper = np.clip(b.share * (1 + SLACK + 1 / np.sqrt(failed + 1))[:, None], 2e-6, 0.85)
+        b.count_today[:] = 0
+        b.failed_today[:] = 0
+        return excluded
+
+    def mass(self) -> Floats:
+        mass: Floats = self.baseline.count.sum(1)
+        return mass
+
+    def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:
+        return "ratio", float(run[2] / run[1]), float(run[0] / run[1]), float(run[1])
+
+    def gauges(self, hour: int) -> dict[str, Floats]:
+        """Failed share now, expected, and the share from which the rule would speak of an effect."""
+        failed, count = self.recent.sums.T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            now = failed / count
+        before = self.baseline.share[:, hour]
+        known = self.mass() > 0
+        rows = np.arange(len(before), dtype=np.int32)
+        least = np.maximum(before * self.gates.ratios(rows), before + self.gates.points_of(rows))
+        return {
+            "error_ratio": now,
+            "error_ratio_baseline": np.where(known, before, np.nan),
+            "error_ratio_effect": np.where(known, least, np.nan),
+        }
+
+    def resize(self, size: int) -> None:
+        for part in (self.baseline, self.recent, self.gates):
+            resize(part, size)
+
+    def forget(self, rows: Ids) -> None:
+        for part in (self.baseline, self.recent, self.gates):
+            clear(part, rows)
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        return snapshot(self.baseline, "errors") | snapshot(self.recent, "recent") | snapshot(self.gates, "gates")
+
+    def restore(self, arrays: Arrays) -> None:
+        restore(self.baseline, arrays, "errors")
+        restore(self.recent, arrays, "recent")
+        restore(self.gates, arrays, "gates")
+
+
+def _log_beta_binomial(n: Floats, k: Floats, p: Floats, m: Floats) -> Floats:
+    """log-likelihood of k failed of n, mean p, concentration m, without the terms that do not depend on p."""
+    a, b = p * m, (1 - p) * m
+    log: Floats = gammaln(k + a) - gammaln(a) + gammaln(n - k + b) - gammaln(b)
+    return log

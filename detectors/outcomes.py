@@ -1,0 +1,193 @@
+"""Outcome drift: the mix of resolved, escalated, abandoned, failed and unmapped sessions against the hour's.
+
+Dirichlet-multinomial ratios. The null is the baseline whose good class (the first) has lost a little slack; an
+alternative takes 10, 20 or 40 points more from the good class, and gives them to one bad class or to all in proportion.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from detectors.core.columns import OUTCOMES, TICK_NS, Arrays, Bools, Floats, Ids, Tick
+from detectors.core.contract import Terms
+from detectors.core.dispersion import RHO_START, Dispersion
+from detectors.core.engine import KEEP, Counted, Engine
+from detectors.core.gates import Gates
+from detectors.core.hours import HOUR_STRENGTH, with_neighbours
+from detectors.core.recent import Recent
+from detectors.core.rows import clear, column, resize, restore, snapshot
+
+CLASSES = len(OUTCOMES)
+DROPS = np.array([0.10, 0.20, 0.40])
+POOL_STRENGTH = 5.0
+SLACK = 0.015
+LEAST_POINTS = 0.10
+RHO_MIN, RHO_MAX = 1e-5, 0.5
+
+
+def build(terms: Terms) -> Engine:
+    """The detector of a rule with `detector: outcomes`."""
+    return Engine(Outcomes(terms.points or LEAST_POINTS), terms)
+
+
+@dataclass(eq=False)
+class MixBaseline:
+    """Sessions by hour of day and class: decayed, and today's; from them the expected mix and the null.
+
+    mix, null  (S, 24, K)  shares that sum to 1
+    """
+
+    count: Floats = column(24, CLASSES)
+    today: Floats = column(24, CLASSES)
+    mix: Floats = column(24, CLASSES, fill=1 / CLASSES)
+    null: Floats = column(24, CLASSES, fill=1 / CLASSES)
+
+    def __post_init__(self) -> None:
+        resize(self, 0)
+
+
+class Outcomes:
+    """The signal. A run's sums are its sessions by class, and those that were expected."""
+
+    alternatives = len(DROPS) * CLASSES
+    sums = 2 * CLASSES
+    residual_of = np.zeros(len(DROPS) * CLASSES, np.int32)
+
+    def __init__(self, points: float) -> None:
+        self.gates = Gates(1.0, points)
+        self.baseline = MixBaseline()
+        self.recent = Recent(CLASSES)
+
+    def counted(self, tick: Tick) -> Counted:
+        """(r, K) sessions by class, of series that closed any with an outcome; weights scaled to effective size."""
+        rows, at = np.unique(tick.outcome.cell, return_inverse=True)
+        flat = np.bincount(at * CLASSES + tick.outcome.bucket, tick.outcome.count, minlength=len(rows) * CLASSES)
+        here = np.searchsorted(tick.series, rows)
+        values: Floats = flat.reshape(len(rows), CLASSES) * (tick.count[here] / tick.squares[here])[:, None]
+        return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values)
+
+    def learn(self, counted: Counted, hour: int) -> None:
+        self.baseline.today[counted.rows, hour] += counted.values
+        self.recent.add(counted.rows, counted.values)
+
+    def residuals(self, counted: Counted, hour: int) -> tuple[Floats, Floats]:
+        good = self.baseline.mix[counted.rows, hour, 0]
+        residual = counted.values[:, 0] - counted.count * good
+        return residual[:, None], (counted.count * good * (1 - good))[:, None]
+
+    def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
+        """(r, J) log-likelihood ratios; alternative d * K + g: drop d to class g, g = 0 meaning all in proportion."""
+        m, x = 1 / rho - 1, counted.values
+        null = self.baseline.null[counted.rows, hour]
+        base = _log_rising(null * m, x)
+        out = np.empty((len(x), len(DROPS), CLASSES))
+        for d, drop in enumerate(DROPS):
+            lost = np.minimum(drop, 0.9 * null[:, :1])
+            fewer = _log_rising((null[:, :1] - lost) * m, x[:, :1]) - base[:, :1]
+            grown = null[:, 1:] * (1 + lost / (1 - null[:, :1]))
+            out[:, d, 0] = fewer[:, 0] + (_log_rising(grown * m, x[:, 1:]) - base[:, 1:]).sum(1)
+            out[:, d, 1:] = fewer + _log_rising((null[:, 1:] + lost) * m, x[:, 1:]) - base[:, 1:]
+        return out.reshape(len(x), -1)
+
+    def tempering(self, rows: Ids, eta: Floats) -> Floats:
+        return eta
+
+    def run_sums(self, counted: Counted, hour: int) -> Floats:
+        expected = counted.count[:, None] * self.baseline.mix[counted.rows, hour]
+        return np.concatenate([counted.values, expected], 1)
+
+    def shows_effect(self, rows: Ids, run: Floats) -> Bools:
+        """Total variation between the run's mix and the expected one is at least half the effect: measured to be the
+        gate at which drifts as large as the effect itself are still found."""
+        seen, expected = run[:, :CLASSES], run[:, CLASSES:]
+        distance = np.abs(seen - expected).sum(1) / 2 / seen.sum(1)
+        shows: Bools = distance >= self.gates.points_of(rows) / 2
+        return shows
+
+    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
+        self.gates.set(row, ratio, points)
+
+    def weaker(self, alternatives: Ids) -> Ids:
+        return np.where(alternatives >= CLASSES, alternatives - CLASSES, alternatives).astype(np.int32)
+
+    def rho(self, dispersion: Dispersion) -> Floats:
+        own = np.clip(1.1 * dispersion.own_rho(), RHO_MIN, RHO_MAX)
+        return np.where(dispersion.known(), own, RHO_START)
+
+    def drift(self) -> Floats:
+        """(S, J) mean log ratio of one session under each alternative, at the day's mean mix."""
+        null = self.baseline.null.mean(1)
+        mixes = []
+        for drop in DROPS:
+            lost = np.minimum(drop, 0.9 * null[:, :1])
+            others = null[:, 1:]
+            left = null[:, :1] - lost
+            mixes.append(np.concatenate([left, others * (1 + lost / (1 - null[:, :1]))], 1))
+            for g in range(1, CLASSES):
+                gained = null.copy()
+                gained[:, :1] = left
+                gained[:, g] += lost[:, 0]
+                mixes.append(gained)
+        return np.stack([(mix * np.log(mix / null)).sum(1) for mix in mixes], 1)
+
+    def enter_hour(self, index: int, excluded: Bools) -> None:
+        """Nothing: mixes are refitted at midnight only."""
+
+    def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
+        """Midnight: decay, add today's hours that may be learnt, and derive the mix and its null."""
+        b = self.baseline
+        b.count = KEEP * b.count + np.where(excluded[:, :, None], 0, b.today)
+        b.today[:] = 0
+        whole = b.count.sum(1)
+        sessions = whole.sum(1)
+        pool = (whole.sum(0) + 1) / (whole.sum() + CLASSES)
+        mean = (whole + POOL_STRENGTH * pool) / (sessions + POOL_STRENGTH)[:, None]
+        near = with_neighbours(b.count)
+        b.mix = (near + HOUR_STRENGTH * mean[:, None]) / (near.sum(2, keepdims=True) + HOUR_STRENGTH)
+        good = b.mix[:, :, :1]
+        behind = np.maximum(sessions, 1)[:, None, None]
+        slack = np.minimum(SLACK + np.sqrt(good * (1 - good) / behind), good / 2)
+        b.null = np.concatenate([good - slack, b.mix[:, :, 1:] * (1 + slack / (1 - good))], 2)
+        return excluded
+
+    def mass(self) -> Floats:
+        mass: Floats = self.baseline.count.sum((1, 2))
+        return mass
+
+    def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:
+        count = run[:CLASSES].sum()
+        return "share", float(run[CLASSES] / count), float(run[0] / count), float(count)
+
+    def gauges(self, hour: int) -> dict[str, Floats]:
+        """Share of each class now, and the good one's baseline and the share from which there is an effect."""
+        with np.errstate(invalid="ignore"):
+            share = self.recent.sums / self.recent.sums.sum(1, keepdims=True)
+        good = np.where(self.mass() > 0, self.baseline.mix[:, hour, 0], np.nan)
+        asked = self.gates.points_of(np.arange(len(good), dtype=np.int32))
+        levels = {f"outcome_share_{name}": share[:, i] for i, name in enumerate(OUTCOMES)}
+        return levels | {"outcome_share_baseline": good, "outcome_share_effect": good - asked}
+
+    def resize(self, size: int) -> None:
+        for part in (self.baseline, self.recent, self.gates):
+            resize(part, size)
+
+    def forget(self, rows: Ids) -> None:
+        for part in (self.baseline, self.recent, self.gates):
+            clear(part, rows)
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        return snapshot(self.baseline, "mix") | snapshot(self.recent, "recent") | snapshot(self.gates, "gates")
+
+    def restore(self, arrays: Arrays) -> None:
+        restore(self.baseline, arrays, "mix")
+        restore(self.recent, arrays, "recent")
+        restore(self.gates, arrays, "gates")
+
+
+def _log_rising(a: Floats, x: Floats) -> Floats:
+    """log of a (a + 1) ... (a + x - 1), for whole and for weighted, fractional x."""
+    log: Floats = gammaln(a + x) - gammaln(a)
+    return log

@@ -1,0 +1,77 @@
+"""What comes in at the doors and what is answered: bytes, where they came from, and a closed set of reasons."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Signal(StrEnum):
+    """The kind of OTLP message a body holds; the value is the last part of its HTTP path."""
+
+    TRACES = "traces"
+    METRICS = "metrics"
+    LOGS = "logs"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One OTLP body: a Kafka record's value, or what was posted, already decompressed.
+
+    Protobuf or JSON is told by content: the first byte that is not white space is `{` in JSON.
+    `partition` names the ordered stream it belongs to (`otlp_spans/3`, `otlp`): each has its own watermark.
+    """
+
+    signal: Signal
+    body: bytes
+    partition: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records in the order they are to be read, and the next offset by partition once they are."""
+
+    records: tuple[Record, ...]
+    offsets: Mapping[str, int]
+
+
+class Dropped(StrEnum):
+    """Why something was not counted. Closed: every reason is documented and exported, even at zero."""
+
+    MALFORMED = "malformed"  # A body that is not OTLP, protobuf or JSON.
+    TOO_LARGE = "too_large"  # A body over the limit, packed or unpacked.
+    BAD_ID = "bad_id"  # A span without a 16-byte trace id or an 8-byte span id.
+    BAD_TIME = "bad_time"  # A time that is zero or past the year 2262.
+    FUTURE = "future"  # Ends more than `future_max` after the clock.
+    LATE = "late"  # Ends in a slot that was closed: joined, but not counted.
+    NEGATIVE_DURATION = "negative_duration"  # Ends before it starts: counted, without its duration.
+    DUPLICATE = "duplicate"  # A span id seen before in its trace.
+    TRACES_FULL = "traces_full"  # The table of live traces is full: counted, not joined.
+    SERIES_FULL = "series_full"  # The table of cells or series is full: counted under `_other`.
+    BAD_NUMBER = "bad_number"  # A token count, cost or point that is NaN, infinite or negative.
+    UNREAD = "unread"  # A metric point or log record of a kind not read yet.
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the sender of one record is told.
+
+    `error` is None when the body could be read; else it says what was wrong, and nothing of it was taken.
+    `rejected` counts spans (points, log records) of a good body that were not taken, `message` says why.
+    """
+
+    rejected: int = 0
+    message: str = ""
+    error: str | None = None
+
+
+@dataclass
+class Tally:
+    """What a step read and dropped, added up into metrics outside."""
+
+    spans: int = 0
+    points: int = 0
+    logs: int = 0
+    sessions: int = 0
+    slots: int = 0
+    dropped: Counter[Dropped] = field(default_factory=Counter)

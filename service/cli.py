@@ -1,0 +1,128 @@
+"""The `tocsin` command: run, demo, check, inspect."""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from alertrules.parse import RuleErrors, RuleSet, load
+from service import settings as settings_module
+from service.settings import Settings, SettingsError, table
+
+PACKS = Path(__file__).parent.parent / "alertrules" / "packs"
+YES, NO, WRONG_USE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status: 0 yes, 1 no, 2 wrong use."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        status: int = given.run(given)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return NO
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tocsin", description="Pages on-call when AI agents really change.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    lines = [f"  {name}\n      {meaning} (default: {default})" for name, default, meaning in table()]
+    run = commands.add_parser(
+        "run",
+        help="read telemetry, judge it, page",
+        description="Reads OTLP over HTTP, and from Kafka if told where it is; judges by the rules; pages.",
+        epilog="settings, from the environment (a secret also from the file that …_FILE names):\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.set_defaults(run=_run)
+    demo = commands.add_parser("demo", help="watch four incidents in a simulated fleet turn into four pages")
+    demo.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    demo.set_defaults(run=_demo)
+    check = commands.add_parser("check", help="check rule files and say everything that is wrong with them")
+    check.add_argument("files", nargs="*", type=Path, metavar="FILE", help="files or directories; default: the packs")
+    check.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    check.set_defaults(run=_check)
+    inspect = commands.add_parser("inspect", help="say what Tocsin reads in captured OTLP bodies")
+    inspect.add_argument("files", nargs="+", metavar="FILE", help="bodies, protobuf or JSON, gzip or not")
+    inspect.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    inspect.add_argument(
+        "--signal", choices=("traces", "metrics", "logs"), default="traces", help="what the files hold"
+    )
+    inspect.set_defaults(run=_inspect)
+    return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    from service.daemon import WALL, Daemon
+    from service.store.sqlite import StoreError
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("aiokafka", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        settings = settings_module.from_environment()
+        rules = load(list(map(Path, settings.rules)) or [PACKS])
+    except (SettingsError, RuleErrors) as error:
+        print(error, file=sys.stderr)
+        return WRONG_USE
+    try:
+        return asyncio.run(_serve(settings, rules, Daemon, WALL))
+    except (StoreError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return WRONG_USE
+
+
+async def _serve(settings: Settings, rules: RuleSet, daemon_of: type, clock: object) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    from aiokafka.errors import KafkaError
+
+    daemon = daemon_of(settings, rules, clock, lambda line: print(line, flush=True))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stop)
+    status = YES
+    try:
+        await daemon.run()
+    except* (OSError, KafkaError) as errors:
+        for error in errors.exceptions:
+            print(error, file=sys.stderr)
+        status = NO
+    return status
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from service.demo.show import main as show
+
+    return show(given.json)
+
+
+def _check(given: argparse.Namespace) -> int:
+    try:
+        rules = load(given.files or [PACKS])
+    except RuleErrors as errors:
+        if given.json:
+            print(json.dumps({"ok": False, "problems": [str(problem) for problem in errors.problems]}))
+        else:
+            print(errors, file=sys.stderr)
+        return NO
+    if given.json:
+        print(json.dumps({"ok": True, "rules": [rule.name for rule in rules.rules]}))
+    else:
+        for rule in rules.rules:
+            budget = "no budget" if rule.budget_per_week is None else f"{rule.budget_per_week:g} false pages a week"
+            print(f"{rule.name}: {rule.detector.value} by {', '.join(rule.by) or 'nothing'}, {budget}")
+    return YES
+
+
+def _inspect(given: argparse.Namespace) -> int:
+    from service.inspect import main as inspect
+
+    return inspect(given.files, given.json, given.signal)

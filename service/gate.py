@@ -1,0 +1,54 @@
+"""One destination's gate: its pace, its pauses and its circuit breaker. Pure; the clock is handed in."""
+
+from detectors.core.columns import SECOND_NS
+from service.notifiers.request import Pace
+
+TRIPPED_S = 60.0
+TRIPPED_MAX_S = 900.0
+
+
+class Gate:
+    """Says how long the next delivery has to wait, and how many may be under way."""
+
+    def __init__(self, pace: Pace, senders_max: int) -> None:
+        self._pace = pace
+        self._senders_max = senders_max
+        self._tokens = float(pace.burst)
+        self._counted_ns = 0
+        self._shut_until_ns = 0
+        self.trips = 0  # In a row; 0 is closed, in the electrician's sense: all is well.
+        self.sending = 0
+
+    def wait_s(self, now_ns: int) -> float:
+        """Seconds until a delivery may start, 0 for now; a tripped gate lets one probe through at a time."""
+        shut_s = max(0.0, (self._shut_until_ns - now_ns) / SECOND_NS)
+        if self.sending >= (1 if self.trips else self._senders_max):
+            return max(shut_s, 1.0)  # Whoever is sending wakes us when done.
+        return max(shut_s, (1.0 - self._refilled(now_ns)) / self._pace.per_s, 0.0)
+
+    def enter(self, now_ns: int) -> None:
+        """A delivery starts."""
+        self._tokens = self._refilled(now_ns) - 1.0
+        self._counted_ns = now_ns
+        self.sending += 1
+
+    def leave(self) -> None:
+        self.sending -= 1
+
+    def pause(self, seconds: float, now_ns: int) -> None:
+        """The destination asked for silence."""
+        self._shut_until_ns = max(self._shut_until_ns, now_ns + int(seconds * SECOND_NS))
+        self._tokens = min(self._tokens, 1.0)
+
+    def trip(self, now_ns: int) -> None:
+        """Nothing will get through until somebody acts: try one delivery now and then."""
+        self.pause(min(TRIPPED_MAX_S, TRIPPED_S * 2.0**self.trips), now_ns)
+        self.trips = min(self.trips + 1, 10)
+
+    def mend(self) -> None:
+        """It took something."""
+        self.trips = 0
+
+    def _refilled(self, now_ns: int) -> float:
+        grown = self._tokens + (now_ns - self._counted_ns) / SECOND_NS * self._pace.per_s
+        return min(float(self._pace.burst), max(grown, self._tokens))

@@ -1,0 +1,231 @@
+"""Ingest: records in, closed slots out. Decodes, joins, prices and adds up, each in its own file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, Arrays, Slot
+from detectors.core.series import OVERFLOW, SeriesTable
+from service.batch import Answer, Dropped, Record, Signal, Tally
+from service.ingest import snapshot
+from service.ingest.decode import Decoded, UnreadableError, count_points, decode_traces
+from service.ingest.prices import Prices
+from service.ingest.resolve import Pending, Review, resolve
+from service.ingest.rollup import Unit, roll_up
+from service.ingest.sessions import Session, Sessions, session_unit
+from service.ingest.traces import Labels, Trace, TraceTable
+from service.ingest.vocabulary import Span
+from service.ingest.watermark import Watermark
+
+_REJECTING = (Dropped.BAD_ID, Dropped.BAD_TIME, Dropped.FUTURE)
+
+
+@dataclass(frozen=True)
+class IngestLimits:
+    """How long ingest waits, and how much it holds.
+
+    lateness_ns       how far the watermark stays behind the latest end
+    future_max_ns     a span that ends later than this after the clock is rejected
+    session_idle_ns   quiet after which a session whose roots have ended closes
+    rootless_idle_ns  quiet after which a session without a root closes
+    session_max_ns    age at which a session closes whatever comes
+    traces_max        live traces; a new one then evicts the oldest, whose session closes
+    cells_max         label sets counted apart; later ones share one
+    body_bytes_max    a larger body is not read
+    """
+
+    lateness_ns: int = 60 * SECOND_NS
+    future_max_ns: int = 300 * SECOND_NS
+    session_idle_ns: int = 30 * SECOND_NS
+    rootless_idle_ns: int = 900 * SECOND_NS
+    session_max_ns: int = 86_400 * SECOND_NS
+    traces_max: int = 200_000
+    cells_max: int = 50_000
+    body_bytes_max: int = 64 * 2**20
+
+
+class Ingest:
+    """All that is known of spans not yet in a closed slot, and the sessions still open.
+
+    Whether a span is late is decided against the watermark as it stood before its record, and slots and sessions
+    close as records are read, so how records are batched changes nothing.
+    """
+
+    def __init__(self, limits: IngestLimits, review: Review | None = None) -> None:
+        self.limits = limits
+        self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
+        self._review = review
+        self._watermark = Watermark(limits.lateness_ns)
+        self._traces = TraceTable(limits.traces_max)
+        self._sessions = Sessions(limits.session_idle_ns, limits.rootless_idle_ns, limits.session_max_ns)
+        self._prices = Prices()
+        self._open: dict[int, list[Pending]] = {}
+        self._closed_sessions: dict[int, list[Unit]] = {}
+        self._floor_ns = 0
+        self._ready: list[Slot] = []
+
+    @property
+    def watermark_ns(self) -> int | None:
+        """Event time that no slot will be added to before; None before the first span."""
+        return self._watermark.ns
+
+    def read(self, record: Record, now_ns: int, tally: Tally) -> Answer:
+        """Take in one body. Any bytes get an answer."""
+        if len(record.body) > self.limits.body_bytes_max:
+            tally.dropped[Dropped.TOO_LARGE] += 1
+            return Answer(error=f"body of {len(record.body)} bytes; at most {self.limits.body_bytes_max} are read")
+        try:
+            if record.signal is not Signal.TRACES:
+                return self._count_unread(record, tally)
+            decoded = decode_traces(record.body)
+        except UnreadableError as error:
+            tally.dropped[Dropped.MALFORMED] += 1
+            return Answer(error=str(error))
+        latest_ns = self._join(decoded, now_ns, tally)
+        tally.dropped.update(decoded.dropped)
+        if latest_ns:
+            self._watermark.hear(record.partition, latest_ns, now_ns)
+        self._move(now_ns, tally)
+        return _answer(decoded)
+
+    def _count_unread(self, record: Record, tally: Tally) -> Answer:
+        count = count_points(record.signal, record.body)
+        if record.signal is Signal.LOGS:
+            tally.logs += count
+        else:
+            tally.points += count
+        if count:
+            tally.dropped[Dropped.UNREAD] += count
+        return Answer()
+
+    def _join(self, decoded: Decoded, now_ns: int, tally: Tally) -> int:
+        """Put a body's spans into their traces and slots; the latest end among them, 0 if there is none."""
+        latest_ns = 0
+        future_ns = now_ns + self.limits.future_max_ns
+        for span in decoded.spans:
+            end_ns = span.end_ns
+            if end_ns > future_ns:
+                decoded.reject(Dropped.FUTURE, "a span ends after the clock of the receiver")
+                continue
+            tally.spans += 1
+            latest_ns = max(latest_ns, end_ns)
+            if self._review is not None:
+                self._review.span(span)
+            is_late = end_ns < self._floor_ns
+            trace = self._traces.live.get(span.trace_id)
+            if trace is not None and span.span_id in trace.spans:
+                decoded.dropped[Dropped.DUPLICATE] += 1
+                continue
+            if end_ns < span.start_ns:
+                decoded.dropped[Dropped.NEGATIVE_DURATION] += 1
+            if is_late:
+                decoded.dropped[Dropped.LATE] += 1
+                if trace is None:  # Nothing left to join: its session, if it had one, is closed and counted.
+                    continue
+            if trace is None:
+                trace = self._new_trace(span, tally)
+            had_root = trace.root is not None
+            trace.add(span)
+            self._sessions.place(trace, had_root)
+            if not is_late:
+                self._open.setdefault(end_ns - end_ns % SLOT_NS, []).append((trace, span))
+        return latest_ns
+
+    def _new_trace(self, span: Span, tally: Tally) -> Trace:
+        oldest = self._traces.oldest_to_evict()
+        if oldest is not None:
+            tally.dropped[Dropped.TRACES_FULL] += 1
+            session = self._sessions.open[oldest.session_key]
+            self._close_session(session, session.last_ns + 1, tally)
+        return self._traces.open(span.trace_id)
+
+    def closed_slots(self, now_ns: int, tally: Tally) -> Iterator[Slot]:
+        """The slots that the watermark has passed and that were not given before, oldest first."""
+        self._move(now_ns, tally)
+        return self._take_ready()
+
+    def flush(self, tally: Tally) -> Iterator[Slot]:
+        """Close whatever is open, sessions too: the end of a finite replay. What still comes is late."""
+        self._settle(None, tally)
+        return self._take_ready()
+
+    def _take_ready(self) -> Iterator[Slot]:
+        ready, self._ready = self._ready, []
+        return iter(ready)
+
+    def _move(self, now_ns: int, tally: Tally) -> None:
+        before_ns = self._watermark.ns
+        watermark_ns = self._watermark.advance(now_ns)
+        if watermark_ns is not None and watermark_ns != before_ns:
+            self._settle(watermark_ns, tally)
+            self._floor_ns = max(self._floor_ns, watermark_ns - watermark_ns % SLOT_NS)
+
+    def _settle(self, until_ns: int | None, tally: Tally) -> None:
+        """Close, in the order of event time, what `until_ns` has passed (everything, if None)."""
+        while True:
+            start_ns = min((*self._open, *self._closed_sessions), default=None)
+            due = self._sessions.next_due()
+            end_ns = None if start_ns is None else start_ns + SLOT_NS
+            if start_ns is not None and end_ns is not None and (due is None or end_ns <= due[0]):
+                if until_ns is not None and end_ns > until_ns:
+                    return
+                self._close_slot(start_ns, tally)
+                self._floor_ns = max(self._floor_ns, end_ns)
+            elif due is not None and (until_ns is None or due[0] <= until_ns):
+                self._close_session(due[1], due[0], tally)
+            else:
+                return
+
+    def _close_slot(self, start_ns: int, tally: Tally) -> None:
+        def cell_of(labels: Labels) -> int:
+            return self._cell(labels, start_ns, tally)
+
+        calls = resolve(self._open.pop(start_ns, []), self._prices, cell_of, self._review)
+        slot = roll_up(start_ns, calls, self._closed_sessions.pop(start_ns, []))
+        if len(slot.cell):
+            tally.slots += 1
+            self._ready.append(slot)
+
+    def _cell(self, labels: Labels, seen_ns: int, tally: Tally) -> int:
+        cell = self.cells.id_of(labels, seen_ns)
+        if cell == OVERFLOW:
+            tally.dropped[Dropped.SERIES_FULL] += 1
+        return cell
+
+    def _close_session(self, session: Session, close_ns: int, tally: Tally) -> None:
+        labels, unit, outcome = session_unit(session)
+        # A root that came late can make a session due in a slot that is closed: it counts in the first open one.
+        start_ns = max(close_ns - close_ns % SLOT_NS, self._floor_ns)
+        cell = self._cell(labels, start_ns, tally)
+        self._closed_sessions.setdefault(start_ns, []).append((cell, *unit[1:]))
+        tally.sessions += 1
+        if self._review is not None:
+            self._review.session(labels, session.key, outcome)
+        for trace in self._sessions.close(session, close_ns):
+            self._traces.forget(trace)
+
+    def snapshot(self) -> Arrays:
+        """All state as named arrays. The slots that closed must have been taken."""
+        assert not self._ready, "take the closed slots before saving: they are in no snapshot"
+        return snapshot.take(
+            self.cells, self._watermark, self._traces, self._sessions, self._open, self._closed_sessions,
+            self._floor_ns,
+        )  # fmt: skip
+
+    @classmethod
+    def restore(cls, arrays: Arrays, limits: IngestLimits) -> "Ingest":
+        """What `snapshot` was taken of: reading on from it gives what never having stopped would have."""
+        ingest = cls(limits)
+        ingest.cells = SeriesTable.restore(snapshot.cells_of(arrays), limits.cells_max)
+        state = snapshot.State(arrays)
+        ingest._watermark = Watermark.resume(state.watermark, limits.lateness_ns)
+        state.fill(ingest._traces, ingest._sessions, ingest._open, ingest._closed_sessions)
+        ingest._floor_ns = state.floor_ns
+        return ingest
+
+
+def _answer(decoded: Decoded) -> Answer:
+    rejected = {reason: decoded.dropped[reason] for reason in _REJECTING if decoded.dropped[reason]}
+    if not rejected:
+        return Answer()
+    parts = [f"{count} {reason}: {decoded.examples[reason]}" for reason, count in rejected.items()]
+    return Answer(rejected=sum(rejected.values()), message="; ".join(parts))

@@ -1,0 +1,172 @@
+"""The trace join: what a span does not say itself, its ancestors or its trace may know."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from service.ingest.vocabulary import (
+    AGENT,
+    AGENT_VERSION,
+    EMBEDDING,
+    MODEL_OPERATIONS,
+    OUTCOME,
+    PROVIDER,
+    REQUEST_MODEL,
+    RESPONSE_MODEL,
+    RETRIEVAL,
+    SESSION,
+    STORE,
+    TENANT,
+    TOOL,
+    TOOL_NAME,
+    Span,
+    outcome_class,
+)
+
+ANCESTORS_MAX = 64
+"""How far up a value is looked for; parents may also point in a circle."""
+_LENT = frozenset((AGENT, TENANT, AGENT_VERSION, PROVIDER, REQUEST_MODEL))
+_MODEL_FIELDS = frozenset((PROVIDER, REQUEST_MODEL))
+NO_OUTCOME = (0, b"", -1)
+
+Labels = tuple[str, str, str, str, str, str, str]
+"""Values of CELL_LABELS, in that order."""
+
+
+class Trace:
+    """The spans of one trace so far, and what its calls came to.
+
+    spans        by span id, as they arrived
+    lent         by field, (order, value) of the span that lends it to the whole trace: the root, else the earliest
+    session      (rank, order, id) of the best session id in the trace, or None
+    outcome      (end_ns, span id, class) of the latest outcome label
+    dollars, unpriced, free   of its resolved calls, unweighted
+    answered     response ids of its counted model calls, and whether tokens were counted for them
+    """
+
+    __slots__ = (
+        "answered", "dollars", "first_ns", "free", "last_ns", "lent", "outcome", "root", "session", "session_key",
+        "spans", "trace_id", "unpriced",
+    )  # fmt: skip
+
+    def __init__(self, trace_id: bytes) -> None:
+        self.trace_id = trace_id
+        self.spans: dict[bytes, Span] = {}
+        self.root: Span | None = None
+        self.lent: dict[str, tuple[tuple[bool, int, bytes], str]] = {}
+        self.session: tuple[int, tuple[bool, int, bytes], str] | None = None
+        self.session_key = ""
+        self.first_ns = 2**63 - 1
+        self.last_ns = 0
+        self.outcome: tuple[int, bytes, int] = NO_OUTCOME
+        self.dollars = 0.0
+        self.unpriced = self.free = 0
+        self.answered: dict[str, bool] = {}
+
+    def add(self, span: Span) -> None:
+        """Take in a span; the order of arrival makes no difference to what the trace then knows."""
+        self.spans[span.span_id] = span
+        own = span.own
+        order = (bool(span.parent_id), span.start_ns, span.span_id)
+        if not span.parent_id and (self.root is None or order < _order(self.root)):
+            self.root = span
+        start_ns, end_ns = span.start_ns, span.end_ns
+        if end_ns > self.last_ns:
+            self.last_ns = end_ns
+        if start_ns < self.first_ns or end_ns < self.first_ns:
+            self.first_ns = min(start_ns, end_ns)
+        lent = self.lent
+        for field in own.keys() & _LENT:
+            held = lent.get(field)
+            if (held is None or order < held[0]) and not (span.operation == EMBEDDING and field in _MODEL_FIELDS):
+                lent[field] = (order, str(own[field]))
+        if SESSION in own:
+            named = (span.session_rank, order, str(own[SESSION]))
+            if self.session is None or named < self.session:
+                self.session = named
+        if OUTCOME in own:
+            self.outcome = max(self.outcome, (end_ns, span.span_id, outcome_class(str(own[OUTCOME]))))
+
+    def lends(self, field: str) -> str:
+        """What the trace as a whole says of a field, or the empty string."""
+        held = self.lent.get(field)
+        return held[1] if held else ""
+
+    def ancestors(self, span: Span) -> Iterator[Span]:
+        """The known ancestors of a span, nearest first."""
+        for _ in range(ANCESTORS_MAX):
+            above = self.spans.get(span.parent_id)
+            if above is None:
+                return
+            yield above
+            span = above
+
+
+def _order(span: Span) -> tuple[bool, int, bytes]:
+    return (bool(span.parent_id), span.start_ns, span.span_id)
+
+
+def labels_of(trace: Trace, span: Span) -> Labels:
+    """What a span is counted by, with what is known now: its own word, the nearest ancestor's, the trace's, its
+    resource's. The resource speaks for the tenant before ancestors do; model and provider are model calls' alone.
+    """
+    own = span.own
+    operation = span.operation
+    agent = own.get(AGENT)
+    tenant = own.get(TENANT) or span.resource.tenant
+    version = own.get(AGENT_VERSION)
+    provider: str | float | None = ""
+    model: str | float | None = ""
+    tool: str | float = ""
+    if operation in MODEL_OPERATIONS:
+        provider, model = own.get(PROVIDER), own.get(REQUEST_MODEL) or own.get(RESPONSE_MODEL)
+    elif operation == TOOL:
+        tool = own.get(TOOL_NAME, "")
+    elif operation == RETRIEVAL:
+        tool = own.get(STORE) or own.get(TOOL_NAME, "")
+    above = trace.spans.get(span.parent_id)
+    steps = 0
+    while above is not None and steps < ANCESTORS_MAX:
+        theirs = above.own
+        agent = agent or theirs.get(AGENT)
+        tenant = tenant or theirs.get(TENANT) or above.resource.tenant
+        version = version or theirs.get(AGENT_VERSION)
+        if provider is None:
+            provider = theirs.get(PROVIDER)
+        if model is None:
+            model = theirs.get(REQUEST_MODEL)
+        above = trace.spans.get(above.parent_id)
+        steps += 1
+    lends = trace.lends
+    if operation != EMBEDDING:
+        provider = lends(PROVIDER) if provider is None else provider
+        model = lends(REQUEST_MODEL) if model is None else model
+    return (
+        str(tenant or lends(TENANT)),
+        str(agent or lends(AGENT) or span.resource.agent),
+        operation,
+        str(provider or ""),
+        str(model or ""),
+        str(tool),
+        str(version or lends(AGENT_VERSION) or span.resource.version),
+    )
+
+
+class TraceTable:
+    """Live traces, oldest first. The caller evicts: a trace's session ends with it."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.live: OrderedDict[bytes, Trace] = OrderedDict()
+
+    def oldest_to_evict(self) -> Trace | None:
+        """The trace that must go before a new one can come, or None while there is room."""
+        return next(iter(self.live.values())) if len(self.live) >= self.capacity else None
+
+    def open(self, trace_id: bytes) -> Trace:
+        """A new trace."""
+        trace = self.live[trace_id] = Trace(trace_id)
+        return trace
+
+    def forget(self, trace: Trace) -> None:
+        """Drop a trace; a later span of it begins a new one."""
+        self.live.pop(trace.trace_id, None)

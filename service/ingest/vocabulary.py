@@ -1,0 +1,158 @@
+"""The words that every dialect is translated into, and the span that carries them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from detectors.core.columns import OUTCOMES
+
+LLM, EMBEDDING, RETRIEVAL, TOOL = "llm", "embedding", "retrieval", "tool"
+AGENT_RUN, WORKFLOW, GUARDRAIL, CLASSIFICATION = "agent", "workflow", "guardrail", "classification"
+EVALUATION, OTHER, SESSION_UNIT = "evaluation", "other", "session"
+OPERATIONS = frozenset(
+    (LLM, EMBEDDING, RETRIEVAL, TOOL, AGENT_RUN, WORKFLOW, GUARDRAIL, CLASSIFICATION, EVALUATION, OTHER)
+)
+MODEL_OPERATIONS = frozenset((LLM, EMBEDDING))
+"""Operations whose tokens cost money: these inherit model and provider, and can be unpriced."""
+
+# Canonical fields. Plain strings, as an enum's hash would be the dearest step of decoding.
+TENANT, AGENT, AGENT_VERSION, SESSION = "tenant", "agent", "agent_version", "session"
+OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL = "operation", "provider", "request_model", "response_model"
+RESPONSE_ID, TOOL_NAME, STORE, ERROR_TYPE, OUTCOME = "response_id", "tool", "store", "error_type", "outcome"
+INPUT, OUTPUT, CACHE_READ, CACHE_WRITE = "input_tokens", "output_tokens", "cache_read", "cache_write"
+REASONING, COST = "reasoning", "cost_usd"
+NUMBERS = frozenset((INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST))
+"""Fields that hold a finite number >= 0; all others hold text fit for a label."""
+USAGE = (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING)
+
+Own = dict[str, str | float]
+Scalar = str | int | float | bool
+"""What an attribute's value may be once decoded; arrays, maps and bytes are never read."""
+
+LABEL_CHARACTERS_MAX = 200
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def label(text: str) -> str:
+    r"""`text` as it may stand in a label: no control, bidi override or lone surrogate, at most 200 characters.
+
+    >>> label("a\x1b[31m\u202eb")
+    'a�[31m�b'
+    """
+    if len(text) > LABEL_CHARACTERS_MAX:
+        text = text[:LABEL_CHARACTERS_MAX]
+    return text if text.isprintable() else _UNFIT.sub("\ufffd", text)
+
+
+class Resource(NamedTuple):
+    """What a process says of itself. `agent` is its service name, empty if the SDK made that up."""
+
+    tenant: str = ""
+    agent: str = ""
+    version: str = ""
+
+
+class Span:
+    """One decoded span, in canonical fields; `own` holds only what the span itself said.
+
+    trace_id, span_id, parent_id  bytes, 16, 8 and 8; parent_id is empty on a root
+    start_ns, end_ns              int; end_ns < start_ns if a clock was wrong
+    weight                        1 / sampling probability, 1.0 if the trace state does not say
+    session_rank                  precedence of the name that gave `own[SESSION]`; smaller is better
+    dialect                       name of the dialect that told the operation
+
+    The rest is the trace join's: `covered` a finer span of the same call lies below; `usage_below` a leaf below
+    reported usage; `counted` it was a call of its own; `usage_counted` its aggregate stood in for its leaves'.
+    """
+
+    __slots__ = (
+        "counted", "covered", "dialect", "end_ns", "failed", "operation", "own", "parent_id", "resource",
+        "session_rank", "span_id", "start_ns", "trace_id", "usage_below", "usage_counted", "weight",
+    )  # fmt: skip
+
+    def __init__(
+        self, trace_id: bytes, span_id: bytes, parent_id: bytes, start_ns: int, end_ns: int, weight: float,
+        resource: Resource,
+    ) -> None:  # fmt: skip
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.parent_id = parent_id
+        self.start_ns = start_ns
+        self.end_ns = end_ns
+        self.weight = weight
+        self.resource = resource
+        self.own: Own = {}
+        self.operation = OTHER
+        self.dialect = ""
+        self.session_rank = 0
+        self.failed = False
+        self.covered = self.usage_below = self.counted = self.usage_counted = False
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one family of SDKs names things: tables only, so that a new one is a new file and nothing else.
+
+    precedence   who is believed first when two dialects stand on one span; smaller is sooner
+    fields       attribute names by canonical field, in order of preference
+    operations   canonical operation by the (lower-case) value of the attributes under `fields[OPERATION]`
+    span_names   canonical operation by span name, for spans without such an attribute; what follows the name after
+                 a space, dot, colon or slash is the tool's name
+    documents    attributes whose text is a JSON object: canonical field by key of that object
+    placeholders agent names that an SDK writes on everything; believed on agent spans only
+    resource     attribute names of resources by canonical field
+    usage_means  the operation of a span that has usage and no other sign of what it is
+    """
+
+    name: str
+    precedence: int
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    operations: Mapping[str, str] = field(default_factory=dict)
+    span_names: Mapping[str, str] = field(default_factory=dict)
+    documents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    placeholders: frozenset[str] = frozenset()
+    resource: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    usage_means: str = ""
+
+
+PROVIDERS = {
+    "az.ai.inference": "azure.ai.inference", "az.ai.openai": "azure.ai.openai", "azure": "azure.ai.openai",
+    "azure_openai": "azure.ai.openai", "bedrock": "aws.bedrock", "aws_bedrock": "aws.bedrock", "aws": "aws.bedrock",
+    "amazon_bedrock": "aws.bedrock", "vertex_ai": "gcp.vertex_ai", "vertexai": "gcp.vertex_ai",
+    "google_vertexai": "gcp.vertex_ai", "gemini": "gcp.gemini", "google": "gcp.gemini", "google_genai": "gcp.gemini",
+    "xai": "x_ai", "x-ai": "x_ai", "mistral": "mistral_ai", "mistralai": "mistral_ai", "moonshot": "moonshot_ai",
+    "moonshotai": "moonshot_ai", "watsonx": "ibm.watsonx.ai",
+}  # fmt: skip
+"""Providers by the other names they go by; keys are lower case."""
+
+
+def provider_name(text: str) -> str:
+    """The name of a provider that the conventions prefer; unknown ones stay, in lower case.
+
+    >>> provider_name("OpenAI"), provider_name("xai")
+    ('openai', 'x_ai')
+    """
+    name = text.lower()
+    return PROVIDERS.get(name, name)
+
+
+_SYNONYMS = {
+    "resolved": ("success", "successful", "succeeded", "completed", "complete", "done", "solved", "contained", "ok"),
+    "escalated": ("transferred", "transfer", "handoff", "handed_off", "human", "closed_transferred", "deflected"),
+    "abandoned": ("abandon", "dropped", "timeout", "timed_out", "cancelled", "canceled", "no_response"),
+    "failed": ("failure", "fail", "error", "errored", "unresolved", "rejected"),
+}
+_CLASSES = {name: i for i, name in enumerate(OUTCOMES)} | {
+    word: OUTCOMES.index(name) for name, words in _SYNONYMS.items() for word in words
+}
+UNMAPPED = OUTCOMES.index("unmapped")
+
+
+def outcome_class(text: str) -> int:
+    """Index into OUTCOMES of a session's outcome as its sender words it.
+
+    >>> OUTCOMES[outcome_class("Handed-Off")], OUTCOMES[outcome_class("42")]
+    ('escalated', 'unmapped')
+    """
+    return _CLASSES.get(text.strip().lower().replace(" ", "_").replace("-", "_"), UNMAPPED)

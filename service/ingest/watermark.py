@@ -1,0 +1,71 @@
+"""How far event time has come: the least of the partitions that still speak."""
+
+from collections.abc import Mapping
+
+from detectors.core.columns import SECOND_NS
+
+SILENCE_NS = 60 * SECOND_NS
+"""A partition not heard for this long of wall time holds nobody up."""
+LIVE_NS = 600 * SECOND_NS
+"""A stream further behind the wall clock than this is a replay, and moves by its data alone."""
+
+
+class Watermark:
+    """Event time that will not be gone behind; `ns` is None before the first span.
+
+    Time in which nobody listened is not silence: `resume` must be told when a stopped process goes on, or a
+    backlog would be found late before it was read.
+    """
+
+    def __init__(self, lateness_ns: int) -> None:
+        self.lateness_ns = lateness_ns
+        self.ns: int | None = None
+        self._ends: dict[str, int] = {}
+        self._heard: dict[str, int] = {}
+        self._now_ns = 0
+        self._resumed = False
+
+    def hear(self, partition: str, end_ns: int, now_ns: int) -> None:
+        """Note the latest end in what a partition just brought."""
+        self._catch_up(now_ns)
+        self._ends[partition] = max(end_ns, self._ends.get(partition, end_ns))
+        self._heard[partition] = now_ns
+
+    def advance(self, now_ns: int) -> int | None:
+        """Move as far as the partitions and the clock allow, and say where that is."""
+        self._catch_up(now_ns)
+        if not self._ends:
+            return None
+        active = [end for partition, end in self._ends.items() if now_ns - self._heard[partition] < SILENCE_NS]
+        if active:
+            reached = min(active) - self.lateness_ns
+        else:
+            reached = max(self._ends.values()) - self.lateness_ns
+            latest = reached if self.ns is None else max(self.ns, reached)
+            if now_ns - (latest + self.lateness_ns) <= LIVE_NS:
+                reached = now_ns - self.lateness_ns
+        self.ns = reached if self.ns is None else max(self.ns, reached)
+        return self.ns
+
+    def _catch_up(self, now_ns: int) -> None:
+        if self._resumed:
+            self._resumed = False
+            stopped_ns = now_ns - self._now_ns
+            if stopped_ns > SILENCE_NS:
+                self._heard = {partition: heard + stopped_ns for partition, heard in self._heard.items()}
+        self._now_ns = max(self._now_ns, now_ns)
+
+    def state(self) -> dict[str, object]:
+        """What `resume` takes, fit for JSON."""
+        return {"ns": self.ns, "ends": self._ends, "heard": self._heard, "now_ns": self._now_ns}
+
+    @classmethod
+    def resume(cls, state: Mapping[str, object], lateness_ns: int) -> "Watermark":
+        """The watermark that `state` was taken of, its process stopped in between."""
+        watermark = cls(lateness_ns)
+        ns, ends, heard, now_ns = (state[key] for key in ("ns", "ends", "heard", "now_ns"))
+        assert (ns is None or isinstance(ns, int)) and isinstance(now_ns, int)
+        assert isinstance(ends, dict) and isinstance(heard, dict)
+        watermark.ns, watermark._ends, watermark._heard, watermark._now_ns = ns, dict(ends), dict(heard), now_ns
+        watermark._resumed = True
+        return watermark

@@ -1,0 +1,203 @@
+"""`tocsin inspect`: what Tocsin reads in files of OTLP bodies, through the same code that reads the stream."""
+
+import json
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from detectors.core.columns import OUTCOMES
+from service.batch import Dropped, Record, Signal, Tally
+from service.ingest.prices import CostSource, Tokens
+from service.ingest.stage import Ingest, IngestLimits
+from service.ingest.traces import Labels
+from service.ingest.vocabulary import MODEL_OPERATIONS, Span
+
+# Files come in any order and from any time, so nothing is late or in the future and all is closed at the end.
+_FOREVER_NS = 2**62
+BODY_BYTES_MAX = 64 * 2**20
+_GZIP_MAGIC = b"\x1f\x8b"
+_REJECTED = (Dropped.BAD_ID, Dropped.BAD_TIME, Dropped.FUTURE, Dropped.TOO_LARGE)
+_TOKENS = ("input_tokens", "output_tokens", "cache_read", "cache_write", "reasoning")
+
+
+@dataclass
+class Group:
+    """What was counted of one agent for one tenant."""
+
+    sessions: set[str] = field(default_factory=set)
+    calls: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    tokens: list[float] = field(default_factory=lambda: [0.0] * len(_TOKENS))
+    dollars: Counter[CostSource] = field(default_factory=Counter)
+    unpriced: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+
+class Inspection:
+    """A review of everything ingest counts; see `service.ingest.resolve.Review`."""
+
+    def __init__(self) -> None:
+        self.dialects: Counter[str] = Counter()
+        self.models: set[str] = set()
+        self.sessions: set[str] = set()
+        self.groups: dict[tuple[str, str], Group] = {}
+
+    def span(self, span: Span) -> None:
+        """Count a span by its dialect."""
+        self.dialects[span.dialect or "none"] += 1
+
+    def call(self, labels: Labels, failed: bool, tokens: Tokens, cost: tuple[float, CostSource]) -> None:
+        """Count a call, and what it used."""
+        operation, model = labels[2], labels[4]
+        group = self.groups.setdefault(labels[:2], Group())
+        group.calls[operation] += 1
+        if failed:
+            group.failed[operation] += 1
+        if model and operation in MODEL_OPERATIONS:
+            self.models.add(model)
+        self.usage(labels, tokens, cost)
+
+    def usage(self, labels: Labels, tokens: Tokens, cost: tuple[float, CostSource]) -> None:
+        """Count tokens and dollars."""
+        group = self.groups.setdefault(labels[:2], Group())
+        for i, count in enumerate(tokens):
+            group.tokens[i] += count
+        dollars, source = cost
+        if source is CostSource.UNPRICED:
+            group.unpriced += 1
+        elif dollars:
+            group.dollars[source] += dollars  # type: ignore[assignment]
+
+    def session(self, labels: Labels, key: str, outcome: int) -> None:
+        """Count a session once, whatever its legs; outcomes are each leg's own."""
+        group = self.groups.setdefault(labels[:2], Group())
+        group.sessions.add(key)
+        self.sessions.add(key)
+        if outcome >= 0:
+            group.outcomes[OUTCOMES[outcome]] += 1
+
+
+def inspect_bodies(paths: Iterable[Path]) -> dict[str, object]:
+    """What the trace bodies in `paths` hold, as design.md section 9 has it."""
+    inspection = Inspection()
+    ingest = Ingest(IngestLimits(lateness_ns=_FOREVER_NS, body_bytes_max=BODY_BYTES_MAX), inspection)
+    tally = Tally()
+    for path in paths:
+        body = read_body(path)
+        if body is None:
+            tally.dropped[Dropped.TOO_LARGE] += 1
+        else:
+            ingest.read(Record(Signal.TRACES, body, "files"), _FOREVER_NS, tally)
+    for _ in ingest.flush(tally):
+        pass
+    rejected = {str(reason): tally.dropped[reason] for reason in _REJECTED if tally.dropped[reason]}
+    return {
+        "spans": tally.spans,
+        "sessions": len(inspection.sessions),
+        "rejected": {str(Dropped.MALFORMED): tally.dropped[Dropped.MALFORMED], **rejected},
+        "dialects": dict(sorted(inspection.dialects.items())),
+        "models": sorted(inspection.models),
+        "groups": [_shown(tenant, agent, group) for (tenant, agent), group in sorted(inspection.groups.items())],
+    }
+
+
+def inspect_points(paths: Iterable[Path], signal: Signal) -> dict[str, object]:
+    """How many metric points or log records the bodies in `paths` hold."""
+    ingest = Ingest(IngestLimits(body_bytes_max=BODY_BYTES_MAX))
+    tally = Tally()
+    for path in paths:
+        body = read_body(path)
+        if body is None:
+            tally.dropped[Dropped.TOO_LARGE] += 1
+        else:
+            ingest.read(Record(signal, body, "files"), _FOREVER_NS, tally)
+    count = tally.logs if signal is Signal.LOGS else tally.points
+    rejected = {str(reason): tally.dropped[reason] for reason in (Dropped.MALFORMED, Dropped.TOO_LARGE)}
+    return {"signal": str(signal), "points" if signal is Signal.METRICS else "records": count, "rejected": rejected}
+
+
+def _shown(tenant: str, agent: str, group: Group) -> dict[str, object]:
+    return {
+        "tenant": tenant,
+        "agent": agent,
+        "sessions": len(group.sessions),
+        "calls": dict(sorted(group.calls.items())),
+        "failed": dict(sorted(group.failed.items())),
+        **{name: round(count) for name, count in zip(_TOKENS, group.tokens, strict=True)},
+        "cost_usd": round(sum(group.dollars.values()), 12),
+        "cost_source": {str(source): round(dollars, 12) for source, dollars in sorted(group.dollars.items())},
+        "unpriced_calls": group.unpriced,
+        "outcomes": dict(sorted(group.outcomes.items())),
+    }
+
+
+def read_body(path: Path) -> bytes | None:
+    """A file's body, unpacked if it is gzip; None if that is larger than is ever read."""
+    with path.open("rb") as file:
+        packed = file.read(BODY_BYTES_MAX + 1)
+    if len(packed) > BODY_BYTES_MAX:
+        return None
+    if not packed.startswith(_GZIP_MAGIC):
+        return packed
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        body = unpacker.decompress(packed, BODY_BYTES_MAX + 1)
+    except zlib.error:
+        return packed  # Not gzip after all: let the reader say what is wrong with it.
+    return None if len(body) > BODY_BYTES_MAX else body
+
+
+def render(found: dict[str, object]) -> str:
+    """The same for people: totals, then a line a group."""
+    lines = [f"{name}: {_worded(value)}" for name, value in found.items() if name != "groups"]
+    groups = found.get("groups")
+    if isinstance(groups, list) and groups:
+        columns = ("tenant", "agent", "sessions", "calls", "failed", *_TOKENS[:2], "cost_usd", "outcomes")
+        rows = [columns, *(tuple(_worded(group[name]) for name in columns) for group in groups)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+        lines.append("")
+        for row in rows:
+            lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return "\n".join(lines)
+
+
+def _worded(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_worded(each)}" for key, each in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(str(each) for each in value) or "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value) if value != "" else "-"
+
+
+def bodies_in(paths: Iterable[str], signal: Signal) -> list[Path]:
+    """The files named, and in the directories named those of a signal (`traces-001.binpb`, `traces-001.otlp.json`)."""
+    files: list[Path] = []
+    for name in paths:
+        path = Path(name)
+        if path.is_dir():
+            ends = (".binpb", ".otlp.json", ".binpb.gz", ".otlp.json.gz")
+            files += sorted(each for each in path.glob(f"{signal}*") if each.name.endswith(ends))
+        else:
+            files.append(path)
+    return files
+
+
+def main(paths: list[str], as_json: bool, signal: str) -> int:
+    """Inspect files or directories and print what was found. 0 yes, 1 nothing could be read, 2 wrong use."""
+    try:
+        wanted = Signal(signal)
+        files = bodies_in(paths, wanted)
+        found = inspect_bodies(files) if wanted is Signal.TRACES else inspect_points(files, wanted)
+    except (ValueError, OSError) as error:
+        print(f"tocsin inspect: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    print(json.dumps(found) if as_json else render(found))  # noqa: T201
+    rejected = found["rejected"]
+    assert isinstance(rejected, dict)
+    unread = rejected.get("malformed", 0) + rejected.get("too_large", 0)
+    return 1 if not files or unread == len(files) else 0

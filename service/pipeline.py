@@ -1,0 +1,128 @@
+"""The core, whole: records in, notices out. One `step` serves the daemon, the demo and the tests.
+
+Records are read one after another, and every slot that a record closes is judged before the next record is read, so
+how the stream is cut into batches changes nothing. `now_ns` is handed in; nothing here has a clock.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from alertrules.lifecycle import Transition
+from alertrules.notice import Notice
+from alertrules.parse import RuleSet
+from alertrules.routing import Router
+from detectors.core.columns import Arrays
+from service.batch import Answer, Batch, Tally
+from service.detect import Detect, Level
+from service.ingest.stage import Ingest, IngestLimits
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that a step led to; logs, metrics and deliveries are made from it outside.
+
+    answers  one a record, in order
+    digest   lines for alerts that began and ended in a backlog: nobody is paged for them
+    """
+
+    answers: tuple[Answer, ...]
+    transitions: tuple[Transition, ...]
+    notices: tuple[Notice, ...]
+    digest: tuple[str, ...]
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class State:
+    """What has to be saved, together: arrays in a file, the rest beside the offsets.
+
+    arrays   numeric state by name
+    alerts   open alerts by rule, and the router's groups, JSON-able
+    """
+
+    arrays: Arrays
+    alerts: Mapping[str, Any]
+
+
+@dataclass
+class _Step:
+    """What a step has gathered so far."""
+
+    transitions: list[Transition] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    digest: list[str] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+
+
+class Pipeline:
+    """Ingest, detect and route, with all their state. One owner: calls never overlap."""
+
+    def __init__(self, limits: IngestLimits, rules: RuleSet, max_page_age_ns: int) -> None:
+        self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
+        self.ingest = Ingest(limits)
+        self.detect = Detect(rules)
+        self.router = Router(rules, max_page_age_ns)
+
+    def step(self, batch: Batch, now_ns: int) -> Outcome:
+        """Read a batch, which may be empty: time alone can close slots too."""
+        step, answers = _Step(), []
+        for record in batch.records:
+            answers.append(self.ingest.read(record, now_ns, step.tally))
+            self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
+        if not batch.records:
+            self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
+        return self._outcome(tuple(answers), step)
+
+    def flush(self, now_ns: int) -> Outcome:
+        """The end of a finite replay: close and judge everything that is open."""
+        step = _Step()
+        self._judge(self.ingest.flush(step.tally), now_ns, step)
+        return self._outcome((), step)
+
+    def _judge(self, slots: Iterable[Any], now_ns: int, step: _Step) -> None:
+        for slot in slots:
+            self._tell(self.detect.advance(slot.start_ns), now_ns, step)
+            self.detect.add(slot, self.ingest.cells)
+        if self.ingest.watermark_ns is not None:
+            self._tell(self.detect.advance(self.ingest.watermark_ns), now_ns, step)
+
+    def _tell(self, ticks: Iterable[tuple[int, tuple[Transition, ...]]], now_ns: int, step: _Step) -> None:
+        for at_ns, transitions in ticks:
+            told = self.router.step(transitions, at_ns, now_ns)
+            step.transitions += transitions
+            step.notices += told.notices
+            step.digest += told.digest
+
+    @staticmethod
+    def _outcome(answers: tuple[Answer, ...], step: _Step) -> Outcome:
+        return Outcome(answers, tuple(step.transitions), tuple(step.notices), tuple(step.digest), step.tally)
+
+    @property
+    def watermark_ns(self) -> int | None:
+        return self.ingest.watermark_ns
+
+    def levels(self) -> list[Level]:
+        """What `/metrics` and the API show of each rule, as it stands between two steps."""
+        return self.detect.levels()
+
+    def spend(self) -> dict[tuple[str, ...], float]:
+        """Dollars an hour by (tenant, agent), of late."""
+        return self.detect.spend.usd_per_hour()
+
+    def snapshot(self) -> State:
+        """All state, so that a restored pipeline goes on as if it had never stopped."""
+        arrays = {f"ingest/{name}": array for name, array in self.ingest.snapshot().items()}
+        arrays |= {f"detect/{name}": array for name, array in self.detect.snapshot().items()}
+        return State(arrays, {"detect": self.detect.alerts(), "router": self.router.snapshot()})
+
+    def restore(self, state: State) -> tuple[str, ...]:
+        """Go on from a snapshot. Returns the names of rules that start anew, as they are no longer what they were."""
+        self.ingest = Ingest.restore(_under("ingest/", state.arrays), self.limits)
+        anew = self.detect.restore(_under("detect/", state.arrays), state.alerts["detect"])
+        self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"])
+        return anew
+
+
+def _under(prefix: str, arrays: Arrays) -> dict[str, Any]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,1 @@
+"""Where bytes come in: each source turns its protocol into arrivals on one bounded queue."""

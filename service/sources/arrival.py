@@ -1,0 +1,23 @@
+"""What a source puts on the daemon's queue, and how it hears what became of it."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.batch import Answer, Record
+
+
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """Records that came together, in order.
+
+    offsets  next offset by partition once they are read; empty for a door without offsets
+    answers  resolved with one Answer a record once they are read; None if nobody waits
+    """
+
+    records: tuple[Record, ...]
+    offsets: Mapping[str, int]
+    answers: "asyncio.Future[tuple[Answer, ...]] | None" = None
+
+
+Arrivals = asyncio.Queue[Arrival]

@@ -1,0 +1,1 @@
+"""Where state, offsets, alerts and the outbox are kept, so that a crash loses no page and repeats none."""

@@ -1,0 +1,181 @@
+"""State on one machine: an SQLite file and the array file that it names.
+
+A save writes and syncs the arrays first, then commits one transaction that names them together with offsets, alerts,
+routing and what is to be told. So offsets never run ahead of state, and a page is as durable as the state behind it.
+"""
+
+import json
+import os
+import re
+import sqlite3
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alertrules.notice import Notice
+from detectors.core.columns import Arrays
+from service.store.outbox import WAITING_MAX, add, create_outbox, shed
+
+FILE_NAME = "tocsin.db"
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x746F6373
+_ARRAYS_NAME = re.compile(r"state-(\d{12})\.npz")
+
+
+class StoreError(Exception):
+    """What is on disk cannot be used; the text says what it is and what to do."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One save, as it was committed."""
+
+    arrays: Arrays
+    offsets: Mapping[str, int]
+    alerts: Any
+    routing: Any
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One notice for one destination, to be put into the outbox."""
+
+    notice: Notice
+    destination: str
+
+
+def connect(directory: Path) -> sqlite3.Connection:
+    """A connection to the directory's file, made if there is none. Raises StoreError if it is not ours.
+
+    May be used from any thread, by one at a time: the saver and the deliverer each have their own.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = directory / FILE_NAME
+    connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        with transaction(connection):
+            _check(connection, path)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise StoreError(f"{path} cannot be used: {error}; move it away to start afresh") from None
+    except StoreError:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    application, version = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+    )
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application != _APPLICATION_ID and tables:
+        raise StoreError(f"{path} is another program's file; set TOCSIN_DATA_DIR to a directory of its own")
+    if application == _APPLICATION_ID and version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has version {version}, this Tocsin reads {SCHEMA_VERSION}; use the version that wrote it, "
+            "or move the file away to start afresh"
+        )
+    if not tables:
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(
+            "CREATE TABLE save (id INTEGER PRIMARY KEY CHECK (id = 1), arrays TEXT NOT NULL, offsets TEXT NOT NULL, "
+            "alerts TEXT NOT NULL, routing TEXT NOT NULL)"
+        )
+        create_outbox(connection)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def write_arrays(directory: Path, arrays: Arrays) -> str:
+    """Write and sync a new array file, and say its name; nothing refers to it until `Store.save` does."""
+    numbers = [int(match[1]) for path in directory.iterdir() if (match := _ARRAYS_NAME.fullmatch(path.name))]
+    name = f"state-{max(numbers, default=0) + 1:012d}.npz"
+    partial = directory / (name + ".partial")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(directory / name)
+    _sync_directory(directory)
+    return name
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Store:
+    """The daemon's side: saves, and the last one back. One owner, one connection."""
+
+    def __init__(self, directory: Path, waiting_max: int = WAITING_MAX) -> None:
+        self._directory, self._waiting_max = directory, waiting_max
+        self._connection = connect(directory)
+
+    def save(
+        self,
+        arrays_name: str,
+        offsets: Mapping[str, int],
+        alerts: object,
+        routing: object,
+        deliveries: Iterable[Delivery],
+        now_ns: int,
+    ) -> None:
+        """Commit one save; then remove the array files that it replaces.
+
+        A delivery that the outbox has already, waiting or told, is not added again: a replay tells nothing twice.
+        """
+        texts = [json.dumps(value, allow_nan=False) for value in (dict(offsets), alerts, routing)]
+        with transaction(self._connection):
+            for delivery in deliveries:
+                add(self._connection, delivery.notice, delivery.destination, now_ns)
+            shed(self._connection, now_ns, self._waiting_max)
+            self._connection.execute("INSERT OR REPLACE INTO save VALUES (1, ?, ?, ?, ?)", (arrays_name, *texts))
+        for path in self._directory.iterdir():
+            old = _ARRAYS_NAME.fullmatch(path.name) and path.name != arrays_name
+            if old or path.name.endswith(".npz.partial"):
+                path.unlink(missing_ok=True)
+
+    def write_arrays(self, arrays: Arrays) -> str:
+        """Write and sync a new array file for `save` to name."""
+        return write_arrays(self._directory, arrays)
+
+    def load(self) -> Saved | None:
+        """The newest committed save, None before the first. Raises StoreError if its array file is not whole."""
+        row = self._connection.execute("SELECT arrays, offsets, alerts, routing FROM save").fetchone()
+        if row is None:
+            return None
+        path = self._directory / row[0]
+        try:
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            raise StoreError(f"{path} is missing, which {FILE_NAME} names; restore it, or move both away") from None
+        except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+            raise StoreError(f"{path} is damaged: {error}; restore it, or move it and {FILE_NAME} away") from None
+        return Saved(arrays, *(json.loads(text) for text in row[1:]))
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,1 @@
+"""What people and Prometheus read: /metrics, health, and the API."""

@@ -1,0 +1,210 @@
+"""What Slack and PagerDuty are sent, and what their answers mean."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from alertrules.notice import Notice, Status
+from alertrules.receivers import ONCALL, Receiver
+from service.demo.standins import PagerDutyStandIn, SlackStandIn
+from service.notifiers import pagerduty, slack, terminal
+from service.notifiers.destination import Configured, Terminal, destinations
+from service.notifiers.request import Delivered, HttpRequest, Reason, Refused, Retry, retry_after_s
+
+WEBHOOK = slack.Target("https://hooks.slack.com/services/T0/B0/hunter2")
+SERVICE = pagerduty.Target("hunter2" + "0" * 25)
+NOTICE = Notice(
+    notice_id="1" * 64,
+    receiver="oncall",
+    group="2" * 64,
+    status=Status.FIRING,
+    severity="page",
+    rule="ToolErrorsUp",
+    title="support: search fails 1% to 9.3%",
+    lines=("agent support: failed 9.3% (from 1%) since 2025-02-19 21:15 UTC, over 412 calls",),
+    labels=(("agent", "support"), ("tenant", "acme")),
+    at_ns=1_740_000_000 * 10**9,
+    began_ns=1_739_999_700 * 10**9,
+    runbook="https://runbooks.example.com/tools",
+    alert_ids=("3" * 64,),
+)
+EVIL = "<!channel> <@U1> <https://evil.example|ok> & *bold* " + "é<&>" * 1300
+LONG = replace(NOTICE, title=EVIL, lines=(EVIL,) * 101, labels=(("agent", EVIL),))
+
+
+def decoded(request: HttpRequest) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(request.body)
+    return body
+
+
+@pytest.mark.parametrize(
+    "notice", [NOTICE, LONG, replace(NOTICE, lines=(), runbook=""), replace(LONG, lines=("<" * 499,) * 40)]
+)
+@pytest.mark.parametrize("status", list(Status))
+def test_slack_takes_it(notice: Notice, status: Status) -> None:
+    """Whatever the telemetry holds, the message keeps Slack's limits and notifies nobody by itself."""
+    request = slack.render(replace(notice, status=status), WEBHOOK)
+    stand_in = SlackStandIn(lambda: 0.0)
+    assert stand_in.answer("/services/T0/B0/x", request.body).body == "ok"
+    (post,) = stand_in.posts
+    assert [alarm for alarm in post.alarms if not alarm.startswith("<https://runbooks.example.com")] == []
+    attachment = decoded(request)["attachments"][0]
+    assert len(json.dumps(attachment["blocks"], ensure_ascii=False)) < 10_000
+    assert sum(len(block.get("text", {}).get("text", "")) for block in attachment["blocks"]) <= slack.MESSAGE_MAX
+    assert 0 < len(attachment["fallback"]) <= 300
+
+
+def test_slack_message() -> None:
+    """A header in plain text, the lines, the runbook, and a colour that says how things are."""
+    message = decoded(slack.render(NOTICE, WEBHOOK))
+    (attachment,) = message["attachments"]
+    header, lines, runbook, context = attachment["blocks"]
+    assert header["text"] == {"type": "plain_text", "text": f"Firing: {NOTICE.title}", "emoji": False}
+    assert lines["text"] == {"type": "mrkdwn", "text": f"• {NOTICE.lines[0]}", "verbatim": True}
+    assert runbook["text"]["text"] == "<https://runbooks.example.com/tools|Runbook>"
+    assert context["elements"][0]["text"] == "ToolErrorsUp · page · since 2025-02-19 21:15 UTC"
+    assert (message["unfurl_links"], message["unfurl_media"], message["link_names"]) == (False, False, False)
+    colors = {decoded(slack.render(replace(NOTICE, status=one), WEBHOOK))["attachments"][0]["color"] for one in Status}
+    assert len(colors) == 3
+
+
+def test_slack_says_what_it_left_out() -> None:
+    """Never a silent cut."""
+    blocks = decoded(slack.render(replace(NOTICE, lines=("one line",) * 50), WEBHOOK))["attachments"][0]["blocks"]
+    assert "… and 30 more lines" in blocks[1]["text"]["text"]
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 5, 8, 9, 10, 11, 40])
+def test_escaping_never_splits_an_entity(length: int) -> None:
+    """The length is that of the escaped text."""
+    text = slack.escape("<&>" * 10 + "a", max(length, 1))
+    assert len(text) <= max(length, 1)
+    assert text.removesuffix("…").replace("&lt;", "").replace("&amp;", "").replace("&gt;", "") in ("", "a")
+
+
+def test_slack_by_bot_token() -> None:
+    """With a token and a channel it is the API that is asked, and the token is in a header alone."""
+    request = slack.render(NOTICE, slack.Target("", "xoxb-1", "#agents"))
+    assert request.url == "https://slack.com/api/chat.postMessage"
+    assert request.headers["Authorization"] == "Bearer xoxb-1"
+    assert decoded(request)["channel"] == "#agents"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, "ok", Delivered()),
+        (200, '{"ok": true, "ts": "1"}', Delivered()),
+        (200, '{"ok": false, "error": "channel_not_found"}', Refused(Reason.GONE, "channel_not_found")),
+        (200, "<html>", Refused(Reason.UNEXPECTED, "<html>")),
+        (400, "invalid_payload", Refused(Reason.MALFORMED, "invalid_payload")),
+        (400, "no_active_hooks", Refused(Reason.GONE, "no_active_hooks")),
+        (403, "invalid_token", Refused(Reason.CREDENTIAL, "invalid_token")),
+        (404, "no_service", Refused(Reason.GONE, "no_service")),
+        (410, "channel_is_archived", Refused(Reason.GONE, "channel_is_archived")),
+        (418, "teapot", Refused(Reason.UNEXPECTED, "teapot")),
+        (429, '{"ok": false, "error": "rate_limited"}', Retry(7.0, True, "rate_limited")),
+        (500, "rollup_error", Retry(7.0, False, "rollup_error")),
+        (302, "", Retry(7.0, False, "")),
+    ],
+)
+def test_what_slack_means(status: int, body: str, expected: object) -> None:
+    """Its body first, its status second."""
+    assert slack.outcome(status, {"Retry-After": "7"}, body, 0) == expected
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("notice", [NOTICE, LONG, replace(NOTICE, severity="odd", title="")])
+def test_pagerduty_takes_it(notice: Notice, status: Status) -> None:
+    """Whatever the telemetry holds, the event is one that PagerDuty takes."""
+    request = pagerduty.render(replace(notice, status=status), SERVICE)
+    stand_in = PagerDutyStandIn(lambda: 0.0)
+    assert stand_in.answer("/v2/enqueue", request.body).status == 202
+    assert len(request.body) <= pagerduty.EVENT_BYTES_MAX
+
+
+def test_pagerduty_event() -> None:
+    """Trigger and resolve share the group as dedup key; the time is the tick's."""
+    event = decoded(pagerduty.render(NOTICE, SERVICE))
+    assert (event["event_action"], event["dedup_key"]) == ("trigger", NOTICE.group)
+    payload = event["payload"]
+    assert (payload["severity"], payload["source"], payload["group"]) == ("critical", "support", "acme")
+    assert payload["timestamp"] == "2025-02-19T21:20:00+00:00"
+    assert payload["custom_details"]["changed"] == list(NOTICE.lines)
+    resolve = decoded(pagerduty.render(replace(NOTICE, status=Status.RESOLVED), SERVICE))
+    assert (resolve["event_action"], resolve["dedup_key"]) == ("resolve", NOTICE.group)
+    url = pagerduty.render(NOTICE, replace(SERVICE, base_url="http://127.0.0.1:1/")).url
+    assert url == "http://127.0.0.1:1/v2/enqueue"
+
+
+def test_a_summary_too_long_is_cut_not_lost() -> None:
+    """1024 code points are all that PagerDuty takes, and it refuses the page with the summary."""
+    summary = decoded(pagerduty.render(LONG, SERVICE))["payload"]["summary"]
+    assert len(summary) == 1024 and summary.endswith("…")
+
+
+def test_an_event_too_large_loses_its_details() -> None:
+    """And says so."""
+    event = decoded(pagerduty.render(replace(NOTICE, lines=("x" * 9000,) * 100), SERVICE))
+    assert "left out" in event["payload"]["custom_details"]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (202, Delivered()),
+        (400, Refused(Reason.MALFORMED, "bad key")),
+        (403, Refused(Reason.CREDENTIAL, "bad key")),
+        (404, Refused(Reason.GONE, "bad key")),
+        (429, Retry(30.0, True, "bad key")),
+        (503, Retry(None, False, "bad key")),
+    ],
+)
+def test_what_pagerduty_means(status: int, expected: object) -> None:
+    """As its own table has it."""
+    assert pagerduty.outcome(status, {}, '{"errors": ["bad key"]}', 0) == expected
+
+
+def test_retry_after() -> None:
+    """Seconds, a date, or no such thing."""
+    now_ns = 1_740_000_000 * 10**9
+    assert retry_after_s({"Retry-After": "Wed, 19 Feb 2025 21:20:30 GMT"}, now_ns) == 30.0
+    assert retry_after_s({"retry-after": "Wed, 19 Feb 2025 20:00:00 GMT"}, now_ns) == 0.0
+    assert [retry_after_s({"Retry-After": text}, 0) for text in ("", "soon", "nan", "inf", "1e99")] == [None] * 4 + [
+        3600.0
+    ]
+
+
+def test_secrets_are_not_shown() -> None:
+    """Neither of a request nor of a target."""
+    shown = [repr(one) for one in (WEBHOOK, SERVICE, slack.Target("", "hunter2", "#a"))]
+    shown += [repr(slack.render(NOTICE, WEBHOOK)), repr(pagerduty.render(NOTICE, SERVICE))]
+    assert "hunter2" not in "".join(shown)
+
+
+def test_terminal() -> None:
+    """Title, lines, runbook."""
+    assert terminal.render(replace(NOTICE, lines=NOTICE.lines * 30))[0] == (
+        "2025-02-19 21:20 UTC  PAGE  [page] support: search fails 1% to 9.3%"
+    )
+    assert terminal.render(replace(NOTICE, lines=NOTICE.lines * 30))[-2:] == (
+        "    … and 10 more lines",
+        "    runbook: https://runbooks.example.com/tools",
+    )
+
+
+def test_destinations() -> None:
+    """A receiver that names none has all that the settings know; what is named must be set."""
+    both = Configured(WEBHOOK, SERVICE)
+    assert [one.name for one in destinations(ONCALL, both)] == ["oncall/pagerduty", "oncall/slack"]
+    assert [one.target for one in destinations(ONCALL, Configured(None, None))] == [Terminal()]
+    slack_only = Receiver.model_validate({"name": "ops", "slack": {"channel": "#ops"}})
+    assert [one.name for one in destinations(slack_only, both)] == ["ops/slack"]
+    with pytest.raises(ValueError, match="TOCSIN_SLACK__WEBHOOK_URL"):
+        destinations(slack_only, Configured(None, SERVICE))
+    with pytest.raises(ValueError, match="TOCSIN_PAGERDUTY__ROUTING_KEY"):
+        destinations(Receiver.model_validate({"name": "ops", "pagerduty": None}), Configured(WEBHOOK, None))
+    with pytest.raises(ValueError, match="needs a channel"):
+        destinations(ONCALL, Configured(slack.Target("", "xoxb-1"), None))
