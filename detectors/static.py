@@ -4,6 +4,7 @@ It knows no baseline and keeps no budget. Above the limit is anomalous, below is
 little says nothing.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -81,8 +82,8 @@ class Static:
         if mode in (Mode.PAGING, Mode.MUTED):
             return Judgement(Verdict.QUIET)
         since = (self.now - self.ticks + 1) * TICK_NS
-        nan = float("nan")
-        finding = Finding(SIGNALS[self.terms.signal], self.terms.above, now, since, count, nan, nan, "")
+        # The one `math.nan`, as equal findings must be equal values.
+        finding = Finding(SIGNALS[self.terms.signal], self.terms.above, now, since, count, math.nan, math.nan, "")
         return Judgement(Verdict.RELAPSED if mode == Mode.RECOVERING else Verdict.ANOMALOUS, finding)
 
     def _write(self, tick: Tick) -> Ids:

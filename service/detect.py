@@ -33,6 +33,7 @@ EXPIRE_AFTER_NS = 8 * 86_400 * SECOND_NS
 """A series unseen for more than a week is forgotten, its baseline with it."""
 DAY_NS = 86_400 * SECOND_NS
 QUIET = Judgement(Verdict.QUIET)
+SILENT = Judgement(Verdict.NOT_JUDGED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +71,14 @@ class Watch:
         """Judge the open tick and move the alerts; cheap where nothing counted and nothing is open."""
         tick = self.view.close(start_ns)
         judged: Mapping[int, Judgement] = {}
+        counted: set[int] = set()
         if tick is not None:
             self._ask_new_series()
             judged = self.detector.tick(tick, self._modes())
+            counted = set(tick.series.tolist()) if self.alerts else counted
         moved: list[Transition] = []
         for row in sorted(judged.keys() | self.alerts.keys()):
-            judgement = judged.get(row, QUIET)
+            judgement = judged.get(row, QUIET if row in counted else SILENT)
             alert, transitions = advance(
                 self.alerts.get(row), judgement.verdict, judgement.finding, start_ns + TICK_NS,
                 self.rule.holds, self._identity(row),

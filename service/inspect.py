@@ -194,9 +194,9 @@ def main(paths: list[str], as_json: bool, signal: str) -> int:
         files = bodies_in(paths, wanted)
         found = inspect_bodies(files) if wanted is Signal.TRACES else inspect_points(files, wanted)
     except (ValueError, OSError) as error:
-        print(f"tocsin inspect: {error}", file=sys.stderr)  # noqa: T201
+        print(f"tocsin inspect: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(found) if as_json else render(found))  # noqa: T201
+    print(json.dumps(found) if as_json else render(found))
     rejected = found["rejected"]
     assert isinstance(rejected, dict)
     unread = rejected.get("malformed", 0) + rejected.get("too_large", 0)

@@ -46,7 +46,7 @@ def missing() -> str:
 
 @contextmanager
 def running(directory: Path) -> Iterator[str]:
-    """Start a broker that keeps its log in `directory`, and stop it; gives its address. Skips where it can't, not in CI."""
+    """A broker that keeps its log in `directory`: its address. Where it cannot be had tests are skipped, but in CI."""
     if reason := missing():
         if os.environ.get("CI"):
             pytest.fail(f"CI skips nothing: {reason}")

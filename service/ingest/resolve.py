@@ -53,14 +53,22 @@ class Review(Protocol):
 
 
 def resolve(
-    pending: list[Pending], prices: Prices, cell_of: Callable[[Labels], int], review: Review | None
+    pending: list[Pending],
+    prices: Prices,
+    reach: Callable[[Trace, Span], None],
+    cell_of: Callable[[Labels], int],
+    review: Review | None,
 ) -> list[Unit]:
-    """The units of a slot's calls, in an order that does not depend on how they arrived."""
+    """The units of a slot's calls, in the order they ended, whatever the order they arrived in.
+
+    `reach` is called with each span before it is counted, as event time comes to its end.
+    """
     # A child ends no later than its parent, or began later: leaves are settled before what lies above them.
     pending.sort(key=lambda call: (call[1].end_ns, -call[1].start_ns, call[1].span_id, call[1].trace_id))
     twins = [_mark(trace, span) for trace, span in pending]
     units: list[Unit] = []
     for (trace, span), twin in zip(pending, twins, strict=True):
+        reach(trace, span)
         counts, usage = _counts(trace, span, twin)
         if not (counts or usage):
             continue
@@ -119,7 +127,7 @@ def _counts(trace: Trace, span: Span, twin: Span | None) -> tuple[bool, bool]:
             _claim(trace, span)
         span.counted = True
         return True, usage
-    if usage and any(above.usage_counted for above in trace.ancestors(span)):
+    if usage and trace.claimed and any(above.usage_counted for above in trace.ancestors(span)):
         usage = False  # An aggregate above was counted before this leaf was known.
     if span.covered:
         return False, usage and not span.usage_below
@@ -137,7 +145,7 @@ def _counts(trace: Trace, span: Span, twin: Span | None) -> tuple[bool, bool]:
 
 def _claim(trace: Trace, span: Span) -> None:
     """An aggregate stands in for leaves that said nothing: what lies above and below must not be added again."""
-    span.usage_counted = True
+    span.usage_counted = trace.claimed = True
     for above in trace.ancestors(span):
         above.usage_below = True
 

@@ -1,24 +1,26 @@
 """Sessions: which traces are one conversation, and when it is over.
 
-A session is due when every trace of it has its root and nothing more came for `session_idle_ns`; after
+A session is due when every trace of it has its root and nothing more ended for `session_idle_ns`; after
 `rootless_idle_ns` of silence where a root is missing; and `session_max_ns` after it began at the latest.
+Spans are placed in the order in which they ended, once their slot closes: the order of arrival changes nothing.
 """
 
 from heapq import heappop, heappush
 
-from detectors.core.columns import OUTCOMES, SLOT_NS
+from detectors.core.columns import OUTCOMES
 from service.ingest.prices import CostSource
 from service.ingest.rollup import Unit
-from service.ingest.traces import NO_OUTCOME, Labels, Trace, labels_of
-from service.ingest.vocabulary import SESSION_UNIT
+from service.ingest.traces import Labels, Trace, labels_of
+from service.ingest.vocabulary import SESSION_UNIT, Span
 
 FAILED = OUTCOMES.index("failed")
 _NEVER = 2**63 - 1
 
 
 class Session:
-    """One leg of a conversation: what its live traces have in common.
+    """One leg of a conversation: what its traces have in common.
 
+    traces     a dict for its order; the values say nothing
     rootless   how many of its traces have no root yet
     queued_ns  the time under which it waits in the queue, at or before the time it is due
     """
@@ -27,16 +29,15 @@ class Session:
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self.traces: dict[bytes, Trace] = {}
+        self.traces: dict[Trace, None] = {}
         self.queued_ns = self.first_ns = _NEVER
         self.last_ns = self.rootless = 0
 
     def recount(self) -> None:
         """Make the times and the count of missing roots agree with the traces."""
-        traces = self.traces.values()
-        self.first_ns = min(trace.first_ns for trace in traces)
-        self.last_ns = max(trace.last_ns for trace in traces)
-        self.rootless = sum(trace.root is None for trace in traces)
+        self.first_ns = min(trace.first_ns for trace in self.traces)
+        self.last_ns = max(trace.last_ns for trace in self.traces)
+        self.rootless = sum(not trace.root_ended for trace in self.traces)
 
 
 class Sessions:
@@ -47,48 +48,70 @@ class Sessions:
         self.open: dict[str, Session] = {}
         self._queue: list[tuple[int, str]] = []
 
-    def place(self, trace: Trace, had_root: bool) -> None:
-        """Put a trace that just grew where it belongs; its session id may have become known, or another."""
-        key = trace.session[2] if trace.session else trace.session_key or trace.trace_id.hex()
-        session = self.open.get(trace.session_key)
-        sooner = True  # Only these changes can bring the time it is due forward: a later end puts it off.
-        if session is None or key != trace.session_key:
+    def of(self, trace: Trace) -> Session | None:
+        """The session that the next span of a trace belongs to, if it is open."""
+        return self.open.get(_key(trace))
+
+    def place(self, trace: Trace, span: Span) -> None:
+        """Put a trace that event time has come to a span of where it belongs."""
+        key = _key(trace)
+        had_root = trace.root_ended
+        session = self.open.get(trace.session_key) if trace.session_key else None
+        trace.reach(span)
+        if session is None or key != session.key:
             if session is not None:
                 self._part(session, trace)
             session = self.open.get(key)
             if session is None:
                 session = self.open[key] = Session(key)
             trace.session_key = key
-            session.traces[trace.trace_id] = trace
-            session.rootless += trace.root is None
-        elif trace.root is not None and not had_root:
+            session.traces[trace] = None
+            session.rootless += not trace.root_ended
+            sooner = True
+        elif trace.root_ended and not had_root:
             session.rootless -= 1
+            sooner = True
         else:
             sooner = trace.first_ns < session.first_ns
         if trace.first_ns < session.first_ns:
             session.first_ns = trace.first_ns
         if trace.last_ns > session.last_ns:
             session.last_ns = trace.last_ns
-        if sooner and (due_ns := self._due(session)) < session.queued_ns:
-            self.queue(session, due_ns)
+        if sooner:  # A later end only puts off the time it is due, and that is found out in its turn.
+            self._requeue(session)
+
+    def learn(self, trace: Trace, span: Span) -> None:
+        """Take in a late span: it moves no time, but may be the root that was waited for."""
+        had_root = trace.root_ended
+        trace.learn(span)
+        session = self.open.get(trace.session_key) if trace.session_key else None
+        if session is not None and trace.root_ended and not had_root:
+            session.rootless -= 1
+            self._requeue(session)
 
     def _part(self, session: Session, trace: Trace) -> None:
-        del session.traces[trace.trace_id]
+        del session.traces[trace]
         if session.traces:
             session.recount()
+            self._requeue(session)
         else:
             del self.open[session.key]
+
+    def _requeue(self, session: Session) -> None:
+        due_ns = self.due_ns(session)
+        if due_ns < session.queued_ns:
+            self.queue(session, due_ns)
 
     def queue(self, session: Session, due_ns: int) -> None:
         """Have a session looked at when event time reaches `due_ns`."""
         session.queued_ns = due_ns
         heappush(self._queue, (due_ns, session.key))
 
-    def _due(self, session: Session) -> int:
-        silence_ns = self._rootless_idle_ns if session.rootless else self._idle_ns
-        # Not before the slots of its calls are closed: only then are they resolved and their cost known.
-        quiet_ns = max(session.last_ns + silence_ns, _next_slot(session.last_ns))
-        return min(quiet_ns, _next_slot(session.first_ns + self._max_ns))
+    def due_ns(self, session: Session) -> int:
+        """When a session closes if nothing more comes; never before its last span."""
+        silence_ns = self._rootless_idle_ns if session.rootless > 0 else self._idle_ns
+        last_ns = session.last_ns
+        return min(last_ns + silence_ns, max(session.first_ns + self._max_ns, last_ns))
 
     def next_due(self) -> tuple[int, Session] | None:
         """The session that is due first, and when."""
@@ -98,27 +121,24 @@ class Sessions:
             if session is None or session.queued_ns != queued_ns:
                 heappop(self._queue)
                 continue
-            due_ns = self._due(session)
+            due_ns = self.due_ns(session)
             if due_ns <= queued_ns:
                 return queued_ns, session
             heappop(self._queue)
             self.queue(session, due_ns)
         return None
 
-    def close(self, session: Session, close_ns: int) -> list[Trace]:
-        """End a leg; the traces that are now done with. Those with spans from `close_ns` on begin the next leg."""
+    def close(self, session: Session) -> list[Trace]:
+        """End a leg; the traces that are now done with. Those with spans still to come to begin the next leg."""
         del self.open[session.key]
-        done = [trace for trace in session.traces.values() if trace.last_ns < close_ns]
-        carried = {key: trace for key, trace in session.traces.items() if trace.last_ns >= close_ns}
-        if carried:
-            for trace in carried.values():
-                trace.first_ns, trace.outcome = close_ns, NO_OUTCOME
-                trace.dollars, trace.unpriced, trace.free = 0.0, 0, 0
-            following = self.open[session.key] = Session(session.key)
-            following.traces = carried
-            following.recount()
-            self.queue(following, self._due(following))
+        done = [trace for trace in session.traces if not trace.waiting]
+        for trace in session.traces:
+            trace.leave_session()
         return done
+
+
+def _key(trace: Trace) -> str:
+    return trace.session[2] if trace.session else trace.session_key or trace.trace_id.hex()
 
 
 def session_unit(session: Session) -> tuple[Labels, Unit, int]:
@@ -126,12 +146,13 @@ def session_unit(session: Session) -> tuple[Labels, Unit, int]:
 
     It is told by its first trace's root. Its cost is the sum of its calls' if all of them have one.
     """
-    traces = session.traces.values()
+    traces = session.traces
     main = min(traces, key=lambda trace: (trace.first_ns, trace.trace_id))
     root = main.root or min(main.spans.values(), key=lambda span: (span.start_ns, span.span_id))
     tenant, agent = labels_of(main, root)[:2]
     outcome = max(trace.outcome for trace in traces)[2]
-    failed = outcome == FAILED or any(trace.root is not None and trace.root.failed for trace in traces)
+    roots = [trace.root for trace in traces if trace.root is not None and trace.root_ended]
+    failed = outcome == FAILED or any(each.failed for each in roots)
     dollars = sum(trace.dollars for trace in traces)
     unpriced = any(trace.unpriced for trace in traces)
     free = not unpriced and dollars == 0 and any(trace.free for trace in traces)
@@ -146,7 +167,3 @@ def add_cost(trace: Trace, dollars: float, source: CostSource) -> None:
     trace.dollars += dollars
     trace.unpriced += source is CostSource.UNPRICED
     trace.free += source is CostSource.FREE
-
-
-def _next_slot(time_ns: int) -> int:
-    return (time_ns // SLOT_NS + 1) * SLOT_NS

@@ -30,8 +30,10 @@ def take(
     floor_ns: int,
 ) -> Arrays:
     """Named arrays of all state; `State` reads them."""
-    # Evicted traces are no longer live, but calls of theirs may still wait for their slot.
-    traces = list(dict.fromkeys([*table.live.values(), *(trace for calls in pending.values() for trace, _ in calls)]))
+    # Evicted traces are no longer live, but calls of theirs may still wait, or a session hold them.
+    waiting = (trace for calls in pending.values() for trace, _ in calls)
+    held = (trace for session in sessions.open.values() for trace in session.traces)
+    traces = list(dict.fromkeys([*table.live.values(), *waiting, *held]))
     spans = [span for trace in traces for span in trace.spans.values()]
     place = {id(span): i for i, span in enumerate(spans)}
     owner = {id(trace): i for i, trace in enumerate(traces)}
@@ -46,14 +48,14 @@ def take(
         "told": [[span.operation, span.dialect, span.session_rank, resource_at[span.resource]] for span in spans],
         "traces": [
             [
-                len(trace.spans), trace.session_key, trace.first_ns, trace.last_ns,
+                len(trace.spans), trace.waiting, trace.session_key, trace.first_ns, trace.last_ns, trace.root_ended,
                 [trace.outcome[0], trace.outcome[1].hex(), trace.outcome[2]],
                 trace.dollars, trace.unpriced, trace.free, trace.answered,
             ]
             for trace in traces
         ],
         "sessions": [
-            [session.key, session.queued_ns, [owner[id(trace)] for trace in session.traces.values()]]
+            [session.key, session.queued_ns, [owner[id(trace)] for trace in session.traces]]
             for session in sessions.open.values()
         ],
         "pending": [[start_ns, [place[id(span)] for _, span in calls]] for start_ns, calls in pending.items()],
@@ -99,7 +101,7 @@ class State:
             table.live[trace.trace_id] = trace
         for key, queued_ns, members in self._text["sessions"]:
             session = sessions.open[key] = Session(key)
-            session.traces = {traces[i].trace_id: traces[i] for i in members}
+            session.traces = {traces[i]: None for i in members}
             session.recount()
             sessions.queue(session, queued_ns)
         owner = [trace for trace in traces for _ in trace.spans]
@@ -111,14 +113,16 @@ class State:
     def _traces(self) -> list[Trace]:
         traces = []
         at = 0
-        for count, key, first_ns, last_ns, outcome, dollars, unpriced, free, answered in self._text["traces"]:
+        for count, waiting, key, first_ns, last_ns, root_ended, outcome, *cost, answered in self._text["traces"]:
             trace = Trace(self._spans[at].trace_id)
             for span in self._spans[at : at + count]:
                 trace.add(span)
             at += count
-            trace.session_key, trace.first_ns, trace.last_ns = key, first_ns, last_ns
+            trace.claimed = any(span.usage_counted for span in trace.spans.values())
+            trace.waiting, trace.answered, trace.session_key = waiting, answered, key
+            trace.first_ns, trace.last_ns, trace.root_ended = first_ns, last_ns, root_ended
             trace.outcome = (outcome[0], bytes.fromhex(outcome[1]), outcome[2])
-            trace.dollars, trace.unpriced, trace.free, trace.answered = dollars, unpriced, free, answered
+            trace.dollars, trace.unpriced, trace.free = cost
             traces.append(trace)
         return traces
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, Arrays, Slot
 from detectors.core.series import OVERFLOW, SeriesTable
@@ -59,6 +60,7 @@ class Ingest:
         self._sessions = Sessions(limits.session_idle_ns, limits.rootless_idle_ns, limits.session_max_ns)
         self._prices = Prices()
         self._open: dict[int, list[Pending]] = {}
+        self._starts: list[int] = []  # The keys of `_open`, as a heap.
         self._closed_sessions: dict[int, list[Unit]] = {}
         self._floor_ns = 0
         self._ready: list[Slot] = []
@@ -123,19 +125,30 @@ class Ingest:
                     continue
             if trace is None:
                 trace = self._new_trace(span, tally)
-            had_root = trace.root is not None
             trace.add(span)
-            self._sessions.place(trace, had_root)
-            if not is_late:
-                self._open.setdefault(end_ns - end_ns % SLOT_NS, []).append((trace, span))
+            if is_late:
+                self._sessions.learn(trace, span)
+            else:
+                trace.waiting += 1
+                self._slot(end_ns - end_ns % SLOT_NS).append((trace, span))
         return latest_ns
+
+    def _slot(self, start_ns: int) -> list[Pending]:
+        """The calls waiting for a slot to close, the slot opened if it is not."""
+        calls = self._open.get(start_ns)
+        if calls is None:
+            calls = self._open[start_ns] = []
+            heappush(self._starts, start_ns)
+        return calls
 
     def _new_trace(self, span: Span, tally: Tally) -> Trace:
         oldest = self._traces.oldest_to_evict()
         if oldest is not None:
             tally.dropped[Dropped.TRACES_FULL] += 1
-            session = self._sessions.open[oldest.session_key]
-            self._close_session(session, session.last_ns + 1, tally)
+            session = self._sessions.open.get(oldest.session_key)
+            if session is not None:
+                self._close_session(session, session.last_ns, tally)
+            self._traces.forget(oldest)
         return self._traces.open(span.trace_id)
 
     def closed_slots(self, now_ns: int, tally: Tally) -> Iterator[Slot]:
@@ -160,26 +173,32 @@ class Ingest:
             self._floor_ns = max(self._floor_ns, watermark_ns - watermark_ns % SLOT_NS)
 
     def _settle(self, until_ns: int | None, tally: Tally) -> None:
-        """Close, in the order of event time, what `until_ns` has passed (everything, if None)."""
+        """Close, in the order of event time, the slots that `until_ns` has passed (everything, if None)."""
         while True:
-            start_ns = min((*self._open, *self._closed_sessions), default=None)
             due = self._sessions.next_due()
-            end_ns = None if start_ns is None else start_ns + SLOT_NS
-            if start_ns is not None and end_ns is not None and (due is None or end_ns <= due[0]):
-                if until_ns is not None and end_ns > until_ns:
-                    return
-                self._close_slot(start_ns, tally)
-                self._floor_ns = max(self._floor_ns, end_ns)
-            elif due is not None and (until_ns is None or due[0] <= until_ns):
-                self._close_session(due[1], due[0], tally)
-            else:
+            if due is not None:
+                self._slot(max(due[0] - due[0] % SLOT_NS, self._floor_ns))
+            if not self._starts or (until_ns is not None and self._starts[0] + SLOT_NS > until_ns):
                 return
+            start_ns = self._starts[0]
+            self._close_slot(start_ns, tally)
+            del self._open[heappop(self._starts)]
+            self._floor_ns = max(self._floor_ns, start_ns + SLOT_NS)
 
     def _close_slot(self, start_ns: int, tally: Tally) -> None:
         def cell_of(labels: Labels) -> int:
             return self._cell(labels, start_ns, tally)
 
-        calls = resolve(self._open.pop(start_ns, []), self._prices, cell_of, self._review)
+        def reach(trace: Trace, span: Span) -> None:
+            session = self._sessions.of(trace)
+            if session is not None and (due_ns := self._sessions.due_ns(session)) <= span.end_ns:
+                self._close_session(session, due_ns, tally)
+            self._sessions.place(trace, span)
+            trace.waiting -= 1
+
+        calls = resolve(self._open[start_ns], self._prices, reach, cell_of, self._review)
+        while (due := self._sessions.next_due()) is not None and due[0] < start_ns + SLOT_NS:
+            self._close_session(due[1], due[0], tally)
         slot = roll_up(start_ns, calls, self._closed_sessions.pop(start_ns, []))
         if len(slot.cell):
             tally.slots += 1
@@ -193,14 +212,15 @@ class Ingest:
 
     def _close_session(self, session: Session, close_ns: int, tally: Tally) -> None:
         labels, unit, outcome = session_unit(session)
-        # A root that came late can make a session due in a slot that is closed: it counts in the first open one.
+        # A root that came late can make a session due in a closed slot: it counts in the first open one.
         start_ns = max(close_ns - close_ns % SLOT_NS, self._floor_ns)
         cell = self._cell(labels, start_ns, tally)
+        self._slot(start_ns)
         self._closed_sessions.setdefault(start_ns, []).append((cell, *unit[1:]))
         tally.sessions += 1
         if self._review is not None:
             self._review.session(labels, session.key, outcome)
-        for trace in self._sessions.close(session, close_ns):
+        for trace in self._sessions.close(session):
             self._traces.forget(trace)
 
     def snapshot(self) -> Arrays:
@@ -219,6 +239,7 @@ class Ingest:
         state = snapshot.State(arrays)
         ingest._watermark = Watermark.resume(state.watermark, limits.lateness_ns)
         state.fill(ingest._traces, ingest._sessions, ingest._open, ingest._closed_sessions)
+        ingest._starts = sorted(ingest._open)
         ingest._floor_ns = state.floor_ns
         return ingest
 

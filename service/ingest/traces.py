@@ -38,15 +38,37 @@ class Trace:
     spans        by span id, as they arrived
     lent         by field, (order, value) of the span that lends it to the whole trace: the root, else the earliest
     session      (rank, order, id) of the best session id in the trace, or None
+    waiting      how many of its spans are in slots not closed yet
+    claimed      the aggregate of one of its spans was counted for want of leaves that say
+    answered     response ids of its counted model calls, and whether tokens were counted for them
+
+    Of the session's present leg, and only from spans whose slot has closed:
+
+    session_key  the session it is in; empty before the first such span
+    first_ns, last_ns         earliest start, latest end
+    root_ended   a root is among them, or among those of an earlier leg
     outcome      (end_ns, span id, class) of the latest outcome label
     dollars, unpriced, free   of its resolved calls, unweighted
-    answered     response ids of its counted model calls, and whether tokens were counted for them
     """
 
     __slots__ = (
-        "answered", "dollars", "first_ns", "free", "last_ns", "lent", "outcome", "root", "session", "session_key",
-        "spans", "trace_id", "unpriced",
-    )  # fmt: skip
+        "answered",
+        "claimed",
+        "dollars",
+        "first_ns",
+        "free",
+        "last_ns",
+        "lent",
+        "outcome",
+        "root",
+        "root_ended",
+        "session",
+        "session_key",
+        "spans",
+        "trace_id",
+        "unpriced",
+        "waiting",
+    )
 
     def __init__(self, trace_id: bytes) -> None:
         self.trace_id = trace_id
@@ -54,26 +76,28 @@ class Trace:
         self.root: Span | None = None
         self.lent: dict[str, tuple[tuple[bool, int, bytes], str]] = {}
         self.session: tuple[int, tuple[bool, int, bytes], str] | None = None
+        self.waiting = 0
+        self.claimed = False
+        self.answered: dict[str, bool] = {}
+        self.root_ended = False
+        self.leave_session()
+
+    def leave_session(self) -> None:
+        """Begin a new leg: what was counted of this one is told."""
         self.session_key = ""
         self.first_ns = 2**63 - 1
         self.last_ns = 0
-        self.outcome: tuple[int, bytes, int] = NO_OUTCOME
+        self.outcome = NO_OUTCOME
         self.dollars = 0.0
         self.unpriced = self.free = 0
-        self.answered: dict[str, bool] = {}
 
     def add(self, span: Span) -> None:
-        """Take in a span; the order of arrival makes no difference to what the trace then knows."""
+        """Take in a span that arrived; the order of arrival makes no difference to what the trace then knows."""
         self.spans[span.span_id] = span
         own = span.own
-        order = (bool(span.parent_id), span.start_ns, span.span_id)
+        order = _order(span)
         if not span.parent_id and (self.root is None or order < _order(self.root)):
             self.root = span
-        start_ns, end_ns = span.start_ns, span.end_ns
-        if end_ns > self.last_ns:
-            self.last_ns = end_ns
-        if start_ns < self.first_ns or end_ns < self.first_ns:
-            self.first_ns = min(start_ns, end_ns)
         lent = self.lent
         for field in own.keys() & _LENT:
             held = lent.get(field)
@@ -83,8 +107,23 @@ class Trace:
             named = (span.session_rank, order, str(own[SESSION]))
             if self.session is None or named < self.session:
                 self.session = named
-        if OUTCOME in own:
-            self.outcome = max(self.outcome, (end_ns, span.span_id, outcome_class(str(own[OUTCOME]))))
+
+    def reach(self, span: Span) -> None:
+        """Take in that event time has come to the end of a span."""
+        start_ns, end_ns = span.start_ns, span.end_ns
+        if end_ns > self.last_ns:
+            self.last_ns = end_ns
+        if start_ns < self.first_ns or end_ns < self.first_ns:
+            self.first_ns = min(start_ns, end_ns)
+        self.learn(span)
+
+    def learn(self, span: Span) -> None:
+        """Take from a span what it says of the session as a whole, whenever it came."""
+        if not span.parent_id:
+            self.root_ended = True
+        if OUTCOME in span.own:
+            said = outcome_class(str(span.own[OUTCOME]))
+            self.outcome = max(self.outcome, (span.end_ns, span.span_id, said))
 
     def lends(self, field: str) -> str:
         """What the trace as a whole says of a field, or the empty string."""
@@ -169,4 +208,5 @@ class TraceTable:
 
     def forget(self, trace: Trace) -> None:
         """Drop a trace; a later span of it begins a new one."""
-        self.live.pop(trace.trace_id, None)
+        if self.live.get(trace.trace_id) is trace:
+            del self.live[trace.trace_id]

@@ -24,7 +24,6 @@ INPUT, OUTPUT, CACHE_READ, CACHE_WRITE = "input_tokens", "output_tokens", "cache
 REASONING, COST = "reasoning", "cost_usd"
 NUMBERS = frozenset((INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST))
 """Fields that hold a finite number >= 0; all others hold text fit for a label."""
-USAGE = (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING)
 
 Own = dict[str, str | float]
 Scalar = str | int | float | bool

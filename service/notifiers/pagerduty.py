@@ -10,7 +10,7 @@ from alertrules.notice import Notice, Status
 from detectors.core.columns import SECOND_NS
 from service.notifiers.request import Delivered, HttpRequest, Outcome, Pace, Reason, Refused, Retry, retry_after_s
 
-PACE = Pace(per_s=2.0, burst=5)
+PACE = Pace(per_s=1.9, burst=5)  # With its burst within the 120 a minute that one key may send.
 SUMMARY_MAX = 1024
 EVENT_BYTES_MAX = 512_000
 _THROTTLED_S = 30.0  # PagerDuty asks for tries half a minute apart, and sends no Retry-After.

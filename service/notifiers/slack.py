@@ -6,16 +6,17 @@ Telemetry's strings come cleaned and are escaped here, so that no `<!channel>` o
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from alertrules.notice import Notice, Status
-from detectors.core.columns import SECOND_NS
+from alertrules.wording import utc
 from service.notifiers.request import Delivered, HttpRequest, Outcome, Pace, Reason, Refused, Retry, retry_after_s
 
 PACE = Pace(per_s=1.0, burst=4)  # One less than Slack takes: requests do not arrive as evenly as they leave.
 HEADER_MAX = 150
 SECTION_MAX = 3000
+CONTEXT_MAX = 300
+RUNBOOK_MAX = 2500
 LINES_MAX = 20  # A page nobody reads to the end helps nobody; we say how many we left out.
 LINE_MAX = 500
 MESSAGE_MAX = 8000  # Slack refuses about 12,000 characters of blocks in all, and documents no limit.
@@ -57,15 +58,16 @@ class Target:
 def render(notice: Notice, target: Target) -> HttpRequest:
     """The notice as one message: red while firing, amber after a day, green once resolved."""
     heading = f"{_WORDS[notice.status]}: {notice.title}"
+    context = escape(f"{notice.rule} · {notice.severity} · since {utc(notice.began_ns)}", CONTEXT_MAX)
+    runbook = f"<{_entities(notice.runbook)}|Runbook>" if notice.runbook else ""
+    if len(runbook) > RUNBOOK_MAX:
+        runbook = ""  # Half a link leads nowhere.
+    lines = _sections(notice.lines, MESSAGE_MAX - HEADER_MAX - len(context) - len(runbook))
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": _cut(heading, HEADER_MAX), "emoji": False}},
+        *(_section(text) for text in (*lines, runbook) if text),
+        {"type": "context", "elements": [_mrkdwn(context)]},
     ]
-    left = MESSAGE_MAX - HEADER_MAX - 2 * SECTION_MAX // 3
-    blocks += [_section(text) for text in _sections(notice.lines, left)]
-    if notice.runbook:
-        blocks.append(_section(f"<{escape(notice.runbook, SECTION_MAX - 20)}|Runbook>"))
-    facts = f"{notice.rule} · {notice.severity} · since {_utc(notice.began_ns)}"
-    blocks.append({"type": "context", "elements": [_mrkdwn(escape(facts, 300))]})
     attachment = {"color": _COLORS[notice.status], "fallback": escape(heading, 300), "blocks": blocks}
     # Beside an attachment a text is shown above it, twice the same: phones take the fallback.
     return _request({"attachments": [attachment]}, target)
@@ -109,6 +111,10 @@ def escape(text: str, length_max: int) -> str:
     return "".join(kept) + "…"
 
 
+def _entities(text: str) -> str:
+    return "".join(_ENTITIES.get(letter, letter) for letter in text)
+
+
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -142,10 +148,6 @@ def _mrkdwn(text: str) -> dict[str, Any]:
 
 def _cut(text: str, length_max: int) -> str:
     return text if len(text) <= length_max else text[: length_max - 1] + "…"
-
-
-def _utc(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns // SECOND_NS, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _request(message: dict[str, Any], target: Target) -> HttpRequest:

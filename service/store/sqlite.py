@@ -4,6 +4,7 @@ A save writes and syncs the arrays first, then commits one transaction that name
 routing and what is to be told. So offsets never run ahead of state, and a page is as durable as the state behind it.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -127,12 +128,29 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
+def _locked(directory: Path) -> IO[bytes]:
+    """The directory's lock, which the system takes back however we end. Raises StoreError if another has it."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = (directory / "lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise StoreError(f"{directory} is in use by another Tocsin; stop it, or set TOCSIN_DATA_DIR") from None
+    return lock
+
+
 class Store:
-    """The daemon's side: saves, and the last one back. One owner, one connection."""
+    """The daemon's side: saves, and the last one back. One owner, one connection, one daemon a directory."""
 
     def __init__(self, directory: Path, waiting_max: int = WAITING_MAX) -> None:
         self._directory, self._waiting_max = directory, waiting_max
-        self._connection = connect(directory)
+        self._lock = _locked(directory)
+        try:
+            self._connection = connect(directory)
+        except StoreError:
+            self._lock.close()
+            raise
 
     def save(
         self,
@@ -179,3 +197,4 @@ class Store:
 
     def close(self) -> None:
         self._connection.close()
+        self._lock.close()

@@ -40,7 +40,13 @@ def decoded(request: HttpRequest) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "notice", [NOTICE, LONG, replace(NOTICE, lines=(), runbook=""), replace(LONG, lines=("<" * 499,) * 40)]
+    "notice",
+    [
+        NOTICE,
+        LONG,
+        replace(NOTICE, lines=(), runbook=""),
+        replace(LONG, lines=("<" * 499,) * 40, runbook="https://e.org/" + "&" * 400),
+    ],
 )
 @pytest.mark.parametrize("status", list(Status))
 def test_slack_takes_it(notice: Notice, status: Status) -> None:
@@ -49,10 +55,11 @@ def test_slack_takes_it(notice: Notice, status: Status) -> None:
     stand_in = SlackStandIn(lambda: 0.0)
     assert stand_in.answer("/services/T0/B0/x", request.body).body == "ok"
     (post,) = stand_in.posts
-    assert [alarm for alarm in post.alarms if not alarm.startswith("<https://runbooks.example.com")] == []
+    assert [alarm for alarm in post.alarms if not alarm.endswith("|Runbook>")] == []
     attachment = decoded(request)["attachments"][0]
     assert len(json.dumps(attachment["blocks"], ensure_ascii=False)) < 10_000
-    assert sum(len(block.get("text", {}).get("text", "")) for block in attachment["blocks"]) <= slack.MESSAGE_MAX
+    texts = [text["text"] for block in attachment["blocks"] for text in block.get("elements", [block.get("text")])]
+    assert sum(map(len, texts)) <= slack.MESSAGE_MAX
     assert 0 < len(attachment["fallback"]) <= 300
 
 

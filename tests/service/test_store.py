@@ -113,6 +113,15 @@ def test_a_file_that_is_not_ours(tmp_path: Path) -> None:
         Store(tmp_path / "c")
 
 
+def test_one_daemon_a_directory(tmp_path: Path) -> None:
+    """A second one is told, instead of writing into the first one's state."""
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match="in use by another Tocsin"):
+        Store(tmp_path)
+    store.close()
+    Store(tmp_path).close()
+
+
 def test_a_replayed_notice_is_told_once(tmp_path: Path) -> None:
     """Waiting or told, it is not added again; for another destination it is another delivery."""
     store, outbox = Store(tmp_path), Outbox(connect(tmp_path))

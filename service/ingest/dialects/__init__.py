@@ -15,6 +15,7 @@ from service.ingest.vocabulary import (
     AGENT_VERSION,
     CACHE_READ,
     CACHE_WRITE,
+    COST,
     ERROR_TYPE,
     INPUT,
     LABEL_CHARACTERS_MAX,
@@ -30,7 +31,6 @@ from service.ingest.vocabulary import (
     TENANT,
     TOOL,
     TOOL_NAME,
-    USAGE,
     Dialect,
     Own,
     Resource,
@@ -220,7 +220,4 @@ def read_resource(found: Mapping[str, Scalar]) -> Resource:
 
 def has_usage(own: Own) -> bool:
     """Whether a span says what it spent, in tokens or in dollars."""
-    return INPUT in own or OUTPUT in own or "cost_usd" in own
-
-
-assert set(USAGE) <= NUMBERS
+    return INPUT in own or OUTPUT in own or COST in own

@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.batch import Answer, Dropped, Signal
 from service.ingest.vocabulary import LABEL_CHARACTERS_MAX
-from tests.service.ingest.wire import FIXTURES, Sent, Stream, agent, body, chat, json_body
+from tests.service.ingest.wire import FIXTURES, Sent, Stream, Value, agent, body, chat, json_body
 
 BODIES = sorted([*FIXTURES.glob("*/*.binpb"), *FIXTURES.glob("*/*.otlp.json")])
 SIGNALS = {"traces": Signal.TRACES, "metrics": Signal.METRICS, "logs": Signal.LOGS}
@@ -24,10 +25,10 @@ def answer_to(stream: Stream, raw: bytes, signal: Signal) -> Answer:
 
 
 @pytest.mark.parametrize("path", BODIES[::3], ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_a_cut_or_changed_body_is_answered(path: object) -> None:
+def test_a_cut_or_changed_body_is_answered(path: Path) -> None:
     """Every capture cut at many places, or with bytes changed, is read or called unreadable."""
-    raw = path.read_bytes()  # type: ignore[attr-defined]
-    signal = SIGNALS[path.name.split("-")[0]]  # type: ignore[attr-defined]
+    raw = path.read_bytes()
+    signal = SIGNALS[path.name.split("-")[0]]
     chance = random.Random(len(raw))
     stream = Stream()
     for end in range(0, len(raw), max(1, len(raw) // 40)):
@@ -52,15 +53,36 @@ def test_noise_is_answered(raw: bytes, signal: Signal) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            ["resourceSpans", "scopeSpans", "spans", "attributes", "key", "value", "resource", "status", "code",
-             "traceId", "startTimeUnixNano", "intValue", "resourceMetrics", "scopeMetrics", "metrics", "gauge",
-             "dataPoints", "resourceLogs", "scopeLogs", "logRecords"]  # fmt: skip
-        ),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "resourceSpans",
+                    "scopeSpans",
+                    "spans",
+                    "attributes",
+                    "key",
+                    "value",
+                    "resource",
+                    "status",
+                    "code",
+                    "traceId",
+                    "startTimeUnixNano",
+                    "intValue",
+                    "resourceMetrics",
+                    "scopeMetrics",
+                    "metrics",
+                    "gauge",
+                    "dataPoints",
+                    "resourceLogs",
+                    "scopeLogs",
+                    "logRecords",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )
@@ -166,7 +188,7 @@ def test_a_bad_span_is_left_out_alone(sent: Sent, reason: Dropped) -> None:
 
 
 @pytest.mark.parametrize("value", [-5, float("nan"), float("inf"), -0.5, 2.0**60, "many", "-3", "1e400"])
-def test_an_insane_number_is_counted_and_unread(value: object) -> None:
+def test_an_insane_number_is_counted_and_unread(value: Value) -> None:
     """Tokens that are negative, NaN, infinite or absurd are left out; the call still counts."""
     stream = Stream()
     stream.send(chat(1, 1, 0, 1, gen_ai__usage__input_tokens=value), now_s=2)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from detectors.core.columns import SECOND_NS, Slot
 from service.batch import Answer, Dropped, Record, Signal, Tally
@@ -14,6 +15,9 @@ from service.ingest.stage import Ingest, IngestLimits
 
 EPOCH_S = 1_790_000_000
 """A multiple of ten seconds, so that second 0 of a test begins a slot."""
+
+
+Value = str | int | float | bool
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Sent:
     name: str = ""
     failed: bool = False
     state: str = ""
-    attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    attributes: Mapping[str, Value] = field(default_factory=dict)
 
 
 def at_ns(seconds: float) -> int:
@@ -36,24 +40,22 @@ def at_ns(seconds: float) -> int:
     return EPOCH_S * SECOND_NS + round(seconds * SECOND_NS)
 
 
-def chat(trace: int, span: int, start_s: float, end_s: float, parent: int = 0, **more: object) -> Sent:
+def chat(trace: int, span: int, start_s: float, end_s: float, parent: int = 0, **more: Value) -> Sent:
     """A model call of 100 tokens in and 10 out, priced unless `more` says otherwise."""
-    attributes = {
+    attributes: dict[str, Value] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "gpt-4o-mini",
         "gen_ai.usage.input_tokens": 100,
         "gen_ai.usage.output_tokens": 10,
     }
-    for key, value in more.items():
-        assert isinstance(value, (str, int, float))
-        attributes[key.replace("__", ".")] = value  # type: ignore[assignment]
+    attributes |= {key.replace("__", "."): value for key, value in more.items()}
     return Sent(trace, span, start_s, end_s, parent, "chat gpt-4o-mini", attributes=attributes)
 
 
 def agent(trace: int, span: int, start_s: float, end_s: float, name: str = "helper", **more: str) -> Sent:
     """The root of an agent's run."""
-    attributes = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": name}
+    attributes: dict[str, Value] = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": name}
     attributes |= {key.replace("__", "."): value for key, value in more.items()}
     return Sent(trace, span, start_s, end_s, 0, f"invoke_agent {name}", attributes=attributes)
 
@@ -75,7 +77,8 @@ def body(*spans: Sent, resource: Mapping[str, str] | None = None) -> bytes:
             start_time_unix_nano=at_ns(sent.start_s),
             end_time_unix_nano=at_ns(sent.end_s),
         )
-        span.status.code = 2 if sent.failed else 0
+        if sent.failed:
+            span.status.code = Status.STATUS_CODE_ERROR
         for key, value in sent.attributes.items():
             target = span.attributes.add(key=key).value
             if isinstance(value, bool):
@@ -92,7 +95,7 @@ def body(*spans: Sent, resource: Mapping[str, str] | None = None) -> bytes:
 def json_body(*spans: Sent, resource: Mapping[str, str] | None = None) -> bytes:
     """The same in OTLP/JSON."""
 
-    def pair(key: str, value: str | int | float | bool) -> dict[str, object]:
+    def pair(key: str, value: Value) -> dict[str, object]:
         kinds = {bool: "boolValue", int: "intValue", float: "doubleValue", str: "stringValue"}
         return {"key": key, "value": {kinds[type(value)]: value}}
 

@@ -1,0 +1,47 @@
+"""The language's document says what is built."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import alertrules
+from alertrules.parse import RuleErrors, combine, parse_rules
+from alertrules.receivers import Receiver, Route
+from alertrules.rules import Annotations, Rule, Severity, Static
+
+README = (Path(alertrules.__file__).parent / "README.md").read_text()
+
+
+def test_every_field_is_documented() -> None:
+    """Each key that a file may have stands in a table, in code."""
+    names = {field.alias or name for model in (Rule, Annotations) for name, field in model.model_fields.items()}
+    names |= {f"receivers[].{name}" for name in Receiver.model_fields}
+    names |= {f"route.{field.alias or name}" for name, field in Route.model_fields.items()}
+    names |= {one.value for kind in (Severity, Static) for one in kind}
+    assert [name for name in sorted(names) if f"`{name}`" not in README] == []
+
+
+def test_the_example_is_read() -> None:
+    """The file in the document is one."""
+    (example,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert len(combine([parse_rules(example, "README.md")]).rules) == 2
+
+
+def test_the_problems_are_told_so() -> None:
+    """What the document quotes is what is said, for the lines that it quotes."""
+    quoted = {
+        line.split(": ", 2)[2] for line in README.splitlines() if line.startswith("rules/tools.yaml") and "rule" in line
+    }
+    text = """groups:
+  - name: agents
+    rules:
+      - alert: ToolErrorsUp
+        detector: errrors
+        select: {operaton: tool}
+        budget: 1 a week
+        for: 5 m
+"""
+    with pytest.raises(RuleErrors) as caught:
+        parse_rules(text, "rules/tools.yaml")
+    assert {str(problem).split(": ", 2)[2] for problem in caught.value.problems} <= quoted

@@ -1,0 +1,127 @@
+"""What every detector owes: learnt from nothing but its ticks, saved and restored whole, blind to its neighbours."""
+
+import numpy as np
+import pytest
+
+from detectors.core import contract
+from detectors.core.columns import Entries, Mode, Tick, Verdict
+from detectors.core.contract import Terms
+from tests.detectors.ticks import MIDNIGHT, tick
+
+TERMS = {
+    "errors": Terms(1.0, 1.5, 0.005),
+    "latency": Terms(1.0, 1.5, None),
+    "cost": Terms(1.0, 1.5, None),
+    "outcomes": Terms(1.0, None, 0.10),
+    "static": Terms(float("nan"), None, None, "error_ratio", 0.2, 5 * 60 * 10**9, 1),
+}
+SERIES = 5
+
+
+def stream(seed: int, days: float, only: np.ndarray | None = None) -> list[Tick]:
+    """Ticks of four series in which everything moves now and then; `only` keeps some of them, draws and all."""
+    rng, ticks = np.random.default_rng(seed), []
+    for t in range(int(days * 1440)):
+        rows = np.flatnonzero(rng.random(SERIES) < 0.7)
+        rows = rows[rows > 0]
+        draws = {row: (rng.poisson(20) + 1, rng.normal(0, 1, 60), rng.random(60)) for row in range(1, SERIES)}
+        wrong = t % 1440 > 1240 and t > 3 * 1440
+        if only is not None:
+            rows = np.intersect1d(rows, only)
+        if len(rows):
+            ticks.append(_tick(MIDNIGHT + t, rows, draws, wrong))
+    return ticks
+
+
+def _tick(index: int, rows, draws, wrong: bool) -> Tick:  # type: ignore[no-untyped-def]
+    n = np.array([draws[r][0] for r in rows])
+    failed = np.array([(draws[r][2][: draws[r][0]] < (0.4 if wrong else 0.02)).sum() for r in rows])
+    value = {r: np.exp(0.5 * draws[r][1][: draws[r][0]] + (1.1 if wrong else 0)) for r in rows}
+    histogram = _entries(rows, {r: np.ceil(np.log2(value[r]) * 8).astype(int) - 1 for r in rows})
+    classes = {r: (draws[r][2][: draws[r][0]] > (0.4 if wrong else 0.8)).astype(int) for r in rows}
+    return tick(index, rows, n, failed, histogram, histogram, _entries(rows, classes))
+
+
+def _entries(rows, buckets) -> Entries:  # type: ignore[no-untyped-def]
+    cell = np.concatenate([np.full(len(buckets[r]), r) for r in rows])
+    pairs, count = np.unique(
+        np.stack([cell, np.concatenate([buckets[r] for r in rows])], 1), axis=0, return_counts=True
+    )
+    return Entries(pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.int32), count.astype(float))
+
+
+def verdicts(detector, ticks) -> list[tuple[int, int, Verdict]]:  # type: ignore[no-untyped-def]
+    """All that a detector says of a stream, modes following its verdicts at once."""
+    modes, said = np.zeros(SERIES, np.int8), []
+    turns = {
+        Verdict.ANOMALOUS: Mode.PAGING,
+        Verdict.RELAPSED: Mode.PAGING,
+        Verdict.RECOVERED: Mode.WATCHED,
+    }
+    for one in ticks:
+        for row, judgement in detector.tick(one, modes.copy()).items():
+            said.append((one.start_ns, row, judgement.verdict))
+            modes[row] = turns.get(judgement.verdict, modes[row])
+    return said
+
+
+def test_all_are_found() -> None:
+    """A detector is a module with a `build`; these tests know terms for each."""
+    assert contract.names() == sorted(TERMS)
+
+
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_it_pages_in_this_stream(name: str) -> None:
+    """The stream below moves enough to page every detector, so that the other tests compare something."""
+    said = verdicts(contract.build(name, TERMS[name]), stream(1, 5))
+    assert any(verdict is Verdict.ANOMALOUS for *_, verdict in said)
+    assert any(verdict is Verdict.RECOVERED for *_, verdict in said)
+
+
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_saved_and_restored_it_goes_on(name: str) -> None:
+    """Restored into a new detector at any moment, it says what it would have said."""
+    ticks = stream(2, 4.5)
+    for cut in (100, 2600, 5600):
+        whole, first = contract.build(name, TERMS[name]), contract.build(name, TERMS[name])
+        verdicts(whole, ticks[:cut])
+        verdicts(first, ticks[:cut])
+        second = contract.build(name, TERMS[name])
+        second.restore(first.snapshot())
+        assert verdicts(second, ticks[cut:]) == verdicts(whole, ticks[cut:])
+        saved, kept = second.snapshot(), whole.snapshot()
+        assert saved.keys() == kept.keys()
+        for key in saved:
+            np.testing.assert_array_equal(np.asarray(saved[key]), np.asarray(kept[key]))
+
+
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_memory_is_constant(name: str) -> None:
+    """A series costs the same after four days as after one."""
+    detector = contract.build(name, TERMS[name])
+    ticks = stream(3, 3)
+    verdicts(detector, ticks[:1000])
+    before = {key: np.asarray(a).shape for key, a in detector.snapshot().items()}
+    verdicts(detector, ticks[1000:])
+    assert {key: np.asarray(a).shape for key, a in detector.snapshot().items()} == before
+
+
+@pytest.mark.parametrize("name", sorted(set(TERMS) - {"static"}))
+def test_a_new_series_is_not_judged(name: str) -> None:
+    """Warming up is a state: until two refits and 200 sessions nothing is said, however wild the stream."""
+    detector = contract.build(name, TERMS[name])
+    assert verdicts(detector, stream(4, 1.9)) == []
+    assert np.isnan(detector.gauges()["evidence"]).all()
+
+
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_a_forgotten_series_is_new(name: str) -> None:
+    """An id that is used again starts from nothing: no baseline, no evidence, no level of the last one."""
+    detector = contract.build(name, TERMS[name])
+    verdicts(detector, stream(5, 3))
+    detector.forget(np.arange(SERIES, dtype=np.int32))
+    for gauge, values in detector.gauges().items():
+        if gauge not in ("static_limit", "warm", "session_unpriced_ratio"):
+            assert np.isnan(values).all(), gauge
+    if name != "static":
+        assert detector.gauges()["warm"].max() == 0

@@ -1,0 +1,65 @@
+"""Latency and cost: what pages, what does not, and what is not judged."""
+
+import numpy as np
+
+from detectors import cost, latency
+from detectors.core.columns import Entries
+from detectors.core.contract import Detector, Terms
+from tests.detectors.ticks import EMPTY, MIDNIGHT, Watching, tick
+
+TERMS = Terms(budget_per_week=1.0, ratio=1.5, points=None)
+
+
+def measured(rng: np.random.Generator, rows: np.ndarray, n: np.ndarray, scale: np.ndarray) -> Entries:
+    """Lognormal values with 3% slow ones, as a slot's histograms at scale 3."""
+    cells, buckets = [], []
+    for row, count, factor in zip(rows.tolist(), n.tolist(), scale.tolist(), strict=True):
+        value = factor * np.exp(rng.normal(0, 0.5, count)) * np.where(rng.random(count) < 0.03, 4.0, 1.0)
+        cells.append(np.full(count, row))
+        buckets.append(np.ceil(np.log2(value) * 8).astype(int) - 1)
+    pairs, counts = np.unique(np.stack([np.concatenate(cells), np.concatenate(buckets)], 1), axis=0, return_counts=True)
+    return Entries(pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.int32), counts.astype(float))
+
+
+def watched(detector: Detector, kind: str, begin: int, end: int, factor: float, unpriced: float = 0.0) -> Watching:
+    """Three series of half a session a second over five days; the second is `factor` times slower (dearer) a while."""
+    rng, watching, rows = np.random.default_rng(2), Watching(4), np.arange(1, 4)
+    for t in range(5 * 1440):
+        n = np.maximum(rng.poisson(30, 3), 1)
+        scale = np.array([1.2, factor if begin <= t < end else 1.0, 0.02]) * (1 + 0.1 * np.sin(t / 1440 * 2 * np.pi))
+        values = measured(rng, rows, n, scale)
+        durations, costs = (values, EMPTY) if kind == "duration" else (EMPTY, values)
+        ticked = tick(MIDNIGHT + t, rows, n, duration=durations, cost=costs, unpriced=n * unpriced)
+        watching.judge(detector, ticked, MIDNIGHT + t)
+    return watching
+
+
+def test_a_p95_twice_as_high_pages_and_recovers() -> None:
+    """One page for the series that slowed down, none for the others, closed after it is over."""
+    begin, end = 4 * 1440 + 300, 4 * 1440 + 420
+    watching = watched(latency.build(TERMS), "duration", begin, end, 2.0)
+    assert [row for row, _ in watching.pages] == [2]
+    assert begin < watching.pages[0][1] - MIDNIGHT < begin + 20
+    assert end < watching.closed[0][1] - MIDNIGHT < end + 120
+
+
+def test_a_tenth_slower_is_not_worth_a_page() -> None:
+    """The gate: a change far smaller than the effect asked for never pages, however sure it is."""
+    watching = watched(latency.build(Terms(1.0, 3.0, None)), "duration", 3 * 1440, 5 * 1440, 1.5)
+    assert watching.pages == []
+
+
+def test_dearer_sessions_page() -> None:
+    """Three times the cost a session pages within minutes."""
+    begin = 4 * 1440 + 300
+    watching = watched(cost.build(TERMS), "cost", begin, begin + 120, 3.0)
+    assert [row for row, _ in watching.pages] == [2]
+    assert begin < watching.pages[0][1] - MIDNIGHT < begin + 15
+
+
+def test_unpriced_sessions_blind_the_rule() -> None:
+    """With more than a tenth of the sessions unpriced, cost is neither judged nor learnt."""
+    detector = cost.build(TERMS)
+    watching = watched(detector, "cost", 4 * 1440, 5 * 1440, 3.0, unpriced=0.2)
+    assert watching.pages == []
+    assert detector.gauges()["warm"].max() == 0
