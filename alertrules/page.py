@@ -26,7 +26,8 @@ def line(rule: Rule, labels: Labels, finding: Finding) -> str:
     arrow = "limit" if rule.detector is Detector.STATIC else "from"
     change = f"{SUBJECTS[rule.signal or rule.detector]} {level(finding.now)} ({arrow} {level(finding.before)})"
     sessions = ("operation", "session") in labels or rule.counts_sessions
-    counted = f"{finding.count:,.0f} {'sessions' if sessions else 'calls'}"
+    unit = ("session" if sessions else "call") + ("" if round(finding.count) == 1 else "s")
+    counted = f"{finding.count:,.0f} {unit}"
     said = f"{labels_text(labels)}: {change} since {utc(finding.since_ns)}, over {counted}"
     return f"{said}; {clean(finding.detail, VALUE_LENGTH_MAX)}" if finding.detail else said
 

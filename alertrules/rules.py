@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from alertrules.lifecycle import Holds, Labels
 from alertrules.quantities import Effect, budget_per_week, duration_ns, effect, level
-from alertrules.select import Matchers, matches, parse_matchers
+from alertrules.select import Matcher, Matchers, Operator, matches, parse_matchers
 from alertrules.summary import template
 from detectors.core.columns import CELL_LABELS, TICK_NS
 from detectors.core.contract import Terms
@@ -248,10 +248,9 @@ class Rule(Written):
     @property
     def counts_sessions(self) -> bool:
         """Whether its unit is a closed session rather than a call."""
-        return self.detector in (Detector.COST, Detector.OUTCOMES) or self.signal in (
-            Static.COST_PER_SESSION_P95,
-            Static.BAD_OUTCOME_SHARE,
-        )
+        by_detector = self.detector in (Detector.COST, Detector.OUTCOMES)
+        by_signal = self.signal in (Static.COST_PER_SESSION_P95, Static.BAD_OUTCOME_SHARE)
+        return by_detector or by_signal or Matcher("operation", Operator.EQUAL, "session") in self.select
 
     @property
     def holds(self) -> Holds:

@@ -25,7 +25,7 @@ SIGNALS = {
     "latency_p50": "s",
     "latency_p95": "s",
     "cost_per_session_p95": "usd",
-    "spend_per_hour": "usd_per_hour",
+    "spend_per_hour": "usd",
     "bad_outcome_share": "ratio",
 }
 """What can be compared, and the unit it is told in."""

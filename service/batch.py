@@ -29,10 +29,15 @@ class Record:
 
 @dataclass(frozen=True)
 class Batch:
-    """Records in the order they are to be read, and the next offset by partition once they are."""
+    """Records in the order they are to be read, and the next offset by partition once they are.
+
+    expected  partitions of spans that will be read from now on, from before the first of these records: a backlog on
+              one is not to be found late because another was read first. All of them each time; empty is no news
+    """
 
     records: tuple[Record, ...]
     offsets: Mapping[str, int]
+    expected: tuple[str, ...] = ()
 
 
 class Dropped(StrEnum):

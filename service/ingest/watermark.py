@@ -1,6 +1,6 @@
 """How far event time has come: the least of the partitions that still speak."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from detectors.core.columns import SECOND_NS
 
@@ -22,20 +22,41 @@ class Watermark:
         self.ns: int | None = None
         self._ends: dict[str, int] = {}
         self._heard: dict[str, int] = {}
+        self._expected: dict[str, int] = {}  # Never heard: when each was assigned.
         self._now_ns = 0
         self._resumed = False
+
+    def expect(self, partitions: Iterable[str], now_ns: int) -> None:
+        """Wait for partitions just assigned, each until it is heard or was silent for SILENCE_NS from now on.
+
+        Of one that was heard before it is known how far it has come; for one that was not, nothing moves.
+        """
+        self._catch_up(now_ns)
+        for partition in partitions:
+            if partition in self._ends:
+                self._heard[partition] = max(now_ns, self._heard[partition])
+            else:
+                self._expected[partition] = now_ns
 
     def hear(self, partition: str, end_ns: int, now_ns: int) -> None:
         """Note the latest end in what a partition just brought."""
         self._catch_up(now_ns)
         self._ends[partition] = max(end_ns, self._ends.get(partition, end_ns))
         self._heard[partition] = now_ns
+        self._expected.pop(partition, None)
+
+    def force(self, ns: int) -> None:
+        """Give up waiting for whatever could still come before `ns`."""
+        self.ns = ns if self.ns is None else max(self.ns, ns)
 
     def advance(self, now_ns: int) -> int | None:
         """Move as far as the partitions and the clock allow, and say where that is."""
         self._catch_up(now_ns)
-        if not self._ends:
-            return None
+        if self._expected:
+            waited = self._expected.items()
+            self._expected = {partition: since for partition, since in waited if now_ns - since < SILENCE_NS}
+        if self._expected or not self._ends:
+            return self.ns
         active = [end for partition, end in self._ends.items() if now_ns - self._heard[partition] < SILENCE_NS]
         if active:
             reached = min(active) - self.lateness_ns
@@ -53,19 +74,27 @@ class Watermark:
             stopped_ns = now_ns - self._now_ns
             if stopped_ns > SILENCE_NS:
                 self._heard = {partition: heard + stopped_ns for partition, heard in self._heard.items()}
+                self._expected = {partition: since + stopped_ns for partition, since in self._expected.items()}
         self._now_ns = max(self._now_ns, now_ns)
 
     def state(self) -> dict[str, object]:
         """What `resume` takes, fit for JSON."""
-        return {"ns": self.ns, "ends": self._ends, "heard": self._heard, "now_ns": self._now_ns}
+        return {
+            "ns": self.ns,
+            "ends": self._ends,
+            "heard": self._heard,
+            "expected": self._expected,
+            "now_ns": self._now_ns,
+        }
 
     @classmethod
     def resume(cls, state: Mapping[str, object], lateness_ns: int) -> "Watermark":
         """The watermark that `state` was taken of, its process stopped in between."""
         watermark = cls(lateness_ns)
-        ns, ends, heard, now_ns = (state[key] for key in ("ns", "ends", "heard", "now_ns"))
+        ns, ends, heard, expected, now_ns = (state[key] for key in ("ns", "ends", "heard", "expected", "now_ns"))
         assert (ns is None or isinstance(ns, int)) and isinstance(now_ns, int)
-        assert isinstance(ends, dict) and isinstance(heard, dict)
-        watermark.ns, watermark._ends, watermark._heard, watermark._now_ns = ns, dict(ends), dict(heard), now_ns
+        assert isinstance(ends, dict) and isinstance(heard, dict) and isinstance(expected, dict)
+        watermark.ns, watermark._now_ns = ns, now_ns
+        watermark._ends, watermark._heard, watermark._expected = dict(ends), dict(heard), dict(expected)
         watermark._resumed = True
         return watermark

@@ -11,13 +11,20 @@ from service.batch import Answer, Record
 class Arrival:
     """Records that came together, in order.
 
-    offsets  next offset by partition once they are read; empty for a door without offsets
-    answers  resolved with one Answer a record once they are read; None if nobody waits
+    offsets   next offset by partition once they are read; empty for a door without offsets
+    answers   resolved with one Answer a record once they are read; None if nobody waits
+    expected  partitions of spans that the source reads from here on, before these records; empty is no news
     """
 
     records: tuple[Record, ...]
     offsets: Mapping[str, int]
     answers: "asyncio.Future[tuple[Answer, ...]] | None" = None
+    expected: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its bodies."""
+        return sum(len(record.body) for record in self.records)
 
 
 Arrivals = asyncio.Queue[Arrival]

@@ -1,7 +1,7 @@
 """State on one machine: an SQLite file and the array file that it names.
 
-A save writes and syncs the arrays first, then commits one transaction that names them together with offsets, alerts,
-routing and what is to be told. So offsets never run ahead of state, and a page is as durable as the state behind it.
+A save writes and syncs the arrays first, then commits one transaction that names them together with offsets, alerts
+and what is to be told. So offsets never run ahead of state, and a page is as durable as the state behind it.
 """
 
 import fcntl
@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sqlite3
+import uuid
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,7 +40,6 @@ class Saved:
     arrays: Arrays
     offsets: Mapping[str, int]
     alerts: Any
-    routing: Any
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute(
             "CREATE TABLE save (id INTEGER PRIMARY KEY CHECK (id = 1), arrays TEXT NOT NULL, offsets TEXT NOT NULL, "
-            "alerts TEXT NOT NULL, routing TEXT NOT NULL)"
+            "alerts TEXT NOT NULL)"
         )
         create_outbox(connection)
 
@@ -131,7 +131,7 @@ def _sync_directory(directory: Path) -> None:
 def _locked(directory: Path) -> IO[bytes]:
     """The directory's lock, which the system takes back however we end. Raises StoreError if another has it."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = (directory / "lock").open("wb")
+    lock = (directory / "lock").open("a+b")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -140,12 +140,28 @@ def _locked(directory: Path) -> IO[bytes]:
     return lock
 
 
+def _instance(lock: IO[bytes]) -> str:
+    """The name that the directory's state has for good, written into its lock file at first."""
+    lock.seek(0)
+    name = lock.read(64).decode("ascii", "ignore")
+    if not re.fullmatch("tocsin-[0-9a-f]{32}", name):
+        name = f"tocsin-{uuid.uuid4().hex}"
+        lock.truncate(0)
+        lock.write(name.encode())
+        lock.flush()
+    return name
+
+
 class Store:
-    """The daemon's side: saves, and the last one back. One owner, one connection, one daemon a directory."""
+    """The daemon's side: saves, and the last one back. One owner, one connection, one daemon a directory.
+
+    instance  names the directory's state, for as long as there is one
+    """
 
     def __init__(self, directory: Path, waiting_max: int = WAITING_MAX) -> None:
         self._directory, self._waiting_max = directory, waiting_max
         self._lock = _locked(directory)
+        self.instance = _instance(self._lock)
         try:
             self._connection = connect(directory)
         except StoreError:
@@ -157,7 +173,6 @@ class Store:
         arrays_name: str,
         offsets: Mapping[str, int],
         alerts: object,
-        routing: object,
         deliveries: Iterable[Delivery],
         now_ns: int,
     ) -> None:
@@ -165,12 +180,12 @@ class Store:
 
         A delivery that the outbox has already, waiting or told, is not added again: a replay tells nothing twice.
         """
-        texts = [json.dumps(value, allow_nan=False) for value in (dict(offsets), alerts, routing)]
+        texts = [json.dumps(value, allow_nan=False) for value in (dict(offsets), alerts)]
         with transaction(self._connection):
             for delivery in deliveries:
                 add(self._connection, delivery.notice, delivery.destination, now_ns)
             shed(self._connection, now_ns, self._waiting_max)
-            self._connection.execute("INSERT OR REPLACE INTO save VALUES (1, ?, ?, ?, ?)", (arrays_name, *texts))
+            self._connection.execute("INSERT OR REPLACE INTO save VALUES (1, ?, ?, ?)", (arrays_name, *texts))
         for path in self._directory.iterdir():
             old = _ARRAYS_NAME.fullmatch(path.name) and path.name != arrays_name
             if old or path.name.endswith(".npz.partial"):
@@ -182,7 +197,7 @@ class Store:
 
     def load(self) -> Saved | None:
         """The newest committed save, None before the first. Raises StoreError if its array file is not whole."""
-        row = self._connection.execute("SELECT arrays, offsets, alerts, routing FROM save").fetchone()
+        row = self._connection.execute("SELECT arrays, offsets, alerts FROM save").fetchone()
         if row is None:
             return None
         path = self._directory / row[0]

@@ -23,7 +23,7 @@ def delivery(number: int, group: int = 0, destination: str = SLACK, severity: st
 
 def save(store: Store, *deliveries: Delivery, offset: int = 1, now_ns: int = 1) -> str:
     name = store.write_arrays({"counts": np.arange(offset), "a/b": np.array([np.nan])})
-    store.save(name, {"otlp_spans/3": offset}, {"alerts": []}, {"groups": []}, deliveries, now_ns)
+    store.save(name, {"otlp_spans/3": offset}, {"alerts": []}, deliveries, now_ns)
     return name
 
 
@@ -43,7 +43,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     saved = store.load()
     store.close()
     assert saved is not None
-    assert (saved.offsets, saved.alerts, saved.routing) == ({"otlp_spans/3": 7}, {"alerts": []}, {"groups": []})
+    assert (saved.offsets, saved.alerts) == ({"otlp_spans/3": 7}, {"alerts": []})
     assert saved.arrays["counts"].tolist() == list(range(7)) and np.isnan(saved.arrays["a/b"]).all()
     assert [path.name for path in (tmp_path / "data").glob("state-*")] == [name]
 
@@ -68,7 +68,7 @@ def test_a_failed_save_changes_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, offset=3)
     with pytest.raises(ValueError, match="not JSON compliant"):
-        store.save("state-000000000002.npz", {"otlp": 9}, float("nan"), {}, [delivery(1)], 1)
+        store.save("state-000000000002.npz", {"otlp": 9}, float("nan"), [delivery(1)], 1)
     saved = store.load()
     assert saved is not None and saved.offsets == {"otlp_spans/3": 3}
     store.close()
@@ -118,8 +118,11 @@ def test_one_daemon_a_directory(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(StoreError, match="in use by another Tocsin"):
         Store(tmp_path)
+    instance = store.instance
     store.close()
-    Store(tmp_path).close()
+    again = Store(tmp_path)
+    assert again.instance == instance
+    again.close()
 
 
 def test_a_replayed_notice_is_told_once(tmp_path: Path) -> None:
