@@ -67,6 +67,8 @@ class Pipeline:
     def step(self, batch: Batch, now_ns: int) -> Outcome:
         """Read a batch, which may be empty: time alone can close slots too."""
         step, answers = _Step(), []
+        if batch.expected:
+            self.ingest.expect(batch.expected, now_ns)
         for record in batch.records:
             answers.append(self.ingest.read(record, now_ns, step.tally))
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)

@@ -39,6 +39,10 @@ PLACED_AT = 50
 """Sessions after which a series' window is put on its median."""
 SLIDE_AT = 8
 """Buckets that the median may leave the middle by before the window follows: a factor of four."""
+SWAY_HOURS, SWAY_START = 12.0, 0.10
+"""Hours with which the pool's wobble weighs on a series', and the wobble (log) where there is no pool yet."""
+SWAY_SESSIONS, WARM_SESSIONS = 30, 200
+"""What an hour, and the baseline it is held against, must hold to tell of wobble."""
 GATE_POWER = 2 / 3
 """The gate stands at `effect ** (2/3)`: one at the effect itself would miss a third of the changes that large."""
 GATE_SHARE, GATE_COUNT = 0.05, 3.0
@@ -54,6 +58,7 @@ class ShapeBaseline:
     hour     (S, W)       the open hour's counts
     shift    (S,)         the open hour's expected shift, in buckets
     table    (S, W, J)    log ratios of the open block; `worth`, `mean`, `spread` (S, J) theirs under j and the null
+    sway     (S, 2)       decayed squares of how far hours lay from what was expected (buckets), and how many
     p95      (S,)         position of the open block's 95% quantile before the shift
     """
 
@@ -68,6 +73,7 @@ class ShapeBaseline:
     worth: Floats = column(shape.ALTERNATIVES)
     mean: Floats = column(shape.ALTERNATIVES)
     variance: Floats = column(shape.ALTERNATIVES)
+    sway: Floats = column(2)
     p95: Floats = column(fill=np.nan)
 
     def __post_init__(self) -> None:
@@ -192,10 +198,34 @@ class Distribution:
     def _take_in(self, rows: Ids, hour: int) -> None:
         b, counts = self.baseline, self.baseline.hour[rows]
         n = counts.sum(1)
+        self._learn_sway(rows, counts, n)
         shares = shifted(counts / n[:, None], -b.shift[rows] * STEP)
         b.blocks[rows, hour // BLOCK_HOURS] += n[:, None] * shares
         b.count[rows, hour] += n
         b.total[rows, hour] += counts @ np.arange(WIDTH)
+
+    def _learn_sway(self, rows: Ids, counts: Floats, n: Floats) -> None:
+        """Add how far these hours' means lay from the expected ones, less what chance alone would give."""
+        b, x = self.baseline, np.arange(WIDTH)
+        mean = counts @ x / n
+        variance = counts @ (x * x) / n - mean * mean
+        count = b.count[rows].sum(1)
+        known = (n >= SWAY_SESSIONS) & (count >= WARM_SESSIONS)
+        rows, n, mean, variance, count = rows[known], n[known], mean[known], variance[known], count[known]
+        off = mean - (b.total[rows].sum(1) / count + b.shift[rows])
+        b.sway[rows] += np.stack([off * off - variance / n, np.ones(len(rows))], 1)
+
+    def _sway(self, rows: Ids) -> Floats:
+        """(r,) standard deviation of the hours' levels about the expected ones, in natural log.
+
+        Drawn towards the pool's upper quartile while a series has few hours of its own.
+        """
+        square, hours = self.baseline.sway.T
+        told = hours >= SWAY_HOURS
+        pool = float(np.quantile(square[told] / hours[told], 0.75)) if told.any() else (SWAY_START / STEP) ** 2
+        known = (square[rows] + SWAY_HOURS * max(pool, 0.0)) / (hours[rows] + SWAY_HOURS)
+        sway: Floats = np.sqrt(np.maximum(known, 0)) * STEP
+        return sway
 
     def _shifts(self, rows: Ids) -> Floats:
         """(r, 24) how far each hour lies from the series' mean, in buckets, shrunk to none."""
@@ -216,7 +246,7 @@ class Distribution:
         sessions = whole.sum(1)
         p = (whole + POOL_STRENGTH * shape.POOL) / (sessions + POOL_STRENGTH)[:, None]
         p = (block + BLOCK_STRENGTH * p) / (block.sum(1) + BLOCK_STRENGTH)[:, None]
-        table, worth = shape.table(p, sessions)
+        table, worth = shape.table(p, sessions, self._sway(rows))
         nats = table / shape.UNITS
         b.table[rows], b.worth[rows] = table, worth
         b.mean[rows] = np.einsum("rw,rwj->rj", p, nats)
@@ -226,7 +256,7 @@ class Distribution:
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
         """Midnight: decay, and let windows follow their medians."""
         b = self.baseline
-        for past in (b.blocks, b.count, b.total):
+        for past in (b.blocks, b.count, b.total, b.sway):
             past *= KEEP
         self.traffic.decay(KEEP)
         self._slide(np.flatnonzero(b.placed).astype(np.int32), least=SLIDE_AT)

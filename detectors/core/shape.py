@@ -17,6 +17,8 @@ ALTERNATIVES = len(SHIFTS) + len(TAILS)
 WEAKER = np.array([0, 0, 1, 2, 4, 4], np.int32)
 """For each alternative the next weaker one of its kind."""
 NULL_DRIFT = np.log(1.05)
+SWAYS = 1.0
+"""Standard deviations of its own wobble by which the null lies above the baseline."""
 MIXED_IN = 0.02
 """Share of the null in every alternative: one odd session cannot undo an hour's evidence (ratio >= -3.9)."""
 UNITS = 2048
@@ -26,11 +28,12 @@ POOL = POOL / POOL.sum()
 """Shape of a series of which nothing is known: lognormal about its median."""
 
 
-def table(p: Floats, sessions: Floats) -> tuple[NDArray[np.int16], Floats]:
+def table(p: Floats, sessions: Floats, sway: Floats) -> tuple[NDArray[np.int16], Floats]:
     """Log ratios of one session, and what one is worth under each alternative.
 
     p         (r, W)     expected shares, each row sums to 1
     sessions  (r,)       how many stand behind the baseline
+    sway      (r,)       how far the level wobbles on an ordinary day, natural log (standard deviation)
     returns   (r, W, J) int16 in 1/UNITS nat · (r, J) mean ratio under alternative j, nats
     """
     n = np.maximum(sessions, 1.0)
@@ -39,7 +42,11 @@ def table(p: Floats, sessions: Floats) -> tuple[NDArray[np.int16], Floats]:
     spread = np.sqrt(np.maximum(p @ (x * x) - mean * mean, 0))
     error = 1.5 * spread / np.sqrt(n)
     unseen = np.minimum(0.25, 0.003 + 10 / n)[:, None]
-    null = (1 - unseen) * shifted(p, NULL_DRIFT + error) + unseen * shifted(p, np.full(len(p), np.log(3.0))) + 1e-6
+    null = (
+        (1 - unseen) * shifted(p, NULL_DRIFT + error + SWAYS * sway)
+        + unseen * shifted(p, np.full(len(p), np.log(3.0)))
+        + 1e-6
+    )
     null /= null.sum(1, keepdims=True)
     far = shifted(p, np.full(len(p), np.log(4.0)))
     changed = [shifted(p, by + error) for by in SHIFTS] + [(1 - t) * p + t * far for t in TAILS]

@@ -191,7 +191,7 @@ async def _feed(teller: Teller, door: str, now: list[int], pagerduty: Serving) -
     begun = time.monotonic()
     bar = sys.stderr.isatty()
     if not teller.as_json:
-        print("replaying two weeks of history of 40 agents of 8 tenants (thinned) …", flush=True)
+        print("replaying two weeks of history of 40 agents of 8 tenants, thinned …", flush=True)
     async with httpx.AsyncClient(base_url=f"http://{door}", timeout=60, trust_env=False) as client:
         async for chunk in _chunks():
             if chunk.live and not live_began_s:
@@ -199,8 +199,9 @@ async def _feed(teller: Teller, door: str, now: list[int], pagerduty: Serving) -
                 rate = spans / (live_began_s - begun)
                 if bar:
                     print("\r" + " " * (BAR_WIDTH + 40), end="\r", file=sys.stderr)
-                teller.say(f"… {spans:,} spans, {rate:,.0f} a second. Now live, at about {SPEED:.0f} times real time:",
-                           event="live", spans=spans, spans_per_s=round(rate))  # fmt: skip
+                if not teller.as_json:
+                    told = f"… {spans:,} spans, {rate:,.0f} a second. Now live, at about {SPEED:.0f} times real time:"
+                    print(told, flush=True)
             if chunk.live:
                 due_s = live_began_s + (chunk.until_ns - LIVE_NS) / 1e9 / SPEED
                 await asyncio.sleep(max(0.0, due_s - time.monotonic()))

@@ -48,7 +48,7 @@ def test_shifting_moves_the_distribution(by: float) -> None:
 def test_under_no_change_a_session_is_expected_to_say_nothing() -> None:
     """E[ratio] <= 1 under the null for every spread and hour shift, which is what the budget rests on."""
     for spread in np.linspace(0.3, 1.5, 20):
-        table, _ = shape.table(bell(spread)[None], np.array([1e4]))
+        table, _ = shape.table(bell(spread)[None], np.array([1e4]), np.zeros(1))
         for by in (-1.5, -0.3, 0.0, 0.5, 1.2):
             each = np.eye(WIDTH)
             rows, shift = np.zeros(WIDTH, np.int32), np.full(WIDTH, by)
@@ -63,19 +63,19 @@ def test_a_table_is_its_formula() -> None:
     x = np.arange(WIDTH) * STEP
     spread = math.sqrt(float((p * (x - float(p @ x)) ** 2).sum()))
     error, unseen = 1.5 * spread / math.sqrt(n), 0.003 + 10 / n
-    drifted, tail = (np.array(moved(p.tolist(), by)) for by in (math.log(1.05) + error, math.log(3)))
+    drifted, tail = (np.array(moved(p.tolist(), by)) for by in (math.log(1.05) + error + 0.1, math.log(3)))
     null = (1 - unseen) * drifted + unseen * tail + 1e-6
     null /= null.sum()
     twice = np.array(moved(p.tolist(), math.log(2) + error))
     expected = np.floor(2048 * np.log((0.98 * twice + 0.02 * null) / null))
-    table, _ = shape.table(p[None], np.array([n]))
+    table, _ = shape.table(p[None], np.array([n]), np.array([0.1]))
     np.testing.assert_array_equal(table[0, :, 2], expected)
 
 
 def test_ratios_add_up_over_sessions() -> None:
     """A tick's ratio is the sum of its sessions' own, whatever other series are in the tick."""
     rng = np.random.default_rng(3)
-    table, _ = shape.table(np.stack([bell(0.5), bell(1.0)]), np.array([3000.0, 3000.0]))
+    table, _ = shape.table(np.stack([bell(0.5), bell(1.0)]), np.array([3000.0, 3000.0]), np.zeros(2))
     counts = rng.integers(0, 4, (2, WIDTH)).astype(float)
     shift = np.array([0.4, -1.7])
     together = shape.ratios(counts, np.array([0, 1], np.int32), shift, table)
