@@ -1,0 +1,88 @@
+"""What one tick of one rule costs, by signal and number of series, and what a series takes in memory.
+
+    python -m tests.bench.tick
+
+Every series is warm. `typical` draws rates from 0.001 to 10 sessions a second, so that about three in four count
+something in a minute; `full` makes all of them active at 1 a second. CPU milliseconds of one core, median of the ticks.
+"""
+
+import argparse
+import json
+import time
+
+import numpy as np
+
+from detectors.core import contract
+from detectors.core.columns import OUTCOMES, Floats, Tick
+from detectors.core.contract import Terms
+from detectors.core.engine import Engine
+from tests.bench.nulls import LOWEST, MIX, bucket_shares, sparse
+from tests.detectors.ticks import MIDNIGHT, tick
+
+TICKS = 7
+GOAL_MS, GOAL_BYTES = 100.0, 2048
+SIGNALS = ("errors", "latency", "cost", "outcomes")
+
+
+def ticks(signal: str, rate: Floats, seed: int) -> list[Tick]:
+    """Ticks of these rates, a day of them a minute apart."""
+    rng, made = np.random.default_rng(seed), []
+    shares = bucket_shares(np.zeros(1), np.array([0.75]))[0]
+    for i in range(TICKS + 2 * 24):
+        n = rng.poisson(rate * 60)
+        rows = np.flatnonzero(n)
+        n, index = n[rows], MIDNIGHT + i * 60 if i < 48 else MIDNIGHT + 48 * 60 + i - 48
+        if signal == "errors":
+            made.append(tick(index, rows + 1, n, rng.binomial(n, 0.01)))
+        elif signal == "outcomes":
+            made.append(tick(index, rows + 1, n, outcome=sparse(rows + 1, rng.multinomial(n, MIX), 0)))
+        else:
+            drawn = sparse(rows + 1, rng.multinomial(n, shares / shares.sum()), LOWEST)
+            made.append(tick(index, rows + 1, n, duration=drawn, cost=drawn))
+    assert len(OUTCOMES) == len(MIX)
+    return made
+
+
+def measure(signal: str, series: int, activity: str) -> tuple[float, float]:
+    """(milliseconds a tick, bytes a series): two days of hourly ticks to warm up, then the ticks that count."""
+    rng = np.random.default_rng(series)
+    rate = np.full(series, 1.0) if activity == "full" else 10 ** rng.uniform(-3, 1, series)
+    detector = contract.build(signal, Terms(1.0, None if signal == "outcomes" else 1.5, 0.1))
+    modes, took = np.zeros(series + 1, np.int8), []
+    engine = detector if isinstance(detector, Engine) else detector.engine  # type: ignore[attr-defined]
+    for i, one in enumerate(ticks(signal, rate, 1)):
+        if i == 48:
+            engine.life.warm[:] = True
+        begun = time.process_time()
+        detector.tick(one, modes)
+        if i > 48:
+            took.append(time.process_time() - begun)
+    size = sum(np.asarray(array).nbytes for array in detector.snapshot().values())
+    return float(np.median(took)) * 1000, size / series
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--series", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    for series in given.series:
+        for signal in SIGNALS:
+            for activity in ("typical", "full"):
+                ms, size = measure(signal, series, activity)
+                case = f"{signal}, {series} series, {activity}"
+                goal = GOAL_MS * series / 100_000
+                rows = (("tick", ms, "ms", f"<= {goal:g}", ms <= goal),
+                        ("state", size, "bytes/series", f"<= {GOAL_BYTES}", size <= GOAL_BYTES))  # fmt: skip
+                for metric, value, unit, asked, holds in rows:
+                    row = {"bench": "tick", "case": case, "metric": metric, "value": round(value, 2), "unit": unit}
+                    if given.json:
+                        print(json.dumps(row | {"goal": asked, "holds": holds}), flush=True)
+                    else:
+                        print(f"{case:36} {metric:6} {value:9.1f} {unit:13} goal {asked:9} {'' if holds else 'MISSED'}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
