@@ -52,6 +52,8 @@ class Dropped(StrEnum):
     NEGATIVE_DURATION = "negative_duration"  # Ends before it starts: counted, without its duration.
     DUPLICATE = "duplicate"  # A span id seen before in its trace.
     TRACES_FULL = "traces_full"  # The table of live traces is full: counted, not joined.
+    TRACE_FULL = "trace_full"  # A trace holds too many spans: counted, but lends nothing to those below.
+    SPANS_FULL = "spans_full"  # Too many spans wait for a slow partition: counted in a slot closed before its time.
     SERIES_FULL = "series_full"  # The table of cells or series is full: counted under `_other`.
     BAD_NUMBER = "bad_number"  # A token count, cost or point that is NaN, infinite or negative.
     UNREAD = "unread"  # A metric point or log record of a kind not read yet.

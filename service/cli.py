@@ -5,13 +5,18 @@ import asyncio
 import json
 import logging
 import signal
+import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alertrules.parse import RuleErrors, RuleSet, load
+from alertrules.parse import RuleErrors, load
 from service import settings as settings_module
-from service.settings import Settings, SettingsError, table
+from service.settings import SettingsError, table
+
+if TYPE_CHECKING:
+    from service.daemon import Daemon
 
 PACKS = Path(__file__).parent.parent / "alertrules" / "packs"
 YES, NO, WRONG_USE = 0, 1, 2
@@ -61,41 +66,56 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from service.daemon import WALL, Daemon
-    from service.store.sqlite import StoreError
+    from service.daemon import WALL, Daemon, told
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("aiokafka", "httpx", "httpcore"):
+    for noisy in ("httpx", "httpcore", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # A line a second while brokers are away; ours say it.
     try:
         settings = settings_module.from_environment()
         rules = load(list(map(Path, settings.rules)) or [PACKS])
-    except (SettingsError, RuleErrors) as error:
+        told(rules, settings)
+    except (SettingsError, RuleErrors, ValueError) as error:
         print(error, file=sys.stderr)
         return WRONG_USE
-    try:
-        return asyncio.run(_serve(settings, rules, Daemon, WALL))
-    except (StoreError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return WRONG_USE
+    problems = asyncio.run(_serve(lambda: Daemon(settings, rules, WALL, lambda line: print(line, flush=True))))
+    for problem in problems:
+        print(f"tocsin: {problem}", file=sys.stderr)
+    return NO if problems else YES
 
 
-async def _serve(settings: Settings, rules: RuleSet, daemon_of: type, clock: object) -> int:
-    """Serve until SIGTERM or SIGINT."""
+async def _serve(make: "Callable[[], Daemon]") -> list[str]:
+    """Serve until SIGTERM or SIGINT; what kept it from that, where no traceback would make it clearer."""
     from aiokafka.errors import KafkaError
 
-    daemon = daemon_of(settings, rules, clock, lambda line: print(line, flush=True))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.stop)
-    status = YES
+    from service.store.sqlite import StoreError
+
+    problems: list[str] = []
     try:
+        daemon = make()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, daemon.stop)
         await daemon.run()
-    except* (OSError, KafkaError) as errors:
-        for error in errors.exceptions:
-            print(error, file=sys.stderr)
-        status = NO
-    return status
+    except* (StoreError, OSError, KafkaError, sqlite3.OperationalError) as errors:
+        problems = [_said(error) for error in _leaves(errors)]
+    return problems
+
+
+def _said(error: Exception) -> str:
+    """One line for people."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error.args[0]) if error.args else type(error).__name__
+
+
+def _leaves(errors: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in errors.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def _demo(given: argparse.Namespace) -> int:

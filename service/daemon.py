@@ -3,11 +3,19 @@
 One loop owns the pipeline. It takes what the doors have brought, steps in a thread (so that a long step holds up
 neither Kafka's heartbeats nor a health check), answers the doors, and saves: at once when there is something to tell,
 else every few seconds. Nothing is told, and no offset committed, before the save that it belongs to.
+
+What goes wrong: a save that fails (a full disk) is tried again every second, and until it works nothing more is read:
+the doors fill and say so, nothing is told, nothing is lost. Brokers that go away are waited for (sources/kafka.py),
+destinations too (deliver.py). A step that raises is a bug of ours: the daemon ends, with its last save as it stands.
 """
 
 import asyncio
+import gc
 import logging
+import os
 import random
+import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +25,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from alertrules.parse import RuleSet
+from detectors.core.columns import SECOND_NS
 from service.batch import Batch
 from service.deliver import Deliverer
 from service.detect import Level
@@ -24,23 +33,26 @@ from service.ingest.stage import IngestLimits
 from service.notifiers import pagerduty, slack
 from service.notifiers.destination import Configured, Destination, destinations
 from service.pipeline import Outcome, Pipeline, State
-from service.selfmetrics import SelfMetrics
-from service.settings import SECOND_NS, Settings
+from service.selfmetrics import Parts, SelfMetrics
+from service.settings import Settings
 from service.sources.arrival import Arrival, Arrivals
 from service.sources.kafka import KafkaSource
 from service.sources.otlp_http import Door
 from service.store.outbox import Outbox
-from service.store.sqlite import Delivery, Store, connect
+from service.store.sqlite import Delivery, Store, StoreError, connect
 from service.web.app import web_app
 
 log = logging.getLogger("tocsin")
 
-TAKE_MAX = 64
-"""Arrivals that one step reads at most: what bounds the time between two saves."""
+TAKE_BYTES_MAX = 4 << 20
+"""A step takes no further arrival once it has so many bytes: what bounds the time between two saves."""
 IDLE_S = 1.0
 LEVELS_EVERY_S = 1.0
 DRAIN_S = 10.0
 """How long a clean stop waits for the senders; what they do not manage is sent after the next start."""
+SAVE_AGAIN_S = 1.0
+STOP_SAVES_MAX = 5
+"""How often a stop tries to save on a full disk before it ends without."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +65,24 @@ class Clock:
 WALL = Clock(time.time_ns)
 
 
+class SaveError(OSError):
+    """The last state could not be saved before the end."""
+
+
+def told(rules: RuleSet, settings: Settings) -> tuple[Destination, ...]:
+    """Who is told. Raises ValueError naming the setting that a receiver of the rules lacks."""
+    return destinations(rules.receiver(), _configured(settings))
+
+
 class Daemon:
-    """`tocsin run`, from its settings and rules. Raises StoreError or ValueError where it cannot begin."""
+    """`tocsin run`, from its settings and rules. Raises StoreError where it cannot begin, ValueError as `told` does."""
 
     def __init__(self, settings: Settings, rules: RuleSet, clock: Clock, write: Callable[[str], None]) -> None:
         self.settings, self.rules, self.clock = settings, rules, clock
-        self.destinations: tuple[Destination, ...] = destinations(rules.receiver(), _configured(settings))
+        self.destinations = told(rules, settings)
         self.store = Store(settings.data_dir)
         self.outbox = Outbox(connect(settings.data_dir))
-        self.deliverer = Deliverer(self.outbox, self.destinations, time.time_ns, random.Random(), write)
+        self.deliverer = Deliverer(self.outbox, self.destinations, self.wall_ns, random.Random(), write)
         limits = IngestLimits(
             lateness_ns=settings.lateness,
             future_max_ns=settings.future_max,
@@ -74,11 +95,20 @@ class Daemon:
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)
         self.door = Door(self.arrivals, settings.otlp.body_max)
         self.kafka = (
-            KafkaSource(settings.kafka, self.arrivals, self.offsets) if settings.kafka.bootstrap_servers else None
+            KafkaSource(settings.kafka, self.arrivals, self.offsets, self.store.instance)
+            if settings.kafka.bootstrap_servers
+            else None
         )
-        self.metrics = SelfMetrics(self)
+        parts = Parts(
+            rules, self.destinations, self.pipeline, self.deliverer, self.outbox, self.door, self.kafka, self.arrivals,
+            clock.now_ns, self.wall_ns,
+        )  # fmt: skip
+        self.metrics = SelfMetrics(parts)
         self.ready = asyncio.Event()
+        self.saving_fails = ""  # Why the last save failed; empty while saving works.
+        self.listening: tuple[str, ...] = ()
         self._stop = asyncio.Event()
+        self._ahead: Arrival | None = None  # Taken, but not to be read together with what came before it.
         self._untold: list[Delivery] = []
         self._unsaved = False
         self._saved_s = 0.0
@@ -89,57 +119,85 @@ class Daemon:
         if saved is None:
             log.info("no state in %s: starting afresh", self.settings.data_dir)
             return
-        anew = self.pipeline.restore(State(saved.arrays, saved.alerts))
+        try:
+            anew = self.pipeline.restore(State(saved.arrays, saved.alerts))
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise StoreError(
+                f"the state in {self.settings.data_dir} is not this version's ({type(error).__name__}: {error}); "
+                "use the version that wrote it, or move the directory away to start afresh"
+            ) from error
         self.offsets = dict(saved.offsets)
         for name in anew:
             log.info("rule %s is new or asks something else now: it starts to learn", name)
+
+    @staticmethod
+    def wall_ns() -> int:
+        """Now for what waits for the outside world, which no demo speeds up."""
+        return time.time_ns()
+
+    def not_ready(self) -> str:
+        """What keeps it from taking telemetry in; empty while nothing does."""
+        if self.saving_fails:
+            return f"cannot save: {self.saving_fails}"
+        return "" if self.ready.is_set() and not self.door.closing else "starting or stopping"
 
     def stop(self) -> None:
         """Ask for a clean end: doors shut, what came in is read and saved, due pages are sent."""
         self.door.closing = True
         if self.kafka:
-            self.kafka.closing = True
+            self.kafka.stop_reading()
         self._stop.set()
 
     async def run(self) -> None:
-        """Serve until `stop`; nothing that was accepted is lost then."""
-        servers = [
-            _Server(self.door.app, self.settings.otlp.listen),
-            _Server(web_app(self), self.settings.web.listen),
-        ]
+        """Serve until `stop`; nothing that was accepted is lost then. Raises OSError or KafkaError where it cannot."""
+        servers = []
         try:
+            servers.append(_Server(self.door.app, self.settings.otlp.listen))
+            servers.append(_Server(web_app(self.metrics, self.not_ready), self.settings.web.listen))
+            if self.kafka:
+                await self.kafka.start()
             async with asyncio.TaskGroup() as group:
-                serving = [group.create_task(server.serve(), name=server.config.host) for server in servers]
-                for server, task in zip(servers, serving, strict=True):
-                    await server.wait_started(task)
-                self.listening = tuple(server.address() for server in servers)
-                kafka = group.create_task(self.kafka.run(), name="kafka") if self.kafka else None
-                senders = [
-                    group.create_task(self.deliverer.run(), name=f"sender-{i}") for i in range(self.deliverer.senders)
-                ]
-                self.ready.set()
-                await self._loop()
-                await self._save()
-                if kafka:
-                    kafka.cancel()
-                self.deliverer.stop()
-                _, late = await asyncio.wait(senders, timeout=DRAIN_S)
-                for task in late:
-                    task.cancel()
-                for server in servers:
-                    server.should_exit = True
+                await self._serve(group, servers)
         finally:
+            for server in servers:
+                server.socket.close()
             self.outbox.close()
             self.store.close()
 
+    async def _serve(self, group: asyncio.TaskGroup, servers: "list[_Server]") -> None:
+        """Everything that runs, from the first accepted body to the last page."""
+        for server in servers:
+            group.create_task(server.serve([server.socket]), name=f"server {server.address}")
+        kafka = group.create_task(self.kafka.run(), name="kafka") if self.kafka else None
+        senders = [group.create_task(self.deliverer.run(), name=f"sender-{i}") for i in range(self.deliverer.senders)]
+        self.listening = tuple(server.address for server in servers)
+        await asyncio.gather(*(server.listens() for server in servers))
+        log.info("OTLP on http://%s, metrics and API on http://%s", *self.listening)
+        # Spans live for minutes, by the hundred thousand: the default collector would walk them all the time.
+        gc.set_threshold(50_000, 20, 50)
+        self.ready.set()
+        await self._loop()
+        await self._save()
+        if self.kafka and kafka:
+            self.kafka.leave()
+            await asyncio.wait([kafka], timeout=DRAIN_S)
+            kafka.cancel()
+        self.deliverer.stop()
+        _, late = await asyncio.wait(senders, timeout=DRAIN_S)
+        for task in late:
+            task.cancel()
+        for server in servers:
+            server.should_exit = True
+
     async def _loop(self) -> None:
         """Take, step, answer, save; until asked to stop and nothing is left on the queue."""
-        while not (self._stop.is_set() and self.arrivals.empty()):
+        while not (self._stop.is_set() and self.arrivals.empty() and self._ahead is None):
             arrivals = await self._take()
             records = tuple(record for arrival in arrivals for record in arrival.records)
             offsets = {name: offset for arrival in arrivals for name, offset in arrival.offsets.items()}
+            batch = Batch(records, offsets, arrivals[0].expected if arrivals else ())
             begun = time.perf_counter()
-            outcome = await asyncio.to_thread(self.pipeline.step, Batch(records, offsets), self.clock.now_ns())
+            outcome = await asyncio.to_thread(self.pipeline.step, batch, self.clock.now_ns())
             self.metrics.stepped(outcome, time.perf_counter() - begun)
             self.offsets |= offsets
             _answer(arrivals, outcome)
@@ -147,7 +205,7 @@ class Daemon:
             if time.monotonic() - self._levels_s >= LEVELS_EVERY_S:
                 self.metrics.levels, self.metrics.spend = await asyncio.to_thread(self._levels)
                 self._levels_s = time.monotonic()
-            self._unsaved |= bool(records or outcome.tally.slots)
+            self._unsaved |= bool(arrivals or outcome.tally.slots)
             overdue = time.monotonic() - self._saved_s >= self.settings.save_every / SECOND_NS
             if self._untold or (self._unsaved and overdue):
                 await self._save()
@@ -156,15 +214,26 @@ class Daemon:
         return self.pipeline.levels(), self.pipeline.spend()
 
     async def _take(self) -> list[Arrival]:
-        """What has arrived, after a short wait at most: time alone can close slots too."""
-        arrivals = []
-        try:
-            async with asyncio.timeout(IDLE_S):
-                arrivals.append(await self.arrivals.get())
-        except TimeoutError:
-            return []
-        while len(arrivals) < TAKE_MAX and not self.arrivals.empty():
-            arrivals.append(self.arrivals.get_nowait())
+        """What has arrived, after a short wait at most: time alone can close slots too.
+
+        An arrival with news of what is to be read begins a step of its own, as they hold from its records on.
+        """
+        arrivals = [self._ahead] if self._ahead else []
+        self._ahead = None
+        if not arrivals:
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    arrivals.append(await self.arrivals.get())
+            except TimeoutError:
+                return []
+        size_bytes = arrivals[0].size_bytes
+        while size_bytes < TAKE_BYTES_MAX and not self.arrivals.empty():
+            arrival = self.arrivals.get_nowait()
+            if arrival.expected:
+                self._ahead = arrival
+                break
+            arrivals.append(arrival)
+            size_bytes += arrival.size_bytes
         return arrivals
 
     def _gather(self, outcome: Outcome) -> None:
@@ -173,50 +242,75 @@ class Daemon:
         self._untold += [Delivery(notice, d.name) for notice in outcome.notices for d in self.destinations]
 
     async def _save(self) -> None:
-        """State, offsets, alerts and what is to be told, in one commit; then the senders and the group may know."""
-        begun = time.perf_counter()
-        untold, self._untold = self._untold, []
-        await asyncio.to_thread(self._write, untold)
-        self.metrics.saved(time.perf_counter() - begun)
+        """State, offsets, alerts and what is to be told, in one commit; then the senders and the group may know.
+
+        Tries until it works, and reads nothing meanwhile. Raises SaveError once a stop has tried often enough.
+        """
+        begun, tries_at_stop = time.perf_counter(), 0
+        while True:
+            try:
+                await asyncio.to_thread(self._write, self._untold)
+                break
+            except (OSError, sqlite3.OperationalError) as error:
+                self.metrics.save_failures += 1
+                if not self.saving_fails:
+                    log.error("cannot save (%s): nothing is read or told until it works", error)
+                self.saving_fails = str(error)
+            tries_at_stop += self._stop.is_set()
+            if tries_at_stop >= STOP_SAVES_MAX:
+                raise SaveError(
+                    f"the last state could not be saved in {self.settings.data_dir}: {self.saving_fails}; from Kafka "
+                    "it is read again, what the OTLP door took since the last save is lost"
+                )
+            try:
+                async with asyncio.timeout(SAVE_AGAIN_S):
+                    await asyncio.sleep(SAVE_AGAIN_S) if self._stop.is_set() else await self._stop.wait()
+            except TimeoutError:
+                pass
+        if self.saving_fails:
+            log.info("saving works again")
+        self.saving_fails = ""
+        self.metrics.saved(time.perf_counter() - begun, time.time())
         self._saved_s, self._unsaved = time.monotonic(), False
-        if untold:
+        if self._untold:
+            self._untold = []
             self.deliverer.wake()
         if self.kafka:
-            await self.kafka.commit(dict(self.offsets))
+            self.kafka.saved(self.offsets)
 
     def _write(self, untold: list[Delivery]) -> None:
         state = self.pipeline.snapshot()
         name = self.store.write_arrays(state.arrays)
-        self.store.save(name, self.offsets, state.alerts, None, untold, time.time_ns())
+        self.store.save(name, self.offsets, state.alerts, untold, self.wall_ns())
 
 
 class _Server(uvicorn.Server):
-    """A server in our loop, which leaves signals to us."""
+    """A server in our loop, which leaves signals to us. Raises OSError where the address cannot be had."""
 
     def __init__(self, app: ASGIApp, listen: str) -> None:
-        host, _, port = listen.rpartition(":")
         super().__init__(
             uvicorn.Config(
-                app, host.strip("[]"), int(port), log_config=None, access_log=False, lifespan="off",
+                app, log_config=None, access_log=False, lifespan="off",
                 timeout_keep_alive=30, timeout_graceful_shutdown=5, server_header=False,
             )
         )  # fmt: skip
+        host, _, port = listen.rpartition(":")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self.socket = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=512)
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {listen}: {os.strerror(error.errno or 0)}") from None
+        self.socket.setblocking(False)
+        self.address = f"{host}:{self.socket.getsockname()[1]}"
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    async def wait_started(self, task: "asyncio.Task[None]") -> None:
-        """Until it listens; raises OSError where the address cannot be had."""
-        while not self.started:
-            if task.done():
-                raise OSError(f"cannot listen on {self.config.host}:{self.config.port}: is something else there?")
-            await asyncio.sleep(0.01)
-
-    def address(self) -> str:
-        """Host and port it listens on, the port that was taken where 0 was asked."""
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
-        return f"{host}:{port}"
+    async def listens(self) -> None:
+        """Until it does: uvicorn has no event for it, and needs one turn of the loop."""
+        while not self.started:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
 
 def _answer(arrivals: list[Arrival], outcome: Outcome) -> None:

@@ -2,14 +2,19 @@
 
 A request is never cancelled from outside, and only httpx's own `Timeout` bounds it: cancelling leaks httpcore's
 connection slots until the pool is mute. A pool that is mute all the same is replaced.
+
+What came of a delivery must be written down before anything else of its group is sent. On a full disk the sender keeps
+trying to, and sends nothing meanwhile: told twice is bad, told again every minute is worse.
 """
 
 import asyncio
 import logging
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 
@@ -29,6 +34,7 @@ ANSWER_MAX_S = 30.0
 BACKOFF_BASE_S = 1.0
 BACKOFF_MAX_S = 60.0
 _REST_S = 1.0
+_WRITE_AGAIN_S = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +49,7 @@ class DeliveryCounts:
     throttled: Counter[str] = field(default_factory=Counter)
     dead: Counter[tuple[str, Reason]] = field(default_factory=Counter)
     pools_replaced: int = 0
+    unwritten: int = 0  # Times that an outcome could not be written down.
 
 
 @dataclass
@@ -163,40 +170,51 @@ class Deliverer:
                 gate.leave()
                 gate.enter(self._clock())
                 outcome = await self._tried(destination.name, destination, destination.render_least, waiting.notice)
-            self._settle(destination.name, gate, waiting, outcome)
+            await self._written(self._settle(destination.name, gate, waiting, outcome))
         finally:
             self._sending.discard(waiting.seq)
             gate.leave()
             self.wake()
 
-    def _settle(self, name: str, gate: Gate, waiting: Waiting, outcome: Outcome) -> None:
-        """Write down what came of a delivery."""
+    def _settle(self, name: str, gate: Gate, waiting: Waiting, outcome: Outcome) -> Callable[[], None]:
+        """Take in what came of a delivery; returns what is to be written down of it."""
         now_ns = self._clock()
         expired = now_ns - waiting.added_ns > lifetime_ns(waiting.notice)
         match outcome:
             case Delivered():
                 gate.mend()
                 self.counts.delivered[name] += 1
-                self._outbox.told(waiting.seq, now_ns)
+                return partial(self._outbox.told, waiting.seq, now_ns)
             case Retry() if not expired:
                 self.counts.retried[name] += 1
                 after_s = self._backoff_s(waiting.attempts) if outcome.after_s is None else outcome.after_s
                 if outcome.throttled:
                     self.counts.throttled[name] += 1
                     gate.pause(after_s, now_ns)
-                self._outbox.put_off(waiting.seq, now_ns + int(after_s * SECOND_NS))
+                return partial(self._outbox.put_off, waiting.seq, now_ns + int(after_s * SECOND_NS))
             case Refused(reason=Reason.CREDENTIAL | Reason.GONE) if not expired:
                 if not gate.trips:
                     logger.error("%s refuses everything (%s): check its key or hook", name, clean(outcome.said, 100))
                 gate.trip(now_ns)
                 self.counts.retried[name] += 1
-                self._outbox.put_off(waiting.seq, now_ns)
+                return partial(self._outbox.put_off, waiting.seq, now_ns)
             case Retry() | Refused():
                 reason = outcome.reason if isinstance(outcome, Refused) and not expired else Reason.EXPIRED
                 said = clean(outcome.said, 200)
                 self.counts.dead[name, reason] += 1
                 logger.error("%s will not be told of %s: %s, %s", name, waiting.notice.notice_id, reason, said)
-                self._outbox.give_up(waiting.seq, f"{reason}: {said}", now_ns)
+                return partial(self._outbox.give_up, waiting.seq, f"{reason}: {said}", now_ns)
+
+    async def _written(self, write: Callable[[], None]) -> None:
+        """Write down an outcome, however long the disk stays full."""
+        while True:
+            try:
+                return write()
+            except sqlite3.OperationalError as error:
+                self.counts.unwritten += 1
+                if self.counts.unwritten == 1:
+                    logger.error("what was told cannot be written down (%s): trying until it works", error)
+                await asyncio.sleep(_WRITE_AGAIN_S)
 
     def _backoff_s(self, attempts: int) -> float:
         """Full jitter: anywhere up to a bound that doubles with each attempt."""

@@ -83,7 +83,8 @@ class Inspection:
 def inspect_bodies(paths: Iterable[Path]) -> dict[str, object]:
     """What the trace bodies in `paths` hold, as design.md section 9 has it."""
     inspection = Inspection()
-    ingest = Ingest(IngestLimits(lateness_ns=_FOREVER_NS, body_bytes_max=BODY_BYTES_MAX), inspection)
+    limits = IngestLimits(lateness_ns=_FOREVER_NS, body_bytes_max=BODY_BYTES_MAX, pending_max=_FOREVER_NS)
+    ingest = Ingest(limits, inspection)
     tally = Tally()
     for path in paths:
         body = read_body(path)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from alertrules.lifecycle import Transition
 from alertrules.notice import Notice
 from alertrules.parse import RuleSet
@@ -33,11 +35,19 @@ class Outcome:
     tally: Tally
 
 
+FORMAT = 1
+"""Of the state's arrays and alerts: it grows when a version cannot go on from an older one's."""
+
+
+class FormatError(ValueError):
+    """The state was written by another version."""
+
+
 @dataclass(frozen=True)
 class State:
     """What has to be saved, together: arrays in a file, the rest beside the offsets.
 
-    arrays   numeric state by name
+    arrays   numeric state by name, and the number of their format
     alerts   open alerts by rule, and the router's groups, JSON-able
     """
 
@@ -116,10 +126,17 @@ class Pipeline:
         """All state, so that a restored pipeline goes on as if it had never stopped."""
         arrays = {f"ingest/{name}": array for name, array in self.ingest.snapshot().items()}
         arrays |= {f"detect/{name}": array for name, array in self.detect.snapshot().items()}
+        arrays["format"] = np.array([FORMAT])
         return State(arrays, {"detect": self.detect.alerts(), "router": self.router.snapshot()})
 
     def restore(self, state: State) -> tuple[str, ...]:
-        """Go on from a snapshot. Returns the names of rules that start anew, as they are no longer what they were."""
+        """Go on from a snapshot. Returns the names of rules that start anew, as they are no longer what they were.
+
+        Raises FormatError where another version wrote it.
+        """
+        written = int(state.arrays["format"][0]) if "format" in state.arrays else 0
+        if written != FORMAT:
+            raise FormatError(f"state format {written}; this version reads {FORMAT}")
         self.ingest = Ingest.restore(_under("ingest/", state.arrays), self.limits)
         anew = self.detect.restore(_under("detect/", state.arrays), state.alerts["detect"])
         self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"])

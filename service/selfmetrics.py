@@ -6,122 +6,171 @@ steps and exported as they stood then; NaN is not exported.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client.metrics_core import Metric
 
 from alertrules.lifecycle import AlertState
 from alertrules.notice import Status
+from alertrules.parse import RuleSet
 from detectors.core.columns import CELL_LABELS, OUTCOMES, SECOND_NS
 from service.batch import Dropped
+from service.deliver import Deliverer
 from service.detect import Level
-from service.pipeline import Outcome
-from service.sources.otlp_http import Refused
+from service.notifiers.destination import Destination
+from service.notifiers.request import Reason
+from service.pipeline import Outcome, Pipeline
+from service.sources.arrival import Arrivals
+from service.sources.kafka import KafkaSource
+from service.sources.otlp_http import Door, Refused
+from service.store.outbox import Outbox
 
-if TYPE_CHECKING:
-    from service.daemon import Daemon
-
-LABELS = ("rule", *CELL_LABELS)
+SERIES = ("rule", *CELL_LABELS)
 """Labels of every level; those that a rule does not group by are empty."""
 QUANTILES = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}
 STEP_BOUNDS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 
-# What a detector calls a gauge -> (metric, help, further label, its value). Written out by the detectors' names.
-LEVELS: dict[str, tuple[str, str, str, str]] = {
-    f"latency_{name}": ("tocsin_latency_seconds", "Latency of the last active minutes.", "quantile", q)
-    for name, q in QUANTILES.items()
+
+@dataclass(frozen=True)
+class Declared:
+    """One metric: its type as Prometheus calls it, its labels, its help text."""
+
+    type: str
+    labels: tuple[str, ...]
+    help: str
+
+
+LEVELS = {
+    "tocsin_latency_seconds": Declared("gauge", (*SERIES, "quantile"), "Latency of the last active minutes."),
+    "tocsin_latency_baseline_seconds": Declared("gauge", SERIES, "p95 latency that the baseline expects at this hour."),
+    "tocsin_latency_threshold_seconds": Declared("gauge", SERIES, "p95 latency that is the rule's smallest effect."),
+    "tocsin_session_cost_usd": Declared("gauge", (*SERIES, "quantile"), "Cost of closed sessions of late."),
+    "tocsin_session_cost_baseline_usd": Declared("gauge", SERIES, "p95 cost of a session that the baseline expects."),
+    "tocsin_session_cost_threshold_usd": Declared("gauge", SERIES, "p95 cost that is the rule's smallest effect."),
+    "tocsin_session_unpriced_ratio": Declared("gauge", SERIES, "Share of sessions with a call of unknown price."),
+    "tocsin_error_ratio": Declared("gauge", SERIES, "Failed share of the last active minutes."),
+    "tocsin_error_baseline_ratio": Declared("gauge", SERIES, "Failed share that the baseline expects."),
+    "tocsin_error_threshold_ratio": Declared("gauge", SERIES, "Failed share that is the rule's smallest effect."),
+    "tocsin_outcome_share": Declared("gauge", (*SERIES, "outcome"), "Share of closed sessions of late, by outcome."),
+    "tocsin_outcome_baseline_share": Declared("gauge", SERIES, "Share of good outcomes that the baseline expects."),
+    "tocsin_outcome_threshold_share": Declared("gauge", SERIES, "Share of good outcomes that is the smallest effect."),
+    "tocsin_static_level": Declared("gauge", SERIES, "What a static rule compares, in its signal's unit."),
+    "tocsin_static_limit": Declared("gauge", SERIES, "The static rule's limit."),
+    "tocsin_evidence_nats": Declared("gauge", SERIES, "Log evidence of a change; absent while warming up."),
+    "tocsin_evidence_threshold_nats": Declared("gauge", SERIES, "Log evidence that a page needs."),
+    "tocsin_series_judged": Declared("gauge", SERIES, "1 once the series is judged, 0 while it is warming up."),
 }
-LEVELS |= {
-    f"session_cost_{name}": ("tocsin_session_cost_usd", "Cost of closed sessions of late.", "quantile", q)
-    for name, q in QUANTILES.items()
+# What a detector calls a gauge -> metric, and the value of its further label.
+GAUGES: dict[str, tuple[str, str]] = {
+    **{f"latency_{name}": ("tocsin_latency_seconds", q) for name, q in QUANTILES.items()},
+    "latency_baseline": ("tocsin_latency_baseline_seconds", ""),
+    "latency_effect": ("tocsin_latency_threshold_seconds", ""),
+    **{f"session_cost_{name}": ("tocsin_session_cost_usd", q) for name, q in QUANTILES.items()},
+    "session_cost_baseline": ("tocsin_session_cost_baseline_usd", ""),
+    "session_cost_effect": ("tocsin_session_cost_threshold_usd", ""),
+    "session_unpriced_ratio": ("tocsin_session_unpriced_ratio", ""),
+    "error_ratio": ("tocsin_error_ratio", ""),
+    "error_ratio_baseline": ("tocsin_error_baseline_ratio", ""),
+    "error_ratio_effect": ("tocsin_error_threshold_ratio", ""),
+    **{f"outcome_share_{name}": ("tocsin_outcome_share", name) for name in OUTCOMES},
+    "outcome_share_baseline": ("tocsin_outcome_baseline_share", ""),
+    "outcome_share_effect": ("tocsin_outcome_threshold_share", ""),
+    "static_level": ("tocsin_static_level", ""),
+    "static_limit": ("tocsin_static_limit", ""),
+    "evidence": ("tocsin_evidence_nats", ""),
+    "evidence_threshold": ("tocsin_evidence_threshold_nats", ""),
+    "warm": ("tocsin_series_judged", ""),
 }
-LEVELS |= {
-    f"outcome_share_{name}": ("tocsin_outcome_share", "Share of closed sessions of late, by outcome.", "outcome", name)
-    for name in OUTCOMES
-}
-LEVELS |= {
-    "latency_baseline": ("tocsin_latency_baseline_seconds", "p95 that the baseline expects at this hour.", "", ""),
-    "latency_effect": ("tocsin_latency_threshold_seconds", "p95 that is the rule's smallest effect.", "", ""),
-    "session_cost_baseline": ("tocsin_session_cost_baseline_usd", "p95 cost that the baseline expects.", "", ""),
-    "session_cost_effect": (
-        "tocsin_session_cost_threshold_usd",
-        "p95 cost that is the rule's smallest effect.",
-        "",
-        "",
+HEALTH = {
+    "tocsin_alert_state": Declared("gauge", (*SERIES, "state"), "1 for the state that an open alert is in."),
+    "tocsin_spend_usd_per_hour": Declared(
+        "gauge", ("tenant", "agent"), "Dollars of priced calls an hour, over about the last hour."
     ),
-    "session_unpriced_ratio": ("tocsin_session_unpriced_ratio", "Sessions with a call of unknown price.", "", ""),
-    "error_ratio": ("tocsin_error_ratio", "Failed share of the last active minutes.", "", ""),
-    "error_ratio_baseline": ("tocsin_error_baseline_ratio", "Failed share that the baseline expects.", "", ""),
-    "error_ratio_effect": ("tocsin_error_threshold_ratio", "Failed share that is the rule's smallest effect.", "", ""),
-    "outcome_share_baseline": ("tocsin_outcome_baseline_share", "Good share that the baseline expects.", "", ""),
-    "outcome_share_effect": ("tocsin_outcome_threshold_share", "Good share that is the rule's effect.", "", ""),
-    "static_level": ("tocsin_static_level", "What a static rule compares, in its signal's unit.", "", ""),
-    "static_limit": ("tocsin_static_limit", "The static rule's limit.", "", ""),
-    "evidence": ("tocsin_evidence_nats", "Log evidence of a change; absent while warming up.", "", ""),
-    "evidence_threshold": ("tocsin_evidence_threshold_nats", "Log evidence that a page needs.", "", ""),
-    "warm": ("tocsin_series_judged", "1 once the series is judged, 0 while it is warming up.", "", ""),
+    "tocsin_build_info": Declared("gauge", ("version",), "1, for the version that runs."),
+    "tocsin_spans_total": Declared("counter", (), "Spans read."),
+    "tocsin_points_total": Declared("counter", (), "Metric points received."),
+    "tocsin_log_records_total": Declared("counter", (), "Log records received."),
+    "tocsin_sessions_closed_total": Declared("counter", (), "Sessions closed and counted."),
+    "tocsin_slots_total": Declared("counter", (), "Slots of ten seconds closed."),
+    "tocsin_pages_total": Declared("counter", ("rule",), "Alerts that fired."),
+    "tocsin_notices_total": Declared("counter", ("status",), "Notices put into the outbox, by what they say."),
+    "tocsin_dropped_total": Declared("counter", ("reason",), "What was not counted, or not wholly."),
+    "tocsin_step_seconds": Declared("histogram", (), "How long a step of the pipeline takes."),
+    "tocsin_watermark_delay_seconds": Declared("gauge", (), "How far event time lies behind the clock."),
+    "tocsin_series": Declared("gauge", ("rule",), "Series a rule tracks."),
+    "tocsin_series_refused_total": Declared("counter", ("rule",), "Label sets that came when the table was full."),
+    "tocsin_series_expired_total": Declared("counter", ("rule",), "Series forgotten after a week of silence."),
+    "tocsin_rule_budget_pages_per_week": Declared("gauge", ("rule",), "False pages a week that its author allows."),
+    "tocsin_queue_depth": Declared("gauge", (), "Bodies and fetches that wait to be read."),
+    "tocsin_otlp_refused_total": Declared("counter", ("reason",), "OTLP/HTTP requests turned away unread."),
+    "tocsin_otlp_held_bytes": Declared("gauge", (), "Bytes of OTLP/HTTP bodies being sent or waiting to be read."),
+    "tocsin_kafka_lag_records": Declared("gauge", ("partition",), "Records not read yet."),
+    "tocsin_kafka_tombstones_total": Declared("counter", (), "Kafka records without a value."),
+    "tocsin_kafka_restarts_total": Declared("counter", (), "Kafka consumers that failed and were replaced."),
+    "tocsin_last_save_duration_seconds": Declared("gauge", (), "How long the last save took."),
+    "tocsin_last_save_timestamp_seconds": Declared("gauge", (), "When state was last saved, in Unix time."),
+    "tocsin_save_failures_total": Declared("counter", (), "Saves that failed; nothing is read until one works."),
+    "tocsin_outbox_depth": Declared("gauge", ("destination", "state"), "Deliveries in the outbox."),
+    "tocsin_outbox_oldest_seconds": Declared("gauge", (), "For how long the oldest waiting delivery has waited."),
+    "tocsin_outbox_write_failures_total": Declared("counter", (), "Outcomes of deliveries that could not be written."),
+    "tocsin_delivery_attempts_total": Declared("counter", ("destination",), "Attempts to tell a destination."),
+    "tocsin_deliveries_total": Declared("counter", ("destination",), "Deliveries that a destination took."),
+    "tocsin_deliveries_retried_total": Declared("counter", ("destination",), "Attempts that will be repeated."),
+    "tocsin_deliveries_throttled_total": Declared("counter", ("destination",), "Attempts it found to be too many."),
+    "tocsin_deliveries_dead_total": Declared("counter", ("destination", "reason"), "Deliveries given up."),
+    "tocsin_destination_refusing": Declared(
+        "gauge", ("destination",), "1 where a destination refuses everything: look at its key or hook."
+    ),
+    "tocsin_connection_pools_replaced_total": Declared("counter", (), "Pools of connections that had gone mute."),
 }
-SPEND = ("tocsin_spend_usd_per_hour", "Dollars of priced calls an hour, over about the last hour.")
-ALERT_STATE = ("tocsin_alert_state", "1 for the state that an open alert is in.")
-# Name without `_total` -> help.
-COUNTERS = {
-    "tocsin_spans": "Spans read.",
-    "tocsin_points": "Metric points received.",
-    "tocsin_log_records": "Log records received.",
-    "tocsin_sessions_closed": "Sessions closed and counted.",
-    "tocsin_slots": "Slots of ten seconds closed.",
-    "tocsin_pages": "Alerts that fired, by rule.",
-    "tocsin_notices": "Notices put into the outbox, by what they say.",
-    "tocsin_dropped": "What was not counted (or not wholly), by reason.",
-    "tocsin_otlp_refused": "OTLP/HTTP requests turned away unread, by reason.",
-    "tocsin_series_refused": "Label sets that came when the rule's table was full.",
-    "tocsin_series_expired": "Series forgotten after a week of silence.",
-    "tocsin_delivery_attempts": "Attempts to tell a destination.",
-    "tocsin_deliveries": "Deliveries that a destination took.",
-    "tocsin_deliveries_retried": "Attempts that will be repeated.",
-    "tocsin_deliveries_dead": "Deliveries given up, by reason.",
-}
-GAUGES = {
-    "tocsin_watermark_delay_seconds": "How far event time lies behind the clock.",
-    "tocsin_kafka_lag_records": "Records not read yet, by partition.",
-    "tocsin_queue_depth": "Bodies and fetches that wait to be read.",
-    "tocsin_outbox_depth": "Deliveries in the outbox, by destination and state.",
-    "tocsin_series": "Series a rule tracks.",
-    "tocsin_rule_budget_pages_per_week": "False pages a week that the rule's author allows.",
-    "tocsin_destination_refusing": "1 where a destination refuses everything: look at its key or hook.",
-    "tocsin_save_seconds": "How long the last save took.",
-}
-STEP_SECONDS = ("tocsin_step_seconds", "How long a step of the pipeline takes.")
+DECLARED = LEVELS | HEALTH
+
+Values = Mapping[tuple[str, ...], float]
 
 
-class SelfMetrics(Collector):
+@dataclass(frozen=True)
+class Parts:
+    """The running parts whose state is exported. `kafka` is None where Kafka is not read."""
+
+    rules: RuleSet
+    destinations: tuple[Destination, ...]
+    pipeline: Pipeline
+    deliverer: Deliverer
+    outbox: Outbox
+    door: Door
+    kafka: KafkaSource | None
+    arrivals: Arrivals
+    now_ns: Callable[[], int]
+    wall_ns: Callable[[], int]
+
+
+class SelfMetrics:
     """Counts what steps say, and turns it into metric families when asked."""
 
-    def __init__(self, daemon: "Daemon") -> None:
-        self.daemon = daemon
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
         self.levels: list[Level] = []
         self.spend: dict[tuple[str, ...], float] = {}
-        self.registry = CollectorRegistry()
-        self.counts: Counter[str] = Counter()
+        self.read: Counter[str] = Counter()
         self.dropped: Counter[Dropped] = Counter()
         self.notices: Counter[Status] = Counter()
         self.pages: Counter[str] = Counter()
         self.step_counts = [0] * (len(STEP_BOUNDS_S) + 1)
         self.step_sum_s = 0.0
-        self.save_s = 0.0
-        self.registry.register(self)
+        self.save_failures = 0
+        self._save: tuple[float, float] | None = None
 
     def stepped(self, outcome: Outcome, seconds: float) -> None:
         """Take in one step's outcome."""
         tally = outcome.tally
-        self.counts["tocsin_spans"] += tally.spans
-        self.counts["tocsin_points"] += tally.points
-        self.counts["tocsin_log_records"] += tally.logs
-        self.counts["tocsin_sessions_closed"] += tally.sessions
-        self.counts["tocsin_slots"] += tally.slots
+        self.read["spans"] += tally.spans
+        self.read["points"] += tally.points
+        self.read["log_records"] += tally.logs
+        self.read["sessions_closed"] += tally.sessions
+        self.read["slots"] += tally.slots
         self.dropped.update(tally.dropped)
         self.notices.update(notice.status for notice in outcome.notices)
         for moved in outcome.transitions:
@@ -130,104 +179,119 @@ class SelfMetrics(Collector):
         self.step_counts[sum(seconds > bound for bound in STEP_BOUNDS_S)] += 1
         self.step_sum_s += seconds
 
-    def saved(self, seconds: float) -> None:
-        self.save_s = seconds
+    def saved(self, seconds: float, at_s: float) -> None:
+        """A save took that long, and ended then."""
+        self._save = (seconds, at_s)
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
-        """All families; a label value is whatever telemetry called it, cleaned at the door."""
-        yield from self._levels()
-        yield from self._counters()
-        yield from self._gauges()
-        steps, buckets = 0, []
+    def health(self) -> list[Metric]:
+        """All families but the levels. Quick, and not to be called while the daemon moves: on its event loop."""
+        families = [_family(name, values) for name, values in (self._counters() | self._gauges()).items()]
+        total, buckets = 0, []
         for bound, count in zip((*map(str, STEP_BOUNDS_S), "+Inf"), self.step_counts, strict=True):
-            steps += count
-            buckets.append((bound, float(steps)))
-        yield HistogramMetricFamily(*STEP_SECONDS, buckets=buckets, sum_value=self.step_sum_s)
+            total += count
+            buckets.append((bound, float(total)))
+        help_ = HEALTH["tocsin_step_seconds"].help
+        return [*families, HistogramMetricFamily("tocsin_step_seconds", help_, buckets, self.step_sum_s)]
 
-    def _levels(self) -> Iterator[GaugeMetricFamily]:
-        families: dict[str, GaugeMetricFamily] = {}
-        for name, help_, label, _ in LEVELS.values():
-            families.setdefault(name, GaugeMetricFamily(name, help_, labels=(*LABELS, *([label] if label else []))))
-        state = GaugeMetricFamily(*ALERT_STATE, labels=(*LABELS, "state"))
-        for level in self.levels:
-            rows = [_row(level, values) for values in level.labels]
-            for gauge, values in level.gauges.items():
-                name, _, label, value = LEVELS[gauge]
-                more = (value,) if label else ()
-                for row, number in zip(rows, values.tolist(), strict=True):
-                    if math.isfinite(number):
-                        families[name].add_metric((*row, *more), number)
-            for labels, alert in level.alerts.items():
-                state.add_metric((*_row(level, labels), alert.state.value), 1)
-        yield from families.values()
-        yield state
-        spend = GaugeMetricFamily(*SPEND, labels=("tenant", "agent"))
-        for key, dollars in self.spend.items():
-            spend.add_metric(key, dollars)
-        yield spend
+    def _counters(self) -> dict[str, Values]:
+        parts, deliveries = self.parts, self.parts.deliverer.counts
+        names = [destination.name for destination in parts.destinations]
+        kafka = parts.kafka
+        return {
+            **{
+                f"tocsin_{noun}_total": {(): self.read[noun]}
+                for noun in ("spans", "points", "log_records", "sessions_closed", "slots")
+            },
+            "tocsin_pages_total": {(rule.name,): self.pages[rule.name] for rule in parts.rules.rules},
+            "tocsin_notices_total": {(status.value,): self.notices[status] for status in Status},
+            "tocsin_dropped_total": {(reason.value,): self.dropped[reason] for reason in Dropped},
+            "tocsin_otlp_refused_total": {(reason.value,): parts.door.refused[reason] for reason in Refused},
+            "tocsin_series_refused_total": {(level.rule.name,): level.refused for level in self.levels},
+            "tocsin_series_expired_total": {(level.rule.name,): level.expired for level in self.levels},
+            "tocsin_kafka_tombstones_total": {(): kafka.empty if kafka else 0},
+            "tocsin_kafka_restarts_total": {(): kafka.restarts if kafka else 0},
+            "tocsin_save_failures_total": {(): self.save_failures},
+            "tocsin_outbox_write_failures_total": {(): deliveries.unwritten},
+            "tocsin_delivery_attempts_total": {(name,): deliveries.attempts[name] for name in names},
+            "tocsin_deliveries_total": {(name,): deliveries.delivered[name] for name in names},
+            "tocsin_deliveries_retried_total": {(name,): deliveries.retried[name] for name in names},
+            "tocsin_deliveries_throttled_total": {(name,): deliveries.throttled[name] for name in names},
+            "tocsin_deliveries_dead_total": {(n, r.value): deliveries.dead[n, r] for n in names for r in Reason},
+            "tocsin_connection_pools_replaced_total": {(): deliveries.pools_replaced},
+        }
 
-    def _counters(self) -> Iterator[CounterMetricFamily]:
-        deliveries, rules = self.daemon.deliverer.counts, [rule.name for rule in self.daemon.rules.rules]
-        names = [d.name for d in self.daemon.destinations]
-        for name, count in self.counts.items():
-            yield CounterMetricFamily(name, COUNTERS[name], value=count)
-        table: tuple[tuple[str, tuple[str, ...], Mapping[Any, float]], ...] = (
-            ("tocsin_pages", ("rule",), {(rule,): self.pages[rule] for rule in rules}),
-            ("tocsin_notices", ("status",), {(s.value,): self.notices[s] for s in Status}),
-            ("tocsin_dropped", ("reason",), {(r.value,): self.dropped[r] for r in Dropped}),
-            ("tocsin_otlp_refused", ("reason",), {(r.value,): self.daemon.door.refused[r] for r in Refused}),
-            ("tocsin_series_refused", ("rule",), {(v.rule.name,): v.refused for v in self.levels}),
-            ("tocsin_series_expired", ("rule",), {(v.rule.name,): v.expired for v in self.levels}),
-            ("tocsin_delivery_attempts", ("destination",), {(n,): deliveries.attempts[n] for n in names}),
-            ("tocsin_deliveries", ("destination",), {(n,): deliveries.delivered[n] for n in names}),
-            ("tocsin_deliveries_retried", ("destination",), {(n,): deliveries.retried[n] for n in names}),
-            (
-                "tocsin_deliveries_dead",
-                ("destination", "reason"),
-                {(name, reason.value): count for (name, reason), count in deliveries.dead.items()},
-            ),
-        )
-        for name, labels, values in table:
-            family = CounterMetricFamily(name, COUNTERS[name], labels=labels)
-            for key, value in values.items():
-                family.add_metric(key, value)
-            yield family
+    def _gauges(self) -> dict[str, Values]:
+        parts = self.parts
+        watermark_ns, oldest_ns = parts.pipeline.watermark_ns, parts.outbox.oldest_waiting_ns()
+        now_ns = parts.now_ns()
+        tracked: Values = {(level.rule.name,): float(len(level.labels)) for level in self.levels}
+        budgets: Values = {(r.name,): r.budget_per_week for r in parts.rules.rules if r.budget_per_week is not None}
+        waited_s = None if oldest_ns is None else max(0.0, (parts.wall_ns() - oldest_ns) / SECOND_NS)
+        return {
+            "tocsin_spend_usd_per_hour": self.spend,
+            "tocsin_build_info": {(_version(),): 1},
+            "tocsin_watermark_delay_seconds": _if_any(watermark_ns and (now_ns - watermark_ns) / SECOND_NS),
+            "tocsin_series": tracked,
+            "tocsin_rule_budget_pages_per_week": budgets,
+            "tocsin_queue_depth": {(): parts.arrivals.qsize()},
+            "tocsin_otlp_held_bytes": {(): parts.door.held_bytes},
+            "tocsin_kafka_lag_records": {(n,): lag for n, lag in (parts.kafka.lag() if parts.kafka else {}).items()},
+            "tocsin_last_save_duration_seconds": _if_any(self._save and self._save[0]),
+            "tocsin_last_save_timestamp_seconds": _if_any(self._save and self._save[1]),
+            "tocsin_outbox_depth": {key: float(count) for key, count in parts.outbox.counts().items()},
+            "tocsin_outbox_oldest_seconds": _if_any(waited_s),
+            "tocsin_destination_refusing": {(name,): float(no) for name, no in parts.deliverer.tripped().items()},
+        }
 
-    def _gauges(self) -> Iterator[GaugeMetricFamily]:
-        daemon = self.daemon
-        watermark_ns = daemon.pipeline.watermark_ns
-        delay: dict[tuple[str, ...], float] = (
-            {} if watermark_ns is None else {(): (daemon.clock.now_ns() - watermark_ns) / SECOND_NS}
-        )
-        lag = daemon.kafka.lag if daemon.kafka else {}
-        budgets = {(r.name,): r.budget_per_week for r in daemon.rules.rules if r.budget_per_week is not None}
-        table: tuple[tuple[str, tuple[str, ...], Mapping[Any, float]], ...] = (
-            ("tocsin_watermark_delay_seconds", (), delay),
-            ("tocsin_kafka_lag_records", ("partition",), {(name,): float(n) for name, n in lag.items()}),
-            ("tocsin_queue_depth", (), {(): float(daemon.arrivals.qsize())}),
-            ("tocsin_outbox_depth", ("destination", "state"), self.outbox),
-            ("tocsin_series", ("rule",), {(v.rule.name,): float(len(v.labels)) for v in self.levels}),
-            ("tocsin_rule_budget_pages_per_week", ("rule",), budgets),
-            (
-                "tocsin_destination_refusing",
-                ("destination",),
-                {(name,): float(refusing) for name, refusing in daemon.deliverer.tripped().items()},
-            ),
-            ("tocsin_save_seconds", (), {(): self.save_s}),
-        )
-        for name, labels, values in table:
-            family = GaugeMetricFamily(name, GAUGES[name], labels=labels)
-            for key, value in values.items():
-                family.add_metric(key, value)
-            yield family
 
-    @property
-    def outbox(self) -> dict[tuple[str, ...], float]:
-        """Deliveries by destination and state; empty once the outbox is closed."""
-        return {key: float(count) for key, count in self.daemon.outbox.counts().items()}
+def level_families(levels: list[Level]) -> Iterator[Metric]:
+    """The levels of every series of every rule, as they stood: slow where series are many, and fit for a thread."""
+    families: dict[str, Metric] = {name: _family(name, {}) for name in (*LEVELS, "tocsin_alert_state")}
+    for level in levels:
+        rows = [_row(level, values) for values in level.labels]
+        for gauge, values in level.gauges.items():
+            name, more = GAUGES[gauge]
+            labels = DECLARED[name].labels
+            for row, number in zip(rows, values.tolist(), strict=True):
+                if math.isfinite(number):
+                    families[name].add_sample(name, dict(zip(labels, (*row, more), strict=False)), number)
+        for key, alert in level.alerts.items():
+            labels = HEALTH["tocsin_alert_state"].labels
+            row = (*_row(level, key), alert.state.value)
+            families["tocsin_alert_state"].add_sample("tocsin_alert_state", dict(zip(labels, row, strict=True)), 1)
+    yield from families.values()
+
+
+def _family(name: str, values: Values) -> Metric:
+    """A counter or gauge as declared, with a value by labels."""
+    declared = DECLARED[name]
+    family: CounterMetricFamily | GaugeMetricFamily = (
+        CounterMetricFamily(name, declared.help, labels=declared.labels)
+        if declared.type == "counter"
+        else GaugeMetricFamily(name, declared.help, labels=declared.labels)
+    )
+    for key, value in values.items():
+        family.add_metric([_valid(label) for label in key], value)
+    return family
+
+
+def _if_any(value: float | None) -> dict[tuple[str, ...], float]:
+    return {} if value is None else {(): value}
 
 
 def _row(level: Level, values: tuple[str, ...]) -> tuple[str, ...]:
-    """A series' values in the order of LABELS."""
+    """A series' values in the order of SERIES."""
     known = dict(zip(level.rule.by, values, strict=True))
-    return (level.rule.name, *(known.get(name, "") for name in CELL_LABELS))
+    return (level.rule.name, *(_valid(known.get(name, "")) for name in CELL_LABELS))
+
+
+def _valid(text: str) -> str:
+    """Text that can be encoded: one lone surrogate would fail the whole scrape, though ingest leaves none."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _version() -> str:
+    try:
+        return version("tocsin")
+    except PackageNotFoundError:
+        return "unknown"

@@ -5,29 +5,20 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-SECOND_NS = 1_000_000_000
+from alertrules.quantities import duration_ns
+from detectors.core.columns import SECOND_NS
+
 PREFIX = "TOCSIN_"
-UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
-def duration_ns(text: object) -> object:
-    """Nanoseconds of a duration as Prometheus writes it; a plain 0 is none.
-
-    >>> duration_ns("1h30m"), duration_ns("90s"), duration_ns("0")
-    (5400000000000, 90000000000, 0)
-    """
-    if isinstance(text, int):
-        return text
-    if text == "0":
-        return 0
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", str(text))
-    if not parts or "".join(n + u for n, u in parts) != text:
-        raise ValueError(f'"{text}" is not a duration; write 90s, 5m or 1h30m')
-    return round(sum(float(n) * UNITS_S[u] for n, u in parts) * SECOND_NS)
+def duration(text: object) -> int:
+    """Nanoseconds: of text as Prometheus writes durations, or given as such by a program."""
+    return text if isinstance(text, int) and not isinstance(text, bool) else duration_ns(text)
 
 
 def size_bytes(text: object) -> object:
@@ -46,27 +37,41 @@ def size_bytes(text: object) -> object:
 
 def listen_address(text: object) -> object:
     """A host and port, as `127.0.0.1:4318`; port 0 takes a free one."""
-    m = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})", str(text))
+    m = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})", str(text), re.ASCII)
     if not m or int(m[2]) > 65_535:
         raise ValueError(f'"{text}" is not an address; write HOST:PORT, as 127.0.0.1:4318')
     return text
 
 
 def words(text: object) -> object:
-    """A list from words between spaces or commas."""
-    return tuple(re.split(r"[\s,]+", text.strip())) if isinstance(text, str) else text
+    """A list from words between spaces or commas.
+
+    >>> words("a, b"), words(" ")
+    (('a', 'b'), ())
+    """
+    return tuple(re.findall(r"[^\s,]+", text)) if isinstance(text, str) else text
 
 
-Duration = Annotated[int, BeforeValidator(duration_ns), Field(ge=0)]
+def base_url(text: object) -> object:
+    """An address that can be posted to. It may be a secret: what was read is never repeated."""
+    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
+    if raw == "" or (isinstance(raw, str) and re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", raw, re.ASCII)):
+        return text
+    raise ValueError("this is not a URL; write https://HOST or https://HOST/PATH")
+
+
+Duration = Annotated[int, BeforeValidator(duration), Field(ge=0)]
 Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
 Address = Annotated[str, BeforeValidator(listen_address)]
 Words = Annotated[tuple[str, ...], BeforeValidator(words)]
+Url = Annotated[str, BeforeValidator(base_url)]
+SecretUrl = Annotated[SecretStr, BeforeValidator(base_url)]
 
 
 class Section(BaseModel):
     """One level of settings: an unknown name is an error, never ignored."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class OtlpSettings(Section):
@@ -84,6 +89,7 @@ class KafkaSettings(Section):
     group: str = Field("tocsin", description="consumer group")
     topics: Words = Field(
         ("otlp_spans", "otlp_metrics", "otlp_logs"),
+        min_length=1,
         description="topics to read; the word spans, traces, metrics or logs in a name says what it holds",
     )
     fetch_bytes: Size = Field(1 << 20, description="most that one fetch takes from a partition")
@@ -91,13 +97,13 @@ class KafkaSettings(Section):
 
 
 class SlackSettings(Section):
-    webhook_url: SecretStr | None = Field(None, description="incoming webhook; pages go to its channel")
+    webhook_url: SecretUrl | None = Field(None, description="incoming webhook; pages go to its channel")
     bot_token: SecretStr | None = Field(None, description="bot token, for receivers that name a channel")
 
 
 class PagerDutySettings(Section):
     routing_key: SecretStr | None = Field(None, description="integration key of an Events API v2 service")
-    url: str = Field("https://events.pagerduty.com", description="base URL; /v2/enqueue is added")
+    url: Url = Field("https://events.pagerduty.com", description="base URL; /v2/enqueue is added")
 
 
 class Settings(BaseSettings):
@@ -143,7 +149,7 @@ def load(environ: dict[str, str]) -> Settings:
     for name, text in sorted(environ.items()):
         if name.startswith(PREFIX):
             try:
-                _put(values, name, text)
+                _put(values, *_known(name, text, environ))
             except ValueError as problem:
                 problems.append(str(problem))
     try:
@@ -155,14 +161,21 @@ def load(environ: dict[str, str]) -> Settings:
     return settings
 
 
-def _put(values: dict[str, Any], name: str, text: str) -> None:
-    """Place one variable; raises ValueError with the line to print."""
-    known = {n for n, *_ in table()}
-    if name not in known and name.endswith("_FILE") and name.removesuffix("_FILE") in known:
-        name, text = name.removesuffix("_FILE"), _read(name, text)
+def _known(name: str, text: str, environ: dict[str, str]) -> tuple[str, str]:
+    """The setting that a variable means, and its text; raises ValueError with the line to print."""
+    known = [setting for setting, *_ in table()]
+    setting = name.removesuffix("_FILE")
+    if name not in known and setting in known:
+        if setting in environ:
+            raise ValueError(f"{name}: {setting} is set too; keep one of them")
+        return setting, _read(name, text)
     if name not in known:
-        near = [n for n in sorted(known) if n.rpartition("_")[0] == name.rpartition("_")[0]] or sorted(known)
+        near = [one for one in known if one.rpartition("__")[0] == name.rpartition("__")[0]] or known
         raise ValueError(f"{name}: no such setting; there is {', '.join(near)}")
+    return name, text
+
+
+def _put(values: dict[str, Any], name: str, text: str) -> None:
     *levels, last = name.removeprefix(PREFIX).lower().split("__")
     for level in levels:
         values = values.setdefault(level, {})
@@ -177,7 +190,11 @@ def _read(name: str, path: str) -> str:
 
 
 def _name(location: tuple[int | str, ...]) -> str:
-    return PREFIX + "__".join(str(part) for part in location if not isinstance(part, int)).upper()
+    known = {setting for setting, *_ in table()}
+    parts = [str(part) for part in location]
+    # Pydantic may add the place in a list, or what kind of thing it expected.
+    names = (PREFIX + "__".join(parts[:count]).upper() for count in range(len(parts), 0, -1))
+    return next((name for name in names if name in known), PREFIX + "__".join(parts).upper())
 
 
 def table(section: type[BaseModel] = Settings, prefix: str = PREFIX) -> list[tuple[str, str, str]]:
@@ -188,27 +205,30 @@ def table(section: type[BaseModel] = Settings, prefix: str = PREFIX) -> list[tup
         if isinstance(info.default, Section):
             rows += table(type(info.default), f"{name}__")
         else:
-            rows.append((name, _written(info.default, field), info.description or ""))
+            rows.append((name, _written(info), info.description or ""))
     return rows
 
 
-def _written(default: object, field: str) -> str:
+def _written(info: FieldInfo) -> str:
+    """A setting's default as one would write it."""
+    default = info.default
     if default is None or default == ():
         return "none"
     if isinstance(default, tuple):
         return " ".join(default)
     if isinstance(default, bool):
         return str(default).lower()
-    if isinstance(default, int) and default >= SECOND_NS:
-        return _in_units(default // SECOND_NS, (("h", 3600), ("m", 60), ("s", 1)))
-    if isinstance(default, int) and default >= 1 << 20:
-        return f"{default >> 20}MiB"
+    readers = [found.func for found in info.metadata if isinstance(found, BeforeValidator)]
+    if duration in readers:
+        return _in_units(default, (("h", 3600 * SECOND_NS), ("m", 60 * SECOND_NS), ("s", SECOND_NS)))
+    if size_bytes in readers:
+        return _in_units(default, (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)))
     return str(default)
 
 
-def _in_units(seconds: int, units: tuple[tuple[str, int], ...]) -> str:
-    unit, size = next((u, n) for u, n in units if seconds % n == 0)
-    return f"{seconds // size}{unit}"
+def _in_units(amount: int, units: tuple[tuple[str, int], ...]) -> str:
+    unit, size = next((unit, size) for unit, size in units if amount % size == 0)
+    return f"{amount // size}{unit}"
 
 
 def from_environment() -> Settings:

@@ -5,10 +5,13 @@ Any bytes are either read or answered with `UnreadableError`; a bad span is left
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
-from google.protobuf.message import DecodeError
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -17,7 +20,9 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource as ResourceMes
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
 from service.batch import Dropped, Signal
-from service.ingest.dialects import RESOURCE_WANTED, WANTED, read_resource, read_span
+from service.ingest.dialects import NATIVE_SCOPES, RESOURCE_WANTED, WANTED
+from service.ingest.mend import with_readable_text
+from service.ingest.read import Found, read_resource, read_span
 from service.ingest.vocabulary import Resource, Scalar, Span, label
 
 TIME_MAX_NS = 2**63 - 1
@@ -26,6 +31,7 @@ WEIGHT_MAX = 1e6
 _ERROR = 2
 _NO_ID = (b"", bytes(8), bytes(16))
 _JSON_SPACE = b" \t\r\n"
+Request = TypeVar("Request", bound=Message)
 
 
 class UnreadableError(Exception):
@@ -48,7 +54,15 @@ class Decoded:
 
 def is_json(body: bytes) -> bool:
     """Whether a body is JSON: protobuf begins with 0x0a, which alone is a newline, so white space is skipped."""
-    return body.lstrip(_JSON_SPACE)[:1] == b"{"
+    if body.lstrip(_JSON_SPACE)[:1] != b"{":
+        return False
+    if not body.startswith(b"\n{"):
+        return True
+    try:  # In protobuf that is a message of 123 bytes.
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def decode_traces(body: bytes) -> Decoded:
@@ -57,15 +71,13 @@ def decode_traces(body: bytes) -> Decoded:
     if is_json(body):
         _walk_json(parse_json(body), decoded)
         return decoded
-    try:
-        message = ExportTraceServiceRequest.FromString(body)
-    except DecodeError as error:
-        raise UnreadableError(f"not an OTLP trace body in protobuf: {label(str(error))}") from None
+    message = _parse(ExportTraceServiceRequest, body, Signal.TRACES)
     for resource_spans in message.resource_spans:
         resource = _resource(resource_spans.resource)
         for scope_spans in resource_spans.scope_spans:
+            is_native = scope_spans.scope.name.startswith(NATIVE_SCOPES)
             for span in scope_spans.spans:
-                _read_message(span, resource, decoded)
+                _read_message(span, resource, is_native, decoded)
     return decoded
 
 
@@ -73,13 +85,10 @@ def count_points(signal: Signal, body: bytes) -> int:
     """How many metric points or log records a body holds. Raises UnreadableError."""
     if is_json(body):
         return _count_json(signal, parse_json(body))
-    try:
-        if signal is Signal.LOGS:
-            logs = ExportLogsServiceRequest.FromString(body)
-            return sum(len(scope.log_records) for each in logs.resource_logs for scope in each.scope_logs)
-        metrics = ExportMetricsServiceRequest.FromString(body)
-    except DecodeError as error:
-        raise UnreadableError(f"not an OTLP {signal} body in protobuf: {label(str(error))}") from None
+    if signal is Signal.LOGS:
+        logs = _parse(ExportLogsServiceRequest, body, signal)
+        return sum(len(scope.log_records) for each in logs.resource_logs for scope in each.scope_logs)
+    metrics = _parse(ExportMetricsServiceRequest, body, signal)
     count = 0
     for each in metrics.resource_metrics:
         for scope in each.scope_metrics:
@@ -89,17 +98,24 @@ def count_points(signal: Signal, body: bytes) -> int:
     return count
 
 
+def _parse(kind: type[Request], body: bytes, signal: Signal) -> Request:
+    try:
+        return kind.FromString(body)
+    except DecodeError as error:
+        if "UTF-8" in str(error):  # One bad letter in one attribute: mended, no span is lost.
+            with suppress(ValueError, DecodeError):
+                return kind.FromString(with_readable_text(body, cast(Descriptor, kind.DESCRIPTOR)))
+        raise UnreadableError(f"not an OTLP {signal} body in protobuf: {label(str(error))}") from None
+
+
 def _resource(message: ResourceMessage) -> Resource:
-    found: dict[str, Scalar] = {}
-    for pair in message.attributes:
-        if pair.key in RESOURCE_WANTED and (value := _scalar(pair.value)) is not None:
-            found[pair.key] = value
-    return read_resource(found)
+    wanted = [pair for pair in message.attributes if pair.key in RESOURCE_WANTED]
+    scalars = [(pair.key, pair.value.string_value or _unless_text(pair.value)) for pair in wanted]
+    return read_resource((key, value) for key, value in scalars if value is not None)
 
 
-def _scalar(value: AnyValue) -> Scalar | None:
-    if text := value.string_value:
-        return text
+def _unless_text(value: AnyValue) -> Scalar | None:
+    """A value that is no text; empty text is as good as none."""
     kind = value.WhichOneof("value")
     if kind == "int_value":
         return value.int_value
@@ -108,15 +124,16 @@ def _scalar(value: AnyValue) -> Scalar | None:
     return value.bool_value if kind == "bool_value" else None
 
 
-def _read_message(message: SpanMessage, resource: Resource, decoded: Decoded) -> None:
-    found: dict[str, Scalar] = {}
+def _read_message(message: SpanMessage, resource: Resource, is_native: bool, decoded: Decoded) -> None:
+    found: Found = []
+    wanted = WANTED.get
     for pair in message.attributes:
-        key = pair.key
-        if key in WANTED:
+        entry = wanted(pair.key)
+        if entry is not None:
             value = pair.value
-            scalar = value.string_value or _scalar(value)
+            scalar = value.string_value or _unless_text(value)
             if scalar is not None:
-                found[key] = scalar
+                found.append((entry, scalar))
     _accept(
         (message.trace_id, message.span_id, message.parent_span_id),
         (message.start_time_unix_nano, message.end_time_unix_nano),
@@ -125,6 +142,7 @@ def _read_message(message: SpanMessage, resource: Resource, decoded: Decoded) ->
         message.name,
         found,
         resource,
+        is_native,
         decoded,
     )
 
@@ -135,8 +153,9 @@ def _accept(
     trace_state: str,
     failed: bool,
     name: str,
-    found: dict[str, Scalar],
+    found: Found,
     resource: Resource,
+    is_native: bool,
     decoded: Decoded,
 ) -> None:
     """Make a span of what either encoding read, or reject it."""
@@ -154,7 +173,7 @@ def _accept(
         parent_id = b""
     weight = sampling_weight(trace_state) if trace_state else 1.0
     span = Span(trace_id, span_id, parent_id, start_ns, end_ns, weight, resource)
-    span.failed = failed
+    span.failed, span.is_native = failed, is_native
     if bad := read_span(span, name, found):
         decoded.dropped[Dropped.BAD_NUMBER] += bad
     decoded.spans.append(span)
@@ -214,13 +233,15 @@ def _object(holder: dict[str, object], key: str) -> dict[str, object]:
 
 def _walk_json(document: dict[str, object], decoded: Decoded) -> None:
     for resource_spans in _objects(document, "resourceSpans"):
-        resource = read_resource(_json_found(_object(resource_spans, "resource"), RESOURCE_WANTED))
+        pairs = _json_pairs(_object(resource_spans, "resource"))
+        resource = read_resource((key, value) for key, value in pairs if key in RESOURCE_WANTED)
         for scope_spans in _objects(resource_spans, "scopeSpans"):
+            is_native = _text(_object(scope_spans, "scope").get("name")).startswith(NATIVE_SCOPES)
             for span in _objects(scope_spans, "spans"):
-                _read_json(span, resource, decoded)
+                _read_json(span, resource, is_native, decoded)
 
 
-def _read_json(span: dict[str, object], resource: Resource, decoded: Decoded) -> None:
+def _read_json(span: dict[str, object], resource: Resource, is_native: bool, decoded: Decoded) -> None:
     code = _object(span, "status").get("code")
     _accept(
         (_hex(span.get("traceId")), _hex(span.get("spanId")), _hex(span.get("parentSpanId"))),
@@ -228,19 +249,18 @@ def _read_json(span: dict[str, object], resource: Resource, decoded: Decoded) ->
         _text(span.get("traceState")),
         code in (_ERROR, "STATUS_CODE_ERROR"),
         _text(span.get("name")),
-        _json_found(span, WANTED),
+        [(WANTED[key], value) for key, value in _json_pairs(span) if key in WANTED],
         resource,
+        is_native,
         decoded,
     )
 
 
-def _json_found(holder: dict[str, object], wanted: frozenset[str]) -> dict[str, Scalar]:
-    found: dict[str, Scalar] = {}
+def _json_pairs(holder: dict[str, object]) -> Iterator[tuple[str, Scalar]]:
     for pair in _objects(holder, "attributes"):
         key = pair.get("key")
-        if isinstance(key, str) and key in wanted and (scalar := _json_scalar(_object(pair, "value"))) is not None:
-            found[key] = scalar
-    return found
+        if isinstance(key, str) and (scalar := _json_scalar(_object(pair, "value"))) is not None:
+            yield key, scalar
 
 
 _JSON_KINDS: dict[str, Callable[[object], Scalar | None]] = {

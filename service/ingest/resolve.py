@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from service.ingest.dialects import has_usage
 from service.ingest.prices import NO_TOKENS, CostSource, Prices, Tokens
 from service.ingest.rollup import Unit, call_unit
 from service.ingest.sessions import add_cost
-from service.ingest.traces import Labels, Trace, labels_of
+from service.ingest.traces import SPANS_MAX, Labels, Trace, labels_of
+from service.ingest.twins import Twins, complete
 from service.ingest.vocabulary import (
     AGENT_RUN,
     CACHE_READ,
@@ -33,6 +33,8 @@ _TWINNED = MODEL_OPERATIONS | {TOOL}
 _TRANSPARENT = frozenset((OTHER, WORKFLOW))
 """What may stand between two spans of one call. Under a tool or an agent another call begins."""
 
+_JOINTS = ("_", ".", "/", ":", "-")
+
 Pending = tuple[Trace, Span]
 
 
@@ -53,19 +55,22 @@ class Review(Protocol):
 
 
 def resolve(
+    start_ns: int,
     pending: list[Pending],
     prices: Prices,
+    joined: Twins,
     reach: Callable[[Trace, Span], None],
     cell_of: Callable[[Labels], int],
     review: Review | None,
 ) -> list[Unit]:
-    """The units of a slot's calls, in the order they ended, whatever the order they arrived in.
+    """The units of the calls of the slot that begins at `start_ns`, in the order they ended, however they arrived.
 
     `reach` is called with each span before it is counted, as event time comes to its end.
     """
     # A child ends no later than its parent, or began later: leaves are settled before what lies above them.
     pending.sort(key=lambda call: (call[1].end_ns, -call[1].start_ns, call[1].span_id, call[1].trace_id))
     twins = [_mark(trace, span) for trace, span in pending]
+    joined.pair([span for _, span in pending], start_ns)
     units: list[Unit] = []
     for (trace, span), twin in zip(pending, twins, strict=True):
         reach(trace, span)
@@ -96,8 +101,10 @@ def _mark(trace: Trace, span: Span) -> Span | None:
     if above is None:
         return None
     operation = span.operation
-    usage = operation in MODEL_OPERATIONS and has_usage(span.own)
+    usage = operation in MODEL_OPERATIONS and span.spent
     looking = operation in _TWINNED
+    if span.is_log:
+        usage, looking = usage and not _is_told_above(trace, span), False
     twin = None
     for above in trace.ancestors(span):
         if usage:
@@ -105,6 +112,8 @@ def _mark(trace: Trace, span: Span) -> Span | None:
         if looking:
             if above.operation == operation and (operation != TOOL or _same_tool(above, span)):
                 above.covered, twin, looking = True, above, False
+                if above.spent and usage:
+                    complete(span.own, above.own)
             elif above.operation not in _TRANSPARENT:
                 looking = False
         if not (usage or looking):
@@ -112,14 +121,24 @@ def _mark(trace: Trace, span: Span) -> Span | None:
     return twin
 
 
+def _is_told_above(trace: Trace, span: Span) -> bool:
+    """Whether the call that a span lies in says itself what it spent."""
+    return any(above.spent and above.operation in MODEL_OPERATIONS for above in trace.ancestors(span))
+
+
 def _same_tool(above: Span, span: Span) -> bool:
-    return above.own.get(TOOL_NAME) == span.own.get(TOOL_NAME)
+    """Whether two spans name the same tool; a client may put the server's name before it."""
+    outer, inner = str(above.own.get(TOOL_NAME, "")), str(span.own.get(TOOL_NAME, ""))
+    longer, shorter = (outer, inner) if len(outer) > len(inner) else (inner, outer)
+    return longer == shorter or (shorter != "" and longer.endswith(tuple(each + shorter for each in _JOINTS)))
 
 
 def _counts(trace: Trace, span: Span, twin: Span | None) -> tuple[bool, bool]:
     """Whether a span is a call of its own, and whether its tokens and cost are to be added."""
     own = span.own
-    usage = has_usage(own)
+    usage = span.spent
+    if span.is_log:
+        return False, usage and not _is_told_above(trace, span)
     if span.operation not in _TWINNED:
         if usage and span.usage_below:
             usage = False
@@ -132,11 +151,12 @@ def _counts(trace: Trace, span: Span, twin: Span | None) -> tuple[bool, bool]:
     if span.covered:
         return False, usage and not span.usage_below
     if twin is not None and twin.counted:
-        return False, usage and not has_usage(twin.own)
+        return False, usage and not twin.spent
     response_id = own.get(RESPONSE_ID)
     if type(response_id) is str and span.operation in MODEL_OPERATIONS:
         known = trace.answered.get(response_id)
-        trace.answered[response_id] = bool(known) or usage
+        if known is not None or len(trace.answered) < SPANS_MAX:
+            trace.answered[response_id] = bool(known) or usage
         if known is not None:
             return False, usage and not known
     span.counted = True
@@ -166,7 +186,10 @@ def _cost(trace: Trace, span: Span, labels: Labels, tokens: Tokens, prices: Pric
     own = span.own
     stated = own.get(COST)
     if stated is not None:
-        return float(stated), CostSource.SPAN if float(stated) > 0 else CostSource.FREE
+        if float(stated) > 0:
+            return float(stated), CostSource.SPAN
+        if tokens.input + tokens.output > 0:
+            return 0.0, CostSource.FREE
     if tokens.input + tokens.output == 0:
         return 0.0, CostSource.NONE
     provider, model = labels[3], labels[4]

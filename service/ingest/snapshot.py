@@ -1,10 +1,11 @@
 """Ingest's state as named arrays, and back. Spans are columns, the rest is JSON text; nothing needs pickle.
 
-What a trace knows follows from its spans, so it is worked out again; what its calls came to is saved.
+What a trace lends follows from its spans, so it is worked out again; what its calls came to is saved.
 """
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +15,12 @@ from service.ingest.resolve import Pending
 from service.ingest.rollup import Unit
 from service.ingest.sessions import Session, Sessions
 from service.ingest.traces import Trace, TraceTable
-from service.ingest.vocabulary import Resource, Span
+from service.ingest.twins import Twins
+from service.ingest.vocabulary import Own, Resource, Span
 from service.ingest.watermark import Watermark
 
-FLAGS = ("failed", "covered", "usage_below", "counted", "usage_counted")
+_FLAGS = 8
+_NO_PARENT = bytes(8)
 
 
 def take(
@@ -28,6 +31,7 @@ def take(
     pending: Mapping[int, list[Pending]],
     closed_sessions: Mapping[int, list[Unit]],
     floor_ns: int,
+    twins: Twins,
 ) -> Arrays:
     """Named arrays of all state; `State` reads them."""
     # Evicted traces are no longer live, but calls of theirs may still wait, or a session hold them.
@@ -36,21 +40,23 @@ def take(
     traces = list(dict.fromkeys([*table.live.values(), *waiting, *held]))
     spans = [span for trace in traces for span in trace.spans.values()]
     place = {id(span): i for i, span in enumerate(spans)}
+    # Spans that found no room in their trace still wait to be counted.
+    for _, span in (call for calls in pending.values() for call in calls):
+        if place.setdefault(id(span), len(spans)) == len(spans):
+            spans.append(span)
     owner = {id(trace): i for i, trace in enumerate(traces)}
-    resources = list(dict.fromkeys(span.resource for span in spans))
-    resource_at = {resource: i for i, resource in enumerate(resources)}
+    columns, told = _columns(spans)
     text = {
         "floor_ns": floor_ns,
+        "twins": twins.state(),
         "watermark": watermark.state(),
         "live": len(table.live),
-        "resources": resources,
-        "own": [span.own for span in spans],
-        "told": [[span.operation, span.dialect, span.session_rank, resource_at[span.resource]] for span in spans],
+        **told,
         "traces": [
             [
                 len(trace.spans), trace.waiting, trace.session_key, trace.first_ns, trace.last_ns, trace.root_ended,
                 [trace.outcome[0], trace.outcome[1].hex(), trace.outcome[2]],
-                trace.dollars, trace.unpriced, trace.free, trace.answered,
+                trace.dollars, trace.unpriced, trace.free, _session_of(trace), trace.answered,
             ]
             for trace in traces
         ],
@@ -58,20 +64,61 @@ def take(
             [session.key, session.queued_ns, [owner[id(trace)] for trace in session.traces]]
             for session in sessions.open.values()
         ],
-        "pending": [[start_ns, [place[id(span)] for _, span in calls]] for start_ns, calls in pending.items()],
+        "pending": [
+            [start_ns, [owner[id(trace)] for trace, _ in calls], [place[id(span)] for _, span in calls]]
+            for start_ns, calls in pending.items()
+        ],
         "closed_sessions": [[start_ns, units] for start_ns, units in closed_sessions.items()],
     }  # fmt: skip
-    ids = b"".join(span.trace_id + span.span_id + (span.parent_id or bytes(8)) for span in spans)
     return {
         "text": np.frombuffer(json.dumps(text).encode(), np.uint8),
+        **columns,
+        **{f"cells.{name}": array for name, array in cells.snapshot().items()},
+    }
+
+
+def _columns(spans: list[Span]) -> tuple[Arrays, dict[str, object]]:
+    """One row a span; and what the columns point into: spans that were counted share what is left of them."""
+    owns = {id(span.own): span.own for span in spans}
+    own_at = {key: i for i, key in enumerate(owns)}
+    resources: dict[Resource, int] = {}
+    resource_at = {id(span.resource): span.resource for span in spans}  # Few objects, so few are hashed.
+    resource_of = {key: resources.setdefault(resource, len(resources)) for key, resource in resource_at.items()}
+    kinds: dict[tuple[str, str, int, int], int] = {}
+    kind_of = [
+        kinds.setdefault((span.operation, span.dialect, span.session_rank, resource_of[id(span.resource)]), len(kinds))
+        for span in spans
+    ]
+    ids = b"".join([part for span in spans for part in (span.trace_id, span.span_id, span.parent_id or _NO_PARENT)])
+    flags = [
+        (
+            span.failed,
+            span.covered,
+            span.usage_below,
+            span.counted,
+            span.usage_counted,
+            span.spent,
+            span.is_log,
+            span.is_native,
+        )
+        for span in spans
+    ]
+    columns: Arrays = {
         "span_ids": np.frombuffer(ids, np.uint8).reshape(-1, 32),
         "span_times_ns": np.array([(span.start_ns, span.end_ns) for span in spans], np.int64).reshape(-1, 2),
         "span_weights": np.array([span.weight for span in spans], np.float64),
-        "span_flags": np.array([[getattr(span, flag) for flag in FLAGS] for span in spans], np.bool_).reshape(
-            -1, len(FLAGS)
-        ),
-        **{f"cells.{name}": array for name, array in cells.snapshot().items()},
+        "span_flags": np.array(flags, np.bool_).reshape(-1, _FLAGS),
+        "span_own": np.array([own_at[id(span.own)] for span in spans], np.int32),
+        "span_kind": np.array(kind_of, np.int32),
     }
+    return columns, {"own": list(owns.values()), "kinds": list(kinds), "resources": list(resources)}
+
+
+def _session_of(trace: Trace) -> list[object] | None:
+    if trace.session is None:
+        return None
+    rank, (is_child, start_ns, span_id), name = trace.session
+    return [rank, is_child, start_ns, span_id.hex(), name]
 
 
 def cells_of(arrays: Arrays) -> Arrays:
@@ -85,6 +132,7 @@ class State:
     def __init__(self, arrays: Arrays) -> None:
         self._text = json.loads(arrays["text"].tobytes())
         self.floor_ns: int = self._text["floor_ns"]
+        self.twins: list[list[Any]] = self._text["twins"]
         self.watermark: dict[str, object] = self._text["watermark"]
         self._spans = _spans(arrays, self._text)
 
@@ -99,21 +147,23 @@ class State:
         traces = self._traces()
         for trace in traces[: self._text["live"]]:
             table.live[trace.trace_id] = trace
+            table.spans += len(trace.spans)
         for key, queued_ns, members in self._text["sessions"]:
             session = sessions.open[key] = Session(key)
             session.traces = {traces[i]: None for i in members}
             session.recount()
             sessions.queue(session, queued_ns)
-        owner = [trace for trace in traces for _ in trace.spans]
-        for start_ns, places in self._text["pending"]:
-            pending[start_ns] = [(owner[i], self._spans[i]) for i in places]
+        for start_ns, owners, places in self._text["pending"]:
+            pending[start_ns] = [(traces[i], self._spans[j]) for i, j in zip(owners, places, strict=True)]
         for start_ns, units in self._text["closed_sessions"]:
             closed_sessions[start_ns] = [tuple(unit) for unit in units]
 
     def _traces(self) -> list[Trace]:
         traces = []
         at = 0
-        for count, waiting, key, first_ns, last_ns, root_ended, outcome, *cost, answered in self._text["traces"]:
+        for count, waiting, key, first_ns, last_ns, root_ended, outcome, *cost, session, answered in self._text[
+            "traces"
+        ]:
             trace = Trace(self._spans[at].trace_id)
             for span in self._spans[at : at + count]:
                 trace.add(span)
@@ -123,21 +173,25 @@ class State:
             trace.first_ns, trace.last_ns, trace.root_ended = first_ns, last_ns, root_ended
             trace.outcome = (outcome[0], bytes.fromhex(outcome[1]), outcome[2])
             trace.dollars, trace.unpriced, trace.free = cost
+            if session is not None:
+                rank, is_child, start_ns, span_id, name = session
+                trace.session = (rank, (is_child, start_ns, bytes.fromhex(span_id)), name)
             traces.append(trace)
         return traces
 
 
-def _spans(arrays: Arrays, text: Mapping[str, list[list[str | int]]]) -> list[Span]:
-    resources = [Resource(*(str(part) for part in each)) for each in text["resources"]]
+def _spans(arrays: Arrays, text: Mapping[str, Any]) -> list[Span]:
+    owns: list[Own] = text["own"]
+    resources = [Resource(*resource) for resource in text["resources"]]
+    kinds = [(str(op), str(dialect), int(rank), resources[at]) for op, dialect, rank, at in text["kinds"]]
     spans: list[Span] = []
     ids = arrays["span_ids"].tobytes()
     columns = zip(
         arrays["span_times_ns"].tolist(), arrays["span_weights"].tolist(), arrays["span_flags"].tolist(),
-        text["told"], text["own"], strict=True,
+        arrays["span_kind"].tolist(), arrays["span_own"].tolist(), strict=True,
     )  # fmt: skip
-    for i, (times, weight, flags, told, own) in enumerate(columns):
+    for i, (times, weight, flags, kind, own) in enumerate(columns):
         at = 32 * i
-        operation, dialect, rank, resource = told
         parent_id = ids[at + 24 : at + 32]
         span = Span(
             ids[at : at + 16],
@@ -146,12 +200,11 @@ def _spans(arrays: Arrays, text: Mapping[str, list[list[str | int]]]) -> list[Sp
             times[0],
             times[1],
             weight,
-            resources[int(resource)],
+            kinds[kind][3],
         )
-        span.operation, span.dialect, span.session_rank = str(operation), str(dialect), int(rank)
-        assert isinstance(own, dict)
-        span.own = own
-        for flag, value in zip(FLAGS, flags, strict=True):
-            setattr(span, flag, value)
+        span.operation, span.dialect, span.session_rank = kinds[kind][:3]
+        span.own = owns[own]
+        span.failed, span.covered, span.usage_below, span.counted, span.usage_counted, span.spent = flags[:6]
+        span.is_log, span.is_native = flags[6:]
         spans.append(span)
     return spans

@@ -1,6 +1,6 @@
 """Ingest: records in, closed slots out. Decodes, joins, prices and adds up, each in its own file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -9,15 +9,18 @@ from detectors.core.series import OVERFLOW, SeriesTable
 from service.batch import Answer, Dropped, Record, Signal, Tally
 from service.ingest import snapshot
 from service.ingest.decode import Decoded, UnreadableError, count_points, decode_traces
-from service.ingest.prices import Prices
+from service.ingest.prices import DAY_NS, Prices
 from service.ingest.resolve import Pending, Review, resolve
 from service.ingest.rollup import Unit, roll_up
 from service.ingest.sessions import Session, Sessions, session_unit
 from service.ingest.traces import Labels, Trace, TraceTable
+from service.ingest.twins import Twins
 from service.ingest.vocabulary import Span
 from service.ingest.watermark import Watermark
 
 _REJECTING = (Dropped.BAD_ID, Dropped.BAD_TIME, Dropped.FUTURE)
+CELL_LIFE_NS = 8 * DAY_NS
+"""Event time after which a cell that counted nothing gives its place up: a weekly job keeps its own."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class IngestLimits:
     rootless_idle_ns  quiet after which a session without a root closes
     session_max_ns    age at which a session closes whatever comes
     traces_max        live traces; a new one then evicts the oldest, whose session closes
+    spans_max         spans in live traces, counted ones too; a further one evicts the oldest trace
+    pending_max       spans waiting for their slot to close; with more the oldest slot closes before its time
     cells_max         label sets counted apart; later ones share one
     body_bytes_max    a larger body is not read
     """
@@ -40,6 +45,8 @@ class IngestLimits:
     rootless_idle_ns: int = 900 * SECOND_NS
     session_max_ns: int = 86_400 * SECOND_NS
     traces_max: int = 200_000
+    spans_max: int = 2_000_000
+    pending_max: int = 1_000_000
     cells_max: int = 50_000
     body_bytes_max: int = 64 * 2**20
 
@@ -56,22 +63,33 @@ class Ingest:
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
         self._review = review
         self._watermark = Watermark(limits.lateness_ns)
-        self._traces = TraceTable(limits.traces_max)
+        self._traces = TraceTable(limits.traces_max, limits.spans_max)
         self._sessions = Sessions(limits.session_idle_ns, limits.rootless_idle_ns, limits.session_max_ns)
         self._prices = Prices()
+        self._twins = Twins()
         self._open: dict[int, list[Pending]] = {}
+        self._pending = 0  # Spans in `_open`.
         self._starts: list[int] = []  # The keys of `_open`, as a heap.
         self._closed_sessions: dict[int, list[Unit]] = {}
         self._floor_ns = 0
         self._ready: list[Slot] = []
+        self._expired_day = 0
 
     @property
     def watermark_ns(self) -> int | None:
         """Event time that no slot will be added to before; None before the first span."""
         return self._watermark.ns
 
+    def expect(self, partitions: Iterable[str], now_ns: int) -> None:
+        """Wait for partitions just assigned: no slot closes that they could still bring spans of.
+
+        One that stays silent for a minute, or was taken away again, holds nobody up any longer.
+        """
+        self._watermark.expect(partitions, now_ns)
+
     def read(self, record: Record, now_ns: int, tally: Tally) -> Answer:
         """Take in one body. Any bytes get an answer."""
+        self._expire_cells()
         if len(record.body) > self.limits.body_bytes_max:
             tally.dropped[Dropped.TOO_LARGE] += 1
             return Answer(error=f"body of {len(record.body)} bytes; at most {self.limits.body_bytes_max} are read")
@@ -113,6 +131,8 @@ class Ingest:
             if self._review is not None:
                 self._review.span(span)
             is_late = end_ns < self._floor_ns
+            if self._traces.spans >= self.limits.spans_max:
+                self._evict_oldest(tally)
             trace = self._traces.live.get(span.trace_id)
             if trace is not None and span.span_id in trace.spans:
                 decoded.dropped[Dropped.DUPLICATE] += 1
@@ -125,11 +145,14 @@ class Ingest:
                     continue
             if trace is None:
                 trace = self._new_trace(span, tally)
-            trace.add(span)
+            if not self._traces.add(trace, span):
+                decoded.dropped[Dropped.TRACE_FULL] += 1
             if is_late:
                 self._sessions.learn(trace, span)
+                self._traces.strip((span,))
             else:
                 trace.waiting += 1
+                self._pending += 1
                 self._slot(end_ns - end_ns % SLOT_NS).append((trace, span))
         return latest_ns
 
@@ -142,14 +165,17 @@ class Ingest:
         return calls
 
     def _new_trace(self, span: Span, tally: Tally) -> Trace:
-        oldest = self._traces.oldest_to_evict()
-        if oldest is not None:
-            tally.dropped[Dropped.TRACES_FULL] += 1
-            session = self._sessions.open.get(oldest.session_key)
-            if session is not None:
-                self._close_session(session, session.last_ns, tally)
-            self._traces.forget(oldest)
+        if len(self._traces.live) >= self.limits.traces_max:
+            self._evict_oldest(tally)
         return self._traces.open(span.trace_id)
+
+    def _evict_oldest(self, tally: Tally) -> None:
+        oldest = self._traces.oldest()
+        tally.dropped[Dropped.TRACES_FULL] += 1
+        session = self._sessions.open.get(oldest.session_key)
+        if session is not None:
+            self._close_session(session, session.last_ns, tally)
+        self._traces.forget(oldest)
 
     def closed_slots(self, now_ns: int, tally: Tally) -> Iterator[Slot]:
         """The slots that the watermark has passed and that were not given before, oldest first."""
@@ -171,6 +197,11 @@ class Ingest:
         if watermark_ns is not None and watermark_ns != before_ns:
             self._settle(watermark_ns, tally)
             self._floor_ns = max(self._floor_ns, watermark_ns - watermark_ns % SLOT_NS)
+        while self._pending > self.limits.pending_max:
+            start_ns = self._starts[0]
+            tally.dropped[Dropped.SPANS_FULL] += len(self._open[start_ns])
+            self._settle(start_ns + SLOT_NS, tally)
+            self._watermark.force(start_ns + SLOT_NS)
 
     def _settle(self, until_ns: int | None, tally: Tally) -> None:
         """Close, in the order of event time, the slots that `until_ns` has passed (everything, if None)."""
@@ -196,13 +227,26 @@ class Ingest:
             self._sessions.place(trace, span)
             trace.waiting -= 1
 
-        calls = resolve(self._open[start_ns], self._prices, reach, cell_of, self._review)
+        pending = self._open[start_ns]
+        calls = resolve(start_ns, pending, self._prices, self._twins, reach, cell_of, self._review)
+        self._pending -= len(pending)
+        self._traces.strip(span for _, span in pending)
         while (due := self._sessions.next_due()) is not None and due[0] < start_ns + SLOT_NS:
             self._close_session(due[1], due[0], tally)
         slot = roll_up(start_ns, calls, self._closed_sessions.pop(start_ns, []))
         if len(slot.cell):
             tally.slots += 1
             self._ready.append(slot)
+
+    def _expire_cells(self) -> None:
+        """Once a day of event time, free the cells long unseen.
+
+        Before a body closes slots, and never while slots wait to be taken: an id that a slot holds keeps its meaning.
+        """
+        day = self._floor_ns // DAY_NS
+        if day > self._expired_day and not self._ready:
+            self._expired_day = day  # Not saved: doing it again frees nothing more.
+            self.cells.expire(day * DAY_NS - CELL_LIFE_NS)
 
     def _cell(self, labels: Labels, seen_ns: int, tally: Tally) -> int:
         cell = self.cells.id_of(labels, seen_ns)
@@ -228,7 +272,7 @@ class Ingest:
         assert not self._ready, "take the closed slots before saving: they are in no snapshot"
         return snapshot.take(
             self.cells, self._watermark, self._traces, self._sessions, self._open, self._closed_sessions,
-            self._floor_ns,
+            self._floor_ns, self._twins,
         )  # fmt: skip
 
     @classmethod
@@ -241,6 +285,8 @@ class Ingest:
         state.fill(ingest._traces, ingest._sessions, ingest._open, ingest._closed_sessions)
         ingest._starts = sorted(ingest._open)
         ingest._floor_ns = state.floor_ns
+        ingest._twins = Twins.resume(state.twins)
+        ingest._pending = sum(len(pending) for pending in ingest._open.values())
         return ingest
 
 

@@ -1,10 +1,11 @@
 """The trace join: what a span does not say itself, its ancestors or its trace may know."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from service.ingest.vocabulary import (
     AGENT,
+    AGENT_BY_NAME,
     AGENT_VERSION,
     EMBEDDING,
     MODEL_OPERATIONS,
@@ -18,13 +19,18 @@ from service.ingest.vocabulary import (
     TENANT,
     TOOL,
     TOOL_NAME,
+    Own,
     Span,
     outcome_class,
 )
 
 ANCESTORS_MAX = 64
 """How far up a value is looked for; parents may also point in a circle."""
-_LENT = frozenset((AGENT, TENANT, AGENT_VERSION, PROVIDER, REQUEST_MODEL))
+SPANS_MAX = 10_000
+"""Spans kept of one trace."""
+_LENT = frozenset((AGENT, AGENT_BY_NAME, TENANT, AGENT_VERSION, PROVIDER, REQUEST_MODEL))
+_KEPT = _LENT | {TOOL_NAME}
+_KINDS_MAX = 100_000
 _MODEL_FIELDS = frozenset((PROVIDER, REQUEST_MODEL))
 NO_OUTCOME = (0, b"", -1)
 
@@ -94,15 +100,17 @@ class Trace:
     def add(self, span: Span) -> None:
         """Take in a span that arrived; the order of arrival makes no difference to what the trace then knows."""
         self.spans[span.span_id] = span
+        span.trace_id = self.trace_id  # One object for all of them.
         own = span.own
-        order = _order(span)
+        order = (bool(span.parent_id), span.start_ns, span.span_id)
         if not span.parent_id and (self.root is None or order < _order(self.root)):
             self.root = span
         lent = self.lent
-        for field in own.keys() & _LENT:
-            held = lent.get(field)
-            if (held is None or order < held[0]) and not (span.operation == EMBEDDING and field in _MODEL_FIELDS):
-                lent[field] = (order, str(own[field]))
+        for field in own:
+            if field in _LENT:
+                held = lent.get(field)
+                if (held is None or order < held[0]) and not (span.operation == EMBEDDING and field in _MODEL_FIELDS):
+                    lent[field] = (order, str(own[field]))
         if SESSION in own:
             named = (span.session_rank, order, str(own[SESSION]))
             if self.session is None or named < self.session:
@@ -181,7 +189,7 @@ def labels_of(trace: Trace, span: Span) -> Labels:
         model = lends(REQUEST_MODEL) if model is None else model
     return (
         str(tenant or lends(TENANT)),
-        str(agent or lends(AGENT) or span.resource.agent),
+        str(agent or lends(AGENT) or _agent_by_name(trace, span) or span.resource.agent),
         operation,
         str(provider or ""),
         str(model or ""),
@@ -190,23 +198,56 @@ def labels_of(trace: Trace, span: Span) -> Labels:
     )
 
 
+def _agent_by_name(trace: Trace, span: Span) -> str:
+    """The agent that a span's name, or that of an ancestor or another of the trace, tells."""
+    if AGENT_BY_NAME not in trace.lent:
+        return ""
+    for each in (span, *trace.ancestors(span)):
+        if AGENT_BY_NAME in each.own:
+            return str(each.own[AGENT_BY_NAME])
+    return trace.lends(AGENT_BY_NAME)
+
+
 class TraceTable:
-    """Live traces, oldest first. The caller evicts: a trace's session ends with it."""
+    """Live traces, oldest first, and how many spans they hold. The caller evicts: a trace's session ends with it."""
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+    def __init__(self, traces_max: int, spans_max: int) -> None:
+        self.traces_max, self.spans_max = traces_max, spans_max
+        self.spans = 0
         self.live: OrderedDict[bytes, Trace] = OrderedDict()
+        self._kept: dict[tuple[tuple[str, str | float], ...], Own] = {}
 
-    def oldest_to_evict(self) -> Trace | None:
-        """The trace that must go before a new one can come, or None while there is room."""
-        return next(iter(self.live.values())) if len(self.live) >= self.capacity else None
+    def oldest(self) -> Trace:
+        """The trace to evict."""
+        return next(iter(self.live.values()))
 
     def open(self, trace_id: bytes) -> Trace:
         """A new trace."""
         trace = self.live[trace_id] = Trace(trace_id)
         return trace
 
+    def add(self, trace: Trace, span: Span) -> bool:
+        """Put a span into a live trace; False if that is full. A root, which ends last, always finds room."""
+        if len(trace.spans) >= SPANS_MAX and (span.parent_id or trace.root is not None):
+            return False
+        trace.add(span)
+        self.spans += 1
+        return True
+
+    def strip(self, spans: Iterable[Span]) -> None:
+        """Leave of spans that were counted what those below them may still inherit; equal remains are one object."""
+        known, wanted = self._kept, _KEPT
+        for span in spans:
+            kept = tuple([pair for pair in span.own.items() if pair[0] in wanted])
+            remains = known.get(kept)
+            if remains is None:
+                if len(known) >= _KINDS_MAX:
+                    known.clear()
+                remains = known[kept] = dict(kept)
+            span.own = remains
+
     def forget(self, trace: Trace) -> None:
         """Drop a trace; a later span of it begins a new one."""
         if self.live.get(trace.trace_id) is trace:
             del self.live[trace.trace_id]
+            self.spans -= len(trace.spans)

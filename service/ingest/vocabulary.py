@@ -1,7 +1,7 @@
 """The words that every dialect is translated into, and the span that carries them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,12 +22,17 @@ OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL = "operation", "provider", "r
 RESPONSE_ID, TOOL_NAME, STORE, ERROR_TYPE, OUTCOME = "response_id", "tool", "store", "error_type", "outcome"
 INPUT, OUTPUT, CACHE_READ, CACHE_WRITE = "input_tokens", "output_tokens", "cache_read", "cache_write"
 REASONING, COST = "reasoning", "cost_usd"
-NUMBERS = frozenset((INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST))
+AGENT_BY_NAME, ENTITY = "agent_by_name", "entity"
+"""An agent that only the name of a span or a workflow tells: believed last. And what a span says it is called."""
+TOTAL, INPUT_COST, OUTPUT_COST = "total_tokens", "input_cost_usd", "output_cost_usd"
+NUMBERS = frozenset((INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST))
 """Fields that hold a finite number >= 0; all others hold text fit for a label."""
 
 Own = dict[str, str | float]
 Scalar = str | int | float | bool
 """What an attribute's value may be once decoded; arrays, maps and bytes are never read."""
+Reader = Callable[[Mapping[str, object]], Iterable[tuple[str, object]]]
+"""Canonical fields and their values, of a JSON object that an attribute holds as text."""
 
 LABEL_CHARACTERS_MAX = 200
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -60,14 +65,18 @@ class Span:
     weight                        1 / sampling probability, 1.0 if the trace state does not say
     session_rank                  precedence of the name that gave `own[SESSION]`; smaller is better
     dialect                       name of the dialect that told the operation
+    spent                         it said what it spent, in tokens or in dollars
+    is_log                        a log written as a span: no call, though it may say what one spent
+    is_native                     an SDK's own span, which stands beside those of any instrumentation
 
     The rest is the trace join's: `covered` a finer span of the same call lies below; `usage_below` a leaf below
     reported usage; `counted` it was a call of its own; `usage_counted` its aggregate stood in for its leaves'.
     """
 
     __slots__ = (
-        "counted", "covered", "dialect", "end_ns", "failed", "operation", "own", "parent_id", "resource",
-        "session_rank", "span_id", "start_ns", "trace_id", "usage_below", "usage_counted", "weight",
+        "counted", "covered", "dialect", "end_ns", "failed", "is_log", "is_native", "operation", "own", "parent_id",
+        "resource", "session_rank", "span_id", "spent", "start_ns", "trace_id", "usage_below", "usage_counted",
+        "weight",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +94,7 @@ class Span:
         self.operation = OTHER
         self.dialect = ""
         self.session_rank = 0
-        self.failed = False
+        self.failed = self.spent = self.is_log = self.is_native = False
         self.covered = self.usage_below = self.counted = self.usage_counted = False
 
 
@@ -98,7 +107,17 @@ class Dialect:
     operations   canonical operation by the (lower-case) value of the attributes under `fields[OPERATION]`
     span_names   canonical operation by span name, for spans without such an attribute; what follows the name after
                  a space, dot, colon or slash is the tool's name
-    documents    attributes whose text is a JSON object: canonical field by key of that object
+    implies      canonical operation of spans that have an attribute at all and nothing else that tells
+    entity       canonical field that holds what a span is called, by operation: the attributes under `fields[ENTITY]`,
+                 else the span's name
+    roots        operations whose root's name is an agent's
+    failures     values (lower case) of attributes that say that a call failed
+    logs         values of attributes that say that a span is a log
+    scopes       beginnings of the instrumentation scopes of an SDK that writes spans of its own
+    only_named   its attributes are named so plainly that they are believed only on spans told by `span_names`
+    cache_apart  its input tokens leave out the cache
+    html         its text is escaped as HTML
+    documents    attributes whose text is a JSON object: a reader of that object, see `paths`
     placeholders agent names that an SDK writes on everything; believed on agent spans only
     resource     attribute names of resources by canonical field
     usage_means  the operation of a span that has usage and no other sign of what it is
@@ -109,10 +128,38 @@ class Dialect:
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     operations: Mapping[str, str] = field(default_factory=dict)
     span_names: Mapping[str, str] = field(default_factory=dict)
-    documents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    implies: Mapping[str, str] = field(default_factory=dict)
+    entity: Mapping[str, str] = field(default_factory=dict)
+    roots: frozenset[str] = frozenset()
+    failures: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    logs: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    scopes: tuple[str, ...] = ()
+    only_named: bool = False
+    cache_apart: bool = False
+    html: bool = False
+    documents: Mapping[str, Reader] = field(default_factory=dict)
     placeholders: frozenset[str] = frozenset()
     resource: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     usage_means: str = ""
+
+
+def paths(table: Mapping[str, str]) -> Reader:
+    """A reader of the canonical fields of `table` by key; dots in a key lead into objects within.
+
+    >>> list(paths({"a.b": "model"})({"a": {"b": "gpt-4o"}}))
+    [('model', 'gpt-4o')]
+    """
+    steps = [(key.split("."), name) for key, name in table.items()]
+
+    def read(document: Mapping[str, object]) -> Iterable[tuple[str, object]]:
+        for keys, name in steps:
+            found: object = document
+            for key in keys:
+                found = found.get(key) if isinstance(found, dict) else None
+            if found is not None:
+                yield name, found
+
+    return read
 
 
 PROVIDERS = {
@@ -121,18 +168,28 @@ PROVIDERS = {
     "amazon_bedrock": "aws.bedrock", "vertex_ai": "gcp.vertex_ai", "vertexai": "gcp.vertex_ai",
     "google_vertexai": "gcp.vertex_ai", "gemini": "gcp.gemini", "google": "gcp.gemini", "google_genai": "gcp.gemini",
     "xai": "x_ai", "x-ai": "x_ai", "mistral": "mistral_ai", "mistralai": "mistral_ai", "moonshot": "moonshot_ai",
-    "moonshotai": "moonshot_ai", "watsonx": "ibm.watsonx.ai",
+    "moonshotai": "moonshot_ai", "watsonx": "ibm.watsonx.ai", "amazon-bedrock": "aws.bedrock",
+    "azure-openai": "azure.ai.openai", "google.generative-ai": "gcp.gemini", "google.vertex": "gcp.vertex_ai",
+    "vertex": "gcp.vertex_ai", "bedrock_converse": "aws.bedrock",
 }  # fmt: skip
 """Providers by the other names they go by; keys are lower case."""
+FRAMEWORKS = frozenset(("langchain", "langgraph", "langsmith"))
+"""What frameworks write where a provider belongs; it is none."""
+_INTERFACES = frozenset(
+    ("chat", "responses", "completion", "embedding", "messages", "image", "speech", "transcription", "reranking")
+)
 
 
 def provider_name(text: str) -> str:
     """The name of a provider that the conventions prefer; unknown ones stay, in lower case.
 
-    >>> provider_name("OpenAI"), provider_name("xai")
-    ('openai', 'x_ai')
+    >>> provider_name("OpenAI"), provider_name("xai"), provider_name("openai.responses")
+    ('openai', 'x_ai', 'openai')
     """
     name = text.lower()
+    if "." in name:  # Vercel names the interface too.
+        provider, _, interface = name.rpartition(".")
+        name = provider if interface in _INTERFACES else name
     return PROVIDERS.get(name, name)
 
 

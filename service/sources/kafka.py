@@ -88,9 +88,9 @@ class KafkaSource:
         )
         try:
             await consumer.start()
-        except BaseException:
+        except KafkaError as error:
             await _stopped(consumer)
-            raise
+            raise KafkaError(f"cannot read from Kafka at {self.settings.bootstrap_servers}: {_said(error)}") from None
         consumer.subscribe(list(self.settings.topics), listener=_Seek(self, consumer))
         self._consumer, self._broken, self._heard_s = consumer, None, time.monotonic()
 
@@ -148,6 +148,7 @@ class KafkaSource:
         if self._consumer is None:
             await self.start()
         consumer = self._consumer
+        assert consumer is not None
         while not self._leaving.is_set():
             if self._closing.is_set():
                 await self._leaving.wait()
@@ -263,8 +264,8 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
         pass
 
 
-def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _said(error: Exception) -> str:
+    return str(error.args[0]) if error.args else type(error).__name__
 
 
 def _name(partition: TopicPartition) -> str:

@@ -6,42 +6,53 @@ a full queue is 429 with Retry-After, which OTLP exporters wait for.
 
 import asyncio
 import json
-import zlib
 from collections import Counter
 from enum import StrEnum
 
+from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from service.batch import Answer, Record, Signal
 from service.sources.arrival import Arrival, Arrivals
+from service.sources.unpack import GzipError, TooLargeError, unpacked
 
 PARTITION = "otlp"
 RETRY_AFTER_S = 1
 ANSWER_TIMEOUT_S = 30.0
+BODY_TIMEOUT_S = 30.0
+BODIES_HELD = 4
+"""Bodies of the largest size that may be held at once, being sent or waiting to be read; then the door answers 429."""
+DRAIN_S = 2.0
+"""How long the rest of a refused body is read and thrown away: a sender that still writes would not see the answer."""
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
-INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE = 3, 8, 14
-REJECTED_FIELD = {
-    Signal.TRACES: "rejectedSpans",
-    Signal.METRICS: "rejectedDataPoints",
-    Signal.LOGS: "rejectedLogRecords",
+INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE = 3, 5, 8, 12, 14
+RESPONSES: dict[Signal, tuple[type[Message], str, str]] = {
+    Signal.TRACES: (ExportTraceServiceResponse, "rejected_spans", "rejectedSpans"),
+    Signal.METRICS: (ExportMetricsServiceResponse, "rejected_data_points", "rejectedDataPoints"),
+    Signal.LOGS: (ExportLogsServiceResponse, "rejected_log_records", "rejectedLogRecords"),
 }
+"""The answer to each signal, and what it calls the count of what was rejected, in protobuf and in JSON."""
 
 
 class Refused(StrEnum):
-    """Why a request was turned away before its body was read."""
+    """Why a request was turned away unread. Closed: every reason is exported, even at zero."""
 
     CONTENT_TYPE = "content_type"
     ENCODING = "encoding"
     TOO_LARGE = "too_large"
     BROKEN_GZIP = "broken_gzip"
-    FULL = "full"
+    FULL = "full"  # Too many bodies, or bytes, wait.
+    BEHIND = "behind"  # Taken in, but not read within half a minute.
+    CLOSING = "closing"
+    SLOW = "slow"  # The body did not come within half a minute.
     DISCONNECTED = "disconnected"
 
 
@@ -60,54 +71,83 @@ class Door:
         self.arrivals, self.body_bytes_max = arrivals, body_bytes_max
         self.refused: Counter[Refused] = Counter()
         self.closing = False
-        self.app = Starlette(routes=[Route(f"/v1/{s}", self.export, methods=["POST"]) for s in Signal])
+        self.held_bytes = 0  # Of all bodies that are being sent or wait to be read.
+        self.app = Starlette(
+            routes=[Route(f"/v1/{s}", self.export, methods=["POST"]) for s in Signal],
+            exception_handlers={HTTPException: _no_route},
+        )
 
     async def export(self, request: Request) -> Response:
         """One OTLP request."""
-        signal = Signal(request.url.path.rpartition("/")[2])
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        signal, media = Signal(request.url.path.rpartition("/")[2]), _media(request)
+        held = _Held(self)
         try:
             if media not in (PROTOBUF, JSON):
                 message = f'Content-Type "{media[:80]}" is not OTLP; send {PROTOBUF} or {JSON}'
                 raise RefusalError(Refused.CONTENT_TYPE, 415, INVALID_ARGUMENT, message)
-            body = await self._body(request)
+            if self.closing:
+                raise RefusalError(Refused.CLOSING, 503, UNAVAILABLE, "shutting down; try again")
+            body = await self._body(request, held)
             answer = await self._read(Record(signal, body, PARTITION))
         except RefusalError as refusal:
             self.refused[refusal.reason] += 1
+            if not held.whole:
+                await _drain(request)
             return _error(media, refusal.status, refusal.code, refusal.message)
+        finally:
+            held.release()
         if answer.error is not None:
             return _error(media, 400, INVALID_ARGUMENT, answer.error)
         return Response(_success(signal, media, answer), media_type=media)
 
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, request: Request, held: "_Held") -> bytes:
         """The unpacked body, never more than the limit, however small it was packed."""
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip", ""):
             message = f'Content-Encoding "{encoding[:80]}" is not known; send gzip or none'
             raise RefusalError(Refused.ENCODING, 415, INVALID_ARGUMENT, message)
-        parts, size = [], 0
-        unpack = zlib.decompressobj(31) if encoding == "gzip" else None
         try:
-            async for chunk in request.stream():
-                part = unpack.decompress(chunk, self.body_bytes_max - size + 1) if unpack else chunk
-                parts.append(part)
-                size += len(part)
-                if size > self.body_bytes_max:
-                    message = f"the body is over {self.body_bytes_max} bytes unpacked; send smaller batches"
-                    raise RefusalError(Refused.TOO_LARGE, 413, INVALID_ARGUMENT, message)
-        except zlib.error:
-            raise RefusalError(Refused.BROKEN_GZIP, 400, INVALID_ARGUMENT, "the body is not gzip") from None
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                sent = await self._sent(request, held)
+            if encoding != "gzip" or not sent:
+                return sent
+            body = await unpacked(sent, self.body_bytes_max)
+        except TooLargeError:
+            raise self._too_large() from None
+        except GzipError as error:
+            raise RefusalError(Refused.BROKEN_GZIP, 400, INVALID_ARGUMENT, str(error)) from None
         except ClientDisconnect:
             raise RefusalError(Refused.DISCONNECTED, 400, INVALID_ARGUMENT, "the body ended early") from None
-        if unpack and not unpack.eof and size:
-            raise RefusalError(Refused.BROKEN_GZIP, 400, INVALID_ARGUMENT, "the gzip body ends early")
+        except TimeoutError:
+            message = f"the body did not come within {BODY_TIMEOUT_S:.0f} s; send smaller batches"
+            raise RefusalError(Refused.SLOW, 408, INVALID_ARGUMENT, message) from None
+        held.add(len(body) - len(sent))
+        return body
+
+    async def _sent(self, request: Request, held: "_Held") -> bytes:
+        """The body as it was sent."""
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > self.body_bytes_max:
+            raise self._too_large()
+        parts, size = [], 0
+        async for part in request.stream():
+            parts.append(part)
+            size += len(part)
+            if size > self.body_bytes_max:
+                raise self._too_large()
+            held.add(len(part))
+        held.whole = True
         return b"".join(parts)
+
+    def _too_large(self) -> RefusalError:
+        message = f"the body is over {self.body_bytes_max} bytes unpacked; send smaller batches"
+        return RefusalError(Refused.TOO_LARGE, 413, INVALID_ARGUMENT, message)
 
     async def _read(self, record: Record) -> Answer:
         """What became of the record, once the daemon has read it."""
         answers: asyncio.Future[tuple[Answer, ...]] = asyncio.get_running_loop().create_future()
         if self.closing:
-            raise RefusalError(Refused.FULL, 503, UNAVAILABLE, "shutting down; try again")
+            raise RefusalError(Refused.CLOSING, 503, UNAVAILABLE, "shutting down; try again")
         try:
             self.arrivals.put_nowait(Arrival((record,), {}, answers))
         except asyncio.QueueFull:
@@ -116,32 +156,63 @@ class Door:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 return (await answers)[0]
         except TimeoutError:
-            raise RefusalError(Refused.FULL, 503, UNAVAILABLE, "the daemon is behind; try again") from None
+            raise RefusalError(Refused.BEHIND, 503, UNAVAILABLE, "the daemon is behind; try again") from None
+
+
+class _Held:
+    """What one request holds of the door's memory. `whole` once its body has come to the end."""
+
+    def __init__(self, door: Door) -> None:
+        self._door, self._bytes, self.whole = door, 0, False
+
+    def add(self, size_bytes: int) -> None:
+        """Hold more. Raises RefusalError where all bodies together would be too much."""
+        self._bytes += size_bytes
+        self._door.held_bytes += size_bytes
+        if self._door.held_bytes > BODIES_HELD * self._door.body_bytes_max:
+            raise RefusalError(Refused.FULL, 429, RESOURCE_EXHAUSTED, "too many bytes wait; try again")
+
+    def release(self) -> None:
+        self._door.held_bytes -= self._bytes
+        self._bytes = 0
+
+
+async def _drain(request: Request) -> None:
+    """Throw away what the sender still writes, for a short while, so that it comes to read the answer."""
+    if "expect" in request.headers:
+        return  # It waits for our leave to write.
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            while (await request.receive()).get("more_body"):
+                pass
+    except TimeoutError:
+        pass
+
+
+def _media(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _success(signal: Signal, media: str, answer: Answer) -> bytes:
     """The signal's Export…ServiceResponse; `partial_success` only where there is something to say."""
+    message, count_field, count_json = RESPONSES[signal]
     partial = bool(answer.rejected or answer.message)
     if media == JSON:
-        told = {REJECTED_FIELD[signal]: str(answer.rejected), "errorMessage": answer.message}
+        told = {count_json: str(answer.rejected), "errorMessage": answer.message}
         return json.dumps({"partialSuccess": told} if partial else {}).encode()
-    if signal is Signal.TRACES:
-        traces = ExportTraceServiceResponse()
-        if partial:
-            traces.partial_success.rejected_spans = answer.rejected
-            traces.partial_success.error_message = answer.message
-        return traces.SerializeToString()
-    if signal is Signal.METRICS:
-        metrics = ExportMetricsServiceResponse()
-        if partial:
-            metrics.partial_success.rejected_data_points = answer.rejected
-            metrics.partial_success.error_message = answer.message
-        return metrics.SerializeToString()
-    logs = ExportLogsServiceResponse()
-    if partial:
-        logs.partial_success.rejected_log_records = answer.rejected
-        logs.partial_success.error_message = answer.message
-    return logs.SerializeToString()
+    told = {count_field: answer.rejected, "error_message": answer.message}  # type: ignore[dict-item]
+    return message(**({"partial_success": told} if partial else {})).SerializeToString()
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """404 and 405, which are answers of OTLP too."""
+    assert isinstance(error, HTTPException)
+    paths = ", ".join(f"/v1/{signal}" for signal in Signal)
+    if error.status_code == 405:
+        answer = _error(_media(request), 405, UNIMPLEMENTED, f"{request.method[:20]} is not OTLP/HTTP; use POST")
+        answer.headers["Allow"] = "POST"
+        return answer
+    return _error(_media(request), error.status_code, NOT_FOUND, f"there is no such path; there are {paths}")
 
 
 def _error(media: str, status: int, code: int, message: str) -> Response:

@@ -42,7 +42,8 @@ class Rig:
     def __init__(self, directory: Path) -> None:
         self.slack = SlackStandIn(time.monotonic)
         self.pagerduty = PagerDutyStandIn(time.monotonic)
-        self.store, self.outbox = Store(directory), Outbox(connect(directory))
+        self.store, self.connection = Store(directory), connect(directory)
+        self.outbox = Outbox(self.connection)
         self.lines: list[str] = []
         self.offset_s = 0.0
 
@@ -281,6 +282,23 @@ def test_a_crash_and_a_new_start(tmp_path: Path) -> None:
 
     check(tmp_path, dies)
     assert [one.summary for one in check(tmp_path, lives).pagerduty.incidents] == ["firing 2"]
+
+
+def test_what_cannot_be_written_down_is_not_sent_again(tmp_path: Path) -> None:
+    """On a full disk a page is told once, and written down when there is room."""
+
+    async def steps(rig: Rig) -> None:
+        async with rig.running() as deliverer:
+            await until(lambda: deliverer.running == deliverer.senders)
+            rig.connection.execute("PRAGMA query_only = ON")
+            rig.put(notice(1, 1), to=("oncall/pagerduty",))
+            deliverer.wake()
+            await until(lambda: deliverer.counts.unwritten >= 2)
+            assert [incident.triggers for incident in rig.pagerduty.incidents] == [1]
+            rig.connection.execute("PRAGMA query_only = OFF")
+            await until(lambda: rig.outbox.counts()["oncall/pagerduty", "delivered"] == 1)
+
+    assert [incident.triggers for incident in check(tmp_path, steps).pagerduty.incidents] == [1]
 
 
 def test_stop_sends_what_is_due(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
-"""What users say in metadata, under the prefix of whichever SDK carries it: tenant and outcome.
+"""What users say in metadata, under the prefix of whichever SDK carries it: tenant, session, outcome.
 
 No convention names a tenant or an outcome, so the keys are those in use; the first prefix is the span itself.
 """
 
-from service.ingest.vocabulary import OUTCOME, TENANT, TOOL_NAME, Dialect
+from service.ingest.vocabulary import AGENT, OUTCOME, SESSION, TENANT, TOOL_NAME, Dialect, paths
 
 PREFIXES = (
     "traceloop.association.properties.",
@@ -15,6 +15,7 @@ PREFIXES = (
     "ai.settings.runtimeContext.",
 )
 TENANT_KEYS = ("tenant.id", "tenant_id", "tenant", "tenantId", "customer_id", "org_id")
+SESSION_KEYS = ("session_id", "sessionId", "conversation_id", "conversationId", "thread_id", "threadId")
 
 DIALECT = Dialect(
     name="metadata",
@@ -22,6 +23,7 @@ DIALECT = Dialect(
     fields={
         # On a bare span customer_id and org_id may mean anything; under a metadata prefix the user chose them.
         TENANT: (*TENANT_KEYS[:4], *(prefix + key for prefix in PREFIXES for key in TENANT_KEYS)),
+        SESSION: tuple(prefix + key for prefix in PREFIXES for key in SESSION_KEYS),
         OUTCOME: (
             "agent.session.outcome",
             "agent.outcome",
@@ -30,5 +32,14 @@ DIALECT = Dialect(
         ),
         TOOL_NAME: ("tool.name", "tool"),
     },
-    documents={"metadata": {**dict.fromkeys(TENANT_KEYS, TENANT), "outcome": OUTCOME}},
+    documents={
+        "metadata": paths(
+            {
+                **dict.fromkeys(TENANT_KEYS, TENANT),
+                **dict.fromkeys(SESSION_KEYS, SESSION),
+                "outcome": OUTCOME,
+                "lc_agent_name": AGENT,
+            }
+        )
+    },
 )

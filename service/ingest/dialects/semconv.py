@@ -30,6 +30,7 @@ from service.ingest.vocabulary import (
     TENANT,
     TOOL,
     TOOL_NAME,
+    TOTAL,
     WORKFLOW,
     Dialect,
 )
@@ -51,6 +52,7 @@ DIALECT = Dialect(
         ERROR_TYPE: ("error.type",),
         INPUT: ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
         OUTPUT: ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
+        TOTAL: ("gen_ai.usage.total_tokens",),
         CACHE_READ: (
             "gen_ai.usage.cache_read.input_tokens",
             "gen_ai.usage.cache_read_input_tokens",
@@ -102,6 +104,8 @@ DIALECT = Dialect(
         "evaluate": EVALUATION,
         "evaluation": EVALUATION,
     },
+    # ADK's first version named its operations only so.
+    span_names={"call_llm": LLM},
     # opentelemetry-instrumentation-openai-agents-v2 names its agents on invoke_agent only.
     placeholders=frozenset(("OpenAI Agent",)),
     resource={

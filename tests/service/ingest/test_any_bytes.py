@@ -216,3 +216,14 @@ def test_labels_are_fit_to_print() -> None:
     assert labels[1].startswith("a\ufffd[31m\ufffdb\ufffd\ufffdxxx")
     assert len(labels[1]) == LABEL_CHARACTERS_MAX
     assert labels[1].encode()
+
+
+@pytest.mark.parametrize("length", range(90, 160))
+def test_protobuf_of_any_length_is_protobuf(length: int) -> None:
+    """A length may look like an opening brace after a newline; that does not make a body JSON."""
+    name = "x" * (length - 86)
+    raw = body(Sent(1, 1, 0, 1, 0, name))
+    stream = Stream()
+    assert stream.send_bytes(raw, 2).error is None
+    assert stream.send_bytes(b"\n" + json_body(Sent(2, 1, 0, 1, 0, name)), 2).error is None
+    assert stream.tally.spans == 2

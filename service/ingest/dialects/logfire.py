@@ -1,0 +1,16 @@
+"""Pydantic AI and Logfire: the conventions, older span names, and logs that are written as spans.
+
+A stream is told twice by Logfire: a span without usage, and a log of no length that has it.
+
+Source: pydantic-ai-slim 2.68.0 and logfire 5.2.0, sources and captures.
+"""
+
+from service.ingest.vocabulary import AGENT, AGENT_RUN, REQUEST_MODEL, TOOL, Dialect
+
+DIALECT = Dialect(
+    name="logfire",
+    precedence=70,
+    fields={AGENT: ("agent_name",), REQUEST_MODEL: ("model_name",)},
+    span_names={"agent run": AGENT_RUN, "running tool": TOOL},
+    logs={"logfire.span_type": frozenset(("log", "pending_span"))},
+)

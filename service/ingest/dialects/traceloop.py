@@ -1,0 +1,65 @@
+"""OpenLLMetry (Traceloop): the conventions, its own `traceloop.*` beside them, and the `llm.*` names of before.
+
+Source: traceloop/openllmetry wheels 0.40-0.62.4 and their captures.
+"""
+
+from service.ingest.vocabulary import (
+    AGENT,
+    AGENT_BY_NAME,
+    AGENT_RUN,
+    EMBEDDING,
+    ENTITY,
+    GUARDRAIL,
+    INPUT,
+    LLM,
+    OPERATION,
+    OUTPUT,
+    PROVIDER,
+    REASONING,
+    REQUEST_MODEL,
+    RESPONSE_MODEL,
+    RETRIEVAL,
+    SESSION,
+    TOOL,
+    TOOL_NAME,
+    TOTAL,
+    WORKFLOW,
+    Dialect,
+)
+
+_PROPERTIES = "traceloop.association.properties."
+
+DIALECT = Dialect(
+    name="traceloop",
+    precedence=60,
+    fields={
+        OPERATION: ("gen_ai.operation.name", "llm.request.type", "traceloop.span.kind"),
+        ENTITY: ("traceloop.entity.name",),
+        AGENT: (_PROPERTIES + "lc_agent_name",),
+        AGENT_BY_NAME: ("traceloop.workflow.name",),
+        SESSION: tuple(_PROPERTIES + key for key in ("session_id", "thread_id", "conversation_id", "chat_id")),
+        PROVIDER: ("llm.vendor", _PROPERTIES + "ls_provider"),
+        REQUEST_MODEL: ("llm.request.model", _PROPERTIES + "ls_model_name"),
+        RESPONSE_MODEL: ("llm.response.model",),
+        INPUT: ("llm.usage.prompt_tokens",),
+        OUTPUT: ("llm.usage.completion_tokens",),
+        TOTAL: ("llm.usage.total_tokens",),
+        REASONING: ("llm.usage.reasoning_tokens",),
+    },
+    operations={
+        "completion": LLM,
+        "chat": LLM,
+        "embedding": EMBEDDING,
+        "rerank": RETRIEVAL,
+        "vector_db_retrieve": RETRIEVAL,
+        "execute_task": WORKFLOW,
+        "workflow": WORKFLOW,
+        "task": WORKFLOW,
+        "agent": AGENT_RUN,
+        "tool": TOOL,
+    },
+    span_names={"vector_db_retrieve": RETRIEVAL},
+    implies={"gen_ai.guardrail.name": GUARDRAIL},
+    entity={TOOL: TOOL_NAME, RETRIEVAL: TOOL_NAME, AGENT_RUN: AGENT_BY_NAME},
+    failures={"gen_ai.task.status": frozenset(("failure",))},
+)

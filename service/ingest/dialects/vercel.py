@@ -1,0 +1,75 @@
+"""Vercel's AI SDK: `ai.operationId` and `ai.*`; its newer package speaks the conventions.
+
+`ai.generateText` and its like repeat what their `.doGenerate` says: wrappers, never calls.
+
+Source: vercel/ai, content/docs/03-ai-sdk-core/60-telemetry.mdx and packages/otel; captures of 5.0.277.
+"""
+
+from service.ingest.vocabulary import (
+    AGENT,
+    AGENT_RUN,
+    CACHE_READ,
+    CACHE_WRITE,
+    EMBEDDING,
+    INPUT,
+    LLM,
+    OPERATION,
+    OUTPUT,
+    PROVIDER,
+    REASONING,
+    REQUEST_MODEL,
+    RESPONSE_ID,
+    RESPONSE_MODEL,
+    RETRIEVAL,
+    SESSION,
+    TOOL,
+    TOOL_NAME,
+    TOTAL,
+    WORKFLOW,
+    Dialect,
+)
+
+_METADATA = "ai.telemetry.metadata."
+
+DIALECT = Dialect(
+    name="vercel",
+    precedence=65,
+    fields={
+        OPERATION: ("ai.operationId",),
+        AGENT: ("ai.telemetry.functionId",),
+        SESSION: tuple(
+            _METADATA + key
+            for key in (
+                "sessionId", "session_id", "conversationId", "conversation_id", "threadId", "thread_id", "chatId"
+            )
+        ),
+        PROVIDER: ("ai.model.provider",),
+        REQUEST_MODEL: ("ai.model.id",),
+        RESPONSE_MODEL: ("ai.response.model",),
+        RESPONSE_ID: ("ai.response.id",),
+        TOOL_NAME: ("ai.toolCall.name",),
+        INPUT: ("ai.usage.inputTokens", "ai.usage.promptTokens", "ai.usage.tokens"),
+        OUTPUT: ("ai.usage.outputTokens", "ai.usage.completionTokens"),
+        TOTAL: ("ai.usage.totalTokens",),
+        CACHE_READ: ("ai.usage.inputTokenDetails.cacheReadTokens", "ai.usage.cachedInputTokens"),
+        CACHE_WRITE: ("ai.usage.inputTokenDetails.cacheWriteTokens",),
+        REASONING: ("ai.usage.outputTokenDetails.reasoningTokens", "ai.usage.reasoningTokens"),
+    },
+    operations={
+        "ai.generatetext.dogenerate": LLM,
+        "ai.streamtext.dostream": LLM,
+        "ai.generateobject.dogenerate": LLM,
+        "ai.streamobject.dostream": LLM,
+        "ai.embed.doembed": EMBEDDING,
+        "ai.embedmany.doembed": EMBEDDING,
+        "ai.rerank.dorerank": RETRIEVAL,
+        "ai.toolcall": TOOL,
+        "ai.generatetext": AGENT_RUN,
+        "ai.streamtext": AGENT_RUN,
+        "ai.generateobject": AGENT_RUN,
+        "ai.streamobject": AGENT_RUN,
+        "ai.embed": WORKFLOW,
+        "ai.embedmany": WORKFLOW,
+        "ai.rerank": WORKFLOW,
+    },
+)  # fmt: skip

@@ -1,0 +1,298 @@
+"""A span's wanted attributes and its name to canonical fields, by the tables of all dialects."""
+
+import html
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+
+from service.ingest.dialects import (
+    DIALECTS,
+    DOCUMENT,
+    FAILURES,
+    IMPLIED,
+    LABEL,
+    LOGS,
+    NAMED_ONLY,
+    NO_RANK,
+    NUMBER,
+    OPERATIONS,
+    PLACEHOLDERS,
+    RANKS_PER_DIALECT,
+    RESOURCE_FIELDS,
+    SPAN_NAMES,
+    Entry,
+    Table,
+)
+from service.ingest.vocabulary import (
+    AGENT,
+    AGENT_BY_NAME,
+    AGENT_RUN,
+    AGENT_VERSION,
+    CACHE_READ,
+    CACHE_WRITE,
+    COST,
+    EMBEDDING,
+    ENTITY,
+    ERROR_TYPE,
+    FRAMEWORKS,
+    INPUT,
+    INPUT_COST,
+    LABEL_CHARACTERS_MAX,
+    NUMBERS,
+    OUTPUT,
+    OUTPUT_COST,
+    PROVIDER,
+    REASONING,
+    RESPONSE_MODEL,
+    SESSION,
+    TENANT,
+    TOOL,
+    TOOL_NAME,
+    TOTAL,
+    WORKFLOW,
+    Dialect,
+    Own,
+    Resource,
+    Scalar,
+    Span,
+    label,
+    provider_name,
+)
+
+DOCUMENT_CHARACTERS_MAX = 65_536
+"""A longer JSON attribute is not read: metadata is short, prompts are not our business."""
+NUMBER_MAX = float(2**53)
+Found = list[tuple[Entry, Scalar]]
+"""The wanted attributes of a span."""
+_FIRST_WORD = re.compile("[^ .:/]*")
+_FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # type: ignore[index]
+_SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
+
+
+def read_span(span: Span, name: str, found: Found) -> int:
+    """Fill `span` with what its name and its wanted attributes mean; how many numbers were no sane numbers."""
+    ranks: dict[str, int] = {}
+    special: Found = []
+    bad = 0
+    told = best = NO_RANK  # Of any operation, and of one that its dialect knows.
+    operation = ""
+    own = span.own
+    for entry, value in found:
+        field, rank, kind, table = entry
+        if kind == LABEL:
+            if rank >= ranks.get(field, NO_RANK):
+                continue
+            # The usual label, without a call.
+            fit = type(value) is str and len(value) <= LABEL_CHARACTERS_MAX and value.isprintable() and '"' not in value
+            text = value if fit else _text(value)
+            if not text:
+                continue
+            own[field] = text
+            ranks[field] = rank
+        elif kind == NUMBER:
+            if rank >= ranks.get(field, NO_RANK):
+                continue
+            number = sane_number(value)
+            if number < 0:
+                bad += 1
+                continue
+            own[field] = number
+            ranks[field] = rank
+        elif kind == OPERATIONS:
+            told = min(told, rank)
+            known = table.get(str(value).lower()) if rank < best else None  # type: ignore[union-attr]
+            if known is not None:
+                best, operation = rank, known
+        else:
+            special.append((entry, value))
+    if operation and operation != WORKFLOW:
+        span.operation = operation
+        dialect: Dialect | None = DIALECTS[best // RANKS_PER_DIALECT]
+    else:
+        dialect = _tell_by_name(span, name, operation, min(best, told), ranks)
+    if special:
+        dialect = _read_special(span, special, ranks, dialect)
+    span.dialect = dialect.name if dialect else ""
+    _settle(span, name, ranks, dialect)
+    return bad
+
+
+def _text(value: Scalar) -> str:
+    """A value fit for a label. Langfuse 5 writes metadata as JSON text, so a string may be in quotes."""
+    text = value if type(value) is str else _worded(value)
+    if text[:1] == '"' == text[-1:]:
+        text = text[1:-1]
+    return text if len(text) <= LABEL_CHARACTERS_MAX and text.isprintable() else label(text)
+
+
+def _is_in(value: Scalar, table: Table) -> bool:
+    return isinstance(table, frozenset) and str(value).lower() in table
+
+
+def _tell_by_name(span: Span, name: str, operation: str, rank: int, ranks: Mapping[str, int]) -> Dialect | None:
+    """The dialect of a span whose attributes do not say what it is, or only that it is a step of something."""
+    match = _named(span, name)
+    if match is not None:
+        span.operation, dialect = match
+        return dialect
+    if operation:
+        span.operation = operation
+    if rank < NO_RANK:
+        return DIALECTS[rank // RANKS_PER_DIALECT]
+    if not ranks:
+        return None
+    dialect = DIALECTS[min(ranks.values()) // RANKS_PER_DIALECT]
+    if any(field in ranks for field in (INPUT, OUTPUT, RESPONSE_MODEL)):
+        span.operation = dialect.usage_means or span.operation
+    return dialect
+
+
+def _named(span: Span, name: str) -> tuple[str, Dialect] | None:
+    """The operation that a span's name tells; what follows the name of a tool call is the tool's."""
+    match = SPAN_NAMES.get(name)
+    if match is not None or _FIRST_WORD.match(name)[0] not in _FIRST_WORDS:  # type: ignore[index]
+        return match
+    for at in range(min(len(name), LABEL_CHARACTERS_MAX) - 1, 0, -1):
+        if name[at] in " .:/" and name[:at] in SPAN_NAMES:
+            match = SPAN_NAMES[name[:at]]
+            rest = name[at + 1 :].strip()
+            if match[0] == TOOL and rest:
+                span.own.setdefault(TOOL_NAME, label(rest))
+            return match
+    return None
+
+
+def _read_special(span: Span, special: Found, ranks: dict[str, int], dialect: Dialect | None) -> Dialect | None:
+    """What waits until it is known what a span is. Attributes of their own said the same better than documents."""
+    for (field, rank, kind, table), value in sorted(special, key=lambda each: each[0][1]):
+        owner = DIALECTS[rank // RANKS_PER_DIALECT]
+        if kind == FAILURES:
+            span.failed = span.failed or _is_in(value, table)
+        elif kind == LOGS:
+            span.is_log = span.is_log or _is_in(value, table)
+        elif kind == NAMED_ONLY:
+            if dialect is owner:
+                _take(span.own, field, value, rank, ranks)
+        elif kind == IMPLIED:
+            if dialect is None and isinstance(table, str):
+                span.operation, dialect = table, owner
+        elif kind == DOCUMENT and callable(table):
+            for said, entry in table(parse_document(value)):
+                if isinstance(entry, str | int | float):
+                    _take(span.own, said, entry, rank, ranks)
+            dialect = dialect or owner
+    return dialect
+
+
+def _take(own: Own, field: str, value: Scalar, rank: int, ranks: dict[str, int]) -> None:
+    if field in own:
+        return
+    taken: str | float = max(sane_number(value), -1.0) if field in NUMBERS else _text(value)
+    if taken != "" and taken != -1.0:
+        own[field] = taken
+        ranks[field] = rank
+
+
+def parse_document(value: Scalar) -> Mapping[str, object]:
+    """The JSON object that a text is; empty for any other text, which is no error of the span."""
+    if type(value) is not str or len(value) > DOCUMENT_CHARACTERS_MAX or not value.startswith("{"):
+        return {}
+    try:
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _settle(span: Span, name: str, ranks: Mapping[str, int], dialect: Dialect | None) -> None:
+    """What can be said once all fields are known."""
+    own = span.own
+    if own.pop(ERROR_TYPE, None) is not None:
+        span.failed = True
+    if SESSION in own:
+        span.session_rank = ranks[SESSION]
+    if PROVIDER in own:
+        own[PROVIDER] = provider_name(str(own[PROVIDER]))
+        if own[PROVIDER] in FRAMEWORKS:
+            del own[PROVIDER]
+    if AGENT in own and own[AGENT] in PLACEHOLDERS and span.operation != AGENT_RUN:
+        del own[AGENT]
+    if dialect is not None and (dialect.entity or dialect.roots or dialect.html or ENTITY in own):
+        _name_entity(span, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
+    if not _SPEND.isdisjoint(own):
+        _include_parts(span, apart=dialect is not None and dialect.cache_apart)
+
+
+def _name_entity(span: Span, name: str, dialect: Dialect) -> None:
+    """What a span is called is the name of its tool, or of its agent, where its dialect has it so."""
+    own = span.own
+    entity = str(own.pop(ENTITY, "")) or label(name)
+    field = dialect.entity.get(span.operation)
+    if field is None and not span.parent_id and span.operation in dialect.roots:
+        field = AGENT_BY_NAME
+    if field is not None and entity:
+        own.setdefault(field, entity)
+    if dialect.html:
+        for field in own.keys() & {AGENT, AGENT_BY_NAME, TOOL_NAME, TENANT}:
+            own[field] = label(html.unescape(str(own[field])))
+
+
+def _include_parts(span: Span, apart: bool) -> None:
+    """Make input include the cache and output include the reasoning, as the conventions have it.
+
+    A sender whose parts exceed the whole reported them apart, as some always do. Google's thoughts may show only in
+    the total; an embedding's input may be the total alone.
+    """
+    own = span.own
+    total = float(own.pop(TOTAL, 0.0))
+    if INPUT_COST in own or OUTPUT_COST in own:
+        parts = float(own.pop(INPUT_COST, 0.0)) + float(own.pop(OUTPUT_COST, 0.0))
+        own.setdefault(COST, parts)
+    if total and span.operation == EMBEDDING:
+        own.setdefault(INPUT, total)
+    if not (INPUT in own or OUTPUT in own or CACHE_READ in own):
+        span.spent = COST in own
+        return
+    span.spent = True
+    cached = float(own.get(CACHE_READ, 0.0)) + float(own.get(CACHE_WRITE, 0.0))
+    whole = float(own.get(INPUT, 0.0))
+    own[INPUT] = whole = whole + cached if apart or cached > whole else whole
+    reasoning, output = float(own.get(REASONING, 0.0)), float(own.get(OUTPUT, 0.0))
+    if not reasoning and total > whole + output > 0 and str(own.get(PROVIDER, "")).startswith("gcp."):
+        own[REASONING] = reasoning = total - whole - output
+        output += reasoning
+    own[OUTPUT] = output if reasoning <= output else output + reasoning
+
+
+def sane_number(value: Scalar) -> float:
+    """A count or an amount, or -1.0 for what is none: negative, NaN, infinite, past 2**53 or not a number.
+
+    >>> sane_number("12"), sane_number(float("nan")), sane_number(-5), sane_number("many")
+    (12.0, -1.0, -1.0, -1.0)
+    """
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return -1.0
+    return number if 0.0 <= number <= NUMBER_MAX and math.isfinite(number) else -1.0
+
+
+def _worded(value: Scalar) -> str:
+    if type(value) is bool:
+        return "true" if value else "false"
+    return str(value)
+
+
+def read_resource(found: Iterable[tuple[str, Scalar]]) -> Resource:
+    """What a resource's wanted attributes mean."""
+    known = dict(found)
+
+    def first(field: str) -> str:
+        for name in RESOURCE_FIELDS[field]:
+            text = _text(known.get(name, ""))
+            if text and not (name == "service.name" and text.startswith("unknown_service")):
+                return label(html.unescape(text)) if "&" in text else text
+        return ""
+
+    return Resource(first(TENANT), first(AGENT), first(AGENT_VERSION))

@@ -1,0 +1,300 @@
+"""The Kafka door on a real broker: every codec, both encodings, and where reading begins, goes on and stops."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from service.batch import Record, Signal
+from service.settings import KafkaSettings
+from service.sources import kafka as module
+from service.sources.arrival import Arrival
+from service.sources.kafka import KafkaSource
+from tests.broker import make_topics
+from tests.service.ingest.wire import body, chat, json_body
+from tests.service.running import ended, running
+
+
+class Reader:
+    """A source, and the daemon's part: takes what arrives."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self.source = source
+        self.records: list[Record] = []
+        self.offsets: dict[str, int] = {}
+        self.expected: list[tuple[str, ...]] = []
+        self.stopped_by: BaseException | None = None
+
+    async def take(self) -> None:
+        while True:
+            arrival = await self.source.arrivals.get()
+            self.records += arrival.records
+            self.offsets |= arrival.offsets
+            self.expected += [arrival.expected] if arrival.expected else []
+            if arrival.answers is not None:
+                arrival.answers.set_result(())
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(20):
+            while len(self.records) < count:
+                await asyncio.sleep(0.01)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [record.body for record in self.records]
+
+
+def source(address: str, *topics: str, saved: Mapping[str, int] | None = None, instance: str = "me") -> KafkaSource:
+    arrivals: asyncio.Queue[Arrival] = asyncio.Queue(4)
+    settings = KafkaSettings(bootstrap_servers=address, group=topics[0], topics=topics)
+    return KafkaSource(settings, arrivals, saved or {}, instance)
+
+
+@asynccontextmanager
+async def reading(one: KafkaSource) -> AsyncIterator[Reader]:
+    """The source at work, which leaves cleanly at the end."""
+    reader = Reader(one)
+    await one.start()
+    run, take = asyncio.create_task(one.run()), asyncio.create_task(reader.take())
+    try:
+        yield reader
+    finally:
+        one.leave()
+        await run
+        take.cancel()
+
+
+async def write(address: str, topic: str, values: Sequence[bytes | None], codec: str | None = None) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=address, compression_type=codec, max_request_size=4 << 20)
+    await producer.start()
+    try:
+        for value in values:
+            await producer.send_and_wait(topic, value, key=b"k", partition=0)
+    finally:
+        await producer.stop()
+
+
+async def committed(address: str, topic: str) -> int | None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=address, group_id=topic, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        offset: int | None = await consumer.committed(TopicPartition(topic, 0))
+        return offset
+    finally:
+        await consumer.stop()
+
+
+def test_codecs_topics_and_tombstones(kafka: str) -> None:
+    """Every codec is read; a topic's name says what it holds; a record without a value is counted and passed over."""
+    topics = ("k1_otlp_spans", "k1_otlp_metrics", "k1_otlp_logs")
+    make_topics(kafka, dict.fromkeys(topics, 1))
+
+    async def run() -> None:
+        codecs = (None, "gzip", "snappy", "lz4", "zstd")
+        for codec in codecs:
+            await write(kafka, topics[0], [str(codec).encode() * 100], codec)
+        await write(kafka, topics[0], [None, b"last"])
+        await write(kafka, topics[1], [b"m"])
+        await write(kafka, topics[2], [b"l"])
+        async with reading(source(kafka, *topics)) as reader:
+            await reader.until(8)
+            spans = [record.body for record in reader.records if record.signal is Signal.TRACES]
+            assert spans == [*(str(codec).encode() * 100 for codec in codecs), b"last"]
+            assert {record.signal: record.partition for record in reader.records} == {
+                Signal.TRACES: f"{topics[0]}/0", Signal.METRICS: f"{topics[1]}/0", Signal.LOGS: f"{topics[2]}/0",
+            }  # fmt: skip
+            assert reader.source.empty == 1
+            assert reader.expected == [(f"{topics[0]}/0",)]
+            assert reader.source.lag() == {f"{topic}/0": 0 for topic in topics}
+
+    asyncio.run(run())
+
+
+def test_a_large_record(kafka: str) -> None:
+    """One larger than a fetch may be is read all the same."""
+    make_topics(kafka, {"k2_spans": 1})
+    large = bytes(range(256)) * 4000
+
+    async def run() -> None:
+        await write(kafka, "k2_spans", [large, b"after"])
+        one = source(kafka, "k2_spans")
+        one.settings = one.settings.model_copy(update={"fetch_bytes": 64 << 10})
+        async with reading(one) as reader:
+            await reader.until(2)
+            assert reader.bodies == [large, b"after"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("saved", "told", "first"), [(3, None, 3), (5, 2, 5), (2, 5, 5), (None, 4, 4), (None, None, 0)]
+)
+def test_where_reading_begins(kafka: str, saved: int | None, told: int | None, first: int) -> None:
+    """At whichever is further, our state or the group; from the beginning if neither knows."""
+    topic = f"k3_spans_{saved}_{told}"
+    make_topics(kafka, {topic: 1})
+
+    async def run() -> None:
+        await write(kafka, topic, [b"%d" % i for i in range(8)])
+        if told is not None:
+            other = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=topic, enable_auto_commit=False)
+            await other.start()
+            other.assign([TopicPartition(topic, 0)])
+            await other.commit({TopicPartition(topic, 0): told})
+            await other.stop()
+        state = {} if saved is None else {f"{topic}/0": saved}
+        async with reading(source(kafka, topic, saved=state)) as reader:
+            await reader.until(8 - first)
+            await asyncio.sleep(0.2)
+            assert reader.bodies == [b"%d" % i for i in range(first, 8)]
+
+    asyncio.run(run())
+
+
+def test_nothing_is_committed_before_it_is_saved(kafka: str) -> None:
+    """What was read is the daemon's; only what it has saved is the group's."""
+    topic = "k4_spans"
+    make_topics(kafka, {topic: 1})
+
+    async def run() -> None:
+        await write(kafka, topic, [b"a", b"b", b"c"])
+        async with reading(source(kafka, topic)) as reader:
+            await reader.until(3)
+            await asyncio.sleep(0.7)
+            assert await committed(kafka, topic) is None
+            reader.source.saved({f"{topic}/0": 2})
+        assert await committed(kafka, topic) == 2
+        async with reading(source(kafka, topic)) as reader:
+            await reader.until(1)
+            assert reader.bodies == [b"c"]
+
+    asyncio.run(run())
+
+
+def test_a_rebalance_repeats_nothing(kafka: str) -> None:
+    """Another member comes and goes; what we have read and not saved is not read again."""
+    topic = "k5_spans"
+    make_topics(kafka, {topic: 1})
+
+    async def run() -> None:
+        await write(kafka, topic, [b"a", b"b"])
+        async with reading(source(kafka, topic)) as reader:
+            await reader.until(2)
+            other = AIOKafkaConsumer(topic, bootstrap_servers=kafka, group_id=topic, enable_auto_commit=False)
+            joining = asyncio.create_task(other.start())
+            await joining
+            await other.stop()
+            await write(kafka, topic, [b"c"])
+            await reader.until(3)
+            assert reader.bodies == [b"a", b"b", b"c"]
+
+    asyncio.run(run())
+
+
+def test_a_failed_rebalance(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is read from a consumer whose callback failed; a new one goes on where reading stopped."""
+    topic = "k6_spans"
+    make_topics(kafka, {topic: 1})
+    monkeypatch.setattr(module, "AGAIN_FIRST_S", 0.1)
+
+    async def run() -> None:
+        await write(kafka, topic, [b"a"])
+        async with reading(source(kafka, topic)) as reader:
+            await reader.until(1)
+            reader.source.fail(KafkaError("the seek failed"))
+            await write(kafka, topic, [b"b"])
+            await reader.until(2)
+            assert reader.bodies == [b"a", b"b"]
+            assert reader.source.restarts == 1
+
+    asyncio.run(run())
+
+
+class Barred(KafkaSource):
+    """One whose seeks the broker refuses."""
+
+    async def seek(self, consumer: AIOKafkaConsumer, partitions: set[TopicPartition]) -> None:
+        raise KafkaError("not for you")
+
+
+def test_a_failed_first_assignment(kafka: str) -> None:
+    """Before anything could be read, a failed rebalance is the end, although aiokafka swallows it."""
+    topic = "k7_spans"
+    make_topics(kafka, {topic: 1})
+
+    async def run() -> None:
+        settings = KafkaSettings(bootstrap_servers=kafka, group=topic, topics=(topic,))
+        one = Barred(settings, asyncio.Queue(4), {}, "me")
+        await one.start()
+        with pytest.raises(KafkaError, match="not for you"):
+            await one.run()
+
+    asyncio.run(run())
+
+
+def test_a_topic_made_later(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found soon after it is made."""
+    topic = "k8_spans"
+    monkeypatch.setattr(module, "METADATA_MS", 300)
+
+    async def run() -> None:
+        async with reading(source(kafka, topic)) as reader:
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(make_topics, kafka, {topic: 1})
+            await write(kafka, topic, [b"a"])
+            await reader.until(1)
+
+    asyncio.run(run())
+
+
+def test_a_topic_made_anew(kafka: str) -> None:
+    """Offsets of the topic that was there before do not hide the new one's records."""
+    topic = "k9_spans"
+    make_topics(kafka, {topic: 1})
+
+    async def run() -> None:
+        await write(kafka, topic, [b"new"])
+        async with reading(source(kafka, topic, saved={f"{topic}/0": 1000})) as reader:
+            await reader.until(1)
+            assert reader.bodies == [b"new"]
+            reader.source.saved({f"{topic}/0": 1})
+        assert await committed(kafka, topic) == 1
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        await admin.start()
+        await admin.delete_topics([topic])
+        await admin.close()
+
+    asyncio.run(run())
+
+
+def test_no_broker(tmp_path: Path) -> None:
+    """One clear line, and exit status 1."""
+    status, lines = ended(tmp_path, KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert status == 1
+    assert [line for line in lines if " INFO " not in line] == [
+        "tocsin: cannot read from Kafka at 127.0.0.1:1: Unable to bootstrap from [('127.0.0.1', 1, "
+        "<AddressFamily.AF_INET: 2>)]"
+    ]
+
+
+def test_both_encodings_through_the_daemon(kafka: str, tmp_path: Path) -> None:
+    """otlp_proto and otlp_json are told apart by content, record by record; offsets follow the save."""
+    topic = "k10_spans"
+    make_topics(kafka, {topic: 1})
+
+    async def run() -> None:
+        await write(kafka, topic, [body(chat(1, 1, 1, 2)), json_body(chat(2, 2, 1, 2)), b"garbage"])
+
+    asyncio.run(run())
+    with running(tmp_path, KAFKA__BOOTSTRAP_SERVERS=kafka, KAFKA__TOPICS=topic, KAFKA__GROUP=topic) as daemon:
+        daemon.addresses()
+        for _ in range(200):
+            if asyncio.run(committed(kafka, topic)) == 3:
+                break
+        assert daemon.stop() == 0, daemon.said
+    assert asyncio.run(committed(kafka, topic)) == 3
