@@ -1,20 +1,20 @@
 """Error spikes: failed calls (or sessions) among all, beta-binomial against the upper end of the hour's baseline."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from detectors.core.columns import TICK_NS, Arrays, Bools, Floats, Ids, Tick
+from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Tick
 from detectors.core.contract import Terms
 from detectors.core.dispersion import Dispersion
 from detectors.core.engine import KEEP, Counted, Engine
 from detectors.core.gates import Gates
 from detectors.core.hours import shrunk
 from detectors.core.recent import Recent
-from detectors.core.rows import clear, column, resize, restore, snapshot
+from detectors.core.rows import column, resize
 
 RATIOS = np.array([1.5, 2.0, 3.0, 5.0, 10.0, 30.0])
 """Alternatives: the failed share is this many times the upper null, at most CEILING."""
@@ -62,6 +62,7 @@ class Errors:
         self.gates = Gates(ratio, points)
         self.baseline = ErrorBaseline()
         self.recent = Recent(2)
+        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "recent": self.recent}
 
     def counted(self, tick: Tick) -> Counted:
         """Effective sessions and their failures: weights w give n = (sum w)^2 / sum w^2."""
@@ -100,9 +101,6 @@ class Errors:
         shows: Bools = (now >= self.gates.ratios(rows) * before) & (now - before >= self.gates.points_of(rows))
         return shows
 
-    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
-        self.gates.set(row, ratio, points)
-
     def weaker(self, alternatives: Ids) -> Ids:
         return np.clip(alternatives - 1, 0, 1).astype(np.int32)  # At most 2x: recovery is coming under about 1.6x.
 
@@ -116,7 +114,7 @@ class Errors:
         drift: Floats = p * np.log(p / u) + (1 - p) * np.log((1 - p) / (1 - u))
         return drift
 
-    def enter_hour(self, index: int, excluded: Bools) -> None:
+    def enter_hour(self, closing: int | None, opening: int, excluded: Bools) -> None:
         """Nothing: shares are refitted at midnight only."""
 
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
@@ -157,22 +155,6 @@ class Errors:
             "error_ratio_baseline": np.where(known, before, np.nan),
             "error_ratio_effect": np.where(known, least, np.nan),
         }
-
-    def resize(self, size: int) -> None:
-        for part in (self.baseline, self.recent, self.gates):
-            resize(part, size)
-
-    def forget(self, rows: Ids) -> None:
-        for part in (self.baseline, self.recent, self.gates):
-            clear(part, rows)
-
-    def snapshot(self) -> dict[str, NDArray[Any]]:
-        return snapshot(self.baseline, "errors") | snapshot(self.recent, "recent") | snapshot(self.gates, "gates")
-
-    def restore(self, arrays: Arrays) -> None:
-        restore(self.baseline, arrays, "errors")
-        restore(self.recent, arrays, "recent")
-        restore(self.gates, arrays, "gates")
 
 
 def _log_beta_binomial(n: Floats, k: Floats, p: Floats, m: Floats) -> Floats:

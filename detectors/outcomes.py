@@ -4,21 +4,21 @@ Dirichlet-multinomial ratios. The null is the baseline whose good class (the fir
 alternative takes 10, 20 or 40 points more from the good class, and gives them to one bad class or to all in proportion.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from detectors.core.columns import OUTCOMES, TICK_NS, Arrays, Bools, Floats, Ids, Tick
+from detectors.core.columns import OUTCOMES, TICK_NS, Bools, Floats, Ids, Tick
 from detectors.core.contract import Terms
 from detectors.core.dispersion import RHO_START, Dispersion
 from detectors.core.engine import KEEP, Counted, Engine
 from detectors.core.gates import Gates
 from detectors.core.hours import HOUR_STRENGTH, with_neighbours
 from detectors.core.recent import Recent
-from detectors.core.rows import clear, column, resize, restore, snapshot
+from detectors.core.rows import column, resize
 
 CLASSES = len(OUTCOMES)
 DROPS = np.array([0.10, 0.20, 0.40])
@@ -60,6 +60,7 @@ class Outcomes:
         self.gates = Gates(1.0, points)
         self.baseline = MixBaseline()
         self.recent = Recent(CLASSES)
+        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "recent": self.recent}
 
     def counted(self, tick: Tick) -> Counted:
         """(r, K) sessions by class, of series that closed any with an outcome; weights scaled to effective size."""
@@ -107,9 +108,6 @@ class Outcomes:
         shows: Bools = distance >= self.gates.points_of(rows) / 2
         return shows
 
-    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
-        self.gates.set(row, ratio, points)
-
     def weaker(self, alternatives: Ids) -> Ids:
         return np.where(alternatives >= CLASSES, alternatives - CLASSES, alternatives).astype(np.int32)
 
@@ -133,7 +131,7 @@ class Outcomes:
                 mixes.append(gained)
         return np.stack([(mix * np.log(mix / null)).sum(1) for mix in mixes], 1)
 
-    def enter_hour(self, index: int, excluded: Bools) -> None:
+    def enter_hour(self, closing: int | None, opening: int, excluded: Bools) -> None:
         """Nothing: mixes are refitted at midnight only."""
 
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
@@ -169,22 +167,6 @@ class Outcomes:
         asked = self.gates.points_of(np.arange(len(good), dtype=np.int32))
         levels = {f"outcome_share_{name}": share[:, i] for i, name in enumerate(OUTCOMES)}
         return levels | {"outcome_share_baseline": good, "outcome_share_effect": good - asked}
-
-    def resize(self, size: int) -> None:
-        for part in (self.baseline, self.recent, self.gates):
-            resize(part, size)
-
-    def forget(self, rows: Ids) -> None:
-        for part in (self.baseline, self.recent, self.gates):
-            clear(part, rows)
-
-    def snapshot(self) -> dict[str, NDArray[Any]]:
-        return snapshot(self.baseline, "mix") | snapshot(self.recent, "recent") | snapshot(self.gates, "gates")
-
-    def restore(self, arrays: Arrays) -> None:
-        restore(self.baseline, arrays, "mix")
-        restore(self.recent, arrays, "recent")
-        restore(self.gates, arrays, "gates")
 
 
 def _log_rising(a: Floats, x: Floats) -> Floats:

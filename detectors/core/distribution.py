@@ -4,7 +4,7 @@ Memory is constant: the open hour's counts are taken into the shape of their 4-h
 that hour's own shift taken out, and everything decays with a half-life of a week.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.core import shape
-from detectors.core.columns import TICK_NS, Arrays, Bools, Entries, Floats, Ids, Tick
+from detectors.core.columns import TICK_NS, Bools, Entries, Floats, Ids, Tick
 from detectors.core.dispersion import RHO_START, Dispersion
 from detectors.core.engine import KEEP, Counted
 from detectors.core.gates import Gates
@@ -29,9 +29,10 @@ from detectors.core.histogram import (
 )
 from detectors.core.hours import with_neighbours
 from detectors.core.recent import Recent
-from detectors.core.rows import clear, column, resize, restore, snapshot
+from detectors.core.rows import column, resize
 from detectors.core.traffic import Traffic
 
+HOUR_NS = 60 * TICK_NS
 BLOCKS, BLOCK_HOURS = 6, 4
 SHIFT_STRENGTH, BLOCK_STRENGTH, POOL_STRENGTH = 300.0, 3000.0, 20.0
 """Sessions with which no shift, the series' shape and the pool's shape weigh."""
@@ -93,7 +94,7 @@ class Distribution:
         self.baseline = ShapeBaseline()
         self.recent = Recent(WIDTH)
         self.traffic = Traffic()
-        self.open_hour = -1
+        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "recent": self.recent, "traffic": self.traffic}
 
     def counted(self, tick: Tick) -> Counted:
         """Dense windows of the series that counted; sampling weights are scaled to their effective size."""
@@ -101,13 +102,13 @@ class Distribution:
         rows = np.unique(entries.cell)
         if not len(rows):
             return Counted(tick.start_ns // TICK_NS, rows, np.empty(0), np.empty((0, WIDTH)))
-        self._place(entries, rows)
+        self._place(entries, rows, tick.start_ns // HOUR_NS % 24)
         values = windowed(entries, rows, self.baseline.offset)
         at = np.searchsorted(tick.series, rows)
         values *= (tick.count[at] / tick.squares[at])[:, None]
         return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values)
 
-    def _place(self, entries: Entries, rows: Ids) -> None:
+    def _place(self, entries: Entries, rows: Ids, hour: int) -> None:
         """Put new windows on the tick's median, and those that have seen PLACED_AT sessions on their own."""
         b = self.baseline
         new = rows[~b.placed[rows] & (b.hour[rows].sum(1) == 0) & (b.blocks[rows].sum((1, 2)) == 0)]
@@ -116,10 +117,10 @@ class Distribution:
             buckets = np.repeat(entries.bucket[mine] >> 1, np.maximum(entries.count[mine], 1).astype(int))
             b.offset[row] = int(np.median(buckets)) - BELOW
         enough = rows[~b.placed[rows] & (b.hour[rows].sum(1) + b.blocks[rows].sum((1, 2)) >= PLACED_AT)]
-        self._slide(enough, least=1)
+        self._slide(enough, hour, least=1)
         b.placed[enough] = True
 
-    def _slide(self, rows: Ids, least: int) -> None:
+    def _slide(self, rows: Ids, hour: int, least: int) -> None:
         """Move the windows of these series whose median is `least` or more buckets off the middle."""
         b = self.baseline
         everything = b.blocks[rows].sum(1) + b.hour[rows]
@@ -136,7 +137,7 @@ class Distribution:
         b.total[rows] -= b.count[rows] * by[:, None]
         b.p95[rows] -= by
         b.offset[rows] += by
-        self._rebuild(rows)
+        self._rebuild(rows, hour)
 
     def learn(self, counted: Counted, hour: int) -> None:
         self.baseline.hour[counted.rows] += counted.values
@@ -168,9 +169,6 @@ class Distribution:
         shows: Bools = (run[:, 0] >= GATE_SHARE * run[:, 1]) & (run[:, 0] >= GATE_COUNT)
         return shows
 
-    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
-        self.gates.set(row, ratio, points)
-
     def weaker(self, alternatives: Ids) -> Ids:
         return shape.WEAKER[alternatives]
 
@@ -181,19 +179,18 @@ class Distribution:
     def drift(self) -> Floats:
         return self.baseline.worth
 
-    def enter_hour(self, index: int, excluded: Bools) -> None:
+    def enter_hour(self, closing: int | None, opening: int, excluded: Bools) -> None:
         """Close the open hour into its block unless it is excluded, and set up the new one."""
-        b, closing = self.baseline, self.open_hour % 24
-        if self.open_hour >= 0:
+        b = self.baseline
+        if closing is not None:
             self.traffic.close_hour()
-            rows = np.flatnonzero((b.hour.sum(1) > 0) & ~excluded[:, closing]).astype(np.int32)
-            self._take_in(rows, closing)
+            rows = np.flatnonzero((b.hour.sum(1) > 0) & ~excluded[:, closing % 24]).astype(np.int32)
+            self._take_in(rows, closing % 24)
             b.hour[:] = 0
-        before, self.open_hour = self.open_hour // BLOCK_HOURS, index
         known = np.flatnonzero(b.count.sum(1) > 0).astype(np.int32)
-        b.shift[known] = self._shifts(known)[:, index % 24]
-        if before != index // BLOCK_HOURS:
-            self._rebuild(known)
+        b.shift[known] = self._shifts(known)[:, opening % 24]
+        if closing is None or closing // BLOCK_HOURS != opening // BLOCK_HOURS:
+            self._rebuild(known, opening % 24)
 
     def _take_in(self, rows: Ids, hour: int) -> None:
         b, counts = self.baseline, self.baseline.hour[rows]
@@ -236,12 +233,12 @@ class Distribution:
         shifts: Floats = (with_neighbours(total) - near * mean) / (near + SHIFT_STRENGTH)
         return shifts
 
-    def _rebuild(self, rows: Ids) -> None:
-        """Ratio tables of the open block for these series."""
+    def _rebuild(self, rows: Ids, hour: int) -> None:
+        """Ratio tables of the hour's block for these series."""
         if not len(rows):
             return
         b = self.baseline
-        block = b.blocks[rows, self.open_hour % 24 // BLOCK_HOURS]
+        block = b.blocks[rows, hour // BLOCK_HOURS]
         whole = b.blocks[rows].sum(1)
         sessions = whole.sum(1)
         p = (whole + POOL_STRENGTH * shape.POOL) / (sessions + POOL_STRENGTH)[:, None]
@@ -259,7 +256,7 @@ class Distribution:
         for past in (b.blocks, b.count, b.total, b.sway):
             past *= KEEP
         self.traffic.decay(KEEP)
-        self._slide(np.flatnonzero(b.placed).astype(np.int32), least=SLIDE_AT)
+        self._slide(np.flatnonzero(b.placed).astype(np.int32), hour=0, least=SLIDE_AT)
         return excluded
 
     def mass(self) -> Floats:
@@ -284,22 +281,3 @@ class Distribution:
         before = np.where(known, value_at(b.p95 + b.shift, b.offset), np.nan)
         asked = self.gates.ratios(np.arange(len(before), dtype=np.int32))
         return levels | {f"{self.gauge}_baseline": before, f"{self.gauge}_effect": before * asked}
-
-    def resize(self, size: int) -> None:
-        for part in (self.baseline, self.recent, self.traffic, self.gates):
-            resize(part, size)
-
-    def forget(self, rows: Ids) -> None:
-        for part in (self.baseline, self.recent, self.traffic, self.gates):
-            clear(part, rows)
-
-    def snapshot(self) -> dict[str, NDArray[Any]]:
-        parts = snapshot(self.baseline, "shape") | snapshot(self.recent, "recent") | snapshot(self.traffic, "traffic")
-        return parts | snapshot(self.gates, "gates") | {"open_hour": np.array([self.open_hour])}
-
-    def restore(self, arrays: Arrays) -> None:
-        restore(self.baseline, arrays, "shape")
-        restore(self.recent, arrays, "recent")
-        restore(self.traffic, arrays, "traffic")
-        restore(self.gates, arrays, "gates")
-        self.open_hour = int(arrays["open_hour"][0])

@@ -18,6 +18,7 @@ from detectors.core.columns import TICK_NS, Arrays, Bools, Bytes, Finding, Float
 from detectors.core.contract import Judgement, Terms
 from detectors.core.dispersion import DAY_TICKS, Dispersion
 from detectors.core.evidence import Evidence
+from detectors.core.gates import Gates
 from detectors.core.rows import clear, column, resize, restore, snapshot
 
 KEEP = 2 ** (-1 / 7)
@@ -47,6 +48,10 @@ class CountSignal(Protocol):
     alternatives: int
     sums: int
     residual_of: Ids
+    gates: Gates
+    parts: Mapping[
+        str, Any
+    ]  # Its state by name, declared as columns (`rows.py`): the engine grows, saves and restores it.
 
     def counted(self, tick: Tick) -> Counted: ...
     def learn(self, counted: Counted, hour: int) -> None: ...
@@ -55,19 +60,14 @@ class CountSignal(Protocol):
     def tempering(self, rows: Ids, eta: Floats) -> Floats: ...
     def run_sums(self, counted: Counted, hour: int) -> Floats: ...
     def shows_effect(self, rows: Ids, run: Floats) -> Bools: ...
-    def ask(self, row: int, ratio: float | None, points: float | None) -> None: ...
     def weaker(self, alternatives: Ids) -> Ids: ...
     def rho(self, dispersion: Dispersion) -> Floats: ...
     def drift(self) -> Floats: ...
-    def enter_hour(self, index: int, excluded: Bools) -> None: ...
+    def enter_hour(self, closing: int | None, opening: int, excluded: Bools) -> None: ...
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools: ...
     def mass(self) -> Floats: ...
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]: ...
     def gauges(self, hour: int) -> dict[str, Floats]: ...
-    def resize(self, size: int) -> None: ...
-    def forget(self, rows: Ids) -> None: ...
-    def snapshot(self) -> dict[str, NDArray[Any]]: ...
-    def restore(self, arrays: Arrays) -> None: ...
 
 
 @dataclass(eq=False)
@@ -101,6 +101,8 @@ class Engine:
         self.life = Life()
         self.evidence = Evidence(signal.alternatives, signal.sums)
         self.dispersion = Dispersion(int(signal.residual_of.max()) + 1, signal.alternatives)
+        own = {"life": self.life, "evidence": self.evidence, "dispersion": self.dispersion, "gates": signal.gates}
+        self._parts: dict[str, Any] = own | dict(signal.parts)
         self.size = 0
         self.now = -1  # Tick index (minutes since 1970) of the last tick, -1 before the first.
 
@@ -125,17 +127,17 @@ class Engine:
         """Bring blocks, hours and days up to the tick index `now`."""
         if self.now < 0:
             self.now = now
-            self.signal.enter_hour(now // 60, self._excluded())
+            self.signal.enter_hour(None, now // 60, self._excluded())
         while self.now // DAY_TICKS < now // DAY_TICKS:
             midnight = (self.now // DAY_TICKS + 1) * DAY_TICKS
-            self.signal.enter_hour(midnight // 60, self._excluded())
+            self.signal.enter_hour(self.now // 60, midnight // 60, self._excluded())
             self.dispersion.close_blocks(self.now, midnight)
             self._refit()
             self.now = midnight
             if now - midnight > 60 * DAY_TICKS:  # A gap in which a baseline fades to nothing: skip its middle.
                 self.now += (now - midnight) // DAY_TICKS * DAY_TICKS - 30 * DAY_TICKS
         if self.now // 60 < now // 60:
-            self.signal.enter_hour(now // 60, self._excluded())
+            self.signal.enter_hour(self.now // 60, now // 60, self._excluded())
         self.dispersion.close_blocks(self.now, now)
         self.now = now
 
@@ -223,21 +225,18 @@ class Engine:
 
     def _resize(self, size: int) -> None:
         if size > self.size:
-            self.signal.resize(size)
-            for part in (self.life, self.evidence, self.dispersion):
+            for part in self._parts.values():
                 resize(part, size)
             self.size = len(self.life.days)
-            self.signal.resize(self.size)
 
     def ask(self, row: int, ratio: float | None, points: float | None) -> None:
         """Ask another effect of one series than the rule's."""
         self._resize(row + 1)
-        self.signal.ask(row, ratio, points)
+        self.signal.gates.set(row, ratio, points)
 
     def forget(self, rows: Ids) -> None:
         """Drop these series, so that their ids may be used again."""
-        self.signal.forget(rows)
-        for part in (self.life, self.evidence, self.dispersion):
+        for part in self._parts.values():
             clear(part, rows)
 
     def gauges(self) -> dict[str, Floats]:
@@ -252,19 +251,15 @@ class Engine:
         return levels
 
     def snapshot(self) -> Arrays:
-        """All state: the engine's, then the signal's."""
-        state = np.array([self.threshold, self.now, self.size])
-        parts = snapshot(self.life, "life") | snapshot(self.evidence, "evidence")
-        return {"engine": state} | parts | snapshot(self.dispersion, "dispersion") | self.signal.snapshot()
+        """All state: the engine's numbers, then every part's columns."""
+        arrays: dict[str, NDArray[Any]] = {"engine": np.array([self.threshold, self.now, self.size])}
+        for name, part in self._parts.items():
+            arrays |= snapshot(part, name)
+        return arrays
 
     def restore(self, arrays: Arrays) -> None:
         """Go on from a snapshot of the same signal; raises ValueError where it is another's."""
-        self.threshold, self.now, self.size = (
-            float(arrays["engine"][0]),
-            int(arrays["engine"][1]),
-            int(arrays["engine"][2]),
-        )
-        restore(self.life, arrays, "life")
-        restore(self.evidence, arrays, "evidence")
-        restore(self.dispersion, arrays, "dispersion")
-        self.signal.restore(arrays)
+        threshold, now, size = arrays["engine"].tolist()
+        self.threshold, self.now, self.size = threshold, int(now), int(size)
+        for name, part in self._parts.items():
+            restore(part, arrays, name)

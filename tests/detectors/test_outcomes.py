@@ -7,6 +7,7 @@ from detectors import outcomes
 from detectors.core.columns import OUTCOMES
 from detectors.core.contract import Terms
 from detectors.core.engine import Counted
+from detectors.core.rows import resize
 from tests.detectors.ticks import MIDNIGHT, Watching, entries, tick
 
 K = len(OUTCOMES)
@@ -16,7 +17,7 @@ def test_ratios_are_dirichlet_multinomial() -> None:
     """Every drop and target: log-likelihood of the moved mix less that of the null."""
     rng = np.random.default_rng(5)
     signal = outcomes.Outcomes(0.10)
-    signal.resize(1)
+    resize(signal.baseline, 1)
     null = np.array([0.78, 0.11, 0.06, 0.04, 0.01])
     signal.baseline.null[0, 3] = null
     rho = 0.01
