@@ -7,13 +7,11 @@ Spans are placed in the order in which they ended, once their slot closes: the o
 
 from heapq import heappop, heappush
 
-from detectors.core.columns import OUTCOMES
 from service.ingest.prices import CostSource
 from service.ingest.rollup import Unit
 from service.ingest.traces import Labels, Trace, labels_of
 from service.ingest.vocabulary import SESSION_UNIT, Span
 
-FAILED = OUTCOMES.index("failed")
 _NEVER = 2**63 - 1
 
 
@@ -152,7 +150,7 @@ def session_unit(session: Session) -> tuple[Labels, Unit, int]:
     tenant, agent = labels_of(main, root)[:2]
     outcome = max(trace.outcome for trace in traces)[2]
     roots = [trace.root for trace in traces if trace.root is not None and trace.root_ended]
-    failed = outcome == FAILED or any(each.failed for each in roots)
+    failed = any(each.failed for each in roots)  # An outcome of `failed` is counted as that, once.
     dollars = sum(trace.dollars for trace in traces)
     unpriced = any(trace.unpriced for trace in traces)
     free = not unpriced and dollars == 0 and any(trace.free for trace in traces)
