@@ -57,6 +57,7 @@ class Errors:
     alternatives = len(RATIOS)
     sums = 3
     residual_of = np.zeros(len(RATIOS), np.int32)
+    effects = RATIOS
 
     def __init__(self, ratio: float, points: float) -> None:
         self.gates = Gates(ratio, points)

@@ -55,6 +55,7 @@ class Outcomes:
     alternatives = len(DROPS) * CLASSES
     sums = 2 * CLASSES
     residual_of = np.zeros(len(DROPS) * CLASSES, np.int32)
+    effects = np.repeat(DROPS, CLASSES)
 
     def __init__(self, points: float) -> None:
         self.gates = Gates(1.0, points)

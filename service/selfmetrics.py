@@ -17,6 +17,7 @@ from alertrules.lifecycle import AlertState
 from alertrules.notice import Status
 from alertrules.parse import RuleSet
 from detectors.core.columns import CELL_LABELS, OUTCOMES, SECOND_NS
+from detectors.core.engine import HORIZONS
 from service.batch import Dropped
 from service.deliver import Deliverer
 from service.detect import Level
@@ -61,6 +62,9 @@ LEVELS = {
     "tocsin_static_limit": Declared("gauge", SERIES, "The static rule's limit."),
     "tocsin_evidence_nats": Declared("gauge", SERIES, "Log evidence of a change; absent while warming up."),
     "tocsin_evidence_threshold_nats": Declared("gauge", SERIES, "Log evidence that a page needs."),
+    "tocsin_visible_effect": Declared(
+        "gauge", (*SERIES, "within"), "Smallest effect that would page in that time at usual traffic; absent if none."
+    ),
     "tocsin_series_judged": Declared("gauge", SERIES, "1 once the series is judged, 0 while it is warming up."),
 }
 # What a detector calls a gauge -> metric, and the value of its further label.
@@ -82,6 +86,7 @@ GAUGES: dict[str, tuple[str, str]] = {
     "static_limit": ("tocsin_static_limit", ""),
     "evidence": ("tocsin_evidence_nats", ""),
     "evidence_threshold": ("tocsin_evidence_threshold_nats", ""),
+    **{f"visible_{name}": ("tocsin_visible_effect", name) for name in HORIZONS},
     "warm": ("tocsin_series_judged", ""),
 }
 HEALTH = {

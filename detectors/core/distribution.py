@@ -87,6 +87,7 @@ class Distribution:
     alternatives = shape.ALTERNATIVES
     sums = 2
     residual_of = np.arange(shape.ALTERNATIVES, dtype=np.int32)
+    effects = np.concatenate([np.exp(shape.SHIFTS), np.full(len(shape.TAILS), np.nan)])
 
     def __init__(self, entries: Callable[[Tick], Entries], unit: str, gauge: str, ratio: float) -> None:
         self.entries, self.unit, self.gauge = entries, unit, gauge

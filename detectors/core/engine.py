@@ -23,6 +23,8 @@ from detectors.core.rows import clear, column, resize, restore, snapshot
 
 KEEP = 2 ** (-1 / 7)
 """What a day leaves of the past: a half-life of seven days, so a whole week always counts."""
+HORIZONS = {"1h": 60.0, "24h": 1440.0}
+"""Minutes within which a rule says what it can see."""
 WARM_REFITS, WARM_SESSIONS = 2, 200
 LEFT_OUT_HOURS = 24
 """Hours in a row that may be kept out of the baseline; then it learns all the same, or it would never learn again."""
@@ -48,6 +50,7 @@ class CountSignal(Protocol):
     alternatives: int
     sums: int
     residual_of: Ids
+    effects: Floats  # (J,) size of each alternative as a rule would state it; NaN where it is none of `effect`'s kind.
     gates: Gates
     parts: Mapping[
         str, Any
@@ -247,8 +250,22 @@ class Engine:
         levels = self.signal.gauges(max(self.now, 0) // 60 % 24)
         levels["evidence"] = np.where(self.life.warm, np.maximum(self.evidence.total(rows), 0), np.nan)
         levels["evidence_threshold"] = np.where(self.life.warm, self.threshold, np.nan)
+        levels |= {f"visible_{name}": self._visible(minutes) for name, minutes in HORIZONS.items()}
         levels["warm"] = self.life.warm.astype(float)
         return levels
+
+    def _visible(self, minutes: float) -> Floats:
+        """(S,) smallest effect whose evidence, at usual traffic, reaches a page within so many minutes; NaN if none.
+
+        A mean: `(h + log J) / (eta d)` minutes, d the drift a tick; with luck it is sooner, in a quiet hour later.
+        """
+        spread = self.dispersion
+        a_tick = spread.effective_sum / np.maximum(spread.ticks_sum, 1)[:, None]
+        drift = spread.eta * self.signal.drift() * a_tick[:, self.signal.residual_of]
+        enough = self.threshold + np.log(self.signal.alternatives)
+        seen = (drift * minutes >= enough) & self.life.warm[:, None] & np.isfinite(self.signal.effects)
+        smallest = np.where(seen, self.signal.effects, np.inf).min(1)
+        return np.where(np.isfinite(smallest), smallest, np.nan)
 
     def snapshot(self) -> Arrays:
         """All state: the engine's numbers, then every part's columns."""
