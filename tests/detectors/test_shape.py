@@ -58,18 +58,22 @@ def test_under_no_change_a_session_is_expected_to_say_nothing() -> None:
 
 
 def test_a_table_is_its_formula() -> None:
-    """ln((0.98 alternative + 0.02 null) / null), rounded down to 1/2048 nat."""
+    """ln((0.98 alternative + 0.02 null) / null), rounded down to 1/2048 nat; a tail's null knows the wobble, 0.1."""
     p, n = bell(0.75), 5000.0
     x = np.arange(WIDTH) * STEP
     spread = math.sqrt(float((p * (x - float(p @ x)) ** 2).sum()))
     error, unseen = 1.5 * spread / math.sqrt(n), 0.003 + 10 / n
-    drifted, tail = (np.array(moved(p.tolist(), by)) for by in (math.log(1.05) + error + 0.1, math.log(3)))
-    null = (1 - unseen) * drifted + unseen * tail + 1e-6
-    null /= null.sum()
+    tail = unseen * np.array(moved(p.tolist(), math.log(3))) + 1e-6
+    steady, swayed = (
+        (1 - unseen) * np.array(moved(p.tolist(), math.log(1.05) + error + by)) + tail for by in (0.0, 0.15)
+    )
+    steady, swayed = steady / steady.sum(), swayed / swayed.sum()
     twice = np.array(moved(p.tolist(), math.log(2) + error))
-    expected = np.floor(2048 * np.log((0.98 * twice + 0.02 * null) / null))
+    grown = 0.9 * p + 0.1 * np.array(moved(p.tolist(), math.log(4)))
+    shift, tails = (np.floor(2048 * np.log((0.98 * a + 0.02 * b) / b)) for a, b in ((twice, steady), (grown, swayed)))
     table, _ = shape.table(p[None], np.array([n]), np.array([0.1]))
-    np.testing.assert_array_equal(table[0, :, 2], expected)
+    np.testing.assert_array_equal(table[0, :, 2], shift)
+    np.testing.assert_array_equal(table[0, :, 4], tails)
 
 
 def test_ratios_add_up_over_sessions() -> None:
