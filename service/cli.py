@@ -1,4 +1,4 @@
-"""The `tocsin` command: run, demo, check, inspect."""
+"""The `tocsin` command: run, demo, check, inspect, backtest."""
 
 import argparse
 import asyncio
@@ -62,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
         "--signal", choices=("traces", "metrics", "logs"), default="traces", help="what the files hold"
     )
     inspect.set_defaults(run=_inspect)
+    backtest = commands.add_parser("backtest", help="say which pages a budget would have sent over a recorded series")
+    backtest.add_argument(
+        "--series", required=True, type=Path, metavar="FILE", help="CSV with the columns timestamp, value, maybe label"
+    )
+    backtest.add_argument("--budget", required=True, type=_budget, help="false pages it may cost, such as 1/week")
+    backtest.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    backtest.set_defaults(run=_backtest)
     return parser
 
 
@@ -146,3 +153,28 @@ def _inspect(given: argparse.Namespace) -> int:
     from service.inspect import main as inspect
 
     return inspect(given.files, given.json, given.signal)
+
+
+def _budget(text: str) -> float:
+    from alertrules.quantities import budget_per_week
+
+    try:
+        return budget_per_week(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _backtest(given: argparse.Namespace) -> int:
+    from service.backtest import SeriesError, backtest, lines, read, worded
+
+    try:
+        result = backtest(read(given.series), given.budget)
+    except SeriesError as error:
+        print(error, file=sys.stderr)
+        return WRONG_USE
+    except OSError as error:
+        print(_said(error), file=sys.stderr)
+        return WRONG_USE
+    for line in lines(result):
+        print(json.dumps(line) if given.json else worded(line))
+    return YES
