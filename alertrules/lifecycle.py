@@ -10,7 +10,7 @@ moves nothing: silence neither fires, nor resolves, nor forgets.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
@@ -176,3 +176,8 @@ def unpacked(fields: Mapping[str, Any]) -> Alert:
         numbers: dict[str, Any] = {name: math.nan if value is None else value for name, value in facts.items()}
         finding = Finding(**numbers)
     return Alert(**{**fields, "state": AlertState(fields["state"]), "finding": finding})
+
+
+def labels_from(pairs: Iterable[Iterable[str]]) -> Labels:
+    """Labels as JSON gives them back."""
+    return tuple((name, value) for name, value in pairs)

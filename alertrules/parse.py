@@ -14,6 +14,8 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from alertrules.receivers import ONCALL, PagerDuty, Receiver, Route, Slack, Terminal
 from alertrules.rules import GROUP_LABELS, Annotations, Override, Rule, Written
 
+PACKS = Path(__file__).parent / "packs"
+"""The rules we ship: what runs when no others are given."""
 FILE_BYTES_MAX = 1 << 20
 _DEPTH_MAX = 20
 _SECRETS = ("receivers", "route")

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from alertrules.lifecycle import AlertState, Labels, Transition
+from alertrules.lifecycle import AlertState, Labels, Transition, labels_from
 from alertrules.notice import Notice, Status
 from alertrules.page import line, title
 from alertrules.parse import RuleSet
@@ -181,7 +181,7 @@ class Router:
         for fields in state["groups"]:
             members = {alert_id: _member(member) for alert_id, member in fields["open"].items()}
             closed = [_member(member) for member in fields["closed"]]
-            group = Group(**{**fields, "labels": _labels(fields["labels"]), "open": members, "closed": closed})
+            group = Group(**{**fields, "labels": labels_from(fields["labels"]), "open": members, "closed": closed})
             router._groups[group.labels] = group
             router._told.update(dict.fromkeys(members, group.labels))
         router._held = {fields["alert_id"]: _member(fields) for fields in state["held"]}
@@ -231,9 +231,5 @@ def _hash(*facts: object) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _labels(pairs: Iterable[Iterable[str]]) -> Labels:
-    return tuple((name, value) for name, value in pairs)
-
-
 def _member(fields: Mapping[str, Any]) -> Member:
-    return Member(**{**fields, "labels": _labels(fields["labels"])})
+    return Member(**{**fields, "labels": labels_from(fields["labels"])})

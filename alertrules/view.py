@@ -1,6 +1,6 @@
 """A rule's view of the cells: what it selects, grouped by its labels into series, and added up over a tick."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from alertrules.select import Matcher, matches
 from detectors.core.columns import Arrays, Entries, Floats, Ids, Slot, Tick
-from detectors.core.series import OVERFLOW, SeriesTable
+from detectors.core.rows import under
+from detectors.core.series import SeriesTable
 
 SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free")
 HISTOGRAMS = ("duration", "cost", "outcome")
@@ -87,10 +88,6 @@ class View:
         self._row_of[np.isin(self._row_of, gone)] = UNKNOWN
         return gone
 
-    def overflowed(self) -> bool:
-        """Whether some label sets are judged together because the rule has too many series."""
-        return bool(np.any(self._row_of == OVERFLOW))
-
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """The series and the open tick."""
         state = {f"series.{name}": array for name, array in self.series.snapshot().items()}
@@ -105,12 +102,9 @@ class View:
 
     def restore(self, arrays: Arrays) -> None:
         """Go on from a snapshot of a view with the same `by`."""
-        series = {name.removeprefix("series."): a for name, a in arrays.items() if name.startswith("series.")}
-        self.series = SeriesTable.restore(series, self.series.capacity)
-        part: Mapping[str, NDArray[Any]] = {
-            name.removeprefix("open."): a for name, a in arrays.items() if name.startswith("open.")
-        }
-        self._columns = [dict(part)] if part else []
+        self.series = SeriesTable.restore(under(arrays, "series."), self.series.capacity)
+        part = under(arrays, "open.")
+        self._columns = [part] if part else []
 
 
 def _entries(name: str, entries: Entries) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from detectors.core.columns import Arrays, Bytes, Entries, Floats, Ids, Tick
+from detectors.core.columns import TICK_NS, Arrays, Bytes, Entries, Floats, Ids, Tick
 from detectors.core.contract import Judgement, Terms
 from detectors.core.distribution import Distribution
 from detectors.core.engine import Engine
@@ -38,7 +38,7 @@ class Cost:
     def tick(self, tick: Tick, modes: Bytes) -> Mapping[int, Judgement]:
         for part in (self.unpriced, self.sessions):
             resize(part, len(modes))
-        index = tick.start_ns // 60_000_000_000
+        index = tick.start_ns // TICK_NS
         self.unpriced.add(tick.series, tick.unpriced, index)
         self.sessions.add(tick.series, tick.count, index)
         blind = tick.series[self._share(tick.series) > UNPRICED_MAX]

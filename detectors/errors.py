@@ -70,7 +70,8 @@ class Errors:
         rows = np.flatnonzero(tick.count > 0)
         count = tick.count[rows]
         effective = count * count / tick.squares[rows]
-        return Counted(tick.start_ns // TICK_NS, tick.series[rows], effective, effective * tick.failed[rows] / count)
+        failed, none = effective * tick.failed[rows] / count, np.empty((len(rows), 0))
+        return Counted(tick.start_ns // TICK_NS, tick.series[rows], effective, failed, none)
 
     def learn(self, counted: Counted, hour: int) -> None:
         self.recent.add(counted.rows, np.stack([counted.values, counted.count], 1))

@@ -13,7 +13,7 @@ from scipy.special import gammaln
 
 from detectors.core.columns import OUTCOMES, TICK_NS, Bools, Floats, Ids, Tick
 from detectors.core.contract import Terms
-from detectors.core.dispersion import RHO_START, Dispersion
+from detectors.core.dispersion import Dispersion
 from detectors.core.engine import KEEP, Counted, Engine
 from detectors.core.gates import Gates
 from detectors.core.hours import HOUR_STRENGTH, with_neighbours
@@ -25,7 +25,6 @@ DROPS = np.array([0.10, 0.20, 0.40])
 POOL_STRENGTH = 5.0
 SLACK = 0.015
 LEAST_POINTS = 0.10
-RHO_MIN, RHO_MAX = 1e-5, 0.5
 
 
 def build(terms: Terms) -> Engine:
@@ -69,7 +68,7 @@ class Outcomes:
         flat = np.bincount(at * CLASSES + tick.outcome.bucket, tick.outcome.count, minlength=len(rows) * CLASSES)
         here = np.searchsorted(tick.series, rows)
         values: Floats = flat.reshape(len(rows), CLASSES) * (tick.count[here] / tick.squares[here])[:, None]
-        return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values)
+        return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values, np.empty((len(rows), 0)))
 
     def learn(self, counted: Counted, hour: int) -> None:
         self.baseline.today[counted.rows, hour] += counted.values
@@ -113,8 +112,7 @@ class Outcomes:
         return np.where(alternatives >= CLASSES, alternatives - CLASSES, alternatives).astype(np.int32)
 
     def rho(self, dispersion: Dispersion) -> Floats:
-        own = np.clip(1.1 * dispersion.own_rho(), RHO_MIN, RHO_MAX)
-        return np.where(dispersion.known(), own, RHO_START)
+        return dispersion.unpooled_rho()
 
     def drift(self) -> Floats:
         """(S, J) mean log ratio of one session under each alternative, at the day's mean mix."""

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alertrules.parse import RuleErrors, load
+from alertrules.parse import PACKS, RuleErrors, load
 from service import settings as settings_module
 from service.settings import SettingsError, table
 
 if TYPE_CHECKING:
     from service.daemon import Daemon
 
-PACKS = Path(__file__).parent.parent / "alertrules" / "packs"
 YES, NO, WRONG_USE = 0, 1, 2
 
 

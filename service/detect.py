@@ -12,10 +12,10 @@ from alertrules.lifecycle import (
     Alert,
     AlertState,
     Identity,
-    Labels,
     Transition,
     advance,
     close,
+    labels_from,
     mode_of,
     packed,
     unpacked,
@@ -26,6 +26,7 @@ from alertrules.view import View
 from detectors.core import contract
 from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Floats, Ids, Slot, Verdict
 from detectors.core.contract import Detector, Judgement
+from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 from service.spend import Spend
 
@@ -59,6 +60,7 @@ class Watch:
         self.view = View(rule.select, rule.by, rule.series_max)
         self.detector: Detector = contract.build(rule.detector.value, rule.terms(rule.effect))
         self.alerts: dict[int, Alert] = {}
+        self.asked_to = 0  # Birth of the newest series that has been asked for its own effect.
 
     @property
     def fingerprint(self) -> str:
@@ -91,11 +93,15 @@ class Watch:
         return tuple(moved)
 
     def _ask_new_series(self) -> None:
-        if self.rule.overrides:
-            for row in self.view.series.rows().tolist():
-                asked = self.rule.effect_for(self.view.series.values(row))
-                if asked is not None and asked != self.rule.effect:
-                    self.detector.ask(row, asked.ratio, asked.points)
+        """Ask the overrides' effects of the series that were met since the last tick; after a restart, of all."""
+        table = self.view.series
+        rows = table.rows()
+        new = rows[table.born(rows) > self.asked_to] if self.rule.overrides else rows[:0]
+        for row in new.tolist():
+            asked = self.rule.effect_for(table.values(row))
+            if asked is not None and asked != self.rule.effect:
+                self.detector.ask(row, asked.ratio, asked.points)
+        self.asked_to = int(table.born(new).max(initial=self.asked_to))
 
     def _modes(self) -> Bytes:
         modes = np.zeros(self.view.series.size, np.int8)
@@ -113,12 +119,13 @@ class Watch:
             self.detector.forget(gone)
 
     def level(self) -> Level:
-        rows = self.view.series.rows()
-        gauges = {
-            name: values[rows[rows < len(values)]] if len(values) > rows.max(initial=0) else np.full(len(rows), np.nan)
-            for name, values in self.detector.gauges().items()
-        }
         table = self.view.series
+        rows = table.rows()
+        gauges = {}
+        for name, values in self.detector.gauges().items():
+            gauges[name] = np.full(len(rows), np.nan)
+            met = rows < len(values)  # A series of the open tick is not known to the detector yet.
+            gauges[name][met] = values[rows[met]]
         alerts = {table.values(row): alert for row, alert in self.alerts.items()}
         return Level(
             self.rule, tuple(table.values(row) for row in rows.tolist()), gauges, alerts, table.refused, table.expired
@@ -195,29 +202,21 @@ class Detect:
         """Go on; a rule whose meaning has changed starts anew, and open alerts without their rule are closed."""
         open_ns = int(arrays["open_ns"][0])
         self.open_ns = None if open_ns < 0 else open_ns
-        self.spend.restore(_under("/spend/", arrays))
+        self.spend.restore(under(arrays, "/spend/"))
         anew = []
         for watch in self.watches:
             name, saved = watch.rule.name, alerts.get(watch.rule.name)
             if saved is None or saved["fingerprint"] != watch.fingerprint:
                 anew.append(name)
                 continue
-            watch.view.restore(_under(f"{name}/view/", arrays))
-            watch.detector.restore(_under(f"{name}/detector/", arrays))
+            watch.view.restore(under(arrays, f"{name}/view/"))
+            watch.detector.restore(under(arrays, f"{name}/detector/"))
             watch.alerts = {row: unpacked(fields) for row, _, fields in saved["alerts"]}
         kept = {watch.rule.name for watch in self.watches} - set(anew)
         for name, saved in alerts.items():
             if name not in kept:
                 self.orphans += [
-                    (unpacked(fields), Identity(name, _labels(labels), saved["severity"]))
+                    (unpacked(fields), Identity(name, labels_from(labels), saved["severity"]))
                     for _, labels, fields in saved["alerts"]
                 ]
         return tuple(anew)
-
-
-def _under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): np.asarray(a) for name, a in arrays.items() if name.startswith(prefix)}
-
-
-def _labels(pairs: list[list[str]]) -> Labels:
-    return tuple((name, value) for name, value in pairs)

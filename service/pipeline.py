@@ -15,6 +15,7 @@ from alertrules.notice import Notice
 from alertrules.parse import RuleSet
 from alertrules.routing import Router
 from detectors.core.columns import Arrays
+from detectors.core.rows import under
 from service.batch import Answer, Batch, Tally
 from service.detect import Detect, Level
 from service.ingest.stage import Ingest, IngestLimits
@@ -137,11 +138,7 @@ class Pipeline:
         written = int(state.arrays["format"][0]) if "format" in state.arrays else 0
         if written != FORMAT:
             raise FormatError(f"state format {written}; this version reads {FORMAT}")
-        self.ingest = Ingest.restore(_under("ingest/", state.arrays), self.limits)
-        anew = self.detect.restore(_under("detect/", state.arrays), state.alerts["detect"])
+        self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits)
+        anew = self.detect.restore(under(state.arrays, "detect/"), state.alerts["detect"])
         self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"])
         return anew
-
-
-def _under(prefix: str, arrays: Arrays) -> dict[str, Any]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

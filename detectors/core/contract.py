@@ -50,7 +50,7 @@ class Detector(Protocol):
         """Learn from and judge one tick that counted something. Ticks come in time order; gaps are empty ticks."""
 
     def ask(self, row: int, ratio: float | None, points: float | None) -> None:
-        """Ask another effect of one series than the rule's; kept until the series is forgotten."""
+        """Ask another effect of one series than the rule's; not saved, so to be asked again after `restore`."""
 
     def forget(self, rows: Ids) -> None:
         """Drop these series: their ids may be used again by others."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.core.columns import Bools, Floats, Ids
-from detectors.core.rows import clear, column, resize
+from detectors.core.rows import column, resize
 
 DAY_TICKS = 1440
 BLOCK_TICKS = np.array([1, 2, 5, 10, 30, 60, 180, 360, 720, 1440])
@@ -20,6 +20,7 @@ BLOCK_TICKS = np.array([1, 2, 5, 10, 30, 60, 180, 360, 720, 1440])
 WINSOR = 64.0
 """Squared residuals count for at most eight standard deviations, so that one incident is not the noise."""
 RHO_START, PHI_START = 0.02, 4.0
+RHO_MARGIN, RHO_MIN, RHO_MAX = 1.1, 1e-5, 0.5
 POOL_BLOCKS = 3.0
 """Blocks of its own that a series needs before its phi weighs as much as the pool's."""
 
@@ -110,6 +111,11 @@ class Dispersion:
         own: Floats = np.maximum(0, self.icc_over_sum / np.maximum(self.icc_full_sum, 1e-12))
         return own
 
+    def unpooled_rho(self) -> Floats:
+        """(S, A) each series' own estimate at its upper end, RHO_START where it has none."""
+        own = np.clip(RHO_MARGIN * self.own_rho(), RHO_MIN, RHO_MAX)
+        return np.where(self.known(), own, RHO_START)
+
     def pooled_rho(self) -> Floats:
         """(S, A) correlations that lean on the pool's 90% quantile until a series has information of its own."""
         known, own = self.known(), self.own_rho()
@@ -123,8 +129,8 @@ class Dispersion:
             pool = min(0.2, own[ok, a][order][np.searchsorted(mass, 0.9 * mass[-1])])
             prior = 0.1 * np.median(self.icc_full_sum[ok, a])
             information = self.icc_full_sum[:, a]
-            rho[:, a] = 1.1 * (own[:, a] * information + pool * prior) / (information + prior)
-        return np.clip(rho, 1e-5, 0.5)
+            rho[:, a] = RHO_MARGIN * (own[:, a] * information + pool * prior) / (information + prior)
+        return np.clip(rho, RHO_MIN, RHO_MAX)
 
     def temper(self, drift: Floats, residual_of: Ids, threshold: float) -> None:
         """Set eta from the blocks: 1 / phi of the shortest block in which an alternative can reach the threshold.
@@ -147,7 +153,3 @@ class Dispersion:
             reach = BLOCK_TICKS * (a_tick[:, a] * drift[:, j])[:, None] / phi[:, :, a] >= threshold
             block = np.where(reach.any(1), reach.argmax(1), len(BLOCK_TICKS) - 1)
             self.eta[:, j] = 1 / phi[np.arange(len(phi)), block, a]
-
-    def restart(self, rows: Ids) -> None:
-        """Forget these series, back to the values before any data."""
-        clear(self, rows)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detectors.core import shape
 from detectors.core.columns import TICK_NS, Bools, Entries, Floats, Ids, Tick
-from detectors.core.dispersion import RHO_START, Dispersion
+from detectors.core.dispersion import Dispersion
 from detectors.core.engine import KEEP, Counted
 from detectors.core.gates import Gates
 from detectors.core.histogram import (
@@ -58,7 +58,8 @@ class ShapeBaseline:
     count    (S, 24)      decayed sessions by hour of day; `total` (S, 24) the sum of their positions
     hour     (S, W)       the open hour's counts
     shift    (S,)         the open hour's expected shift, in buckets
-    table    (S, W, J)    log ratios of the open block; `worth`, `mean`, `spread` (S, J) theirs under j and the null
+    table    (S, W, J)    log ratios of the open block; `worth` (S, J) their mean under j, `mean` and
+             `variance` (S, J) under the baseline
     sway     (S, 2)       decayed squares of how far hours lay from what was expected (buckets), and how many
     p95      (S,)         position of the open block's 95% quantile before the shift
     """
@@ -102,12 +103,13 @@ class Distribution:
         entries = self.entries(tick)
         rows = np.unique(entries.cell)
         if not len(rows):
-            return Counted(tick.start_ns // TICK_NS, rows, np.empty(0), np.empty((0, WIDTH)))
+            return Counted(tick.start_ns // TICK_NS, rows, np.empty(0), np.empty((0, WIDTH)), np.empty((0, 0)))
         self._place(entries, rows, tick.start_ns // HOUR_NS % 24)
         values = windowed(entries, rows, self.baseline.offset)
         at = np.searchsorted(tick.series, rows)
         values *= (tick.count[at] / tick.squares[at])[:, None]
-        return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values)
+        ratios = shape.ratios(values, rows, self.baseline.shift[rows], self.baseline.table)
+        return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values, ratios)
 
     def _place(self, entries: Entries, rows: Ids, hour: int) -> None:
         """Put new windows on the tick's median, and those that have seen PLACED_AT sessions on their own."""
@@ -147,14 +149,11 @@ class Distribution:
 
     def residuals(self, counted: Counted, hour: int) -> tuple[Floats, Floats]:
         b, n = self.baseline, counted.count[:, None]
-        seen = shape.ratios(counted.values, counted.rows, b.shift[counted.rows], b.table)
-        return seen - n * b.mean[counted.rows], n * b.variance[counted.rows]
+        return counted.ratios - n * b.mean[counted.rows], n * b.variance[counted.rows]
 
     def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
         """(r, J) log-likelihood ratios, discounted for sessions of one tick that move together."""
-        b = self.baseline
-        plain = shape.ratios(counted.values, counted.rows, b.shift[counted.rows], b.table)
-        return plain / (1 + np.maximum(counted.count[:, None] - 1, 0) * rho)
+        return counted.ratios / (1 + np.maximum(counted.count[:, None] - 1, 0) * rho)
 
     def tempering(self, rows: Ids, eta: Floats) -> Floats:
         return self.traffic.tempered(rows, eta)
@@ -174,8 +173,7 @@ class Distribution:
         return shape.WEAKER[alternatives]
 
     def rho(self, dispersion: Dispersion) -> Floats:
-        own = np.clip(1.1 * dispersion.own_rho(), 1e-5, 0.5)
-        return np.where(dispersion.known(), own, RHO_START)
+        return dispersion.unpooled_rho()
 
     def drift(self) -> Floats:
         return self.baseline.worth

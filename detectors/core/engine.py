@@ -35,6 +35,7 @@ class Counted:
     """The rows of a tick that a signal can use.
 
     rows (r,) series ids · count (r,) effective sessions > 0 · values (r,) or (r, K), the signal's own counts ·
+    ratios (r, J), the counts' log ratios where they need nothing but the baseline, else (r, 0) ·
     index, the tick's minutes since 1970
     """
 
@@ -42,6 +43,11 @@ class Counted:
     rows: Ids
     count: Floats
     values: Floats
+    ratios: Floats
+
+    def only(self, which: Bools) -> "Counted":
+        """Some of the rows."""
+        return Counted(self.index, self.rows[which], self.count[which], self.values[which], self.ratios[which])
 
 
 class CountSignal(Protocol):
@@ -104,8 +110,10 @@ class Engine:
         self.life = Life()
         self.evidence = Evidence(signal.alternatives, signal.sums)
         self.dispersion = Dispersion(int(signal.residual_of.max()) + 1, signal.alternatives)
-        own = {"life": self.life, "evidence": self.evidence, "dispersion": self.dispersion, "gates": signal.gates}
-        self._parts: dict[str, Any] = own | dict(signal.parts)
+        own = {"life": self.life, "evidence": self.evidence, "dispersion": self.dispersion}
+        self._saved: dict[str, Any] = own | dict(signal.parts)
+        # What is asked of a series follows from the rule, and is asked again after a restart: it is not saved.
+        self._parts = (*self._saved.values(), signal.gates)
         self.size = 0
         self.now = -1  # Tick index (minutes since 1970) of the last tick, -1 before the first.
 
@@ -161,7 +169,7 @@ class Engine:
         warm = self.life.warm[counted.rows]
         if not warm.any():
             return {}
-        counted = Counted(counted.index, counted.rows[warm], counted.count[warm], counted.values[warm])
+        counted = counted.only(warm)
         rows, evidence = counted.rows, self.evidence
         plain = self.signal.ratios(counted, hour, self.dispersion.rho[rows])
         gathering, turned = evidence.modes(rows)
@@ -228,7 +236,7 @@ class Engine:
 
     def _resize(self, size: int) -> None:
         if size > self.size:
-            for part in self._parts.values():
+            for part in self._parts:
                 resize(part, size)
             self.size = len(self.life.days)
 
@@ -239,7 +247,7 @@ class Engine:
 
     def forget(self, rows: Ids) -> None:
         """Drop these series, so that their ids may be used again."""
-        for part in self._parts.values():
+        for part in self._parts:
             clear(part, rows)
 
     def gauges(self) -> dict[str, Floats]:
@@ -270,7 +278,7 @@ class Engine:
     def snapshot(self) -> Arrays:
         """All state: the engine's numbers, then every part's columns."""
         arrays: dict[str, NDArray[Any]] = {"engine": np.array([self.threshold, self.now, self.size])}
-        for name, part in self._parts.items():
+        for name, part in self._saved.items():
             arrays |= snapshot(part, name)
         return arrays
 
@@ -278,5 +286,6 @@ class Engine:
         """Go on from a snapshot of the same signal; raises ValueError where it is another's."""
         threshold, now, size = arrays["engine"].tolist()
         self.threshold, self.now, self.size = threshold, int(now), int(size)
-        for name, part in self._parts.items():
+        for name, part in self._saved.items():
             restore(part, arrays, name)
+        resize(self.signal.gates, self.size)

@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from detectors.core.columns import Arrays, Floats, Ids
 
-__all__ = ["Floats", "clear", "column", "dataclass", "resize", "restore", "snapshot"]
+__all__ = ["Floats", "clear", "column", "dataclass", "resize", "restore", "snapshot", "under"]
 
 
 def column(*shape: int | str, fill: float = 0.0, dtype: DTypeLike = np.float64) -> Any:
@@ -63,6 +63,11 @@ def restore(part: Any, arrays: Arrays, prefix: str) -> None:
         if array.shape[1:] != shape or array.dtype != dtype:
             raise ValueError(f"{prefix}.{name}: read {array.dtype}{array.shape}; expected {dtype} rows of {shape}")
         setattr(part, name, array.copy())
+
+
+def under(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
+    """The arrays whose names begin with the prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): np.asarray(a) for name, a in arrays.items() if name.startswith(prefix)}
 
 
 def _columns(part: Any) -> list[tuple[str, tuple[int, ...], float, np.dtype[Any]]]:

@@ -14,7 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
 
-SECOND_NS = 1_000_000_000
+from detectors.core.columns import SECOND_NS
+
 MINUTE_NS, DAY_NS = 60 * SECOND_NS, 86_400 * SECOND_NS
 LIVE_NS = 1_772_445_600 * SECOND_NS
 """The live part begins on Monday, 2 March 2026, at 10:00 UTC."""

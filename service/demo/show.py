@@ -19,13 +19,12 @@ from typing import Any
 
 import httpx
 
-from alertrules.parse import RuleSet, load
+from alertrules.parse import PACKS, RuleSet, load
 from service.daemon import Clock, Daemon
 from service.demo.fleet import LIVE_NS, MINUTE_NS, Chunk, Fleet, Incident
 from service.demo.standins import PagerDutyStandIn, Serving, SlackStandIn, serving
 from service.settings import OtlpSettings, PagerDutySettings, Settings, SlackSettings, WebSettings
 
-PACKS = Path(__file__).parents[2] / "alertrules" / "packs"
 SEED = 1
 SPEED = 60.0
 KEEP_FIRING_NS = 5 * MINUTE_NS

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 
-import alertrules
-from alertrules.parse import RuleErrors, RuleSet, load, parse_rules
+from alertrules.parse import PACKS, RuleErrors, RuleSet, load, parse_rules
 from alertrules.quantities import Effect
 from alertrules.rules import Detector, Rule, Severity, Static
 
-PACKS = Path(alertrules.__file__).parent / "packs"
 HEAD = "groups:\n  - name: agents\n    rules:\n      - alert: ToolErrorsUp\n"
 RULE = HEAD + "        detector: errors\n        budget: 1/week\n"
 

@@ -14,13 +14,10 @@ import time
 import numpy as np
 from scipy.stats import chi2
 
-from alertrules.lifecycle import Alert, Holds, Identity, advance, mode_of
-from alertrules.lifecycle import AlertState as State
 from detectors.core import contract
-from detectors.core.columns import TICK_NS, Verdict
-from detectors.core.contract import Judgement, Terms
+from detectors.core.contract import Terms
 from tests.bench.nulls import WEEK, Stream
-from tests.detectors.ticks import MIDNIGHT
+from tests.detectors.ticks import Watching
 
 WARM_WEEKS = 4
 EFFECTS: dict[str, tuple[float | None, float | None]] = {
@@ -29,45 +26,12 @@ EFFECTS: dict[str, tuple[float | None, float | None]] = {
     "cost": (1.5, None),
     "outcomes": (None, 0.10),
 }
-HOLDS = Holds(0, 30 * TICK_NS)
 
 
 def poisson95(count: int) -> tuple[float, float]:
     """Interval of the mean that a count speaks for."""
     low = float(chi2.ppf(0.025, 2 * count) / 2) if count else 0.0
     return low, float(chi2.ppf(0.975, 2 * count + 2) / 2)
-
-
-class Rule:
-    """A detector and the alerts of its series, as `service/detect.py` keeps them; `pages` are (series, minute)."""
-
-    def __init__(self, signal: str, budget: float, series: int) -> None:
-        ratio, points = EFFECTS[signal]
-        self.detector = contract.build(signal, Terms(budget, ratio, points))
-        self.modes = np.zeros(series + 1, np.int8)
-        self.alerts: dict[int, Alert] = {}
-        self.pages: list[tuple[int, int]] = []
-
-    def minute(self, stream: Stream, minute: int) -> None:
-        """Judge one minute of the stream and move the alerts."""
-        ticked = stream.at(minute)
-        judged = self.detector.tick(ticked, self.modes) if ticked else {}
-        for row in sorted(judged.keys() | self.alerts.keys()):
-            word = judged.get(row, Judgement(Verdict.QUIET))
-            end_ns = (MIDNIGHT + minute + 1) * TICK_NS
-            alert, moved = advance(
-                self.alerts.get(row),
-                word.verdict,
-                word.finding,
-                end_ns,
-                HOLDS,
-                Identity("rule", (("s", str(row)),), ""),
-            )
-            self.pages += [(row, minute) for t in moved if t.after is State.FIRING and t.before is not State.RECOVERING]
-            self.alerts.pop(row, None)
-            if alert:
-                self.alerts[row] = alert
-            self.modes[row] = mode_of(alert)
 
 
 def main() -> int:
@@ -84,12 +48,14 @@ def main() -> int:
     given = parser.parse_args()
     weeks, begun = WARM_WEEKS + given.weeks, time.monotonic()
     stream = Stream(given.signal, given.null, given.series, weeks, given.seed, given.arrivals)
-    rule = Rule(given.signal, given.budget, given.series)
+    ratio, points = EFFECTS[given.signal]
+    detector = contract.build(given.signal, Terms(given.budget, ratio, points))
+    watching = Watching(given.series + 1)
     for minute in range(stream.minutes):
-        rule.minute(stream, minute)
+        watching.judge(detector, stream.at(minute), minute)
         if sys.stderr.isatty() and minute % 1440 == 0:
             print(f"\rday {minute // 1440} of {weeks * 7}", end="", file=sys.stderr)
-    by_week = np.bincount([minute // WEEK for _, minute in rule.pages], minlength=weeks)
+    by_week = np.bincount([minute // WEEK for _, minute in watching.pages], minlength=weeks)
     count = int(by_week[WARM_WEEKS:].sum())
     low, high = (bound / given.weeks for bound in poisson95(count))
     case = f"{given.signal} {given.null} {given.series} series, {given.weeks} weeks, seed {given.seed}"

@@ -9,7 +9,7 @@ from detectors.core.extremes import episodes, peaks, tail, threshold
 from detectors.level import DAY_S, WEEK_S, Level, Scores
 
 MIDNIGHT_S = 1_767_225_600.0
-HOURLY_S, FIVE_MINUTES_S = 3600.0, 300.0
+FIVE_MINUTES_S = 300.0
 
 
 def steps(n: int, step_s: float = FIVE_MINUTES_S) -> Floats:

@@ -22,7 +22,9 @@ def test_ratios_are_dirichlet_multinomial() -> None:
     signal.baseline.null[0, 3] = null
     rho = 0.01
     x = rng.multinomial(60, null).astype(float)
-    ratios = signal.ratios(Counted(0, np.zeros(1, np.int32), np.array([60.0]), x[None]), 3, np.array([[rho]]))[0]
+    ratios = signal.ratios(
+        Counted(0, np.zeros(1, np.int32), np.array([60.0]), x[None], np.empty((1, 0))), 3, np.array([[rho]])
+    )[0]
 
     def log_likelihood(mix: np.ndarray) -> float:
         return float(dirichlet_multinomial.logpmf(x.astype(int), mix * (1 / rho - 1), np.array(60)))

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.core.columns import TICK_NS, Bytes, Entries, Mode, Tick, Verdict
+from alertrules.lifecycle import Alert, AlertState, Holds, Identity, advance, mode_of
+from detectors.core.columns import TICK_NS, Bytes, Entries, Tick, Verdict
 from detectors.core.contract import Detector, Judgement
 
 EMPTY = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
@@ -41,35 +42,32 @@ def tick(
     )  # fmt: skip
 
 
+HOLDS = Holds(for_ns=0, keep_firing_for_ns=30 * TICK_NS)
+
+
 class Watching:
-    """The alerts that a rule would keep, as engine.md's states: what `alertrules.lifecycle` does, in a dozen lines."""
+    """A detector's series and their alerts, as a rule keeps them; `pages` and `closed` are (series, tick index)."""
 
     def __init__(self, series: int) -> None:
         self.modes: Bytes = np.zeros(series, np.int8)
-        self.paged = np.zeros(series, np.int64)
-        self.kept = np.zeros(series, np.int64)
+        self.alerts: dict[int, Alert] = {}
         self.pages: list[tuple[int, int]] = []
         self.closed: list[tuple[int, int]] = []
 
     def judge(self, detector: Detector, ticked: Tick | None, index: int) -> None:
-        """Give the tick to the detector and follow its verdicts."""
+        """Give the tick to the detector and let its verdicts move the alerts."""
         judged = {} if ticked is None else detector.tick(ticked, self.modes.copy())
-        for row in range(len(self.modes)):
-            self._follow(row, judged.get(row, Judgement(Verdict.QUIET)).verdict, index)
-
-    def _follow(self, row: int, verdict: Verdict, index: int) -> None:
-        mode = Mode(int(self.modes[row]))
-        if mode is Mode.WATCHED and verdict is Verdict.ANOMALOUS:
-            self.modes[row], self.paged[row] = Mode.PAGING, index
-            self.pages.append((row, index))
-        elif mode is Mode.RECOVERING and verdict is Verdict.RELAPSED:
-            self.modes[row] = Mode.PAGING
-        elif mode is Mode.PAGING and verdict is Verdict.RECOVERED:
-            self.modes[row], self.kept[row] = Mode.RECOVERING, index
-        elif (mode is Mode.RECOVERING and index - self.kept[row] >= 30) or (
-            mode is Mode.MUTED and verdict is Verdict.RECOVERED
-        ):
-            self.modes[row] = Mode.WATCHED
-            self.closed.append((row, index))
-        if self.modes[row] in (Mode.PAGING, Mode.RECOVERING) and index - self.paged[row] >= 1440:
-            self.modes[row] = Mode.MUTED
+        for row in sorted(judged.keys() | self.alerts.keys()):
+            word = judged.get(row, Judgement(Verdict.QUIET))
+            whose = Identity("rule", (("series", str(row)),), "page")
+            alert, moved = advance(
+                self.alerts.pop(row, None), word.verdict, word.finding, (index + 1) * TICK_NS, HOLDS, whose
+            )
+            self.modes[row] = mode_of(alert)
+            if alert:
+                self.alerts[row] = alert
+            for step in moved:
+                if step.after is AlertState.FIRING and step.before is not AlertState.RECOVERING:
+                    self.pages.append((row, index))
+                elif step.after is AlertState.INACTIVE:
+                    self.closed.append((row, index))

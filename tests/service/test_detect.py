@@ -1,0 +1,88 @@
+"""One rule at work: what is asked of its series, and what is shown of them."""
+
+import numpy as np
+import pytest
+
+from alertrules.parse import combine, parse_rules
+from detectors.core.columns import CELL_LABELS, SLOT_NS, TICK_NS, Entries, Slot
+from detectors.core.engine import Engine
+from detectors.core.series import SeriesTable
+from service.detect import Detect, Watch
+
+RULE = """
+groups:
+  - name: test
+    rules:
+      - alert: ToolsFail
+        detector: errors
+        by: [tenant]
+        budget: 1/week
+        effect: 2x
+        overrides:
+          - match: {tenant: acme}
+            effect: EFFECT
+"""
+
+
+def watch(effect: str) -> Watch:
+    (rule,) = parse_rules(RULE.replace("EFFECT", effect), "test.yaml").rules
+    return Watch(rule)
+
+
+def slot(start_ns: int, cells: SeriesTable, *tenants: str) -> Slot:
+    """Ten calls of each tenant."""
+    ids = np.array(sorted(cells.id_of((t, "", "tool", "", "", "", ""), start_ns) for t in tenants), np.int32)
+    ten, zero = np.full(len(ids), 10.0), np.zeros(len(ids))
+    none = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
+    return Slot(start_ns, ids, ten, ten, zero, zero, zero, zero, zero, zero, none, none, none)
+
+
+def asked(one: Watch, tenant: str) -> float:
+    """The ratio that the detector is asked of a tenant's series."""
+    assert isinstance(one.detector, Engine)
+    row = one.view.series.id_of((tenant,), 0)
+    return float(one.detector.signal.gates.ratios(np.array([row], np.int32))[0])
+
+
+def test_an_override_is_asked_of_its_series() -> None:
+    """Of the series it matches, whenever they are met, and of no other."""
+    cells, one = SeriesTable(CELL_LABELS, 100), watch("1.5x")
+    one.view.add(slot(0, cells, "globex"), cells)
+    one.tick(0)
+    one.view.add(slot(TICK_NS, cells, "acme", "globex"), cells)
+    one.tick(TICK_NS)
+    assert (asked(one, "acme"), asked(one, "globex")) == (1.5, 2.0)
+
+
+@pytest.mark.parametrize(("now", "ratio"), [("3x", 3.0), ("2x", 2.0)])
+def test_a_changed_override_counts_after_a_restart(now: str, ratio: float) -> None:
+    """What is asked follows from the rule as it is now (`2x` is no exception), not from the one it was saved under."""
+    cells, before = SeriesTable(CELL_LABELS, 100), watch("1.5x")
+    before.view.add(slot(0, cells, "acme"), cells)
+    before.tick(0)
+    after = watch(now)
+    after.view.restore(before.view.snapshot())
+    after.detector.restore(before.detector.snapshot())
+    after.view.add(slot(TICK_NS, cells, "acme"), cells)
+    after.tick(TICK_NS)
+    assert (asked(before, "acme"), asked(after, "acme")) == (1.5, ratio)
+
+
+def test_a_series_of_the_open_tick_hides_no_other() -> None:
+    """A series that the detector has not met yet has no levels; those of the others are shown."""
+    cells, one = SeriesTable(CELL_LABELS, 100), watch("1.5x")
+    one.view.add(slot(0, cells, "acme"), cells)
+    one.tick(0)
+    one.view.add(slot(TICK_NS, cells, *(f"tenant-{i}" for i in range(50))), cells)
+    ratios = dict(zip(one.level().labels, one.level().gauges["error_ratio"].tolist(), strict=True))
+    assert ratios["acme",] == 0.0
+    assert np.isnan(ratios["tenant-0",])
+
+
+def test_idle_minutes_pass_in_one_step() -> None:
+    """A day in which nothing counted and nothing is open is not stepped through."""
+    rules = combine([parse_rules(RULE.replace("EFFECT", "1.5x"), "test.yaml")])
+    detect, cells = Detect(rules), SeriesTable(CELL_LABELS, 9)
+    detect.add(slot(0, cells, "acme"), cells)
+    assert len(list(detect.advance(86_400 * 10**9 + SLOT_NS))) == 1
+    assert detect.open_ns == 86_400 * 10**9
