@@ -46,7 +46,7 @@ broker: ## A real Kafka broker's jars for the tests, where Java and Maven are to
 
 lock: ## Pin the newest versions that pyproject.toml allows.
 	@$(BIN)/python -m pip install --quiet pip-tools
-	@$(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-header \
+	@$(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header \
 	  --strip-extras --allow-unsafe --all-build-deps --extra dev --output-file requirements.lock pyproject.toml
 
 clean:
