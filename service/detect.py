@@ -24,8 +24,8 @@ from alertrules.parse import RuleSet
 from alertrules.rules import Rule
 from alertrules.view import View
 from detectors.core import contract
-from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Floats, Ids, Slot, Verdict
-from detectors.core.contract import Detector, Judgement
+from detectors.core.columns import SECOND_NS, SLOT_NS, TICK_NS, Arrays, Bytes, Floats, Ids, Slot, Verdict
+from detectors.core.contract import Detector, Judgement, SlotJudge
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 from service.spend import Spend
@@ -69,6 +69,15 @@ class Watch:
         facts = repr((rule.detector, rule.select, rule.by, rule.signal, rule.window_ns))
         return hashlib.sha256(facts.encode()).hexdigest()
 
+    def add(self, slot: Slot, cells: SeriesTable) -> tuple[Transition, ...]:
+        """Add a slot of the open tick; a detector that can page from it does. A rule with `for` asked to wait."""
+        held = self.view.add(slot, cells)
+        if not held or self.rule.for_ns or not isinstance(self.detector, SlotJudge):
+            return ()
+        self._ask_new_series()
+        judged = self.detector.slot(self.view.latest(slot.start_ns), self._modes())
+        return self._move({row: judged[row] for row in sorted(judged)}, slot.start_ns + SLOT_NS)
+
     def tick(self, start_ns: int) -> tuple[Transition, ...]:
         """Judge the open tick and move the alerts; cheap where nothing counted and nothing is open."""
         tick = self.view.close(start_ns)
@@ -78,11 +87,18 @@ class Watch:
             self._ask_new_series()
             judged = self.detector.tick(tick, self._modes())
             counted = set(tick.series.tolist()) if self.alerts else counted
+        words = {
+            row: judged.get(row, QUIET if row in counted else SILENT)
+            for row in sorted(judged.keys() | self.alerts.keys())
+        }
+        return self._move(words, start_ns + TICK_NS)
+
+    def _move(self, judged: Mapping[int, Judgement], at_ns: int) -> tuple[Transition, ...]:
+        """Move the alerts of these series."""
         moved: list[Transition] = []
-        for row in sorted(judged.keys() | self.alerts.keys()):
-            judgement = judged.get(row, QUIET if row in counted else SILENT)
+        for row, judgement in judged.items():
             alert, transitions = advance(
-                self.alerts.get(row), judgement.verdict, judgement.finding, start_ns + TICK_NS,
+                self.alerts.get(row), judgement.verdict, judgement.finding, at_ns,
                 self.rule.holds, self._identity(row),
             )  # fmt: skip
             moved += transitions
@@ -141,14 +157,16 @@ class Detect:
         self.orphans: list[tuple[Alert, Identity]] = []  # Open alerts of rules that are gone: closed at the next tick.
         self.open_ns: int | None = None  # Start of the open tick; None before the first slot.
 
-    def add(self, slot: Slot, cells: SeriesTable) -> None:
-        """Add a slot of the open tick."""
+    def add(self, slot: Slot, cells: SeriesTable) -> tuple[tuple[int, tuple[Transition, ...]], ...]:
+        """Add a slot of the open tick; if that moved anything at once: (the slot's end, what moved)."""
         if self.open_ns is None:
             self.open_ns = slot.start_ns - slot.start_ns % TICK_NS
         assert self.open_ns <= slot.start_ns < self.open_ns + TICK_NS, "advance comes first"
         self.spend.add(slot, cells)
+        moved: tuple[Transition, ...] = ()
         for watch in self.watches:
-            watch.view.add(slot, cells)
+            moved += watch.add(slot, cells)
+        return ((slot.start_ns + SLOT_NS, moved),) if moved else ()
 
     def advance(self, until_ns: int) -> Iterator[tuple[int, tuple[Transition, ...]]]:
         """Judge every tick that ends at or before `until_ns`: (its end, what moved). Idle ticks pass quickly."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import detectors
 from detectors.core.columns import Arrays, Bytes, Finding, Floats, Ids, Tick, Verdict
@@ -62,6 +62,17 @@ class Detector(Protocol):
         """All state, so that `restore` into a new detector of the same terms goes on with equal answers."""
 
     def restore(self, arrays: Arrays) -> None: ...
+
+
+@runtime_checkable
+class SlotJudge(Protocol):
+    """What a detector has besides if it can page between ticks."""
+
+    def slot(self, slot: Tick, modes: Bytes) -> Mapping[int, Judgement]:
+        """Judge one slot of the open tick, which is still to come; nothing is learnt from it but evidence.
+
+        What it does not name is not judged: only the tick calls a series quiet.
+        """
 
 
 def names() -> list[str]:

@@ -5,7 +5,7 @@ the sessions do is drawn from laws whose level wobbles, swings with the day, ste
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.special import ndtr
 
-from detectors.core.columns import OUTCOMES, Entries, Floats, Tick
+from detectors.core.columns import OUTCOMES, SLOT_NS, TICK_NS, Entries, Floats, Tick
 from tests.detectors.ticks import MIDNIGHT, tick
 
 DAY, WEEK = 1440, 10_080
@@ -151,21 +151,45 @@ def sparse(rows: NDArray[Any], dense: NDArray[Any], lowest: int) -> Entries:
     return Entries(rows[at].astype(np.int32), (bucket + lowest).astype(np.int32), dense[at, bucket].astype(float))
 
 
+def slots(rng: np.random.Generator, whole: Tick) -> Iterator[Tick]:
+    """The six slots of a minute of errors: its calls spread evenly, so that failures stay clumped by the minute."""
+    failed, passed = whole.failed.astype(int), (whole.count - whole.failed).astype(int)
+    places = TICK_NS // SLOT_NS
+    for place in range(places):
+        share = 1 / (places - place)
+        failing, passing = rng.binomial(failed, share), rng.binomial(passed, share)
+        failed, passed = failed - failing, passed - passing
+        at = np.flatnonzero(failing + passing)
+        if len(at):
+            part = tick(0, whole.series[at], (failing + passing)[at], failing[at])
+            yield replace(part, start_ns=whole.start_ns + place * SLOT_NS)
+
+
 class Stream:
     """Ticks of one signal and null, minute by minute, all draws from one generator. Series ids begin at 1."""
 
     def __init__(
-        self, signal: str, null: str, series: int, weeks: int, seed: int, arrivals: str, rate: Floats | None = None
+        self,
+        signal: str,
+        null: str,
+        series: int,
+        weeks: int,
+        seed: int,
+        arrivals: str,
+        rate: Floats | None = None,
+        base: Floats | None = None,
     ) -> None:
         self.signal, self.null, self.rng = signal, null, np.random.default_rng(seed)
         rng, minutes = self.rng, weeks * WEEK
         self.traffic = traffic(rng, series, weeks, arrivals, null, rate)
         self.minutes = minutes
         if signal == "errors":
-            base = np.clip(np.exp(rng.normal(np.log(0.01), 0.8, series)), 0.001, 0.05)
+            if base is None:
+                base = np.clip(np.exp(rng.normal(np.log(0.01), 0.8, series)), 0.001, 0.05)
             self.level = error_shares(rng, series, minutes, base, null).astype(np.float32)
         elif signal == "outcomes":
             self.level = mixes(rng, series, minutes, null).astype(np.float32)
+            self.moved = np.zeros_like(self.level)  # What the first bad class has taken from the good one besides.
         else:
             law = LAWS[signal, null]
             self.spread = rng.uniform(*law.spread, series)
@@ -188,6 +212,9 @@ class Stream:
         if self.signal == "outcomes":
             others = MIX[1:] / MIX[1:].sum() * (1 - level[:, None])
             mix = np.concatenate([level[:, None], others], 1)
+            moved = self.moved[rows, minute]
+            mix[:, 0] -= moved
+            mix[:, 1] += moved
             if self.null != "N0":
                 mix = self.rng.standard_gamma(np.maximum(mix * (1 / 0.003 - 1), 1e-3))
                 mix /= mix.sum(1, keepdims=True)
