@@ -48,7 +48,8 @@ HOLDS = Holds(for_ns=0, keep_firing_for_ns=30 * TICK_NS)
 class Watching:
     """A detector's series and their alerts, as a rule keeps them.
 
-    `pages` and `closed` are (series, tick index), `paged_ns` when each page was sent: the end of its tick or slot.
+    `pages` and `closed` are (series, tick index), `paged_ns` when each page was sent: the end of its tick or slot,
+    and `fast` those pages that a slot sent.
     """
 
     def __init__(self, series: int) -> None:
@@ -56,6 +57,7 @@ class Watching:
         self.alerts: dict[int, Alert] = {}
         self.pages: list[tuple[int, int]] = []
         self.paged_ns: list[int] = []
+        self.fast: list[tuple[int, int]] = []
         self.closed: list[tuple[int, int]] = []
 
     def judge(self, detector: Detector, ticked: Tick | None, index: int) -> None:
@@ -66,8 +68,10 @@ class Watching:
 
     def judge_slot(self, detector: SlotJudge, slot: Tick) -> None:
         """Give one slot of the tick to come to the fast lane."""
+        before = len(self.pages)
         for row, word in detector.slot(slot, self.modes.copy()).items():
             self._move(row, word, slot.start_ns + SLOT_NS)
+        self.fast += self.pages[before:]
 
     def _move(self, row: int, word: Judgement, at_ns: int) -> None:
         whose = Identity("rule", (("series", str(row)),), "page")
