@@ -23,6 +23,7 @@ from detectors.core.columns import TICK_NS, Bools, Tick
 from detectors.core.contract import Detector, SlotJudge, Terms
 from tests.bench.nulls import WEEK, Stream, slots
 from tests.bench.requests import SUPERPOSED, RealStream
+from tests.bench.rivals import RIVER, Seen, pages, river_flags, scores
 from tests.detectors.ticks import MIDNIGHT, Watching
 
 WARM_WEEKS = 4
@@ -51,14 +52,26 @@ class Ticks(Protocol):
     def at(self, minute: int) -> Tick | None: ...
 
 
-def play(stream: Ticks, detector: Detector, watching: Watching, minutes: range, split: np.random.Generator) -> None:
-    """Give these minutes to a detector as the daemon does: first the slots, dealt out by `split`, to a fast lane."""
+def play(
+    stream: Ticks,
+    detector: Detector,
+    watching: Watching,
+    minutes: range,
+    split: np.random.Generator,
+    seen: Seen | None = None,
+) -> None:
+    """Give these minutes to a detector as the daemon does: first the slots, dealt out by `split`, to a fast lane.
+
+    `seen` writes them down for the rivals.
+    """
     for minute in minutes:
         whole = stream.at(minute)
         if whole is not None and isinstance(detector, SlotJudge):
             for slot in slots(split, whole):
                 watching.judge_slot(detector, slot)
         watching.judge(detector, whole, whole.start_ns // TICK_NS if whole else MIDNIGHT + minute)
+        if seen:
+            seen.add(minute, whole)
         if sys.stderr.isatty() and minute % 1440 == 0:
             print(f"\rday {minute // 1440}", end="", file=sys.stderr)
 
@@ -75,7 +88,8 @@ def measure(given: argparse.Namespace, null: str, stream: Ticks) -> Iterator[dic
     ratio, points = EFFECTS[given.signal]
     detector = contract.build(given.signal, Terms(given.budget, ratio, points))
     watching = Watching(given.series + 1)
-    play(stream, detector, watching, range(stream.minutes), np.random.default_rng([given.seed, 1]))
+    seen = Seen(given.signal, min(given.rivals, given.series), stream.minutes) if given.rivals else None
+    play(stream, detector, watching, range(stream.minutes), np.random.default_rng([given.seed, 1]), seen)
     by_week = np.bincount([minute // WEEK for minute in false_pages(stream, watching.pages)], minlength=weeks)
     fast = sum(minute >= WARM_WEEKS * WEEK for minute in false_pages(stream, watching.fast))
     count, most = int(by_week[WARM_WEEKS:].sum()), given.budget * (2 if null == "real" else 1)
@@ -85,6 +99,21 @@ def measure(given: argparse.Namespace, null: str, stream: Ticks) -> Iterator[dic
         "goal": f"<= {most:g}", "holds": low <= most, "low": round(low, 3), "high": round(high, 3),
         "fast_lane": fast / given.weeks, "by_week": by_week.tolist(),
     }  # fmt: skip
+    for name, flags in rivals(seen) if seen else ():
+        found = [(row + 1, minute + MIDNIGHT) for row, minute in zip(*pages(flags), strict=True)]
+        late = [minute for minute in false_pages(stream, found) if minute >= WARM_WEEKS * WEEK]
+        yield {
+            "bench": "budget", "metric": f"false pages a week, {name}", "unit": "1/week", "goal": None, "holds": None,
+            "value": len(late) / given.weeks * given.series / len(flags),
+        }  # fmt: skip
+
+
+def rivals(seen: Seen) -> Iterator[tuple[str, Bools]]:
+    """Where each rival flags the streams it has seen."""
+    for name, score in scores(seen).items():
+        yield name, score > 1
+    for name, detector in RIVER.items():
+        yield name, river_flags(seen, detector)
 
 
 def streams(given: argparse.Namespace) -> Iterator[tuple[str, Ticks]]:
@@ -108,6 +137,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--arrivals", help="npz with `rate` and `cv` (clients, 2016)")
     parser.add_argument("--requests", help="gzipped CSV with `gmt_create` and `predict_status`, for --null real")
+    parser.add_argument("--rivals", type=int, default=0, help="series on which to run the rivals too, scaled up to all")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if (given.requests if given.null == "real" else given.arrivals) is None:
@@ -126,6 +156,9 @@ def main() -> int:
         for row in measure(given, given.null, stream):
             if given.json:
                 print(json.dumps({"case": case} | row), flush=True)
+                continue
+            if row["goal"] is None:
+                print(f"  {str(row['metric']).split(', ')[1]:20} {row['value']:.0f}")
                 continue
             said = "" if row["holds"] else "  MISSED"
             print(f"{case}: {row['value']:.3g} false pages a week, 95% [{row['low']:.2f}, {row['high']:.2f}], "
