@@ -19,6 +19,7 @@ from detectors.core.contract import Judgement, Terms
 from detectors.core.dispersion import DAY_TICKS, Dispersion
 from detectors.core.evidence import Evidence
 from detectors.core.gates import Gates
+from detectors.core.misses import Misses
 from detectors.core.rows import clear, column, resize, restore, snapshot
 
 KEEP = 2 ** (-1 / 7)
@@ -110,7 +111,8 @@ class Engine:
         self.life = Life()
         self.evidence = Evidence(signal.alternatives, signal.sums)
         self.dispersion = Dispersion(int(signal.residual_of.max()) + 1, signal.alternatives)
-        own = {"life": self.life, "evidence": self.evidence, "dispersion": self.dispersion}
+        self.misses = Misses()
+        own = {"life": self.life, "evidence": self.evidence, "dispersion": self.dispersion, "misses": self.misses}
         self._saved: dict[str, Any] = own | dict(signal.parts)
         # What is asked of a series follows from the rule, and is asked again after a restart: it is not saved.
         self._parts = (*self._saved.values(), signal.gates)
@@ -196,14 +198,17 @@ class Engine:
             return {}
         total, leader = evidence.total(rows), evidence.log_r[rows].argmax(1).astype(np.int32)
         run = evidence.run[rows, leader]
-        relapsing = evidence.mode[rows] == Mode.RECOVERING
-        enough = (total >= np.where(relapsing, half, self.threshold)) & self.signal.shows_effect(rows, run)
+        relapsing, shows = evidence.mode[rows] == Mode.RECOVERING, self.signal.shows_effect(rows, run)
+        asked = self.threshold * self.misses.asked[rows]
+        enough = (total >= np.where(relapsing, asked / 2, asked)) & shows
+        near = shows & ~relapsing & (total >= half)
+        self.misses.note(rows[near], np.where(enough, np.inf, total)[near])
         judged = {}
         for i in np.flatnonzero(enough):
             row, since = int(rows[i]), int(evidence.since[rows[i], leader[i]])
             evidence.reverse_of[row] = self.signal.weaker(leader[i : i + 1])[0]
             unit, before, now, count = self.signal.finding(row, run[i], hour)
-            found = Finding(unit, before, now, since * TICK_NS, count, float(total[i]), self.threshold, "")
+            found = Finding(unit, before, now, since * TICK_NS, count, float(total[i]), float(asked[i]), "")
             if not relapsing[i]:  # Today's hours since the run began are not learnt.
                 first = max(since, self.now - self.now % DAY_TICKS) // 60 % 24
                 self.life.excluded[row, first : hour + 1] = True
@@ -225,6 +230,7 @@ class Engine:
         life.left_out = np.where(left_out > 0, life.left_out + left_out, 0).astype(np.int32)
         life.days += (life.today | (life.days > 0)).astype(np.int32)
         tracked = int((life.days > 0).sum())
+        self.misses.refit(KEEP, life.warm & life.today, self.threshold)
         self.threshold = budget.threshold(self.budget_per_week, tracked)
         self.dispersion.refit(KEEP, life.days > 1)
         if self.dispersion.known().any():
@@ -257,10 +263,15 @@ class Engine:
             return {}
         levels = self.signal.gauges(max(self.now, 0) // 60 % 24)
         levels["evidence"] = np.where(self.life.warm, np.maximum(self.evidence.total(rows), 0), np.nan)
-        levels["evidence_threshold"] = np.where(self.life.warm, self.threshold, np.nan)
+        levels["evidence_threshold"] = np.where(self.life.warm, self._asked(), np.nan)
         levels |= {f"visible_{name}": self._visible(minutes) for name, minutes in HORIZONS.items()}
         levels["warm"] = self.life.warm.astype(float)
         return levels
+
+    def _asked(self) -> Floats:
+        """(S,) log evidence that a page of each series needs."""
+        asked: Floats = self.threshold * self.misses.asked
+        return asked
 
     def _visible(self, minutes: float) -> Floats:
         """(S,) smallest effect whose evidence, at usual traffic, reaches a page within so many minutes; NaN if none.
@@ -270,7 +281,7 @@ class Engine:
         spread = self.dispersion
         a_tick = spread.effective_sum / np.maximum(spread.ticks_sum, 1)[:, None]
         drift = spread.eta * self.signal.drift() * a_tick[:, self.signal.residual_of]
-        enough = self.threshold + np.log(self.signal.alternatives)
+        enough = (self._asked() + np.log(self.signal.alternatives))[:, None]
         seen = (drift * minutes >= enough) & self.life.warm[:, None] & np.isfinite(self.signal.effects)
         smallest = np.where(seen, self.signal.effects, np.inf).min(1)
         return np.where(np.isfinite(smallest), smallest, np.nan)

@@ -25,6 +25,8 @@ from detectors.core.rows import column, resize
 SLOTS = TICK_NS // SLOT_NS
 BUDGET_SHARE = 0.1
 """False pages of the lane for each of the rule's: their promise together is 1.1 of the budget."""
+HARDER = float(np.log(SLOTS / BUDGET_SHARE))
+"""Log evidence that an outage needs besides: six times the ticks, a tenth of the budget."""
 
 
 class OutageSignal(CountSignal, Protocol):
@@ -74,11 +76,6 @@ class FastEngine(Engine):
         self._saved |= {"outages": self.outages, "open": self.open}
         self._parts = (*self._parts, self.outages, self.open)
 
-    @property
-    def outage_threshold(self) -> float:
-        """Log evidence an outage must reach: six times the ticks, a tenth of the budget."""
-        return self.threshold + float(np.log(SLOTS / BUDGET_SHARE))
-
     def slot(self, slot: Tick, modes: Bytes) -> Mapping[int, Judgement]:
         """Which of the watched (recovering) series are in an outage (again)."""
         self._resize(len(modes))
@@ -97,7 +94,7 @@ class FastEngine(Engine):
         said = signal.outage_ratios(minute_so_far, hour, self.dispersion.rho[rows])
         self.open.said[rows] = said
         gain = self.dispersion.eta[rows][:, signal.outages] * (said - before)
-        cap = budget.tick_cap(self.outage_threshold, len(signal.outages))
+        cap = budget.tick_cap(self.threshold + HARDER, len(signal.outages))
         sums = self.signal.run_sums(counted, hour)
         self.outages.add(rows, np.minimum(gain, cap), sums, slot.start_ns // SLOT_NS)
         return self._in_outage(rows, hour)
@@ -106,12 +103,15 @@ class FastEngine(Engine):
         outages = self.outages
         total, leader = outages.total(rows), outages.log_r[rows].argmax(1)
         run, relapsing = outages.run[rows, leader], outages.mode[rows] == Mode.RECOVERING
-        asked = np.where(relapsing, 0.5, 1.0) * self.outage_threshold
+        asked = self.threshold * self.misses.asked[rows] + HARDER
+        enough = total >= np.where(relapsing, asked / 2, asked)
         judged = {}
-        for i in np.flatnonzero((total >= asked) & self.outage_signal.shows_outage(rows, run)):
+        for i in np.flatnonzero(enough & self.outage_signal.shows_outage(rows, run)):
             row, since = int(rows[i]), int(outages.since[rows[i], leader[i]])
             self.evidence.reverse_of[row] = self.outage_signal.over
             unit, before, now, count = self.signal.finding(row, run[i], hour)
-            found = Finding(unit, before, now, since * SLOT_NS, count, float(total[i]), self.outage_threshold, "")
+            found = Finding(unit, before, now, since * SLOT_NS, count, float(total[i]), float(asked[i]), "")
+            if not relapsing[i]:
+                self.misses.note(rows[i : i + 1], np.array([np.inf]))
             judged[row] = Judgement(Verdict.RELAPSED if relapsing[i] else Verdict.ANOMALOUS, found)
         return judged
