@@ -179,6 +179,7 @@ class Engine:
         if gathering.any():
             gain = np.minimum(self.signal.tempering(rows, self.dispersion.eta[rows]) * plain, self.cap)
             sums = self.signal.run_sums(counted, hour)
+            evidence.begin(rows[gathering])
             evidence.add(rows[gathering], gain[gathering], sums[gathering], self.now)
             judged |= self._changed(rows[gathering], hour)
         if turned.any():
@@ -230,7 +231,7 @@ class Engine:
         life.left_out = np.where(left_out > 0, life.left_out + left_out, 0).astype(np.int32)
         life.days += (life.today | (life.days > 0)).astype(np.int32)
         tracked = int((life.days > 0).sum())
-        self.misses.refit(KEEP, life.warm & life.today, self.threshold)
+        self.misses.refit(KEEP, life.warm & life.today, self.evidence.suspicious, self.threshold)
         self.threshold = budget.threshold(self.budget_per_week, tracked)
         self.dispersion.refit(KEEP, life.days > 1)
         if self.dispersion.known().any():

@@ -3,10 +3,15 @@
 Only the largest alternatives take part, behind a gate that only an outage passes, with a tenth of the budget on top of
 the rule's. Everything else is the engine's: baseline, warmth, dispersion, what is learnt, and when the alert is over.
 
-The lane needs no dispersion of its own. Calls of one minute fail together (rho) whichever slot they fall into, so six
-slots are no six witnesses: a slot adds what the minute up to and with it says more than the minute up to it. That ratio
-of predictive chances has an expected value of at most 1 given everything before, earlier slots of its minute included:
-the theorem of the engine holds slot by slot.
+The ticks are the engine's minutes too; the lane only looks into the open one, slot by slot. Calls of one minute fail
+together (rho) whichever slot they fall into, so it never takes a slot for itself, but the minute as far as it has come:
+l(t), the log-likelihood ratio of its counts up to slot t. Of that it credits at most a cap a slot,
+
+    c(t)  =  min( eta l(t),  c(t-1) + cap )            c = 0 when the minute begins
+    R(t)  =  (1 + R at the end of the last minute) e^c(t)
+
+Given all before it, l(t) is the logarithm of a martingale of mean 1 under the null, so R - minutes is a supermartingale
+at every slot, and the engine's theorem holds with its own h for pages sent in the middle of a minute.
 """
 
 from collections.abc import Mapping
@@ -22,11 +27,10 @@ from detectors.core.engine import Counted, CountSignal, Engine
 from detectors.core.evidence import Evidence
 from detectors.core.rows import column, resize
 
-SLOTS = TICK_NS // SLOT_NS
 BUDGET_SHARE = 0.1
 """False pages of the lane for each of the rule's: their promise together is 1.1 of the budget."""
-HARDER = float(np.log(SLOTS / BUDGET_SHARE))
-"""Log evidence that an outage needs besides: six times the ticks, a tenth of the budget."""
+HARDER = -float(np.log(BUDGET_SHARE))
+"""Log evidence that an outage needs besides."""
 
 
 class OutageSignal(CountSignal, Protocol):
@@ -41,28 +45,30 @@ class OutageSignal(CountSignal, Protocol):
 
 @dataclass(eq=False)
 class OpenMinute:
-    """What the slots of a series' latest minute have counted so far, and said.
+    """What the slots of a series' latest minute have counted so far, and what was credited for it.
 
-    at (S,) minutes since 1970 · count, values (S,) as in Counted · said (S, J) log ratios, untempered
+    at (S,) minutes since 1970 · count, values (S,) as in Counted · credit (S, J) nats
     """
 
     alternatives: int
     at: Ids = column(dtype=np.int64)
     count: Floats = column()
     values: Floats = column()
-    said: Floats = column("alternatives")
+    credit: Floats = column("alternatives")
 
     def __post_init__(self) -> None:
         resize(self, 0)
 
-    def add(self, counted: Counted) -> tuple[Counted, Floats]:
-        """(the minute with this slot, what it had said before)."""
+    def add(self, counted: Counted) -> tuple[Counted, Bools]:
+        """(the minute with this slot, for which series it begins with it)."""
         rows = counted.rows
-        going = self.at[rows] == counted.index
-        self.at[rows] = counted.index
-        self.count[rows] = np.where(going, self.count[rows], 0) + counted.count
-        self.values[rows] = np.where(going, self.values[rows], 0) + counted.values
-        return replace(counted, count=self.count[rows], values=self.values[rows]), going[:, None] * self.said[rows]
+        begins = self.at[rows] != counted.index
+        self.at[rows[begins]] = counted.index
+        for kept in (self.count, self.values, self.credit):
+            kept[rows[begins]] = 0
+        self.count[rows] += counted.count
+        self.values[rows] += counted.values
+        return replace(counted, count=self.count[rows], values=self.values[rows]), begins
 
 
 class FastEngine(Engine):
@@ -90,13 +96,14 @@ class FastEngine(Engine):
         if not len(counted.rows):
             return {}
         rows, signal = counted.rows, self.outage_signal
-        minute_so_far, before = self.open.add(counted)
-        said = signal.outage_ratios(minute_so_far, hour, self.dispersion.rho[rows])
-        self.open.said[rows] = said
-        gain = self.dispersion.eta[rows][:, signal.outages] * (said - before)
+        so_far, begins = self.open.add(counted)
         cap = budget.tick_cap(self.threshold + HARDER, len(signal.outages))
-        sums = self.signal.run_sums(counted, hour)
-        self.outages.add(rows, np.minimum(gain, cap), sums, slot.start_ns // SLOT_NS)
+        said = signal.outage_ratios(so_far, hour, self.dispersion.rho[rows])
+        before = self.open.credit[rows]
+        credit = np.minimum(self.dispersion.eta[rows][:, signal.outages] * said, before + cap)
+        self.open.credit[rows] = credit
+        self.outages.begin(rows[begins])
+        self.outages.add(rows, credit - before, self.signal.run_sums(counted, hour), slot.start_ns // SLOT_NS)
         return self._in_outage(rows, hour)
 
     def _in_outage(self, rows: Ids, hour: int) -> dict[int, Judgement]:

@@ -1,9 +1,10 @@
 """Near misses: what a series' evidence does short of a page tells whether its threshold keeps the budget.
 
 Under the model, evidence over h/2 is rare, and its excess falls off by a factor of e a nat. Failures that come in
-bursts, or levels that wobble more than eta knows, give more of it, with a longer tail. Each day on which evidence with
-an effect passed h/2 and no page came is a near miss. From how often a series has them, and how far they go in the rule
-as a whole, follows the evidence that would keep the budget were they the start of an exponential tail:
+bursts, or levels that wobble more than eta knows, give more of it, with a longer tail. Evidence with an effect that
+passed h/2 and fell under it again without a page is a near miss, at most one a day and series. From how often a series
+has them, and how far they go in the rule as a whole, follows the evidence that would keep the budget were they the
+start of an exponential tail:
 
     h_s  =  max(h, h/2 + b log(7 S' r_s / B))        r_s near misses a day, b their mean excess in nats
 
@@ -29,7 +30,8 @@ MOST = 2.0
 class Misses:
     """Near misses by series, decayed over past days.
 
-    top     (S,)  highest evidence with an effect today while watched, of what passed h/2; infinite once it paged
+    top     (S,)  highest evidence with an effect while watched, of what passed h/2 and is not counted yet; infinite
+                  once it paged
     days    (S,)  days judged
     count   (S,)  of these, days with a near miss
     excess  (S,)  sum of the near misses' evidence over h/2
@@ -49,13 +51,16 @@ class Misses:
         """Evidence over h/2, with an effect, of watched series; infinite where they page."""
         self.top[rows] = np.maximum(self.top[rows], total)
 
-    def refit(self, keep: float, judged: Bools, threshold: float) -> None:
-        """Midnight: take today in, and set what is asked; `threshold` is the h that held today."""
-        missed = np.isfinite(self.top) & (self.top > 0)
+    def refit(self, keep: float, judged: Bools, standing: Bools, threshold: float) -> None:
+        """Midnight: take today in, and set what is asked; `threshold` is the h that held today.
+
+        Where the evidence still stands over h/2 it is no miss yet: it may be a change on its way to a page.
+        """
+        missed = np.isfinite(self.top) & (self.top > 0) & ~standing
         self.days = keep * self.days + judged
         self.count = keep * self.count + missed
         self.excess = keep * self.excess + np.where(missed, np.maximum(self.top - threshold / 2, 0), 0)
-        self.top[:] = 0
+        self.top[~standing] = 0
         all_count, all_days = self.count.sum(), self.days.sum()
         if not all_count:
             self.asked[:] = 1
