@@ -6,8 +6,9 @@ One rule watches series of several rates for 28 days; in each series the change 
 the next two days, and stays. Minutes count from there to the end of the tick (or slot) that paged, pages of before do
 not count. The threshold is that of a budget of one false page a week over 1,000 series, however many there are here.
 
-With --rivals, others see the same streams at an equal realised budget: each has its limit raised, with hindsight, until
-it sends one page (or as many as Tocsin) in three weeks of the null. Said is what share of the changes it finds then.
+With --rivals, others see the same streams at an equal realised budget: each has its limit raised, with hindsight and
+for each rate by itself, until it sends one page (or as many as Tocsin) in three weeks of the null. Said is what share
+of the changes it finds then.
 """
 
 import argparse
@@ -105,13 +106,16 @@ def delays(
     return waited
 
 
-def rivals_found(null: Seen, seen: Seen, since: Numbers, most: int) -> Iterator[tuple[str, Bools]]:
-    """(name, (s,) found within a day) of each rival, its limit set on the null's weeks 2 to 4."""
+def rivals_found(null: Seen, seen: Seen, since: Numbers, rate: Floats, most: int) -> Iterator[tuple[str, Floats]]:
+    """(name, (s,) 1 where found within a day) of each rival, its limit set on the null's weeks 2 to 4."""
     changed_scores = scores(seen)
     for name, score in scores(null).items():
-        limit = calibrated(score[:, WEEK:WARM], most)
-        over = changed_scores[name] > limit
-        yield name, np.array([over[row, at : at + DAY].any() for row, at in enumerate(since[: seen.series].tolist())])
+        limit = np.empty(len(score))
+        for at in np.unique(rate):
+            mine = rate[: len(score)] == at
+            limit[mine] = calibrated(score[mine, WEEK:WARM], most)
+        over = changed_scores[name] > limit[:, None]
+        yield name, np.array([over[row, at : at + DAY].any() for row, at in enumerate(since[: len(over)].tolist())])
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,7 @@ def measure(given: argparse.Namespace) -> Iterator[Cell]:
         seed = 1000 * given.seed + number
         after = copy.deepcopy(seen) if change.against_rivals else None
         waited = delays(detector, watching, changed(stream, change, since, seed), since, seed, after)
-        others = dict(rivals_found(seen, after, since, most)) if seen and after else {}
+        others = dict(rivals_found(seen, after, since, rate, most)) if seen and after else {}
         for at in rates:
             case = f"{signal} {change.name} at {at:g}/s, {null}, {given.series} series, seed {given.seed}"
             mine = waited[rate == at]

@@ -1,8 +1,8 @@
 """What others page on the same streams: small implementations of rules as they are published.
 
 Each looks at one level a minute: the failed share of the last five minutes (errors, bad outcomes) or their p95
-(latency, cost). A rule gives a score, and flags where the score is above 1; only rises count. Flags within half an hour
-of one another are one page, as an alert of ours is held for half an hour.
+(latency, cost), of at least twenty calls: less says nothing. A rule gives a score, and flags where the score is above
+1; only rises count. Flags within half an hour of one another are one page, as an alert of ours is held for half an hour.
 
 z-score         a week's mean and standard deviation, limit three, held for five minutes (GitLab, "How to use
                 Prometheus for anomaly detection")
@@ -28,6 +28,8 @@ from detectors.core.seasonal import medians
 from tests.bench.nulls import DAY, FINE, LOWEST, WEEK
 
 HOLD, GAP, COARSE = 5, 30, 5
+LEAST = 20
+"""Calls that a window must hold, or a single failure in the night would be a share of one."""
 OBJECTIVE = 0.99
 LIMITS = {"errors": 0.05, "outcomes": 0.40}
 RIVER_SERIES = 6
@@ -76,12 +78,15 @@ class Seen:
 
     def level(self) -> Floats:
         """(S, T) what every rule but the burn rate looks at; NaN where nothing was seen."""
-        return self.p95.astype(float) if self.signal in ("latency", "cost") else self.share(HOLD)
+        if self.signal in ("latency", "cost"):
+            return np.where(total(self.count, HOLD) >= LEAST, self.p95.astype(float), np.nan)
+        return self.share(HOLD)
 
     def share(self, minutes: int) -> Floats:
         """(S, T) bad share over so many minutes."""
+        count = total(self.count, minutes)
         with np.errstate(invalid="ignore", divide="ignore"):
-            share: Floats = total(self.bad, minutes) / total(self.count, minutes)
+            share: Floats = np.where(count >= LEAST, total(self.bad, minutes) / count, np.nan)
         return share
 
 
