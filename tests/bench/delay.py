@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.core import contract
-from detectors.core.columns import TICK_NS, Bools, Floats
+from detectors.core.columns import TICK_NS, Floats
 from detectors.core.contract import Detector, Terms
 from tests.bench.budget import EFFECTS, play
 from tests.bench.nulls import DAY, WEEK, Stream

@@ -2,7 +2,7 @@
 
 Each looks at one level a minute: the failed share of the last five minutes (errors, bad outcomes) or their p95
 (latency, cost), of at least twenty calls: less says nothing. A rule gives a score, and flags where the score is above
-1; only rises count. Flags within half an hour of one another are one page, as an alert of ours is held for half an hour.
+1; only rises count. Flags within half an hour of one another are one page, as an alert of ours is held so long.
 
 z-score         a week's mean and standard deviation, limit three, held for five minutes (GitLab, "How to use
                 Prometheus for anomaly detection")
