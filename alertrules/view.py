@@ -69,11 +69,11 @@ class View:
         if not self._columns:
             return None
         parts, self._columns = self._columns, []
-        return _tick(start_ns, parts)
+        return _tick(start_ns, parts, HISTOGRAMS)
 
     def latest(self, start_ns: int) -> Tick:
-        """The slot that was added last, alone; it stays part of the open tick."""
-        return _tick(start_ns, self._columns[-1:])
+        """The slot that was added last, alone and without histograms; it stays part of the open tick."""
+        return _tick(start_ns, self._columns[-1:], ())
 
     def labels(self, row: int) -> tuple[tuple[str, str], ...]:
         """The series' labels, sorted by name, without the empty ones."""
@@ -105,15 +105,17 @@ class View:
         self._columns = [part] if part else []
 
 
-def _tick(start_ns: int, parts: Sequence[dict[str, NDArray[Any]]]) -> Tick:
-    """Slots' columns added up by series."""
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    series, at = np.unique(joined["series"], return_inverse=True)
-    columns: dict[str, Any] = {name: np.bincount(at, joined[name], len(series)).astype(float) for name in SUMS}
-    columns |= {
-        name: _added_up(joined[f"{name}.cell"], joined[f"{name}.bucket"], joined[f"{name}.count"])
-        for name in HISTOGRAMS
-    }
+def _tick(start_ns: int, parts: Sequence[dict[str, NDArray[Any]]], histograms: Sequence[str]) -> Tick:
+    """Slots' columns added up by series; the histograms that are not asked for stay empty."""
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([part[name] for part in parts])
+
+    series, at = np.unique(joined("series"), return_inverse=True)
+    columns: dict[str, Any] = {name: np.bincount(at, joined(name), len(series)).astype(float) for name in SUMS}
+    columns |= dict.fromkeys(HISTOGRAMS, Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0)))
+    for name in histograms:
+        columns[name] = _added_up(joined(f"{name}.cell"), joined(f"{name}.bucket"), joined(f"{name}.count"))
     return Tick(start_ns=start_ns, series=series.astype(np.int32), **columns)
 
 

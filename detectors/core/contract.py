@@ -71,7 +71,7 @@ class SlotJudge(Protocol):
     def slot(self, slot: Tick, modes: Bytes) -> Mapping[int, Judgement]:
         """Judge one slot of the open tick, which is still to come; nothing is learnt from it but evidence.
 
-        What it does not name is not judged: only the tick calls a series quiet.
+        The slot brings no histograms. What is not named is not judged: only the tick calls a series quiet.
         """
 
 
