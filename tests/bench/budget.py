@@ -137,7 +137,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--arrivals", help="npz with `rate` and `cv` (clients, 2016)")
     parser.add_argument("--requests", help="gzipped CSV with `gmt_create` and `predict_status`, for --null real")
-    parser.add_argument("--rivals", type=int, default=0, help="series on which to run the rivals too, scaled up to all")
+    parser.add_argument("--rivals", type=int, default=20, help="series that the rivals see, scaled up to all; 0: none")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if (given.requests if given.null == "real" else given.arrivals) is None:

@@ -6,7 +6,7 @@ One rule watches series of several rates for 28 days; in each series the change 
 the next two days, and stays. Minutes count from there to the end of the tick (or slot) that paged, pages of before do
 not count. The threshold is that of a budget of one false page a week over 1,000 series, however many there are here.
 
-With --rivals, others see the same streams at an equal realised budget: each has its limit raised, with hindsight and
+Others see the same streams of errors 1->3% at an equal realised budget: each has its limit raised, with hindsight and
 for each rate by itself, until it sends one page (or as many as Tocsin) in three weeks of the null. Said is what share
 of the changes it finds then.
 """
@@ -200,7 +200,7 @@ def main() -> int:
     parser.add_argument("--series", type=int, default=60, help="series at each rate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--arrivals", required=True, help="npz with `rate` and `cv` (clients, 2016)")
-    parser.add_argument("--rivals", type=int, default=0, help="series at each rate that the rivals see too (errors)")
+    parser.add_argument("--rivals", type=int, default=20, help="series at each rate that the rivals see; 0: none")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if not given.json:
