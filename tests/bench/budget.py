@@ -82,6 +82,18 @@ def false_pages(stream: Ticks, pages: list[tuple[int, int]]) -> list[int]:
     return [minute for row, minute in at if not stream.incident[row, max(0, minute - LATE) : minute + 1].any()]
 
 
+def incidents_found(stream: Ticks, pages: list[tuple[int, int]]) -> tuple[int, int]:
+    """(found, all) incidents that began in the counted weeks."""
+    padded = np.pad(stream.incident, ((0, 0), (1, 1)))
+    rows, begins = np.nonzero(padded[:, 1:-1] & ~padded[:, :-2])
+    _, ends = np.nonzero(padded[:, 1:-1] & ~padded[:, 2:])
+    at = {(row - 1, index - MIDNIGHT) for row, index in pages}
+    counted = [each for each in zip(rows.tolist(), begins.tolist(), ends.tolist(), strict=True)
+               if each[1] >= WARM_WEEKS * WEEK]  # fmt: skip
+    found = sum(any((row, minute) in at for minute in range(begin, end + LATE)) for row, begin, end in counted)
+    return found, len(counted)
+
+
 def measure(given: argparse.Namespace, null: str, stream: Ticks) -> Iterator[dict[str, object]]:
     """The bench's lines on one stream."""
     weeks = WARM_WEEKS + given.weeks
@@ -99,6 +111,12 @@ def measure(given: argparse.Namespace, null: str, stream: Ticks) -> Iterator[dic
         "goal": f"<= {most:g}", "holds": low <= most, "low": round(low, 3), "high": round(high, 3),
         "fast_lane": fast / given.weeks, "by_week": by_week.tolist(),
     }  # fmt: skip
+    told, incidents = incidents_found(stream, watching.pages)
+    if incidents:
+        yield {
+            "bench": "budget", "metric": f"incidents found, of {incidents}", "value": told / incidents,
+            "unit": "share", "goal": None, "holds": None,
+        }  # fmt: skip
     for name, flags in rivals(seen) if seen else ():
         found = [(row + 1, minute + MIDNIGHT) for row, minute in zip(*pages(flags), strict=True)]
         late = [minute for minute in false_pages(stream, found) if minute >= WARM_WEEKS * WEEK]
@@ -158,7 +176,7 @@ def main() -> int:
                 print(json.dumps({"case": case} | row), flush=True)
                 continue
             if row["goal"] is None:
-                print(f"  {str(row['metric']).split(', ')[1]:20} {row['value']:.0f}")
+                print(f"  {str(row['metric']).removeprefix('false pages a week, '):24} {round(row['value'], 2):g}")
                 continue
             said = "" if row["holds"] else "  MISSED"
             print(f"{case}: {row['value']:.3g} false pages a week, 95% [{row['low']:.2f}, {row['high']:.2f}], "
