@@ -176,7 +176,7 @@ def main() -> int:
                 print(json.dumps({"case": case} | row), flush=True)
                 continue
             if row["goal"] is None:
-                print(f"  {str(row['metric']).removeprefix('false pages a week, '):24} {round(row['value'], 2):g}")
+                print(f"  {str(row['metric']).removeprefix('false pages a week, '):24} {row['value']:.4g}")
                 continue
             said = "" if row["holds"] else "  MISSED"
             print(f"{case}: {row['value']:.3g} false pages a week, 95% [{row['low']:.2f}, {row['high']:.2f}], "
