@@ -132,6 +132,12 @@ class Static:
     def forget(self, rows: Ids) -> None:
         clear(self.window, rows)
 
+    def doubt(self, row: int) -> None:
+        """Nothing: a limit that pages too often is too low."""
+
+    def excess(self) -> float:
+        return math.nan
+
     def gauges(self) -> Mapping[str, Floats]:
         """The level that is compared, and the limit."""
         rows = np.arange(len(self.window.at), dtype=np.int32)

@@ -17,7 +17,7 @@ from alertrules.routing import Router
 from detectors.core.columns import Arrays
 from detectors.core.rows import under
 from service.batch import Answer, Batch, Tally
-from service.detect import Detect, Level
+from service.detect import Detect, Level, Moved
 from service.ingest.stage import Ingest, IngestLimits
 
 
@@ -25,18 +25,20 @@ from service.ingest.stage import Ingest, IngestLimits
 class Outcome:
     """All that a step led to; logs, metrics and deliveries are made from it outside.
 
-    answers  one a record, in order
+    answers  one a record, in order; or one a mark
     digest   lines for alerts that began and ended in a backlog: nobody is paged for them
+    tickets  lines for what is worth a look some day, and wakes nobody
     """
 
     answers: tuple[Answer, ...]
     transitions: tuple[Transition, ...]
     notices: tuple[Notice, ...]
     digest: tuple[str, ...]
+    tickets: tuple[str, ...]
     tally: Tally
 
 
-FORMAT = 1
+FORMAT = 2
 """Of the state's arrays and alerts: it grows when a version cannot go on from an older one's."""
 
 
@@ -63,6 +65,7 @@ class _Step:
     transitions: list[Transition] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     digest: list[str] = field(default_factory=list)
+    tickets: list[str] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
 
 
@@ -83,6 +86,10 @@ class Pipeline:
         for record in batch.records:
             answers.append(self.ingest.read(record, now_ns, step.tally))
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
+        for mark in batch.marks:
+            answer, moved = self.detect.mark(mark)
+            answers.append(answer)
+            self._tell([moved], now_ns, step)
         if not batch.records:
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
         return self._outcome(tuple(answers), step)
@@ -100,16 +107,19 @@ class Pipeline:
         if self.ingest.watermark_ns is not None:
             self._tell(self.detect.advance(self.ingest.watermark_ns), now_ns, step)
 
-    def _tell(self, ticks: Iterable[tuple[int, tuple[Transition, ...]]], now_ns: int, step: _Step) -> None:
-        for at_ns, transitions in ticks:
+    def _tell(self, ticks: Iterable[Moved], now_ns: int, step: _Step) -> None:
+        for at_ns, transitions, tickets in ticks:
             told = self.router.step(transitions, at_ns, now_ns)
             step.transitions += transitions
+            step.tickets += tickets
             step.notices += told.notices
             step.digest += told.digest
 
     @staticmethod
     def _outcome(answers: tuple[Answer, ...], step: _Step) -> Outcome:
-        return Outcome(answers, tuple(step.transitions), tuple(step.notices), tuple(step.digest), step.tally)
+        return Outcome(
+            answers, tuple(step.transitions), tuple(step.notices), tuple(step.digest), tuple(step.tickets), step.tally
+        )
 
     @property
     def watermark_ns(self) -> int | None:

@@ -4,7 +4,7 @@ Ids are dense int32 row keys of a `SeriesTable`; weights are adjusted counts, 1 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -104,6 +104,21 @@ class Tick:
     outcome: Entries
 
 
+def without(tick: Tick, rows: Ids) -> Tick | None:
+    """The tick without these series; None if nothing is left."""
+    kept = ~np.isin(tick.series, rows)
+    if not kept.any():
+        return None
+
+    def left(entries: Entries) -> Entries:
+        mine = ~np.isin(entries.cell, rows)
+        return Entries(entries.cell[mine], entries.bucket[mine], entries.count[mine])
+
+    columns = {name: column[kept] for name, column in vars(tick).items() if isinstance(column, np.ndarray)}
+    histograms = {name: left(column) for name, column in vars(tick).items() if isinstance(column, Entries)}
+    return replace(tick, **columns, **histograms)  # type: ignore[arg-type]
+
+
 class Mode(IntEnum):
     """What the rules want a detector to ask about a series; kept by the alert's lifecycle, given at each tick."""
 
@@ -129,6 +144,8 @@ class Verdict(IntEnum):
     """Recovering: evidence over half the threshold, and the effect."""
     RECOVERED = 4
     """Paging or muted: enough evidence that the change is gone."""
+    CREPT = 5
+    """Slowly worse over four weeks: worth a ticket. No alert moves."""
 
 
 @dataclass(frozen=True)

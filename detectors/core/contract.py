@@ -55,6 +55,12 @@ class Detector(Protocol):
     def forget(self, rows: Ids) -> None:
         """Drop these series: their ids may be used again by others."""
 
+    def doubt(self, row: int) -> None:
+        """A person called a page of this series noise."""
+
+    def excess(self) -> float:
+        """Mean excess of the evidence's tail, nats (see `core/tail.py`); NaN where nothing can be said."""
+
     def gauges(self) -> Mapping[str, Floats]:
         """Levels by series, each (rows,) and NaN where unknown: what `/metrics` exports. Names are in GAUGES."""
 
