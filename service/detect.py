@@ -27,8 +27,20 @@ from alertrules.parse import RuleSet
 from alertrules.rules import Rule
 from alertrules.view import View
 from detectors.core import contract
-from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Floats, Ids, Slot, Tick, Verdict, without
-from detectors.core.contract import Detector, Judgement
+from detectors.core.columns import (
+    SECOND_NS,
+    TICK_NS,
+    Arrays,
+    Bytes,
+    Floats,
+    Ids,
+    Slot,
+    Tick,
+    Verdict,
+    empty,
+    without,
+)
+from detectors.core.contract import Detector, Judgement, Listener
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 from service.batch import Answer
@@ -89,9 +101,12 @@ class Watch:
         facts = repr((rule.detector, rule.select, rule.by, rule.signal, rule.window_ns))
         return hashlib.sha256(facts.encode()).hexdigest()
 
-    def tick(self, start_ns: int) -> Moved:
-        """Judge the open tick and move the alerts; cheap where nothing counted and nothing is open."""
-        tick = self._without_expected(self.view.close(start_ns))
+    def tick(self, start_ns: int, heard: bool = True) -> Moved:
+        """Judge the open tick and move the alerts; cheap where nothing counted and nothing is open.
+
+        heard  whether anything came in this tick at all, of this rule or not
+        """
+        tick = self._without_expected(start_ns, self.view.close(start_ns), heard)
         judged: Mapping[int, Judgement] = {}
         counted: set[int] = set()
         if tick is not None:
@@ -125,19 +140,26 @@ class Watch:
             self.ledger.ticket(text)
         return said
 
-    def _without_expected(self, tick: Tick | None) -> Tick | None:
+    def _without_expected(self, start_ns: int, tick: Tick | None, heard: bool) -> Tick | None:
         """The tick without the series of a maintenance window: they are neither judged nor learnt."""
-        if tick is None:
-            return None
+        expected = self._expected(start_ns)
+        if tick is not None and len(expected):
+            tick = without(tick, expected)
+        if heard and isinstance(self.detector, Listener):
+            self.detector.excuse(expected)
+            return tick or empty(start_ns)
+        return tick
+
+    def _expected(self, start_ns: int) -> Ids:
+        """Series of the maintenance windows that `start_ns` lies in."""
         now = [
             mark for mark in self.ledger.marks
-            if mark.kind is Kind.EXPECTED and mark.from_ns <= tick.start_ns < mark.until_ns
+            if mark.kind is Kind.EXPECTED and mark.from_ns <= start_ns < mark.until_ns
         ]  # fmt: skip
-        if not now:
-            return tick
-        values = [self.view.series.values(row) for row in tick.series.tolist()]
-        expected = [any(mark.covers(self.rule.by, value) for mark in now) for value in values]
-        return without(tick, tick.series[np.array(expected, np.bool_)])
+        rows = self.view.series.rows().tolist() if now else []
+        values = [self.view.series.values(row) for row in rows]
+        meant = [any(mark.covers(self.rule.by, value) for mark in now) for value in values]
+        return np.array([row for row, is_meant in zip(rows, meant, strict=True) if is_meant], np.int32)
 
     def mark(self, mark: Mark, page: Page | None, at_ns: int) -> tuple[int, tuple[Transition, ...]]:
         """Take in what a person said of a page of this rule, or of series: how many there are now, and what closes."""
@@ -212,12 +234,14 @@ class Detect:
         self.spend = Spend()
         self.orphans: list[tuple[Alert, Identity]] = []  # Open alerts of rules that are gone: closed at the next tick.
         self.open_ns: int | None = None  # Start of the open tick; None before the first slot.
+        self.heard = False  # Whether the open tick has any slot.
 
     def add(self, slot: Slot, cells: SeriesTable) -> None:
         """Add a slot of the open tick."""
         if self.open_ns is None:
             self.open_ns = slot.start_ns - slot.start_ns % TICK_NS
         assert self.open_ns <= slot.start_ns < self.open_ns + TICK_NS, "advance comes first"
+        self.heard = True
         self.spend.add(slot, cells)
         for watch in self.watches:
             watch.view.add(slot, cells)
@@ -245,7 +269,8 @@ class Detect:
             start_ns = self.open_ns
             self.spend.tick(start_ns)
             orphans = self._close_orphans(start_ns + TICK_NS)
-            moved = [watch.tick(start_ns) for watch in self.watches]
+            moved = [watch.tick(start_ns, self.heard) for watch in self.watches]
+            self.heard = False
             self.open_ns = start_ns + TICK_NS
             transitions = orphans + tuple(one for watch in moved for one in watch.transitions)
             yield Moved(self.open_ns, transitions, tuple(text for watch in moved for text in watch.tickets))
@@ -268,7 +293,9 @@ class Detect:
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Views and detectors by rule."""
-        arrays: dict[str, NDArray[Any]] = {"open_ns": np.array([-1 if self.open_ns is None else self.open_ns])}
+        arrays: dict[str, NDArray[Any]] = {
+            "open_ns": np.array([-1 if self.open_ns is None else self.open_ns, self.heard])
+        }
         arrays |= {f"/spend/{key}": np.asarray(a) for key, a in self.spend.snapshot().items()}
         for watch in self.watches:
             name = watch.rule.name
@@ -291,7 +318,7 @@ class Detect:
     def restore(self, arrays: Arrays, alerts: Mapping[str, Any]) -> tuple[str, ...]:
         """Go on; a rule whose meaning has changed starts anew, and open alerts without their rule are closed."""
         open_ns = int(arrays["open_ns"][0])
-        self.open_ns = None if open_ns < 0 else open_ns
+        self.open_ns, self.heard = None if open_ns < 0 else open_ns, bool(arrays["open_ns"][1])
         self.spend.restore(under(arrays, "/spend/"))
         anew = []
         for watch in self.watches:

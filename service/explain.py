@@ -23,7 +23,15 @@ SERIES_MAX = 20
 CANNOT = "this rule cannot keep its budget on these data"
 UNLIKELY = 0.025
 """So many pages marked as noise are believed only if the budget would give them this seldom."""
-LEVEL_OF = {"error_ratio": "ratio", "latency_p95": "s", "session_cost_p95": "usd", "outcome_share_resolved": "share"}
+LEVEL_OF = {
+    "error_ratio": "ratio",
+    "latency_p95": "s",
+    "session_cost_p95": "usd",
+    "outcome_share_resolved": "share",
+    "level": "",
+    "static_level": "",
+    "burn_projected": "usd",
+}
 """The gauge that shows a series' level now, and its unit."""
 
 
@@ -201,12 +209,17 @@ def _series_worded(series: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _level(gauges: Mapping[str, float | None]) -> str:
+    if (missing := gauges.get("missing_calls")) is not None:
+        return f", {missing:.0f} calls missing"
     for name, unit in LEVEL_OF.items():
         now = gauges.get(name)
-        before = gauges.get(f"{name.removesuffix('_p95').removesuffix('_resolved')}_baseline")
+        before = gauges.get(
+            f"{name.removesuffix('_p95').removesuffix('_resolved')}_baseline", gauges.get(f"{name}_expected")
+        )
         if now is not None:
-            known = f", usually {LEVELS[unit](before)}" if before is not None else ""
-            return f", {LEVELS[unit](now)} of late{known}"
+            worded = LEVELS.get(unit, digits)
+            known = f", usually {worded(before)}" if before is not None else ""
+            return f", {worded(now)} of late{known}"
     return ""
 
 

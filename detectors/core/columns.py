@@ -104,6 +104,13 @@ class Tick:
     outcome: Entries
 
 
+def empty(start_ns: int) -> Tick:
+    """A tick that counted nothing."""
+    rows, none = np.empty(0, np.int32), np.empty(0)
+    entries = Entries(rows, rows, none)
+    return Tick(start_ns, rows, none, none, none, none, none, none, entries, entries, entries)
+
+
 def without(tick: Tick, rows: Ids) -> Tick | None:
     """The tick without these series; None if nothing is left."""
     kept = ~np.isin(tick.series, rows)
@@ -155,7 +162,7 @@ class Finding:
     before, now    level of the baseline and of the run, in `unit`: `ratio` (failed share), `s` (p95), `usd` (p95 of a
                    session's cost), `share` (of the good outcome)
     since_ns       start of the tick in which the run began
-    count          calls or sessions of the run
+    count          calls or sessions of the run; NaN where it is about none
     log_evidence   natural log of the evidence; NaN where the detector has none (static)
     threshold      what log_evidence had to reach
     detail         one more fact in words, at most a sentence; empty if there is none

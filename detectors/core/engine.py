@@ -18,6 +18,7 @@ from detectors.core import budget
 from detectors.core.columns import TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
 from detectors.core.contract import Judgement, Terms
 from detectors.core.dispersion import DAY_TICKS, Dispersion
+from detectors.core.doubt import raised
 from detectors.core.evidence import Evidence
 from detectors.core.gates import Gates
 from detectors.core.rows import clear, column, resize, restore, snapshot
@@ -28,8 +29,6 @@ KEEP = 2 ** (-1 / 7)
 HORIZONS = {"1h": 60.0, "24h": 1440.0}
 """Minutes within which a rule says what it can see."""
 WARM_REFITS, WARM_SESSIONS = 2, 200
-DOUBT, DOUBT_KEEP = 0.5, 0.965
-"""A page that was noise raises its series' threshold by half; a day leaves so much of that: half is gone in 20 days."""
 LEFT_OUT_HOURS = 24
 """Hours in a row that may be kept out of the baseline; then it learns all the same, or it would never learn again."""
 
@@ -235,10 +234,7 @@ class Engine:
 
     def thresholds(self, rows: Ids) -> Floats:
         """(r,) log evidence that a page of these series needs: more where a page was called noise of late."""
-        doubted = self.life.doubted[rows]
-        past = np.maximum(self.now // DAY_TICKS - doubted, 0)
-        thresholds: Floats = self.threshold * (1 + np.where(doubted >= 0, DOUBT * DOUBT_KEEP**past, 0.0))
-        return thresholds
+        return self.threshold * raised(self.life.doubted[rows], self.now // DAY_TICKS)
 
     def doubt(self, row: int) -> None:
         """A page of this series was noise: ask for more evidence for a while, and learn from today after all."""
