@@ -10,11 +10,20 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+
 from service.ingest.decode import Decoder
 from service.ingest.protobuf import ProtobufDecoder
 
 log = logging.getLogger("tocsin.compiled")
 
+_FIRST = ExportTraceServiceRequest(
+    resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=[Span(
+        trace_id=b"1" * 16, span_id=b"1" * 8, name="chat", start_time_unix_nano=1, end_time_unix_nano=1,
+    )])])],
+).SerializeToString()  # fmt: skip
+"""A span to warm up with."""
 _SOURCES = Path(__file__).parent / "ingest"
 
 
@@ -45,7 +54,7 @@ def _scanner(directory: Path) -> Decoder:
     """The scanner, compiled or loaded, having scanned its first bodies. Raises anything."""
     import numba  # Half a second and 60 MB, so only where it is used.
 
-    from service.ingest.scanner import KERNELS, Scanner
+    from service.ingest.plans import KERNELS, CompiledDecoder
 
     home = directory / _version()
     for other in directory.glob("*"):
@@ -55,9 +64,9 @@ def _scanner(directory: Path) -> Decoder:
     numba.config.CACHE_DIR = str(home)  # type: ignore[attr-defined]
     for kernel in KERNELS:
         kernel.enable_caching()
-    scanner = Scanner()
-    scanner.scan([b"", b"\x0a\x04\x12\x02\x12\x00"])
-    return scanner
+    made = CompiledDecoder()
+    made.scan([_FIRST])
+    return made
 
 
 def _version() -> str:

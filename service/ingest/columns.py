@@ -4,13 +4,14 @@ Only what has a meaning is kept: ids, times, names, and the attributes that a di
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.ingest.dialects import RESOURCE_WANTED, WANTED
+from service.ingest.vocabulary import Own, Scalar
 
 Cells = NDArray[np.int64]
 Value = bytes | int | float | bool
@@ -29,7 +30,7 @@ ROLES = tuple((key in WANTED) * ON_SPAN + (key in RESOURCE_WANTED) * ON_RESOURCE
 # Columns of a span.
 START, END, STATUS, TRACE, SPAN_ID, PARENT = 0, 1, 2, 3, 5, 6
 NAME, NAME_BYTES, STATE, STATE_BYTES = 7, 8, 9, 10
-RESOURCE, SCOPE, FIRST, STOP = 11, 12, 13, 14
+RESOURCE, SCOPE, FIRST, STOP, PLAN = 11, 12, 13, 14, 15
 SPAN_CELLS = 16
 # Columns of an attribute, and the kinds that its value may be of; the numbers are those of AnyValue's fields.
 KEY, KIND, VALUE, TEXT = 0, 1, 2, 3
@@ -42,6 +43,28 @@ RECORD_END, RECORD_IS_BAD, RECORD_FIRST, RECORD_STOP, RECORD_BAD_IDS, RECORD_BAD
 RECORD_CELLS = 6
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What spans of a shape have in common.
+
+    own      canonical fields whose value is in the shape
+    numbers  (place among the span's attributes, field) of its numbers; texts likewise
+    apart    how the parts of its usage are to be included; None where it has none
+    bad      how many of its numbers are not sane
+    """
+
+    operation: str
+    dialect: str
+    session_rank: int
+    failed: bool
+    is_log: bool
+    own: Own
+    numbers: tuple[tuple[int, str], ...]
+    texts: tuple[tuple[int, str], ...]
+    apart: bool | None
+    bad: int
+
+
 @dataclass(frozen=True, eq=False)
 class Columns:
     """The spans of some records, in the order they came.
@@ -51,11 +74,12 @@ class Columns:
                               the next; how many of its spans had no good ids, or no good times: those have no rows
     spans       (n, 16) int64 start and end, ns; status code; trace id (two cells), span id and parent id, their bytes
                               read as little-endian, no parent being 0; name and trace state (offset, size); resource
-                              and scope (rows); attributes (first row, and that of the next); unused
+                              and scope (rows); attributes (first row, and that of the next); plan, for `plans` to write
     resources   (m, 2) int64  attributes (first row, and that after the last); of those that have spans
     scopes      (k, 2) int64  name (offset, size); of those that have spans
     attributes  (a, 4) int64  key, index into KEYS; kind; value: an integer, a bool, a double's bits or a text's size;
                               offset of a text. Values that are empty or no scalar are left out
+    plans       the plans that the spans' rows name; empty from a decoder that makes none
 
     The arrays may be views of a decoder's own memory: they are good until it decodes again.
     """
@@ -66,6 +90,26 @@ class Columns:
     resources: Cells
     scopes: Cells
     attributes: Cells
+    plans: Sequence[Plan] = ()
+
+    def values(self, first: int, stop: int) -> Iterator[tuple[int, Scalar]]:
+        """Keys and values of some rows of attributes."""
+        for key, kind, value, at in self.attributes[first:stop].tolist():
+            if kind == TEXT_KIND:
+                yield key, self.text[at : at + value].decode(errors="replace")
+            elif kind == DOUBLE_KIND:
+                yield key, _DOUBLE.unpack(_BITS.pack(value))[0]
+            else:
+                yield key, bool(value) if kind == BOOL_KIND else value
+
+    def said(self, row: int) -> tuple[Callable[[], str], list[tuple[int, Scalar]]]:
+        """What a span says: its name, decoded once it is asked for, and its attributes."""
+        span = self.spans[row].tolist()
+
+        def name() -> str:
+            return self.text[span[NAME] : span[NAME] + span[NAME_BYTES]].decode(errors="replace")
+
+        return name, list(self.values(span[FIRST], span[STOP]))
 
 
 class Gatherer:

@@ -56,6 +56,16 @@ def _store_cell(context: Any, base: Any, at: Any, value: Any) -> Any:
     return types.void(types.int64, types.int64, types.int64), code
 
 
+@intrinsic
+def _store_byte(context: Any, base: Any, at: Any, value: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        place = builder.inttoptr(builder.add(given[0], given[1]), ir.IntType(8).as_pointer())
+        builder.store(builder.trunc(given[2], ir.IntType(8)), place)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), code
+
+
 _load_byte, _load_word, _load_cell = _load(8, 1), _load(64, 1), _load(64, 8)
 
 
@@ -77,6 +87,11 @@ def cell(memory: Memory, at: Number) -> Number:
 def put(memory: Memory, at: Number, value: Number) -> None:
     """Set the int64 at an index of cells."""
     memory[at] = value
+
+
+def put_byte(memory: Memory, at: Number, value: Number) -> None:
+    """Set the byte at an index to the lowest byte of a value."""
+    memory[at] = value & 0xFF
 
 
 @njit(**COMPILED)
@@ -115,6 +130,17 @@ def _put(memory, at, value):
 
     def checked(memory, at, value):
         memory[uint64(at)] = value
+
+    return checked
+
+
+@overload(put_byte, jit_options=INLINED)
+def _put_byte(memory, at, value):
+    if isinstance(memory, types.Integer):
+        return lambda memory, at, value: _store_byte(memory, at, value)  # type: ignore[call-arg]
+
+    def checked(memory, at, value):
+        memory[uint64(at)] = value & 0xFF
 
     return checked
 
@@ -158,3 +184,23 @@ def same_text(memory, at, other, other_at, size):
             return False
         done += 1
     return True
+
+
+@intrinsic
+def as_float(context: Any, bits: Any) -> Any:
+    """The float64 that an int64 holds the bits of."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.bitcast(given[0], ir.DoubleType())
+
+    return types.float64(types.int64), code
+
+
+@intrinsic
+def as_bits(context: Any, number: Any) -> Any:
+    """The bits of a float64 as an int64."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.bitcast(given[0], ir.IntType(64))
+
+    return types.int64(types.float64), code

@@ -32,10 +32,6 @@ _WIDTHS = (SPAN_CELLS, HOLDER_CELLS, HOLDER_CELLS, ATTRIBUTE_CELLS)
 Array = np.ndarray[Any, Any]
 
 
-KERNELS = (text_hash, scan)
-"""What Python calls, and so what is worth keeping compiled."""
-
-
 class Scanner:
     """Scans bodies into columns, which are good until the next scan. One owner at a time."""
 

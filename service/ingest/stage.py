@@ -8,12 +8,13 @@ from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, Arrays, Slot
 from detectors.core.series import OVERFLOW, SeriesTable
 from service.batch import Answer, Dropped, Record, Signal, Tally
 from service.ingest import snapshot
-from service.ingest.decode import Decoded, Decoder, decode
+from service.ingest.decode import Decoder, decode
 from service.ingest.prices import DAY_NS, Prices
 from service.ingest.protobuf import ProtobufDecoder
 from service.ingest.resolve import Pending, Review, resolve
 from service.ingest.rollup import Unit, roll_up
 from service.ingest.sessions import Session, Sessions, session_unit
+from service.ingest.spans import Decoded
 from service.ingest.traces import Labels, Trace, TraceTable
 from service.ingest.twins import Twins
 from service.ingest.vocabulary import Span
