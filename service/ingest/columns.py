@@ -92,9 +92,9 @@ class Columns:
     attributes: Cells
     plans: Sequence[Plan] = ()
 
-    def values(self, first: int, stop: int) -> Iterator[tuple[int, Scalar]]:
+    def values(self, rows: Iterable[Sequence[int]]) -> Iterator[tuple[int, Scalar]]:
         """Keys and values of some rows of attributes."""
-        for key, kind, value, at in self.attributes[first:stop].tolist():
+        for key, kind, value, at in rows:
             if kind == TEXT_KIND:
                 yield key, self.text[at : at + value].decode(errors="replace")
             elif kind == DOUBLE_KIND:
@@ -102,14 +102,15 @@ class Columns:
             else:
                 yield key, bool(value) if kind == BOOL_KIND else value
 
-    def said(self, row: int) -> tuple[Callable[[], str], list[tuple[int, Scalar]]]:
-        """What a span says: its name, decoded once it is asked for, and its attributes."""
-        span = self.spans[row].tolist()
+    def said(
+        self, span: Sequence[int], attributes: Sequence[Sequence[int]]
+    ) -> tuple[Callable[[], str], list[tuple[int, Scalar]]]:
+        """What a span's row and its attributes' rows say: its name, decoded once it is asked for, and its values."""
 
         def name() -> str:
             return self.text[span[NAME] : span[NAME] + span[NAME_BYTES]].decode(errors="replace")
 
-        return name, list(self.values(span[FIRST], span[STOP]))
+        return name, list(self.values(attributes))
 
 
 class Gatherer:

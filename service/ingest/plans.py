@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from service.ingest.columns import KEYS, PARENT, Columns, Plan
+from service.ingest.columns import FIRST, KEYS, PARENT, STOP, Columns, Plan
 from service.ingest.dialects import DIALECTS, DOCUMENT, LABEL, NAMED_ONLY, WANTED
 from service.ingest.dialects import NUMBER as NUMBER_ENTRY
 from service.ingest.memory import address, text_hash
@@ -87,7 +87,8 @@ class Plans:
         )  # fmt: skip
 
     def _learn(self, columns: Columns, row: int) -> None:
-        name, values = columns.said(row)
+        span = columns.spans[row].tolist()
+        name, values = columns.said(span, columns.attributes[span[FIRST] : span[STOP]].tolist())
         asked = _Asked(name)
         plan = _planned(asked, values, bool(columns.spans[row, PARENT]))
         number = NO_PLAN if plan is None else len(self.plans)

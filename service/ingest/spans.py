@@ -7,6 +7,7 @@ import numpy as np
 
 from service.batch import Dropped
 from service.ingest.columns import (
+    FIRST,
     KEYS,
     PARENT,
     RECORD_BAD_IDS,
@@ -14,7 +15,7 @@ from service.ingest.columns import (
     RECORD_FIRST,
     RECORD_IS_BAD,
     RECORD_STOP,
-    TEXT,
+    STOP,
     TRACE,
     VALUE,
     Columns,
@@ -59,9 +60,8 @@ class Spans:
         self._plans = columns.plans
         self._rows = columns.spans.tolist()
         self._ids = columns.spans[:, TRACE : PARENT + 1].tobytes()
-        self._values = columns.attributes[:, VALUE].tolist()
+        self._attributes = columns.attributes.tolist()
         self._numbers = columns.attributes[:, VALUE].view(np.float64).tolist()
-        self._texts = columns.attributes[:, TEXT].tolist()
         self._records = columns.records.tolist()
         self._resources: dict[int, Resource] = {}
         self._native: dict[int, bool] = {}
@@ -114,21 +114,22 @@ class Spans:
         own = span.own = plan.own.copy()
         for place, name in plan.numbers:
             own[name] = self._numbers[first + place]
-        text, texts, values = self._columns.text, self._texts, self._values
         for place, name in plan.texts:
-            at = texts[first + place]
-            own[name] = text[at : at + values[first + place]].decode()
+            _, _, size, at = self._attributes[first + place]
+            own[name] = self._columns.text[at : at + size].decode()
         if plan.apart is not None:
             include_parts(span, plan.apart)
 
     def _read(self, span: Span, number: int) -> int:
         """Fill a span by the tables of the dialects; how many of its numbers were none."""
-        name, values = self._columns.said(number)
+        row = self._rows[number]
+        name, values = self._columns.said(row, self._attributes[row[FIRST] : row[STOP]])
         found = [(entry, value) for key, value in values if (entry := _ENTRIES[key]) is not None]
         return read_span(span, name, found)
 
     def _resource(self, row: int) -> Resource:
-        values = self._columns.values(*self._columns.resources[row].tolist())
+        first, stop = self._columns.resources[row].tolist()
+        values = self._columns.values(self._attributes[first:stop])
         return read_resource((KEYS[key], value) for key, value in values)
 
     def _is_native(self, row: int) -> bool:

@@ -40,9 +40,15 @@ def compiled() -> Decoder:
     return made
 
 
+def scanner() -> Scanner:
+    """The scanner alone, without plans."""
+    compiled()  # Says where its code is kept.
+    return Scanner()
+
+
 def checked() -> CheckedScanner:
     """The build with bounds checks, kept likewise."""
-    compiled()  # Says where.
+    compiled()
     return CheckedScanner()
 
 

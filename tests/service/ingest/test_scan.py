@@ -9,7 +9,7 @@ from service.ingest.columns import RECORD_IS_BAD
 from service.ingest.decode import Decoder
 from service.ingest.protobuf import ProtobufDecoder
 from service.ingest.scanner import Scanner
-from tests.service.ingest.decoders import GuardedScanner, checked, compare, compiled, meaning
+from tests.service.ingest.decoders import GuardedScanner, checked, compare, compiled, meaning, scanner
 from tests.service.ingest.noise import FIXTURES, Noise
 from tests.service.ingest.wire import agent, body, chat
 
@@ -29,7 +29,7 @@ def test_any_bytes_are_read_as_protobuf_reads_them() -> None:
 def test_captures_give_the_same_columns(path: Path) -> None:
     """What real SDKs sent."""
     raw = path.read_bytes()
-    assert meaning(compiled().scan([raw])) == meaning(ProtobufDecoder().scan([raw]))
+    assert meaning(scanner().scan([raw])) == meaning(ProtobufDecoder().scan([raw]))
 
 
 @pytest.mark.parametrize("depth", [46, 47, 48, 60])
@@ -53,7 +53,7 @@ def test_records_scanned_together_are_each_their_own() -> None:
     """A bad record among good ones is refused alone, even where its end could be made up of the next one's bytes."""
     good = body(agent(1, 1, 0, 9), chat(1, 2, 1, 5, parent=1))
     records = [good, good[:-1], good, b"", b"\x0a\x05", good]
-    together = compiled().scan(records)
+    together = scanner().scan(records)
     assert together.records[:, RECORD_IS_BAD].tolist() == [0, 1, 0, 0, 1, 0]
     assert meaning(together) == meaning(ProtobufDecoder().scan(records))
 
@@ -61,9 +61,9 @@ def test_records_scanned_together_are_each_their_own() -> None:
 def test_rows_that_do_not_suffice_are_added() -> None:
     """A body of more spans than there is room for is scanned all the same, and the room given back."""
     many = body(*(chat(1, i + 1, 0, 1) for i in range(20_000)))
-    scanner = compiled()
-    assert len(scanner.scan([many]).spans) == 20_000
-    assert len(scanner.scan([b""]).spans) == 0
+    room = scanner()
+    assert len(room.scan([many]).spans) == 20_000
+    assert len(room.scan([b""]).spans) == 0
 
 
 def test_broken_code_on_disk_is_made_anew(tmp_path: Path) -> None:
