@@ -23,9 +23,11 @@ _DOUBLE, _BITS = struct.Struct("<d"), struct.Struct("<q")
 KEYS = tuple(sorted(WANTED.keys() | RESOURCE_WANTED))
 """The attribute names that are kept; a key's id is its place here."""
 KEY_IDS = {name: key for key, name in enumerate(KEYS)}
+SPAN_KEYS = {name: KEY_IDS[name] for name in WANTED}
+RESOURCE_KEYS = {name: KEY_IDS[name] for name in RESOURCE_WANTED}
 ON_SPAN, ON_RESOURCE = 1, 2
 """Where a key is wanted."""
-ROLES = tuple((key in WANTED) * ON_SPAN + (key in RESOURCE_WANTED) * ON_RESOURCE for key in KEYS)
+ROLES = tuple((key in SPAN_KEYS) * ON_SPAN + (key in RESOURCE_KEYS) * ON_RESOURCE for key in KEYS)
 
 # Columns of a span.
 START, END, STATUS, TRACE, SPAN_ID, PARENT = 0, 1, 2, 3, 5, 6
@@ -126,11 +128,11 @@ class Gatherer:
         self._before = (0, 0)  # Spans and attributes before the present resource.
         self._before_scope = 0
 
-    def begin_resource(self, attributes: Iterable[tuple[str, Value]]) -> None:
+    def begin_resource(self, attributes: Iterable[tuple[int, Value]]) -> None:
         """The spans that follow are of a resource with these attributes."""
         self._before = len(self._spans), len(self._attributes)
         first = len(self._attributes)
-        self._keep(attributes, ON_RESOURCE)
+        self._keep(attributes)
         self._resources.append((first, len(self._attributes)))
 
     def end_resource(self) -> None:
@@ -151,7 +153,7 @@ class Gatherer:
 
     def add(
         self, ids: tuple[bytes, bytes, bytes], times: tuple[int, int], status: int, name: bytes, state: bytes,
-        attributes: Iterable[tuple[str, Value]],
+        attributes: Iterable[tuple[int, Value]],
     ) -> None:  # fmt: skip
         """A span: its trace, own and parent id; its start and end."""
         trace_id, span_id, parent_id = ids
@@ -162,7 +164,7 @@ class Gatherer:
             self._bad_times += 1
             return
         first = len(self._attributes)
-        self._keep(attributes, ON_SPAN)
+        self._keep(attributes)
         cells = (trace_id[:8], trace_id[8:], span_id, parent_id if len(parent_id) == 8 else b"")
         self._spans.append(
             (*times, status, *(int.from_bytes(each, "little", signed=True) for each in cells),
@@ -170,21 +172,17 @@ class Gatherer:
              first, len(self._attributes), 0)
         )  # fmt: skip
 
-    def _keep(self, attributes: Iterable[tuple[str, Value]], role: int) -> None:
-        for name, value in attributes:
-            key = KEY_IDS.get(name, -1)
-            if key < 0 or not ROLES[key] & role:
-                continue
+    def _keep(self, attributes: Iterable[tuple[int, Value]]) -> None:
+        text, rows = self._text, self._attributes
+        for key, value in attributes:
             if isinstance(value, bytes):
                 if value:
-                    at, size = self._point_to(value)
-                    self._attributes.append((key, TEXT_KIND, size, at))
-            elif isinstance(value, bool):
-                self._attributes.append((key, BOOL_KIND, value, 0))
-            elif isinstance(value, int):
-                self._attributes.append((key, INT_KIND, value, 0))
+                    rows.append((key, TEXT_KIND, len(value), len(text)))
+                    text += value
+            elif isinstance(value, float):
+                rows.append((key, DOUBLE_KIND, _BITS.unpack(_DOUBLE.pack(value))[0], 0))
             else:
-                self._attributes.append((key, DOUBLE_KIND, _BITS.unpack(_DOUBLE.pack(value))[0], 0))
+                rows.append((key, BOOL_KIND if isinstance(value, bool) else INT_KIND, value, 0))
 
     def _point_to(self, text: bytes) -> tuple[int, int]:
         at = len(self._text)

@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from service.batch import Signal
-from service.ingest.columns import TIME_MAX_NS, Columns, Gatherer, Value
+from service.ingest.columns import RESOURCE_KEYS, SPAN_KEYS, TIME_MAX_NS, Columns, Gatherer, Value
 from service.ingest.protobuf import UnreadableError
 from service.ingest.vocabulary import label
 
@@ -32,7 +32,7 @@ def traces(body: bytes) -> Columns:
     """The spans of a body. Raises UnreadableError."""
     gathered = Gatherer()
     for resource_spans in _objects(_parse(body), "resourceSpans"):
-        gathered.begin_resource(_pairs(_object(resource_spans, "resource")))
+        gathered.begin_resource(_pairs(_object(resource_spans, "resource"), RESOURCE_KEYS))
         for scope_spans in _objects(resource_spans, "scopeSpans"):
             gathered.begin_scope(_text(_object(scope_spans, "scope").get("name")))
             for span in _objects(scope_spans, "spans"):
@@ -99,15 +99,16 @@ def _gather(span: dict[str, object], gathered: Gatherer) -> None:
         _ERROR if failed else 0,
         _text(span.get("name")),
         _text(span.get("traceState")),
-        list(_pairs(span)),
+        list(_pairs(span, SPAN_KEYS)),
     )
 
 
-def _pairs(holder: dict[str, object]) -> Iterator[tuple[str, Value]]:
+def _pairs(holder: dict[str, object], wanted: Mapping[str, int]) -> Iterator[tuple[int, Value]]:
     for pair in _objects(holder, "attributes"):
         key = pair.get("key")
-        if isinstance(key, str) and (scalar := _scalar(_object(pair, "value"))) is not None:
-            yield key, scalar
+        scalar = _scalar(_object(pair, "value"))
+        if isinstance(key, str) and key in wanted and scalar is not None:
+            yield wanted[key], scalar
 
 
 _KINDS: dict[str, Callable[[object], str | int | float | None]] = {

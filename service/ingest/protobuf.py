@@ -4,7 +4,7 @@ Its messages are OTLP's own, but for one thing: text is bytes. Protobuf refuses 
 UTF-8, and senders do write such; Go's do not even look.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from service.batch import Signal
-from service.ingest.columns import KEY_IDS, RECORD_IS_BAD, Columns, Gatherer, Value, joined
+from service.ingest.columns import RECORD_IS_BAD, RESOURCE_KEYS, SPAN_KEYS, Columns, Gatherer, Value, joined
 from service.ingest.vocabulary import label
 
 
@@ -89,7 +89,7 @@ def _columns(body: bytes) -> Columns:
         columns.records[0, RECORD_IS_BAD] = 1
         return columns
     for resource_spans in message.resource_spans:
-        gathered.begin_resource(_pairs(resource_spans.resource.attributes))
+        gathered.begin_resource(_pairs(resource_spans.resource.attributes, _RESOURCE_KEYS))
         for scope_spans in resource_spans.scope_spans:
             gathered.begin_scope(scope_spans.scope.name)
             for span in scope_spans.spans:
@@ -99,25 +99,26 @@ def _columns(body: bytes) -> Columns:
                     span.status.code,
                     span.name,
                     span.trace_state,
-                    _pairs(span.attributes),
+                    _pairs(span.attributes, _SPAN_KEYS),
                 )
             gathered.end_scope()
         gathered.end_resource()
     return gathered.columns()
 
 
-def _pairs(attributes: Iterable[Any]) -> Iterator[tuple[str, Value]]:
+def _pairs(attributes: Iterable[Any], wanted: Mapping[bytes, int]) -> Iterator[tuple[int, Value]]:
     """The wanted attributes whose value is a scalar."""
     for pair in attributes:
-        name = _NAMES.get(pair.key)
-        if name is not None:
+        key = wanted.get(pair.key)
+        if key is not None:
             value = pair.value
             kind = value.WhichOneof("value")
             if kind in _SCALARS:
-                yield name, getattr(value, kind)
+                yield key, getattr(value, kind)
 
 
-_NAMES = {name.encode(): name for name in KEY_IDS}
+_SPAN_KEYS = {name.encode(): key for name, key in SPAN_KEYS.items()}
+_RESOURCE_KEYS = {name.encode(): key for name, key in RESOURCE_KEYS.items()}
 _SCALARS = frozenset(("string_value", "bool_value", "int_value", "double_value"))
 
 
