@@ -27,9 +27,10 @@ from starlette.types import ASGIApp
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
 from service.batch import Batch
+from service.compiled import decoder as compiled_decoder
 from service.deliver import Deliverer
 from service.detect import Level
-from service.ingest.stage import IngestLimits
+from service.ingest.stage import IN_PROTOBUF, IngestLimits
 from service.notifiers import pagerduty, slack
 from service.notifiers.destination import Configured, Destination, destinations
 from service.pipeline import Outcome, Pipeline, State
@@ -89,7 +90,10 @@ class Daemon:
             session_idle_ns=settings.session_idle,
             body_bytes_max=settings.otlp.body_max,
         )
-        self.pipeline = Pipeline(limits, rules, settings.max_page_age)
+        # Before a door opens or a group is joined: nobody is to wait for the compiler.
+        compiles = settings.decoder == "compiled"
+        decoder = compiled_decoder(settings.data_dir / "compiled") if compiles else IN_PROTOBUF
+        self.pipeline = Pipeline(limits, rules, settings.max_page_age, decoder)
         self.offsets: dict[str, int] = {}
         self._restore()
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)

@@ -18,7 +18,8 @@ from detectors.core.columns import Arrays
 from detectors.core.rows import under
 from service.batch import Answer, Batch, Tally
 from service.detect import Detect, Level, Moved
-from service.ingest.stage import Ingest, IngestLimits
+from service.ingest.decode import Decoder
+from service.ingest.stage import IN_PROTOBUF, Ingest, IngestLimits
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,12 @@ class _Step:
 class Pipeline:
     """Ingest, detect and route, with all their state. One owner: calls never overlap."""
 
-    def __init__(self, limits: IngestLimits, rules: RuleSet, max_page_age_ns: int) -> None:
+    def __init__(
+        self, limits: IngestLimits, rules: RuleSet, max_page_age_ns: int, decoder: Decoder = IN_PROTOBUF
+    ) -> None:
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
-        self.ingest = Ingest(limits)
+        self.decoder = decoder
+        self.ingest = Ingest(limits, decoder=decoder)
         self.detect = Detect(rules)
         self.router = Router(rules, max_page_age_ns)
 
@@ -83,8 +87,8 @@ class Pipeline:
         step, answers = _Step(), []
         if batch.expected:
             self.ingest.expect(batch.expected, now_ns)
-        for record in batch.records:
-            answers.append(self.ingest.read(record, now_ns, step.tally))
+        for answer in self.ingest.read_all(batch.records, now_ns, step.tally):
+            answers.append(answer)
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
         for mark in batch.marks:
             answer, moved = self.detect.mark(mark)
@@ -148,7 +152,7 @@ class Pipeline:
         written = int(state.arrays["format"][0]) if "format" in state.arrays else 0
         if written != FORMAT:
             raise FormatError(f"state format {written}; this version reads {FORMAT}")
-        self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits)
+        self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder)
         anew = self.detect.restore(under(state.arrays, "detect/"), state.alerts["detect"])
         self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"])
         return anew

@@ -118,6 +118,7 @@ HEALTH = {
         "gauge", ("tenant", "agent"), "Dollars of priced calls an hour, over about the last hour."
     ),
     "tocsin_build_info": Declared("gauge", ("version",), "1, for the version that runs."),
+    "tocsin_scanner_info": Declared("gauge", ("engine",), "1, for what decodes traces: `compiled` or `protobuf`."),
     "tocsin_spans_total": Declared("counter", (), "Spans read."),
     "tocsin_points_total": Declared("counter", (), "Metric points received."),
     "tocsin_log_records_total": Declared("counter", (), "Log records received."),
@@ -266,6 +267,7 @@ class SelfMetrics:
         return {
             "tocsin_spend_usd_per_hour": self.spend,
             "tocsin_build_info": {(_version(),): 1},
+            "tocsin_scanner_info": {(parts.pipeline.decoder.name,): 1},
             "tocsin_watermark_delay_seconds": _if_any(watermark_ns and (now_ns - watermark_ns) / SECOND_NS),
             "tocsin_series": tracked,
             "tocsin_rule_budget_pages_per_week": budgets,
