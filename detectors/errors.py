@@ -11,7 +11,8 @@ from detectors.core.anchor import Anchor
 from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Tick
 from detectors.core.contract import Terms
 from detectors.core.dispersion import DAY_BLOCK, Dispersion
-from detectors.core.engine import KEEP, Counted, Engine
+from detectors.core.engine import KEEP, Counted
+from detectors.core.fast import FastEngine
 from detectors.core.gates import Gates
 from detectors.core.hours import shrunk
 from detectors.core.recent import Recent
@@ -23,14 +24,16 @@ CEILING = 0.95
 SLACK = 0.10
 """How far above its estimate the null may lie, besides the estimate's own error: weekly steps are no incident."""
 LEAST_RATIO, LEAST_POINTS = 1.5, 0.005
+OUTAGE_RATIO, OUTAGE_POINTS = 10.0, 0.20
+"""What the fast lane calls an outage, where the rule does not ask for more."""
 
 
-def build(terms: Terms) -> Engine:
+def build(terms: Terms) -> FastEngine:
     """The detector of a rule with `detector: errors`."""
     ratio, points = terms.ratio, terms.points
     if ratio is None and points is None:
         ratio, points = LEAST_RATIO, LEAST_POINTS
-    return Engine(Errors(ratio or 1.0, points or 0.0), terms)
+    return FastEngine(Errors(ratio or 1.0, points or 0.0), terms)
 
 
 @dataclass(eq=False)
@@ -59,6 +62,8 @@ class Errors:
     sums = 3
     residual_of = np.zeros(len(RATIOS), np.int32)
     effects = RATIOS
+    outages = np.flatnonzero(RATIOS >= OUTAGE_RATIO).astype(np.int32)
+    over = 1  # Twice the upper null: an outage is over once the share has come under about 1.6 times the expected.
 
     def __init__(self, ratio: float, points: float) -> None:
         self.gates = Gates(ratio, points)
@@ -87,9 +92,16 @@ class Errors:
 
     def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
         """(r, J) beta-binomial log-likelihood ratios of the alternatives against the upper null."""
+        return self._against_upper(RATIOS, counted, hour, rho)
+
+    def outage_ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
+        """The same of the outages alone."""
+        return self._against_upper(RATIOS[self.outages], counted, hour, rho)
+
+    def _against_upper(self, times: Floats, counted: Counted, hour: int, rho: Floats) -> Floats:
         n, k, m = counted.count[:, None], counted.values[:, None], 1 / rho - 1
         upper = self.baseline.upper[counted.rows, hour, None]
-        raised = np.minimum(CEILING, upper * RATIOS)
+        raised = np.minimum(CEILING, upper * times)
         return _log_beta_binomial(n, k, raised, m) - _log_beta_binomial(n, k, upper, m)
 
     def tempering(self, rows: Ids, eta: Floats) -> Floats:
@@ -101,9 +113,11 @@ class Errors:
 
     def shows_effect(self, rows: Ids, run: Floats) -> Bools:
         """The run's failed share against the expected one, not against the upper null."""
-        now, before = run[:, 0] / run[:, 1], run[:, 2] / run[:, 1]
-        shows: Bools = (now >= self.gates.ratios(rows) * before) & (now - before >= self.gates.points_of(rows))
-        return shows
+        return _beyond(run, self.gates.ratios(rows), self.gates.points_of(rows))
+
+    def shows_outage(self, rows: Ids, run: Floats) -> Bools:
+        ratios, points = self.gates.ratios(rows), self.gates.points_of(rows)
+        return _beyond(run, np.maximum(OUTAGE_RATIO, ratios), np.maximum(OUTAGE_POINTS, points))
 
     def weaker(self, alternatives: Ids) -> Ids:
         return np.clip(alternatives - 1, 0, 1).astype(np.int32)  # At most 2x: recovery is coming under about 1.6x.
@@ -172,6 +186,13 @@ class Errors:
             "error_ratio_baseline": np.where(known, before, np.nan),
             "error_ratio_effect": np.where(known, least, np.nan),
         }
+
+
+def _beyond(run: Floats, ratio: Floats, points: Floats) -> Bools:
+    """Whether the failed shares of these runs lie so many times and so many points above the expected."""
+    now, before = run[:, 0] / run[:, 1], run[:, 2] / run[:, 1]
+    beyond: Bools = (now >= ratio * before) & (now - before >= points)
+    return beyond
 
 
 def _log_beta_binomial(n: Floats, k: Floats, p: Floats, m: Floats) -> Floats:

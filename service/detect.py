@@ -29,6 +29,7 @@ from alertrules.view import View
 from detectors.core import contract
 from detectors.core.columns import (
     SECOND_NS,
+    SLOT_NS,
     TICK_NS,
     Arrays,
     Bytes,
@@ -40,7 +41,7 @@ from detectors.core.columns import (
     empty,
     without,
 )
-from detectors.core.contract import Detector, Judgement, Listener
+from detectors.core.contract import Detector, Judgement, Listener, SlotJudge
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 from service.batch import Answer
@@ -101,12 +102,25 @@ class Watch:
         facts = repr((rule.detector, rule.select, rule.by, rule.signal, rule.window_ns))
         return hashlib.sha256(facts.encode()).hexdigest()
 
+    def add(self, slot: Slot, cells: SeriesTable) -> Moved:
+        """Add a slot of the open tick; a detector that can page from it does. A rule with `for` asked to wait."""
+        held, at_ns = self.view.add(slot, cells), slot.start_ns + SLOT_NS
+        if not held or self.rule.for_ns or not isinstance(self.detector, SlotJudge):
+            return Moved(at_ns, (), ())
+        self._ask_new_series()
+        latest = self._without_expected(slot.start_ns, self.view.latest(slot.start_ns))
+        judged = self.detector.slot(latest, self._modes()) if latest else {}
+        return self._move({row: judged[row] for row in sorted(judged)}, at_ns)
+
     def tick(self, start_ns: int, heard: bool = True) -> Moved:
         """Judge the open tick and move the alerts; cheap where nothing counted and nothing is open.
 
         heard  whether anything came in this tick at all, of this rule or not
         """
-        tick = self._without_expected(start_ns, self.view.close(start_ns), heard)
+        tick = self._without_expected(start_ns, self.view.close(start_ns))
+        if heard and isinstance(self.detector, Listener):
+            self.detector.excuse(self._expected(start_ns))
+            tick = tick or empty(start_ns)
         judged: Mapping[int, Judgement] = {}
         counted: set[int] = set()
         if tick is not None:
@@ -114,11 +128,18 @@ class Watch:
             judged = self.detector.tick(tick, self._modes())
             counted = set(tick.series.tolist()) if self.alerts else counted
             self.ledger.tick(start_ns + TICK_NS)
+        words = {
+            row: judged.get(row, QUIET if row in counted else SILENT)
+            for row in sorted(judged.keys() | self.alerts.keys())
+        }
+        return self._move(words, start_ns + TICK_NS)
+
+    def _move(self, judged: Mapping[int, Judgement], at_ns: int) -> Moved:
+        """Move the alerts of these series."""
         moved: list[Transition] = []
-        for row in sorted(judged.keys() | self.alerts.keys()):
-            judgement = judged.get(row, QUIET if row in counted else SILENT)
+        for row, judgement in judged.items():
             alert, transitions = advance(
-                self.alerts.get(row), judgement.verdict, judgement.finding, start_ns + TICK_NS,
+                self.alerts.get(row), judgement.verdict, judgement.finding, at_ns,
                 self.rule.holds, self._identity(row),
             )  # fmt: skip
             moved += transitions
@@ -129,7 +150,7 @@ class Watch:
         for one in moved:
             if one.after is AlertState.FIRING and one.before is not AlertState.RECOVERING:
                 self.ledger.page(Page(one.alert_id, one.labels, one.at_ns))
-        return Moved(start_ns + TICK_NS, tuple(moved), self._tickets(judged))
+        return Moved(at_ns, tuple(moved), self._tickets(judged))
 
     def _tickets(self, judged: Mapping[int, Judgement]) -> tuple[str, ...]:
         """A line for each series that crept up over weeks."""
@@ -140,15 +161,10 @@ class Watch:
             self.ledger.ticket(text)
         return said
 
-    def _without_expected(self, start_ns: int, tick: Tick | None, heard: bool) -> Tick | None:
+    def _without_expected(self, start_ns: int, tick: Tick | None) -> Tick | None:
         """The tick without the series of a maintenance window: they are neither judged nor learnt."""
-        expected = self._expected(start_ns)
-        if tick is not None and len(expected):
-            tick = without(tick, expected)
-        if heard and isinstance(self.detector, Listener):
-            self.detector.excuse(expected)
-            return tick or empty(start_ns)
-        return tick
+        expected = self._expected(start_ns) if tick else ()
+        return without(tick, np.array(expected, np.int32)) if tick and len(expected) else tick
 
     def _expected(self, start_ns: int) -> Ids:
         """Series of the maintenance windows that `start_ns` lies in."""
@@ -236,15 +252,15 @@ class Detect:
         self.open_ns: int | None = None  # Start of the open tick; None before the first slot.
         self.heard = False  # Whether the open tick has any slot.
 
-    def add(self, slot: Slot, cells: SeriesTable) -> None:
-        """Add a slot of the open tick."""
+    def add(self, slot: Slot, cells: SeriesTable) -> tuple[Moved, ...]:
+        """Add a slot of the open tick; what that moved at once, if it did."""
         if self.open_ns is None:
             self.open_ns = slot.start_ns - slot.start_ns % TICK_NS
         assert self.open_ns <= slot.start_ns < self.open_ns + TICK_NS, "advance comes first"
         self.heard = True
         self.spend.add(slot, cells)
-        for watch in self.watches:
-            watch.view.add(slot, cells)
+        together = _together(slot.start_ns + SLOT_NS, [watch.add(slot, cells) for watch in self.watches])
+        return (together,) if together.transitions or together.tickets else ()
 
     def mark(self, mark: Mark) -> tuple[Answer, Moved]:
         """Take in what a person said: what to answer, and what it closes."""
@@ -272,8 +288,7 @@ class Detect:
             moved = [watch.tick(start_ns, self.heard) for watch in self.watches]
             self.heard = False
             self.open_ns = start_ns + TICK_NS
-            transitions = orphans + tuple(one for watch in moved for one in watch.transitions)
-            yield Moved(self.open_ns, transitions, tuple(text for watch in moved for text in watch.tickets))
+            yield _together(self.open_ns, [Moved(self.open_ns, orphans, ()), *moved])
             if not any(
                 alert.state is not AlertState.MUTED for watch in self.watches for alert in watch.alerts.values()
             ):
@@ -338,3 +353,10 @@ class Detect:
                     for _, labels, fields in saved["alerts"]
                 ]
         return tuple(anew)
+
+
+def _together(at_ns: int, moved: Iterable[Moved]) -> Moved:
+    """What all rules led to at one moment."""
+    moved = list(moved)
+    transitions = tuple(one for rule in moved for one in rule.transitions)
+    return Moved(at_ns, transitions, tuple(text for rule in moved for text in rule.tickets))

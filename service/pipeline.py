@@ -107,7 +107,7 @@ class Pipeline:
     def _judge(self, slots: Iterable[Any], now_ns: int, step: _Step) -> None:
         for slot in slots:
             self._tell(self.detect.advance(slot.start_ns), now_ns, step)
-            self.detect.add(slot, self.ingest.cells)
+            self._tell(self.detect.add(slot, self.ingest.cells), now_ns, step)
         if self.ingest.watermark_ns is not None:
             self._tell(self.detect.advance(self.ingest.watermark_ns), now_ns, step)
 

@@ -84,9 +84,11 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class Tick:
-    """One tick of one rule's view: six slots added up by series. Empty ticks are not built.
+    """One tick of one rule's view: six slots added up by series (or a single one, for the fast lane).
 
-    start_ns  int            multiple of TICK_NS
+    Empty ticks are not built.
+
+    start_ns  int            multiple of TICK_NS (of SLOT_NS for a slot)
     series    (n,) int32     ascending, unique; the Entries' `cell` are series ids too
     The other columns are the slot's, added up.
     """

@@ -80,6 +80,17 @@ class Listener(Protocol):
         """What these series do not send until the next tick is expected."""
 
 
+@runtime_checkable
+class SlotJudge(Protocol):
+    """What a detector has besides if it can page between ticks."""
+
+    def slot(self, slot: Tick, modes: Bytes) -> Mapping[int, Judgement]:
+        """Judge one slot of the open tick, which is still to come; nothing is learnt from it but evidence.
+
+        The slot brings no histograms. What is not named is not judged: only the tick calls a series quiet.
+        """
+
+
 def names() -> list[str]:
     """Every detector there is: the modules of this package that have a `build`."""
     return sorted(m.name for m in iter_modules(detectors.__path__) if hasattr(_module(m.name), "build"))

@@ -21,6 +21,7 @@ from detectors.core.dispersion import DAY_TICKS, Dispersion
 from detectors.core.doubt import raised
 from detectors.core.evidence import Evidence
 from detectors.core.gates import Gates
+from detectors.core.misses import Misses
 from detectors.core.rows import clear, column, resize, restore, snapshot
 from detectors.core.tail import LEAST_NATS, Tail
 
@@ -117,11 +118,12 @@ class Engine:
         self.life = Life()
         self.evidence = Evidence(signal.alternatives, signal.sums)
         self.dispersion = Dispersion(int(signal.residual_of.max()) + 1, signal.alternatives)
-        self.tail = Tail()
+        self.tail, self.misses = Tail(), Misses()
         own = {
             "life": self.life,
             "evidence": self.evidence,
             "dispersion": self.dispersion,
+            "misses": self.misses,
             "highest": self.tail.highest,
         }
         self._saved: dict[str, Any] = own | dict(signal.parts)
@@ -196,6 +198,7 @@ class Engine:
         if gathering.any():
             gain = np.minimum(self.signal.tempering(rows, self.dispersion.eta[rows]) * plain, self.cap)
             sums = self.signal.run_sums(counted, hour)
+            evidence.begin(rows[gathering])
             evidence.add(rows[gathering], gain[gathering], sums[gathering], self.now)
             judged |= self._changed(rows[gathering], hour)
         if turned.any():
@@ -217,15 +220,16 @@ class Engine:
         run = evidence.run[rows, leader]
         relapsing, shows = evidence.mode[rows] == Mode.RECOVERING, self.signal.shows_effect(rows, run)
         self.tail.saw(rows[shows & ~relapsing], total[shows & ~relapsing])
-        needed = self.thresholds(rows) * np.where(relapsing, 0.5, 1.0)
-        enough = (total >= needed) & shows
+        asked = self.thresholds(rows)
+        enough = (total >= np.where(relapsing, asked / 2, asked)) & shows
+        near = shows & ~relapsing & (total >= self.threshold / 2)
+        self.misses.note(rows[near], np.where(enough, np.inf, total)[near])
         judged = {}
         for i in np.flatnonzero(enough):
             row, since = int(rows[i]), int(evidence.since[rows[i], leader[i]])
             evidence.reverse_of[row] = self.signal.weaker(leader[i : i + 1])[0]
             unit, before, now, count = self.signal.finding(row, run[i], hour)
-            asked = float(self.thresholds(rows[[i]])[0])
-            found = Finding(unit, before, now, since * TICK_NS, count, float(total[i]), asked, "")
+            found = Finding(unit, before, now, since * TICK_NS, count, float(total[i]), float(asked[i]), "")
             if not relapsing[i]:  # Today's hours since the run began are not learnt.
                 first = max(since, self.now - self.now % DAY_TICKS) // 60 % 24
                 self.life.excluded[row, first : hour + 1] = True
@@ -233,8 +237,8 @@ class Engine:
         return judged
 
     def thresholds(self, rows: Ids) -> Floats:
-        """(r,) log evidence that a page of these series needs: more where a page was called noise of late."""
-        return self.threshold * raised(self.life.doubted[rows], self.now // DAY_TICKS)
+        """(r,) log evidence that a page of these series needs: more after near misses, or a page called noise."""
+        return self.threshold * self.misses.asked[rows] * raised(self.life.doubted[rows], self.now // DAY_TICKS)
 
     def doubt(self, row: int) -> None:
         """A page of this series was noise: ask for more evidence for a while, and learn from today after all."""
@@ -257,6 +261,7 @@ class Engine:
         life.left_out = np.where(left_out > 0, life.left_out + left_out, 0).astype(np.int32)
         life.days += (life.today | (life.days > 0)).astype(np.int32)
         tracked = int((life.days > 0).sum())
+        self.misses.refit(KEEP, life.warm & life.today, self.evidence.suspicious, self.threshold)
         self.threshold = budget.threshold(self.budget_per_week, tracked)
         self.dispersion.refit(KEEP, life.days > 1)
         if self.dispersion.known().any():

@@ -1,5 +1,7 @@
 """One rule at work: what is asked of its series, and what is shown of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -139,3 +141,22 @@ def test_silence_is_judged_while_others_are_heard() -> None:
     assert [one.after for one in told] == [AlertState.FIRING]
     assert told[0].finding is not None and "would have come" in told[0].finding.detail
     assert told[0].at_ns < (minutes + 30) * TICK_NS
+
+
+def failing(start_ns: int, cells: SeriesTable, failed: float) -> Slot:
+    """Ten calls of one tenant, so many of them failed."""
+    return replace(slot(start_ns, cells, "acme"), failed=np.array([failed]))
+
+
+def test_an_outage_pages_from_a_slot() -> None:
+    """Between two ticks, at the end of the fourth slot in which everything failed; a rule with `for` waits instead."""
+    for waits, paged in (("", [4]), ("        for: 5m\n", [])):
+        text = RULE.replace("EFFECT", "1.5x").replace("        effect: 2x\n", "        effect: 2x\n" + waits)
+        detect, cells = Detect(combine([parse_rules(text, "test.yaml")])), SeriesTable(CELL_LABELS, 9)
+        day = 6 * 1440 * SLOT_NS
+        for start_ns in range(0, 3 * day, 6 * SLOT_NS):
+            assert not [moved for moved in detect.advance(start_ns) if moved.transitions]
+            detect.add(failing(start_ns, cells, float(start_ns % (60 * SLOT_NS) == 0)), cells)
+        list(detect.advance(3 * day))
+        told = [detect.add(failing(3 * day + i * SLOT_NS, cells, 10.0), cells) for i in range(5)]
+        assert [i + 1 for i, moved in enumerate(told) if moved] == paged
