@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln
 
+from detectors.core.anchor import Anchor
 from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Tick
 from detectors.core.contract import Terms
-from detectors.core.dispersion import Dispersion
+from detectors.core.dispersion import DAY_BLOCK, Dispersion
 from detectors.core.engine import KEEP, Counted
 from detectors.core.fast import FastEngine
 from detectors.core.gates import Gates
@@ -68,7 +69,8 @@ class Errors:
         self.gates = Gates(ratio, points)
         self.baseline = ErrorBaseline()
         self.recent = Recent(2)
-        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "recent": self.recent}
+        self.anchor = Anchor()
+        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "recent": self.recent, "anchor": self.anchor}
 
     def counted(self, tick: Tick) -> Counted:
         """Effective sessions and their failures: weights w give n = (sum w)^2 / sum w^2."""
@@ -146,6 +148,7 @@ class Errors:
         mean = (failed + 1) / (count + 1 / pool)  # A gamma prior of the pool's mean and the strength of one error.
         b.share = np.clip(shrunk(b.failed, b.count, mean[:, None]), 1e-6, 0.8)
         b.upper = np.clip(b.share * (1 + SLACK + 1 / np.sqrt(failed + 1))[:, None], 2e-6, 0.85)
+        self.anchor.add(np.where(excluded, 0, b.count_today).sum(1), np.where(excluded, 0, b.failed_today).sum(1))
         b.count_today[:] = 0
         b.failed_today[:] = 0
         return excluded
@@ -156,6 +159,18 @@ class Errors:
 
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:
         return "ratio", float(run[2] / run[1]), float(run[0] / run[1]), float(run[1])
+
+    def wobble(self, dispersion: Dispersion) -> Floats:
+        """(S,) by how much, as a factor, an hour's share lies off its expectation: one standard deviation."""
+        failures = dispersion.sessions_an_hour()[:, 0] * self.baseline.share.mean(1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            wobble: Floats = 1 + dispersion.hourly_wobble()[:, 0] / failures
+        return wobble
+
+    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
+        b = self.baseline
+        found = self.anchor.crept(b.count.sum(1), b.failed.sum(1), dispersion.inflation()[:, DAY_BLOCK, 0])
+        return {row: ("ratio", *levels) for row, levels in found.items()}
 
     def gauges(self, hour: int) -> dict[str, Floats]:
         """Failed share now, expected, and the share from which the rule would speak of an effect."""

@@ -158,6 +158,16 @@ class Outcomes:
         count = run[:CLASSES].sum()
         return "share", float(run[CLASSES] / count), float(run[0] / count), float(count)
 
+    def wobble(self, dispersion: Dispersion) -> Floats:
+        """(S,) by how much an hour's good share lies off its expectation: one standard deviation, as a share."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            wobble: Floats = dispersion.hourly_wobble()[:, 0] / dispersion.sessions_an_hour()[:, 0]
+        return wobble
+
+    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
+        """Nothing: the four-week anchor is the failures' alone."""
+        return {}
+
     def gauges(self, hour: int) -> dict[str, Floats]:
         """Share of each class now, and the good one's baseline and the share from which there is an effect."""
         with np.errstate(invalid="ignore"):

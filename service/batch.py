@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from alertrules.marks import Mark
+
 
 class Signal(StrEnum):
     """The kind of OTLP message a body holds; the value is the last part of its HTTP path."""
@@ -33,11 +35,13 @@ class Batch:
 
     expected  partitions of spans that will be read from now on, from before the first of these records: a backlog on
               one is not to be found late because another was read first. All of them each time; empty is no news
+    marks     what people said; such a batch has no records
     """
 
     records: tuple[Record, ...]
     offsets: Mapping[str, int]
     expected: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
 
 class Dropped(StrEnum):

@@ -17,22 +17,25 @@ from alertrules.routing import Router
 from detectors.core.columns import Arrays
 from detectors.core.rows import under
 from service.batch import Answer, Batch, Tally
-from service.detect import Detect, Level
-from service.ingest.stage import Ingest, IngestLimits
+from service.detect import Detect, Level, Moved
+from service.ingest.decode import Decoder
+from service.ingest.stage import IN_PROTOBUF, Ingest, IngestLimits
 
 
 @dataclass(frozen=True)
 class Outcome:
     """All that a step led to; logs, metrics and deliveries are made from it outside.
 
-    answers  one a record, in order
+    answers  one a record, in order; or one a mark
     digest   lines for alerts that began and ended in a backlog: nobody is paged for them
+    tickets  lines for what is worth a look some day, and wakes nobody
     """
 
     answers: tuple[Answer, ...]
     transitions: tuple[Transition, ...]
     notices: tuple[Notice, ...]
     digest: tuple[str, ...]
+    tickets: tuple[str, ...]
     tally: Tally
 
 
@@ -63,15 +66,19 @@ class _Step:
     transitions: list[Transition] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     digest: list[str] = field(default_factory=list)
+    tickets: list[str] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
 
 
 class Pipeline:
     """Ingest, detect and route, with all their state. One owner: calls never overlap."""
 
-    def __init__(self, limits: IngestLimits, rules: RuleSet, max_page_age_ns: int) -> None:
+    def __init__(
+        self, limits: IngestLimits, rules: RuleSet, max_page_age_ns: int, decoder: Decoder = IN_PROTOBUF
+    ) -> None:
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
-        self.ingest = Ingest(limits)
+        self.decoder = decoder
+        self.ingest = Ingest(limits, decoder=decoder)
         self.detect = Detect(rules)
         self.router = Router(rules, max_page_age_ns)
 
@@ -80,9 +87,13 @@ class Pipeline:
         step, answers = _Step(), []
         if batch.expected:
             self.ingest.expect(batch.expected, now_ns)
-        for record in batch.records:
-            answers.append(self.ingest.read(record, now_ns, step.tally))
+        for answer in self.ingest.read_all(batch.records, now_ns, step.tally):
+            answers.append(answer)
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
+        for mark in batch.marks:
+            answer, moved = self.detect.mark(mark)
+            answers.append(answer)
+            self._tell([moved], now_ns, step)
         if not batch.records:
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
         return self._outcome(tuple(answers), step)
@@ -100,16 +111,19 @@ class Pipeline:
         if self.ingest.watermark_ns is not None:
             self._tell(self.detect.advance(self.ingest.watermark_ns), now_ns, step)
 
-    def _tell(self, ticks: Iterable[tuple[int, tuple[Transition, ...]]], now_ns: int, step: _Step) -> None:
-        for at_ns, transitions in ticks:
+    def _tell(self, ticks: Iterable[Moved], now_ns: int, step: _Step) -> None:
+        for at_ns, transitions, tickets in ticks:
             told = self.router.step(transitions, at_ns, now_ns)
             step.transitions += transitions
+            step.tickets += tickets
             step.notices += told.notices
             step.digest += told.digest
 
     @staticmethod
     def _outcome(answers: tuple[Answer, ...], step: _Step) -> Outcome:
-        return Outcome(answers, tuple(step.transitions), tuple(step.notices), tuple(step.digest), step.tally)
+        return Outcome(
+            answers, tuple(step.transitions), tuple(step.notices), tuple(step.digest), tuple(step.tickets), step.tally
+        )
 
     @property
     def watermark_ns(self) -> int | None:
@@ -138,7 +152,7 @@ class Pipeline:
         written = int(state.arrays["format"][0]) if "format" in state.arrays else 0
         if written != FORMAT:
             raise FormatError(f"state format {written}; this version reads {FORMAT}")
-        self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits)
+        self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder)
         anew = self.detect.restore(under(state.arrays, "detect/"), state.alerts["detect"])
         self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"])
         return anew

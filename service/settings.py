@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -82,6 +82,7 @@ class OtlpSettings(Section):
 
 class WebSettings(Section):
     listen: Address = Field("127.0.0.1:9464", description="where /metrics, /-/healthy, /-/ready and the API are")
+    token: SecretStr | None = Field(None, description="who sends it may mark pages; without one, this machine alone")
 
 
 class KafkaSettings(Section):
@@ -120,6 +121,9 @@ class Settings(BaseSettings):
     pagerduty: PagerDutySettings = PagerDutySettings()
     rules: Words = Field((), description="rule files or directories; without any, the shipped packs")
     data_dir: Path = Field(Path("tocsin-data"), description="where state is kept")
+    decoder: Literal["compiled", "protobuf"] = Field(
+        "compiled", description="what decodes traces; `compiled` is `protobuf` where nothing can be compiled"
+    )
     lateness: Duration = Field(60 * SECOND_NS, description="how far behind the newest span the watermark stays")
     future_max: Duration = Field(300 * SECOND_NS, description="spans that end later than this after now are rejected")
     session_idle: Duration = Field(30 * SECOND_NS, description="quiet time after its root that closes a session")

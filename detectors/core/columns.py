@@ -4,7 +4,7 @@ Ids are dense int32 row keys of a `SeriesTable`; weights are adjusted counts, 1 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -106,6 +106,28 @@ class Tick:
     outcome: Entries
 
 
+def empty(start_ns: int) -> Tick:
+    """A tick that counted nothing."""
+    rows, none = np.empty(0, np.int32), np.empty(0)
+    entries = Entries(rows, rows, none)
+    return Tick(start_ns, rows, none, none, none, none, none, none, entries, entries, entries)
+
+
+def without(tick: Tick, rows: Ids) -> Tick | None:
+    """The tick without these series; None if nothing is left."""
+    kept = ~np.isin(tick.series, rows)
+    if not kept.any():
+        return None
+
+    def left(entries: Entries) -> Entries:
+        mine = ~np.isin(entries.cell, rows)
+        return Entries(entries.cell[mine], entries.bucket[mine], entries.count[mine])
+
+    columns = {name: column[kept] for name, column in vars(tick).items() if isinstance(column, np.ndarray)}
+    histograms = {name: left(column) for name, column in vars(tick).items() if isinstance(column, Entries)}
+    return replace(tick, **columns, **histograms)  # type: ignore[arg-type]
+
+
 class Mode(IntEnum):
     """What the rules want a detector to ask about a series; kept by the alert's lifecycle, given at each tick."""
 
@@ -131,6 +153,8 @@ class Verdict(IntEnum):
     """Recovering: evidence over half the threshold, and the effect."""
     RECOVERED = 4
     """Paging or muted: enough evidence that the change is gone."""
+    CREPT = 5
+    """Slowly worse over four weeks: worth a ticket. No alert moves."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +164,7 @@ class Finding:
     before, now    level of the baseline and of the run, in `unit`: `ratio` (failed share), `s` (p95), `usd` (p95 of a
                    session's cost), `share` (of the good outcome)
     since_ns       start of the tick in which the run began
-    count          calls or sessions of the run
+    count          calls or sessions of the run; NaN where it is about none
     log_evidence   natural log of the evidence; NaN where the detector has none (static)
     threshold      what log_evidence had to reach
     detail         one more fact in words, at most a sentence; empty if there is none

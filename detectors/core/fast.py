@@ -88,13 +88,13 @@ class FastEngine(Engine):
         minute = slot.start_ns // TICK_NS
         self.evidence.enter(modes)
         self.outages.enter(modes)
-        self._pass_time(minute)
+        crept = self._pass_time(minute)
         hour = minute // 60 % 24
         counted = self.signal.counted(slot)
         gathering, _ = self.outages.modes(counted.rows)
         counted = counted.only(gathering & self.life.warm[counted.rows])
         if not len(counted.rows):
-            return {}
+            return crept
         rows, signal = counted.rows, self.outage_signal
         so_far, begins = self.open.add(counted)
         cap = budget.tick_cap(self.threshold + HARDER, len(signal.outages))
@@ -104,13 +104,13 @@ class FastEngine(Engine):
         self.open.credit[rows] = credit
         self.outages.begin(rows[begins])
         self.outages.add(rows, credit - before, self.signal.run_sums(counted, hour), slot.start_ns // SLOT_NS)
-        return self._in_outage(rows, hour)
+        return crept | self._in_outage(rows, hour)
 
     def _in_outage(self, rows: Ids, hour: int) -> dict[int, Judgement]:
         outages = self.outages
         total, leader = outages.total(rows), outages.log_r[rows].argmax(1)
         run, relapsing = outages.run[rows, leader], outages.mode[rows] == Mode.RECOVERING
-        asked = self.threshold * self.misses.asked[rows] + HARDER
+        asked = self.thresholds(rows) + HARDER
         enough = total >= np.where(relapsing, asked / 2, asked)
         judged = {}
         for i in np.flatnonzero(enough & self.outage_signal.shows_outage(rows, run)):

@@ -4,7 +4,7 @@ import html
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from service.ingest.dialects import (
     DIALECTS,
@@ -70,8 +70,19 @@ _FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # t
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
 
 
-def read_span(span: Span, name: str, found: Found) -> int:
-    """Fill `span` with what its name and its wanted attributes mean; how many numbers were no sane numbers."""
+def read_span(span: Span, name: Callable[[], str], found: Found) -> int:
+    """Fill `span` with what its name and its wanted attributes mean; how many numbers were no sane numbers.
+
+    `name` is asked for what the span is called, and only if that means anything beside the attributes.
+    """
+    bad, apart = read_fields(span, name, found)
+    if apart is not None:
+        include_parts(span, apart)
+    return bad
+
+
+def read_fields(span: Span, name: Callable[[], str], found: Found) -> tuple[int, bool | None]:
+    """All of it but for what the numbers come to together; also how `include_parts` is to be asked, None if not."""
     ranks: dict[str, int] = {}
     special: Found = []
     bad = 0
@@ -115,7 +126,7 @@ def read_span(span: Span, name: str, found: Found) -> int:
         dialect = _read_special(span, special, ranks, dialect)
     span.dialect = dialect.name if dialect else ""
     _settle(span, name, ranks, dialect)
-    return bad
+    return bad, None if _SPEND.isdisjoint(own) else dialect is not None and dialect.cache_apart
 
 
 def _text(value: Scalar) -> str:
@@ -130,9 +141,11 @@ def _is_in(value: Scalar, table: Table) -> bool:
     return isinstance(table, frozenset) and str(value).lower() in table
 
 
-def _tell_by_name(span: Span, name: str, operation: str, rank: int, ranks: Mapping[str, int]) -> Dialect | None:
+def _tell_by_name(
+    span: Span, name: Callable[[], str], operation: str, rank: int, ranks: Mapping[str, int]
+) -> Dialect | None:
     """The dialect of a span whose attributes do not say what it is, or only that it is a step of something."""
-    match = _named(span, name)
+    match = _named(span, name())
     if match is not None:
         span.operation, dialect = match
         return dialect
@@ -205,7 +218,7 @@ def parse_document(value: Scalar) -> Mapping[str, object]:
     return document if isinstance(document, dict) else {}
 
 
-def _settle(span: Span, name: str, ranks: Mapping[str, int], dialect: Dialect | None) -> None:
+def _settle(span: Span, name: Callable[[], str], ranks: Mapping[str, int], dialect: Dialect | None) -> None:
     """What can be said once all fields are known."""
     own = span.own
     if own.pop(ERROR_TYPE, None) is not None:
@@ -220,25 +233,23 @@ def _settle(span: Span, name: str, ranks: Mapping[str, int], dialect: Dialect | 
         del own[AGENT]
     if dialect is not None and (dialect.entity or dialect.roots or dialect.html or ENTITY in own):
         _name_entity(span, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
-    if not _SPEND.isdisjoint(own):
-        _include_parts(span, apart=dialect is not None and dialect.cache_apart)
 
 
-def _name_entity(span: Span, name: str, dialect: Dialect) -> None:
+def _name_entity(span: Span, name: Callable[[], str], dialect: Dialect) -> None:
     """What a span is called is the name of its tool, or of its agent, where its dialect has it so."""
     own = span.own
-    entity = str(own.pop(ENTITY, "")) or label(name)
+    entity = str(own.pop(ENTITY, ""))
     field = dialect.entity.get(span.operation)
     if field is None and not span.parent_id and span.operation in dialect.roots:
         field = AGENT_BY_NAME
-    if field is not None and entity:
-        own.setdefault(field, entity)
+    if field is not None and field not in own and (entity := entity or label(name())):
+        own[field] = entity
     if dialect.html:
         for field in own.keys() & {AGENT, AGENT_BY_NAME, TOOL_NAME, TENANT}:
             own[field] = label(html.unescape(str(own[field])))
 
 
-def _include_parts(span: Span, apart: bool) -> None:
+def include_parts(span: Span, apart: bool) -> None:
     """Make input include the cache and output include the reasoning, as the conventions have it.
 
     A sender whose parts exceed the whole reported them apart, as some always do. Google's thoughts may show only in

@@ -32,13 +32,14 @@ def tick(
     cost: Entries = EMPTY,
     outcome: Entries = EMPTY,
     unpriced: Numbers | None = None,
+    usd: Numbers | None = None,
 ) -> Tick:
     """One tick, unweighted."""
     none = np.zeros(len(rows))
     return Tick(
         index * TICK_NS, rows.astype(np.int32), count.astype(float), count.astype(float),
-        none if failed is None else failed.astype(float), none, none if unpriced is None else unpriced, none,
-        duration, cost, outcome,
+        none if failed is None else failed.astype(float), none if usd is None else usd,
+        none if unpriced is None else unpriced, none, duration, cost, outcome,
     )  # fmt: skip
 
 

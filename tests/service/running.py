@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LOOPBACK = {"TOCSIN_OTLP__LISTEN": "127.0.0.1:0", "TOCSIN_WEB__LISTEN": "127.0.0.1:0"}
+LOOPBACK = {"TOCSIN_DECODER": "protobuf", "TOCSIN_OTLP__LISTEN": "127.0.0.1:0", "TOCSIN_WEB__LISTEN": "127.0.0.1:0"}
 
 
 class Running:

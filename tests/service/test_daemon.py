@@ -92,7 +92,10 @@ class Faulty(Pipeline):
 def test_a_bug_ends_the_daemon(tmp_path: Path) -> None:
     """Loudly, and with nothing saved of the step that failed."""
     settings = Settings(
-        data_dir=tmp_path, otlp=OtlpSettings(listen="127.0.0.1:0"), web=WebSettings(listen="127.0.0.1:0")
+        data_dir=tmp_path,
+        decoder="protobuf",
+        otlp=OtlpSettings(listen="127.0.0.1:0"),
+        web=WebSettings(listen="127.0.0.1:0"),
     )
 
     async def run() -> None:
@@ -116,7 +119,7 @@ def test_a_bug_ends_the_daemon(tmp_path: Path) -> None:
 
 def test_news_of_partitions_begins_a_step(tmp_path: Path) -> None:
     """What is expected from here on is told before these records, and not before those that came earlier."""
-    settings = Settings(data_dir=tmp_path)
+    settings = Settings(data_dir=tmp_path, decoder="protobuf")
 
     async def run() -> None:
         daemon = Daemon(settings, load([ROOT / "alertrules" / "packs"]), WALL, lambda line: None)

@@ -1,0 +1,156 @@
+"""OTLP in JSON: ids are hex, 64-bit integers are text, enums are numbers. Read with the interpreter's own parser."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from service.batch import Signal
+from service.ingest.columns import RESOURCE_KEYS, SPAN_KEYS, TIME_MAX_NS, Columns, Gatherer, Value
+from service.ingest.protobuf import UnreadableError
+from service.ingest.vocabulary import label
+
+_ERROR = 2
+_SPACE = b" \t\r\n"
+_LONE = re.compile("[\ud800-\udfff]")
+
+
+def is_json(body: bytes) -> bool:
+    """Whether a body is JSON: protobuf begins with 0x0a, which alone is a newline, so white space is skipped."""
+    head = body[:64].lstrip(_SPACE) or body.lstrip(_SPACE)
+    if head[:1] != b"{":
+        return False
+    if not body.startswith(b"\n{"):
+        return True
+    try:  # In protobuf that is a message of 123 bytes.
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def traces(body: bytes) -> Columns:
+    """The spans of a body. Raises UnreadableError."""
+    gathered = Gatherer()
+    for resource_spans in _objects(_parse(body), "resourceSpans"):
+        gathered.begin_resource(_pairs(_object(resource_spans, "resource"), RESOURCE_KEYS))
+        for scope_spans in _objects(resource_spans, "scopeSpans"):
+            gathered.begin_scope(_text(_object(scope_spans, "scope").get("name")))
+            for span in _objects(scope_spans, "spans"):
+                _gather(span, gathered)
+            gathered.end_scope()
+        gathered.end_resource()
+    return gathered.columns()
+
+
+def count_points(signal: Signal, body: bytes) -> int:
+    """How many metric points or log records a body holds. Raises UnreadableError."""
+    document = _parse(body)
+    if signal is Signal.LOGS:
+        return sum(
+            len(_objects(scope, "logRecords"))
+            for each in _objects(document, "resourceLogs")
+            for scope in _objects(each, "scopeLogs")
+        )
+    return sum(
+        len(_objects(_object(metric, kind), "dataPoints"))
+        for each in _objects(document, "resourceMetrics")
+        for scope in _objects(each, "scopeMetrics")
+        for metric in _objects(scope, "metrics")
+        for kind in ("gauge", "sum", "histogram", "exponentialHistogram", "summary")
+    )
+
+
+def _parse(body: bytes) -> dict[str, object]:
+    try:
+        document = json.loads(body)
+    except RecursionError:
+        raise UnreadableError("not OTLP/JSON: nested too deeply") from None
+    except ValueError as error:
+        raise UnreadableError(f"not OTLP/JSON: {label(str(error))}") from None
+    if not isinstance(document, dict):
+        raise UnreadableError("not OTLP/JSON: expected an object")
+    return document
+
+
+def _objects(holder: dict[str, object], key: str) -> list[dict[str, object]]:
+    """The list of objects under a key, empty if absent or null."""
+    entries = holder.get(key)
+    if entries is None:
+        return []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UnreadableError(f"not OTLP/JSON: {key} must be a list of objects")
+    return entries
+
+
+def _object(holder: dict[str, object], key: str) -> dict[str, object]:
+    entry = holder.get(key)
+    if entry is None:
+        return {}
+    if not isinstance(entry, dict):
+        raise UnreadableError(f"not OTLP/JSON: {key} must be an object")
+    return entry
+
+
+def _gather(span: dict[str, object], gathered: Gatherer) -> None:
+    failed = _object(span, "status").get("code") in (_ERROR, "STATUS_CODE_ERROR")
+    gathered.add(
+        (_hex(span.get("traceId")), _hex(span.get("spanId")), _hex(span.get("parentSpanId"))),
+        (_integer(span.get("startTimeUnixNano")), _integer(span.get("endTimeUnixNano"))),
+        _ERROR if failed else 0,
+        _text(span.get("name")),
+        _text(span.get("traceState")),
+        list(_pairs(span, SPAN_KEYS)),
+    )
+
+
+def _pairs(holder: dict[str, object], wanted: Mapping[str, int]) -> Iterator[tuple[int, Value]]:
+    for pair in _objects(holder, "attributes"):
+        key = pair.get("key")
+        scalar = _scalar(_object(pair, "value"))
+        if isinstance(key, str) and key in wanted and scalar is not None:
+            yield wanted[key], scalar
+
+
+_KINDS: dict[str, Callable[[object], str | int | float | None]] = {
+    "stringValue": lambda value: value if isinstance(value, str) else None,
+    "intValue": lambda value: value if isinstance(value, (int, str)) else None,
+    "doubleValue": lambda value: value if isinstance(value, (int, float, str)) else None,
+    "boolValue": lambda value: value if isinstance(value, bool) else None,
+}
+
+
+def _scalar(value: dict[str, object]) -> Value | None:
+    for kind, read in _KINDS.items():
+        if kind in value:
+            scalar = read(value[kind])
+            if isinstance(scalar, str):
+                return _text(scalar)
+            # An integer of more than 64 bits is none that a sender could have meant.
+            return None if type(scalar) is int and abs(scalar) > TIME_MAX_NS else scalar
+    return None
+
+
+def _hex(value: object) -> bytes:
+    if not isinstance(value, str) or len(value) not in (16, 32):
+        return b""
+    try:
+        decoded = bytes.fromhex(value)
+    except ValueError:
+        return b""
+    return decoded if len(decoded) * 2 == len(value) else b""
+
+
+def _integer(value: object) -> int:
+    """A 64-bit integer given as a number or as text; 0, which no time may be, for anything else."""
+    if isinstance(value, bool):
+        return 0
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
+        return int(value)
+    return int(value) if isinstance(value, float) and value == value and abs(value) <= TIME_MAX_NS else 0
+
+
+def _text(value: object) -> bytes:
+    """A text as UTF-8, which has no lone surrogates, as JSON has."""
+    return _LONE.sub("\ufffd", value).encode() if isinstance(value, str) else b""

@@ -1,0 +1,136 @@
+"""OTLP in protobuf, read with the protobuf library: what is done where nothing could be compiled, and metrics and logs.
+
+Its messages are OTLP's own, but for one thing: text is bytes. Protobuf refuses a whole body for one letter that is not
+UTF-8, and senders do write such; Go's do not even look.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+
+from service.batch import Signal
+from service.ingest.columns import RECORD_IS_BAD, RESOURCE_KEYS, SPAN_KEYS, Columns, Gatherer, Value, joined
+from service.ingest.vocabulary import label
+
+
+class UnreadableError(Exception):
+    """A body that is not OTLP; the message says why."""
+
+
+def _messages() -> dict[Signal, type[Message]]:
+    """The message that each signal is sent as, with bytes for text."""
+    pool = descriptor_pool.DescriptorPool()
+    added: set[str] = set()
+
+    def add(file: Any) -> None:
+        if file.name in added:
+            return
+        added.add(file.name)
+        for needed in file.dependencies:
+            add(needed)
+        copy = descriptor_pb2.FileDescriptorProto()
+        file.CopyToProto(copy)
+        for message in copy.message_type:
+            _text_as_bytes(message)
+        pool.Add(copy)
+
+    requests: dict[Signal, type[Message]] = {
+        Signal.TRACES: trace_service_pb2.ExportTraceServiceRequest,
+        Signal.METRICS: metrics_service_pb2.ExportMetricsServiceRequest,
+        Signal.LOGS: logs_service_pb2.ExportLogsServiceRequest,
+    }
+    found: dict[Signal, type[Message]] = {}
+    for signal, request in requests.items():
+        add(request.DESCRIPTOR.file)
+        found[signal] = message_factory.GetMessageClass(pool.FindMessageTypeByName(request.DESCRIPTOR.full_name))
+    return found
+
+
+def _text_as_bytes(message: descriptor_pb2.DescriptorProto) -> None:
+    for field in message.field:
+        if field.type == field.TYPE_STRING:
+            field.type = field.TYPE_BYTES
+    for inner in message.nested_type:
+        _text_as_bytes(inner)
+
+
+_MESSAGES = _messages()
+
+
+def parse(signal: Signal, body: bytes) -> Any:
+    """A body's message. Raises UnreadableError."""
+    try:
+        return _MESSAGES[signal].FromString(body)
+    except DecodeError as error:
+        raise UnreadableError(f"not an OTLP {signal} body in protobuf: {label(str(error))}") from None
+
+
+class ProtobufDecoder:
+    """The decoder of traces for where nothing is compiled: the same columns, an object or more a span."""
+
+    name = "protobuf"
+
+    def scan(self, bodies: Sequence[bytes]) -> Columns:
+        """The spans of some bodies."""
+        return joined([_columns(body) for body in bodies])
+
+
+def _columns(body: bytes) -> Columns:
+    gathered = Gatherer()
+    try:
+        message = parse(Signal.TRACES, body)
+    except UnreadableError:
+        columns = gathered.columns()
+        columns.records[0, RECORD_IS_BAD] = 1
+        return columns
+    for resource_spans in message.resource_spans:
+        gathered.begin_resource(_pairs(resource_spans.resource.attributes, _RESOURCE_KEYS))
+        for scope_spans in resource_spans.scope_spans:
+            gathered.begin_scope(scope_spans.scope.name)
+            for span in scope_spans.spans:
+                gathered.add(
+                    (span.trace_id, span.span_id, span.parent_span_id),
+                    (span.start_time_unix_nano, span.end_time_unix_nano),
+                    span.status.code,
+                    span.name,
+                    span.trace_state,
+                    _pairs(span.attributes, _SPAN_KEYS),
+                )
+            gathered.end_scope()
+        gathered.end_resource()
+    return gathered.columns()
+
+
+def _pairs(attributes: Iterable[Any], wanted: Mapping[bytes, int]) -> Iterator[tuple[int, Value]]:
+    """The wanted attributes whose value is a scalar."""
+    for pair in attributes:
+        key = wanted.get(pair.key)
+        if key is not None:
+            value = pair.value
+            kind = value.WhichOneof("value")
+            if kind in _SCALARS:
+                yield key, getattr(value, kind)
+
+
+_SPAN_KEYS = {name.encode(): key for name, key in SPAN_KEYS.items()}
+_RESOURCE_KEYS = {name.encode(): key for name, key in RESOURCE_KEYS.items()}
+_SCALARS = frozenset(("string_value", "bool_value", "int_value", "double_value"))
+
+
+def count_points(signal: Signal, body: bytes) -> int:
+    """How many metric points or log records a body holds. Raises UnreadableError."""
+    message = parse(signal, body)
+    if signal is Signal.LOGS:
+        return sum(len(scope.log_records) for each in message.resource_logs for scope in each.scope_logs)
+    count = 0
+    for each in message.resource_metrics:
+        for scope in each.scope_metrics:
+            for metric in scope.metrics:
+                kind = metric.WhichOneof("data")
+                count += len(getattr(metric, kind).data_points) if kind else 0
+    return count

@@ -1,0 +1,111 @@
+"""The compiled scanner as the rest of ingest sees it: bodies in, columns out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from service.ingest.columns import (
+    ATTRIBUTE_CELLS,
+    HOLDER_CELLS,
+    KEYS,
+    RECORD_CELLS,
+    RECORD_END,
+    ROLES,
+    SPAN_CELLS,
+    Cells,
+    Columns,
+)
+from service.ingest.memory import address, text_hash
+from service.ingest.room import ATTRIBUTES, KEY_BYTES_MAX, KEY_CELLS, RESOURCES, SCOPES, SPANS, Room
+from service.ingest.scan import scan
+from service.ingest.wire import STACK_CELLS
+
+_KEY_SLOTS = 1024
+"""A power of two, and several times the keys."""
+_FIRST_LIMITS = (8_192, 2_048, 2_048, 65_536)
+"""Rows that there is room for at first: of spans, resources, scopes and attributes."""
+_KEPT_ATTRIBUTES = 1 << 20
+"""Room for more than so many rows is given back after the body that needed it."""
+_WIDTHS = (SPAN_CELLS, HOLDER_CELLS, HOLDER_CELLS, ATTRIBUTE_CELLS)
+
+Array = np.ndarray[Any, Any]
+
+
+class Scanner:
+    """Scans bodies into columns, which are good until the next scan. One owner at a time."""
+
+    name = "compiled"
+
+    def __init__(self) -> None:
+        self._key_text = np.frombuffer("".join(KEYS).encode(), np.uint8).copy()
+        self._keys, self._key_lengths = _key_table(self._key_text)
+        self._key_roles = np.array(ROLES, np.int64)
+        self._used = np.zeros(len(_WIDTHS), np.int64)
+        self._stack = np.zeros(STACK_CELLS, np.int64)
+        self._make_room(_FIRST_LIMITS)
+
+    def _make_room(self, limits: Sequence[int]) -> None:
+        self._limits = np.array(limits, np.int64)
+        # Filled, as memory that was never written is mapped page by page in the first messages.
+        self._rows = [np.full((count, width), 0, np.int64) for count, width in zip(limits, _WIDTHS, strict=True)]
+
+    def scan(self, bodies: Sequence[bytes]) -> Columns:
+        """The spans of some bodies, together: the work of a call is that of a hundred spans."""
+        text = b"".join(bodies)
+        records = np.zeros((len(bodies), RECORD_CELLS), np.int64)
+        records[:, RECORD_END] = np.cumsum([len(body) for body in bodies])
+        if len(self._rows[ATTRIBUTES]) > _KEPT_ATTRIBUTES:
+            self._make_room(_FIRST_LIMITS)
+        while not scan(self._room(np.frombuffer(text, np.uint8), records), len(bodies)):
+            self._make_room([2 * int(limit) for limit in self._limits])
+        spans, resources, scopes, attributes = (rows[:used] for rows, used in zip(self._rows, self._used, strict=True))
+        return Columns(text, records, spans, resources, scopes, attributes)
+
+    def _room(self, text: Array, records: Cells) -> Room:
+        """Addresses of everything."""
+        return Room(*(_address(part) for part in self._parts(text, records)))
+
+    def _parts(self, text: Array, records: Cells) -> tuple[Array | int, ...]:
+        """The fields of a Room, as arrays."""
+        rows = self._rows
+        return (
+            text,
+            self._keys.reshape(-1),
+            _KEY_SLOTS - 1,
+            self._key_text,
+            self._key_roles,
+            self._key_lengths,
+            records.reshape(-1),
+            *(rows[table].reshape(-1) for table in (SPANS, RESOURCES, SCOPES, ATTRIBUTES)),
+            self._used,
+            self._limits,
+            self._stack,
+        )
+
+
+class CheckedScanner(Scanner):
+    """The same over arrays, every access checked against their bounds: many times slower, for tests."""
+
+    def _room(self, text: Array, records: Cells) -> Room:
+        return Room(*self._parts(text, records))
+
+
+def _address(part: Array | int) -> int:
+    return part if isinstance(part, int) else address(part)
+
+
+def _key_table(text: Array) -> tuple[Cells, Cells]:
+    """The hash table of keys, and which lengths they have; see Room."""
+    table, lengths = np.full((_KEY_SLOTS, KEY_CELLS), -1, np.int64), np.zeros(KEY_BYTES_MAX + 1, np.int64)
+    at = 0
+    for key, name in enumerate(KEYS):
+        size = len(name)
+        hashed = int(text_hash(address(text), at, size))
+        slot = hashed & (_KEY_SLOTS - 1)
+        while table[slot, 1] >= 0:
+            slot = (slot + 1) & (_KEY_SLOTS - 1)
+        table[slot] = hashed, key, at, size
+        lengths[size] = 1
+        at += size
+    return table, lengths

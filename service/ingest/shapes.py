@@ -1,0 +1,186 @@
+"""Spans of one shape told to be so, compiled: what the dialects would say of them is the same.
+
+A span's shape is whether it has a parent, and its wanted attributes in order: of numbers whether they are sane, of
+tenants, session and response ids whether they may stand as they are, of everything else the value. Where the dialects
+would look at the span's name, that is in the shape too.
+"""
+
+from typing import NamedTuple
+
+from numba import float64, int64, njit
+
+from service.ingest.columns import (
+    ATTRIBUTE_CELLS,
+    DOUBLE_KIND,
+    FIRST,
+    INT_KIND,
+    KEY,
+    KIND,
+    NAME,
+    NAME_BYTES,
+    PARENT,
+    PLAN,
+    SPAN_CELLS,
+    STOP,
+    TEXT,
+    TEXT_KIND,
+    VALUE,
+)
+from service.ingest.memory import (
+    COMPILED,
+    INLINED,
+    Memory,
+    as_bits,
+    as_float,
+    byte,
+    cell,
+    put,
+    put_byte,
+    same_text,
+    text_hash,
+)
+
+SAID, FREE_TEXT, NUMBER, NEVER, NOT_OF_SPANS = 0, 1, 2, 3, 4
+"""What of an attribute belongs to the shape: its value; that it is fit; that it is sane; such spans have no shape."""
+UNKNOWN, NO_PLAN, ASK_NAME = -1, -2, -3
+"""In place of a plan: the shape is new; the span is to be read alone; it depends on the name."""
+SHAPE_BYTES_MAX = 2_048
+FREE_TEXT_BYTES_MAX = 200
+"""As long as a label may be."""
+NUMBER_MAX = 2.0**53
+ENTRY_CELLS = 4
+
+
+class Shapes(NamedTuple):
+    """The shapes that are known.
+
+    classes  by key, one of the above
+    table    (slots, 4): hash, offset and size in `known`, plan or ASK_NAME; size -1 where the slot is free
+    known    the shapes' bytes
+    learns   whether there is room for more of them
+    scratch  (2 * SHAPE_BYTES_MAX,) bytes
+    """
+
+    text: Memory
+    spans: Memory
+    attributes: Memory
+    classes: Memory
+    table: Memory
+    mask: Memory
+    learns: Memory
+    known: Memory
+    scratch: Memory
+
+
+@njit(**INLINED)
+def _append_number(shapes, at, number):
+    """Write an int64 to the scratch: where that ends."""
+    for i in range(8):
+        put_byte(shapes.scratch, at + i, number >> int64(8 * i))
+    return at + 8
+
+
+@njit(**INLINED)
+def _append_text(shapes, at, text_at, size):
+    """Write a text and its size: where that ends, or -1 if it is too much."""
+    if at + size > SHAPE_BYTES_MAX:
+        return int64(-1)
+    at = _append_number(shapes, at, size)
+    for i in range(size):
+        put_byte(shapes.scratch, at + i, byte(shapes.text, text_at + i))
+    return at + size
+
+
+@njit(**INLINED)
+def _is_fit(shapes, at, size):
+    """Whether a text may stand as a label just as it is, without another look."""
+    if size > FREE_TEXT_BYTES_MAX:
+        return False
+    for i in range(size):
+        letter = byte(shapes.text, at + i)
+        if letter < 0x20 or letter > 0x7E or letter == 0x22:
+            return False
+    return True
+
+
+@njit(**INLINED)
+def _append_attribute(shapes, at, row):
+    """Write what of an attribute belongs to the shape: where that ends, or -1 if the span has none."""
+    key, kind = cell(shapes.attributes, row + KEY), cell(shapes.attributes, row + KIND)
+    value = cell(shapes.attributes, row + VALUE)
+    told = cell(shapes.classes, key)
+    head = key << 8 | kind << 4 | told
+    if told == NOT_OF_SPANS:
+        return at
+    if told == NEVER or at > SHAPE_BYTES_MAX:
+        return int64(-1)
+    if told == NUMBER:
+        if kind == INT_KIND:
+            value = as_bits(float64(value))  # type: ignore[call-arg]
+            put(shapes.attributes, row + KIND, int64(DOUBLE_KIND))
+            put(shapes.attributes, row + VALUE, value)
+        elif kind != DOUBLE_KIND:
+            return int64(-1)
+        sane = 0.0 <= as_float(value) <= NUMBER_MAX  # type: ignore[call-arg]
+        return _append_number(shapes, at, (key << 8 | told) if sane else (key << 8 | told | 8))
+    if told == FREE_TEXT:
+        if kind != TEXT_KIND or not _is_fit(shapes, cell(shapes.attributes, row + TEXT), value):
+            return int64(-1)
+        return _append_number(shapes, at, head)
+    at = _append_number(shapes, at, head)
+    if kind == TEXT_KIND:
+        return _append_text(shapes, at, cell(shapes.attributes, row + TEXT), value)
+    return _append_number(shapes, at, value)
+
+
+@njit(**INLINED)
+def _look_up(shapes, size):
+    """The plan of the shape in the scratch."""
+    hashed = text_hash(shapes.scratch, 0, size)
+    slot = hashed & shapes.mask
+    while True:
+        entry = slot * ENTRY_CELLS
+        known_bytes = cell(shapes.table, entry + 2)
+        if known_bytes < 0:
+            return int64(UNKNOWN)
+        if (
+            cell(shapes.table, entry) == hashed
+            and known_bytes == size
+            and same_text(shapes.scratch, 0, shapes.known, cell(shapes.table, entry + 1), size)
+        ):
+            return cell(shapes.table, entry + 3)
+        slot = (slot + 1) & shapes.mask
+
+
+@njit(**COMPILED)
+def shape_of(shapes, number, with_name):
+    """Write a span's shape to the scratch: its size, or -1 if it has none."""
+    row = number * SPAN_CELLS
+    has_parent = int64(cell(shapes.spans, row + PARENT) != 0)
+    at = _append_number(shapes, int64(0), has_parent << 1 | int64(with_name))
+    for i in range(cell(shapes.spans, row + FIRST), cell(shapes.spans, row + STOP)):
+        at = _append_attribute(shapes, at, i * ATTRIBUTE_CELLS)
+        if at < 0:
+            return at
+    if with_name:
+        at = _append_text(shapes, at, cell(shapes.spans, row + NAME), cell(shapes.spans, row + NAME_BYTES))
+    return at
+
+
+@njit(**COMPILED)
+def recognise(shapes, first, stop):
+    """Write the plan of each span into its row, up to the first whose shape is new: the row of that, or `stop`."""
+    for number in range(first, stop):
+        plan = int64(NO_PLAN)
+        size = shape_of(shapes, number, False)
+        if size >= 0:
+            plan = _look_up(shapes, size)
+            if plan == ASK_NAME:
+                size = shape_of(shapes, number, True)
+                plan = _look_up(shapes, size) if size >= 0 else int64(NO_PLAN)
+        if plan == UNKNOWN:
+            if shapes.learns:
+                return number
+            plan = int64(NO_PLAN)
+        put(shapes.spans, number * SPAN_CELLS + PLAN, plan)
+    return stop
