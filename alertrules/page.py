@@ -20,6 +20,10 @@ SUBJECTS: dict[str, str] = {
     Static.SPEND_PER_HOUR: "spend an hour",
     Static.BAD_OUTCOME_SHARE: "bad outcomes",
     Static.CALLS_PER_MINUTE: "calls a minute",
+    Static.VALUE: "value",
+    Static.PER_MINUTE: "per minute",
+    Static.P50: "p50",
+    Static.P95: "p95",
     Detector.ABSENCE: "calls a minute",
     Detector.BURN: "cost of the month at this pace",
 }

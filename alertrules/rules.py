@@ -72,6 +72,10 @@ class Static(StrEnum):
     SPEND_PER_HOUR = "spend_per_hour"
     BAD_OUTCOME_SHARE = "bad_outcome_share"
     CALLS_PER_MINUTE = "calls_per_minute"
+    VALUE = "value"
+    PER_MINUTE = "per_minute"
+    P50 = "p50"
+    P95 = "p95"
 
 
 STATIC_UNITS = {
@@ -82,7 +86,13 @@ STATIC_UNITS = {
     Static.SPEND_PER_HOUR: "usd",
     Static.BAD_OUTCOME_SHARE: "share",
     Static.CALLS_PER_MINUTE: "per minute",
+    Static.VALUE: "any",
+    Static.PER_MINUTE: "per minute",
+    Static.P50: "any",
+    Static.P95: "any",
 }
+OF_METRICS = frozenset((Static.VALUE, Static.PER_MINUTE, Static.P50, Static.P95))
+"""Signals of a metric that the rule selects."""
 DEFAULT_EFFECTS = {
     Detector.ERRORS: Effect(1.5, 0.005),
     Detector.LATENCY: Effect(1.5, None),
@@ -253,7 +263,11 @@ class Rule(Written):
     @field_validator("signal", mode="before")
     @classmethod
     def _signal(cls, text: object, info: ValidationInfo) -> Static | None:
-        return _of_some(info, text, partial(_word, Static), HAVE_A_SIGNAL, "error_ratio")
+        signal = _of_some(info, text, partial(_word, Static), HAVE_A_SIGNAL, "error_ratio")
+        names_metric = any(matcher.label == "metric" for matcher in info.data.get("select", ()))
+        if signal in OF_METRICS and not names_metric:
+            raise ValueError(f'"{signal}" is of a metric; name it: select: {{metric: queue.depth}}')
+        return signal
 
     @field_validator("above", mode="before")
     @classmethod
@@ -284,6 +298,12 @@ class Rule(Written):
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         return annotations
+
+    @property
+    def selection(self) -> Matchers:
+        """The cells that it is about: calls and sessions, unless it says which metrics."""
+        named = any(matcher.label == "metric" for matcher in self.select)
+        return self.select if named else (*self.select, Matcher("metric", Operator.EQUAL, ""))
 
     @property
     def counts_sessions(self) -> bool:

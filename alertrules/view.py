@@ -11,7 +11,7 @@ from detectors.core.columns import Arrays, Entries, Floats, Ids, Slot, Tick
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 
-SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free")
+SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free", "amount")
 HISTOGRAMS = ("duration", "cost", "outcome")
 UNKNOWN, NOT_SELECTED = -2, -1
 

@@ -67,7 +67,8 @@ class Outcomes:
         rows, at = np.unique(tick.outcome.cell, return_inverse=True)
         flat = np.bincount(at * CLASSES + tick.outcome.bucket, tick.outcome.count, minlength=len(rows) * CLASSES)
         here = np.searchsorted(tick.series, rows)
-        values: Floats = flat.reshape(len(rows), CLASSES) * (tick.count[here] / tick.squares[here])[:, None]
+        scale = tick.count[here] / np.where(tick.squares[here] > 0, tick.squares[here], 1)
+        values: Floats = flat.reshape(len(rows), CLASSES) * scale[:, None]
         return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values, np.empty((len(rows), 0)))
 
     def learn(self, counted: Counted, hour: int) -> None:

@@ -60,7 +60,7 @@ class Dropped(StrEnum):
     SPANS_FULL = "spans_full"  # Too many spans wait for a slow partition: counted in a slot closed before its time.
     SERIES_FULL = "series_full"  # The table of cells or series is full: counted under `_other`.
     BAD_NUMBER = "bad_number"  # A token count, cost or point that is NaN, infinite or negative.
-    UNREAD = "unread"  # A metric point or log record of a kind not read yet.
+    UNREAD = "unread"  # A metric summary, or a log record that is no evaluation.
 
 
 @dataclass(frozen=True)
@@ -86,3 +86,4 @@ class Tally:
     sessions: int = 0
     slots: int = 0
     dropped: Counter[Dropped] = field(default_factory=Counter)
+    saturated: Counter[str] = field(default_factory=Counter)  # By metric: values over the last bound of a histogram.

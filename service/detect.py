@@ -89,7 +89,7 @@ class Watch:
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        self.view = View(rule.select, rule.by, rule.series_max)
+        self.view = View(rule.selection, rule.by, rule.series_max)
         self.detector: Detector = contract.build(rule.detector.value, rule.terms(rule.effect))
         self.alerts: dict[int, Alert] = {}
         self.ledger = Ledger()

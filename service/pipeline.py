@@ -19,6 +19,7 @@ from detectors.core.rows import under
 from service.batch import Answer, Batch, Tally
 from service.detect import Detect, Level, Moved
 from service.ingest.decode import Decoder
+from service.ingest.meters import Meters
 from service.ingest.stage import IN_PROTOBUF, Ingest, IngestLimits
 
 
@@ -39,7 +40,7 @@ class Outcome:
     tally: Tally
 
 
-FORMAT = 2
+FORMAT = 3
 """Of the state's arrays and alerts: it grows when a version cannot go on from an older one's."""
 
 
@@ -78,7 +79,7 @@ class Pipeline:
     ) -> None:
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
         self.decoder = decoder
-        self.ingest = Ingest(limits, decoder=decoder)
+        self.ingest = Ingest(limits, decoder=decoder, meters=Meters(rules.names_metric))
         self.detect = Detect(rules)
         self.router = Router(rules, max_page_age_ns)
 
@@ -152,7 +153,8 @@ class Pipeline:
         written = int(state.arrays["format"][0]) if "format" in state.arrays else 0
         if written != FORMAT:
             raise FormatError(f"state format {written}; this version reads {FORMAT}")
-        self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder)
+        meters = Meters(self.rules.names_metric)
+        self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder, meters)
         anew = self.detect.restore(under(state.arrays, "detect/"), state.alerts["detect"])
         self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"])
         return anew

@@ -128,6 +128,9 @@ HEALTH = {
     "tocsin_pages_marked_total": Declared("counter", ("rule", "mark"), "Pages that people called that."),
     "tocsin_notices_total": Declared("counter", ("status",), "Notices put into the outbox, by what they say."),
     "tocsin_dropped_total": Declared("counter", ("reason",), "What was not counted, or not wholly."),
+    "tocsin_metric_saturated_total": Declared(
+        "counter", ("metric",), "Values over the last bound of their histogram: how large they were is not known."
+    ),
     "tocsin_step_seconds": Declared("histogram", (), "How long a step of the pipeline takes."),
     "tocsin_watermark_delay_seconds": Declared("gauge", (), "How far event time lies behind the clock."),
     "tocsin_series": Declared("gauge", ("rule",), "Series a rule tracks."),
@@ -192,6 +195,7 @@ class SelfMetrics:
         self.spend: dict[tuple[str, ...], float] = {}
         self.read: Counter[str] = Counter()
         self.dropped: Counter[Dropped] = Counter()
+        self.saturated: Counter[str] = Counter()
         self.notices: Counter[Status] = Counter()
         self.step_counts = [0] * (len(STEP_BOUNDS_S) + 1)
         self.step_sum_s = 0.0
@@ -207,6 +211,7 @@ class SelfMetrics:
         self.read["sessions_closed"] += tally.sessions
         self.read["slots"] += tally.slots
         self.dropped.update(tally.dropped)
+        self.saturated.update(tally.saturated)
         self.notices.update(notice.status for notice in outcome.notices)
         self.step_counts[sum(seconds > bound for bound in STEP_BOUNDS_S)] += 1
         self.step_sum_s += seconds
@@ -242,6 +247,7 @@ class SelfMetrics:
             },
             "tocsin_notices_total": {(status.value,): self.notices[status] for status in Status},
             "tocsin_dropped_total": {(reason.value,): self.dropped[reason] for reason in Dropped},
+            "tocsin_metric_saturated_total": {(metric,): float(n) for metric, n in self.saturated.items()},
             "tocsin_otlp_refused_total": {(reason.value,): parts.door.refused[reason] for reason in Refused},
             "tocsin_series_refused_total": {(level.rule.name,): level.refused for level in self.levels},
             "tocsin_series_expired_total": {(level.rule.name,): level.expired for level in self.levels},

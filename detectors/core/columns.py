@@ -21,8 +21,9 @@ SECOND_NS = 1_000_000_000
 SLOT_NS = 10 * SECOND_NS
 TICK_NS = 60 * SECOND_NS
 
-CELL_LABELS = ("tenant", "agent", "operation", "provider", "model", "tool", "agent_version")
-"""What a cell is counted by. A closed session is a unit of operation `session`, with the last four empty."""
+CELL_LABELS = ("tenant", "agent", "operation", "provider", "model", "tool", "agent_version", "metric")
+"""What a cell is counted by. A closed session is a unit of operation `session`, with the rest empty; `metric` names
+the metric whose points a cell counts, and is empty for calls and sessions."""
 
 OUTCOMES = ("resolved", "escalated", "abandoned", "failed", "unmapped")
 """Classes of a session's outcome; the first is the good one. An index into this tuple is a class id."""
@@ -62,6 +63,7 @@ class Slot:
     cost_usd       (n,) float64   dollars of the priced calls; 0 on session cells
     unpriced       (n,) float64   calls (sessions) whose price (or a call's price) is not known
     free           (n,) float64   calls (sessions) known to cost nothing
+    amount         (n,) float64   sum of what a metric's points said; 0 on all other cells
     duration       Entries        seconds; units without a sane duration are missing from it
     cost           Entries        dollars of closed sessions, wholly priced and > 0
     outcome        Entries        classes of the closed sessions that have one; `bucket` indexes OUTCOMES
@@ -77,6 +79,7 @@ class Slot:
     cost_usd: Floats
     unpriced: Floats
     free: Floats
+    amount: Floats
     duration: Entries
     cost: Entries
     outcome: Entries
@@ -101,6 +104,7 @@ class Tick:
     cost_usd: Floats
     unpriced: Floats
     free: Floats
+    amount: Floats
     duration: Entries
     cost: Entries
     outcome: Entries
@@ -110,7 +114,7 @@ def empty(start_ns: int) -> Tick:
     """A tick that counted nothing."""
     rows, none = np.empty(0, np.int32), np.empty(0)
     entries = Entries(rows, rows, none)
-    return Tick(start_ns, rows, none, none, none, none, none, none, entries, entries, entries)
+    return Tick(start_ns, rows, none, none, none, none, none, none, none, entries, entries, entries)
 
 
 def without(tick: Tick, rows: Ids) -> Tick | None:

@@ -9,7 +9,9 @@ from detectors.core.rows import clear, column, dataclass, resize, restore, snaps
 LOWEST = -40
 """OTLP scale-2 index of the histograms' first bucket: about a millisecond, or a thousandth of a dollar."""
 BUCKETS = 2 * WIDTH
-QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "cost_per_session_p95": 0.95}
+QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "cost_per_session_p95": 0.95, "p50": 0.5, "p95": 0.95}
+RATES = {"spend_per_hour": 60, "calls_per_minute": 1, "per_minute": 1}
+"""What is told over time, and over how many minutes."""
 SIGNALS = {
     "error_ratio": "ratio",
     "latency_p50": "s",
@@ -18,6 +20,10 @@ SIGNALS = {
     "spend_per_hour": "usd",
     "bad_outcome_share": "ratio",
     "calls_per_minute": "per minute",
+    "value": "",
+    "per_minute": "per minute",
+    "p50": "",
+    "p95": "",
 }
 """What can be looked at, and the unit it is told in."""
 
@@ -78,6 +84,8 @@ class Window:
                 part = tick.cost_usd
             case "calls_per_minute":
                 part = tick.count
+            case "value" | "per_minute":
+                part = tick.amount
             case "bad_outcome_share":
                 at = np.searchsorted(tick.series, tick.outcome.cell)
                 bad = tick.outcome.bucket != OUTCOMES.index("resolved")
@@ -95,9 +103,8 @@ class Window:
             position = quantile_position(counts, QUANTILES[self.signal])
             return np.exp2((position + LOWEST) / 4), count
         part = (ring.part[rows] * inside).sum(1)
-        if self.signal in ("spend_per_hour", "calls_per_minute"):
-            per = 60 if self.signal == "spend_per_hour" else 1
-            return part * per / self.ticks, count
+        if self.signal in RATES:
+            return part * RATES[self.signal] / self.ticks, count
         with np.errstate(invalid="ignore", divide="ignore"):
             return part / count, count
 

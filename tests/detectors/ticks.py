@@ -39,7 +39,7 @@ def tick(
     return Tick(
         index * TICK_NS, rows.astype(np.int32), count.astype(float), count.astype(float),
         none if failed is None else failed.astype(float), none if usd is None else usd,
-        none if unpriced is None else unpriced, none, duration, cost, outcome,
+        none if unpriced is None else unpriced, none, none, duration, cost, outcome,
     )  # fmt: skip
 
 

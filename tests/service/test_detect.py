@@ -37,10 +37,10 @@ def watch(effect: str) -> Watch:
 
 def slot(start_ns: int, cells: SeriesTable, *tenants: str) -> Slot:
     """Ten calls of each tenant."""
-    ids = np.array(sorted(cells.id_of((t, "", "tool", "", "", "", ""), start_ns) for t in tenants), np.int32)
+    ids = np.array(sorted(cells.id_of((t, "", "tool", "", "", "", "", ""), start_ns) for t in tenants), np.int32)
     ten, zero = np.full(len(ids), 10.0), np.zeros(len(ids))
     none = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
-    return Slot(start_ns, ids, ten, ten, zero, zero, zero, zero, zero, zero, none, none, none)
+    return Slot(start_ns, ids, ten, ten, zero, zero, zero, zero, zero, zero, zero, none, none, none)
 
 
 def asked(one: Watch, tenant: str) -> float:
