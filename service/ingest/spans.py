@@ -27,6 +27,7 @@ from service.ingest.vocabulary import Resource, Span
 
 WEIGHT_MAX = 1e6
 """A claimed sampling rate below one in a million is not believed: one span would outweigh a fleet."""
+AT_ONCE = 1_024
 _ERROR = 2
 _ENTRIES = tuple(WANTED.get(key) for key in KEYS)
 _NATIVE = tuple(scope.encode() for scope in NATIVE_SCOPES)
@@ -58,13 +59,20 @@ class Spans:
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self._plans = columns.plans
-        self._rows = columns.spans.tolist()
-        self._ids = columns.spans[:, TRACE : PARENT + 1].tobytes()
-        self._attributes = columns.attributes.tolist()
-        self._numbers = columns.attributes[:, VALUE].view(np.float64).tolist()
         self._records = columns.records.tolist()
+        self._stop = 0
         self._resources: dict[int, Resource] = {}
         self._native: dict[int, bool] = {}
+
+    def _list(self, first: int) -> None:
+        """Have the rows of the next spans at hand, as lists; all of a large body would take too long at once."""
+        rows = self._columns.spans[first : first + AT_ONCE]
+        self._first, self._stop = first, first + len(rows)
+        self._rows, self._ids = rows.tolist(), rows[:, TRACE : PARENT + 1].tobytes()
+        self._first_attribute = self._rows[0][FIRST]
+        attributes = self._columns.attributes[self._first_attribute : self._rows[-1][STOP]]
+        self._attributes = attributes.tolist()
+        self._numbers = attributes[:, VALUE].view(np.float64).tolist()
 
     def of_record(self, row: int) -> Decoded:
         """What one of the records that were decoded together holds."""
@@ -79,6 +87,8 @@ class Spans:
                 decoded.dropped[reason] += record[at]
         bad = 0
         for number in range(record[RECORD_FIRST], record[RECORD_STOP]):
+            if number >= self._stop:
+                self._list(number)
             span, bad_numbers = self._span(number)
             bad += bad_numbers
             decoded.spans.append(span)
@@ -89,8 +99,8 @@ class Spans:
     def _span(self, number: int) -> tuple[Span, int]:
         """A span, and how many of its numbers were none."""
         (start_ns, end_ns, status, _, _, _, parent_id, _, _, state_at, state_bytes, resource_row, scope_row, first,
-         _, plan_id) = self._rows[number]  # fmt: skip
-        ids, at = self._ids, number * 32
+         _, plan_id) = self._rows[number - self._first]  # fmt: skip
+        ids, at = self._ids, (number - self._first) * 32
         resource = self._resources.get(resource_row)
         if resource is None:
             resource = self._resources[resource_row] = self._resource(resource_row)
@@ -101,7 +111,7 @@ class Spans:
         span.is_native = self._is_native(scope_row) if is_native is None else is_native
         if plan_id >= 0 and self._plans:
             plan = self._plans[plan_id]
-            self._follow(plan, span, first)
+            self._follow(plan, span, first - self._first_attribute)
             span.failed = plan.failed or status == _ERROR
             return span, plan.bad
         span.failed = status == _ERROR
@@ -122,14 +132,14 @@ class Spans:
 
     def _read(self, span: Span, number: int) -> int:
         """Fill a span by the tables of the dialects; how many of its numbers were none."""
-        row = self._rows[number]
-        name, values = self._columns.said(row, self._attributes[row[FIRST] : row[STOP]])
+        row, before = self._rows[number - self._first], self._first_attribute
+        name, values = self._columns.said(row, self._attributes[row[FIRST] - before : row[STOP] - before])
         found = [(entry, value) for key, value in values if (entry := _ENTRIES[key]) is not None]
         return read_span(span, name, found)
 
     def _resource(self, row: int) -> Resource:
         first, stop = self._columns.resources[row].tolist()
-        values = self._columns.values(self._attributes[first:stop])
+        values = self._columns.values(self._columns.attributes[first:stop].tolist())
         return read_resource((KEYS[key], value) for key, value in values)
 
     def _is_native(self, row: int) -> bool:
