@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -19,11 +20,10 @@ from service.ingest.columns import (
     TRACE,
     VALUE,
     Columns,
-    Plan,
 )
 from service.ingest.dialects import NATIVE_SCOPES, WANTED
 from service.ingest.read import include_parts, read_resource, read_span
-from service.ingest.vocabulary import Resource, Span
+from service.ingest.vocabulary import Plan, Resource, Scalar, Span
 
 WEIGHT_MAX = 1e6
 """A claimed sampling rate below one in a million is not believed: one span would outweigh a fleet."""
@@ -120,7 +120,7 @@ class Spans:
     def _follow(self, plan: Plan, span: Span, first: int) -> None:
         """Fill a span with what its plan says."""
         span.operation, span.dialect, span.session_rank = plan.operation, plan.dialect, plan.session_rank
-        span.is_log = plan.is_log
+        span.is_log, span.plan = plan.is_log, plan
         own = span.own = plan.own.copy()
         for place, name in plan.numbers:
             own[name] = self._numbers[first + place]
@@ -139,8 +139,10 @@ class Spans:
 
     def _resource(self, row: int) -> Resource:
         first, stop = self._columns.resources[row].tolist()
-        values = self._columns.values(self._columns.attributes[first:stop].tolist())
-        return read_resource((KEYS[key], value) for key, value in values)
+        values = tuple(self._columns.values(self._columns.attributes[first:stop].tolist()))
+        # Texts alone, as 1 and True are equal and yet not the same label.
+        is_text = all(isinstance(value, str) for _, value in values)
+        return (_known_resource if is_text else _resource)(values)
 
     def _is_native(self, row: int) -> bool:
         at, size = self._columns.scopes[row].tolist()
@@ -149,6 +151,13 @@ class Spans:
 
     def _text(self, at: int, size: int) -> str:
         return self._columns.text[at : at + size].decode(errors="replace")
+
+
+def _resource(values: tuple[tuple[int, Scalar], ...]) -> Resource:
+    return read_resource((KEYS[key], value) for key, value in values)
+
+
+_known_resource = lru_cache(1_024)(_resource)
 
 
 def sampling_weight(trace_state: str) -> float:

@@ -224,13 +224,21 @@ class Ingest:
             self._floor_ns = max(self._floor_ns, start_ns + SLOT_NS)
 
     def _close_slot(self, start_ns: int, tally: Tally) -> None:
+        cells: dict[Labels, int] = {}
+
         def cell_of(labels: Labels) -> int:
-            return self._cell(labels, start_ns, tally)
+            cell = cells.get(labels, OVERFLOW)
+            if cell == OVERFLOW:
+                cell = cells[labels] = self._cell(labels, start_ns, tally)
+            return cell
 
         def reach(trace: Trace, span: Span) -> None:
             session = self._sessions.of(trace)
-            if session is not None and (due_ns := self._sessions.due_ns(session)) <= span.end_ns:
-                self._close_session(session, due_ns, tally)
+            # It is due no sooner than it is queued for, so most need no closer look.
+            if session is not None and session.queued_ns <= span.end_ns:
+                due_ns = self._sessions.due_ns(session)
+                if due_ns <= span.end_ns:
+                    self._close_session(session, due_ns, tally)
             self._sessions.place(trace, span)
             trace.waiting -= 1
 

@@ -2,8 +2,8 @@
 
     python -m tests.bench.kafka [--rivals-python PATH]
 
-Each case is read by aiokafka alone, by Tocsin's Kafka door with ingest behind it, and by its rivals, which add the same
-spans up in plain dicts: quixstreams and faust, where PATH is a Python that has them. Thousand spans a second of CPU time
+Each case is read by aiokafka alone, by Tocsin's Kafka door with ingest behind it, and by rivals that add the same spans
+up in plain dicts: quixstreams and faust, where PATH is a Python that has them. Thousand spans a second of CPU time
 of the reading process, median of the rounds; the broker, its neighbour, is not counted.
 """
 
