@@ -38,6 +38,9 @@ def first_that_works(make: Callable[[], Decoder], directory: Path) -> Decoder:
     for _ in range(2):
         try:
             return make()
+        except ImportError as error:
+            failure = error
+            break
         # A cut file raises whatever unpickling it does, the compiler what it likes; none of it may stop the daemon.
         except Exception as error:
             failure = error

@@ -232,14 +232,11 @@ class Ingest:
                 cell = cells[labels] = self._cell(labels, start_ns, tally)
             return cell
 
+        def close(session: Session, due_ns: int) -> None:
+            self._close_session(session, due_ns, tally)
+
         def reach(trace: Trace, span: Span) -> None:
-            session = self._sessions.of(trace)
-            # It is due no sooner than it is queued for, so most need no closer look.
-            if session is not None and session.queued_ns <= span.end_ns:
-                due_ns = self._sessions.due_ns(session)
-                if due_ns <= span.end_ns:
-                    self._close_session(session, due_ns, tally)
-            self._sessions.place(trace, span)
+            self._sessions.reach(trace, span, close)
             trace.waiting -= 1
 
         pending = self._open[start_ns]
