@@ -17,6 +17,7 @@ from service.ingest.columns import (
     RECORD_IS_BAD,
     RECORD_STOP,
     STOP,
+    TEXT,
     TRACE,
     VALUE,
     Columns,
@@ -58,6 +59,7 @@ class Spans:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
+        self._text = columns.text
         self._plans = columns.plans
         self._records = columns.records.tolist()
         self._stop = 0
@@ -71,8 +73,9 @@ class Spans:
         self._rows, self._ids = rows.tolist(), rows[:, TRACE : PARENT + 1].tobytes()
         self._first_attribute = self._rows[0][FIRST]
         attributes = self._columns.attributes[self._first_attribute : self._rows[-1][STOP]]
-        self._attributes = attributes.tolist()
-        self._numbers = attributes[:, VALUE].view(np.float64).tolist()
+        if self._plans:
+            self._values, self._texts = attributes[:, VALUE].tolist(), attributes[:, TEXT].tolist()
+            self._numbers = attributes[:, VALUE].view(np.float64).tolist()
 
     def of_record(self, row: int) -> Decoded:
         """What one of the records that were decoded together holds."""
@@ -104,7 +107,8 @@ class Spans:
         resource = self._resources.get(resource_row)
         if resource is None:
             resource = self._resources[resource_row] = self._resource(resource_row)
-        weight = sampling_weight(self._text(state_at, state_bytes)) if state_bytes else 1.0
+        state = self._text[state_at : state_at + state_bytes].decode(errors="replace") if state_bytes else ""
+        weight = sampling_weight(state) if state else 1.0
         parent = ids[at + 24 : at + 32] if parent_id else b""
         span = Span(ids[at : at + 16], ids[at + 16 : at + 24], parent, start_ns, end_ns, weight, resource)
         is_native = self._native.get(scope_row)
@@ -125,15 +129,15 @@ class Spans:
         for place, name in plan.numbers:
             own[name] = self._numbers[first + place]
         for place, name in plan.texts:
-            _, _, size, at = self._attributes[first + place]
-            own[name] = self._columns.text[at : at + size].decode()
+            at = self._texts[first + place]
+            own[name] = self._text[at : at + self._values[first + place]].decode()
         if plan.apart is not None:
             include_parts(span, plan.apart)
 
     def _read(self, span: Span, number: int) -> int:
         """Fill a span by the tables of the dialects; how many of its numbers were none."""
-        row, before = self._rows[number - self._first], self._first_attribute
-        name, values = self._columns.said(row, self._attributes[row[FIRST] - before : row[STOP] - before])
+        row = self._rows[number - self._first]
+        name, values = self._columns.said(row, self._columns.attributes[row[FIRST] : row[STOP]].tolist())
         found = [(entry, value) for key, value in values if (entry := _ENTRIES[key]) is not None]
         return read_span(span, name, found)
 
@@ -148,9 +152,6 @@ class Spans:
         at, size = self._columns.scopes[row].tolist()
         native = self._native[row] = self._columns.text[at : at + size].startswith(_NATIVE)
         return native
-
-    def _text(self, at: int, size: int) -> str:
-        return self._columns.text[at : at + size].decode(errors="replace")
 
 
 def _resource(values: tuple[tuple[int, Scalar], ...]) -> Resource:
