@@ -121,11 +121,13 @@ def _read(ingest: Ingest, arrival: Arrival, now_ns: int, tally: Tally) -> tuple[
 
 def rival(python: Path, name: str, address: str, case: Case, group: str) -> float | None:
     """CPU seconds of another stream processor, None if it is not there or fails."""
-    told = [str(python), str(RIVALS), name, address, case.topic, group, str(case.records)]
+    told = [str(python.absolute()), str(RIVALS), name, address, case.topic, group, str(case.records)]
     try:
-        ran = subprocess.run(told, capture_output=True, text=True, timeout=180, check=True)
-        return float(json.loads(ran.stdout.splitlines()[-1])["cpu_s"])
-    except (subprocess.SubprocessError, OSError, ValueError, LookupError):
+        with tempfile.TemporaryDirectory(prefix="tocsin-rival-") as here:
+            ran = subprocess.run(told, capture_output=True, text=True, timeout=60, check=True, cwd=here)
+        said = next(line for line in ran.stdout.splitlines() if line.startswith("{"))
+        return float(json.loads(said)["cpu_s"])
+    except (subprocess.SubprocessError, OSError, ValueError, LookupError, StopIteration):
         return None
 
 
