@@ -63,6 +63,8 @@ def _scanner(directory: Path) -> Decoder:
     for other in directory.glob("*"):
         if other != home:
             shutil.rmtree(other, ignore_errors=True)
+    if not home.exists():
+        log.info("compiling the decoder, once: a quarter of a minute or more")
     home.mkdir(parents=True, exist_ok=True)
     numba.config.CACHE_DIR = str(home)  # type: ignore[attr-defined]
     for kernel in KERNELS:

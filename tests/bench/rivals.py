@@ -60,7 +60,8 @@ class Count:
         read(body)
         self.left -= 1
         if self.left == 0:
-            print(json.dumps({"cpu_s": time.process_time() - self.begun}), flush=True)
+            said = json.dumps({"cpu_s": time.process_time() - self.begun})
+            os.write(1, f"\n{said}\n".encode())  # Past faust, which takes what is printed for a log line.
             os._exit(0)
 
 
