@@ -166,9 +166,11 @@ def main() -> int:
                 group = f"{case.name}-{number}".replace(" ", "").replace(",", "-")
                 took.setdefault("aiokafka", []).append(asyncio.run(alone(address, case, f"{group}-alone")))
                 took.setdefault("tocsin", []).append(asyncio.run(tocsin(address, case, group, made)))
-            if given.rivals_python and case.check_crcs and ", none," in case.name:
+            # Their own settings decide on checksums and fetch sizes: once for each shape.
+            is_first = case.check_crcs and case.fetch_bytes == given.fetch_kib[0] << 10 and ", none," in case.name
+            if given.rivals_python and is_first:
                 for name in ("quixstreams", "faust"):
-                    seconds = rival(given.rivals_python, name, address, case, f"rival-{name}")
+                    seconds = rival(given.rivals_python, name, address, case, f"{name}-{case.topic}")
                     took[name] = [] if seconds is None else [seconds]
             _print(given.json, case, took)
     return 0
