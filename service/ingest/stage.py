@@ -128,19 +128,21 @@ class Ingest:
         """Put a body's spans into their traces and slots; the latest end among them, 0 if there is none."""
         latest_ns = 0
         future_ns = now_ns + self.limits.future_max_ns
+        traces, review, floor_ns, spans_max = self._traces, self._review, self._floor_ns, self.limits.spans_max
         for span in decoded.spans:
             end_ns = span.end_ns
             if end_ns > future_ns:
                 decoded.dropped[Dropped.FUTURE] += 1
                 continue
             tally.spans += 1
-            latest_ns = max(latest_ns, end_ns)
-            if self._review is not None:
-                self._review.span(span)
-            is_late = end_ns < self._floor_ns
-            if self._traces.spans >= self.limits.spans_max:
+            if end_ns > latest_ns:
+                latest_ns = end_ns
+            if review is not None:
+                review.span(span)
+            is_late = end_ns < floor_ns
+            if traces.spans >= spans_max:
                 self._evict_oldest(tally)
-            trace = self._traces.live.get(span.trace_id)
+            trace = traces.live.get(span.trace_id)
             if trace is not None and span.span_id in trace.spans:
                 decoded.dropped[Dropped.DUPLICATE] += 1
                 continue
@@ -152,11 +154,11 @@ class Ingest:
                     continue
             if trace is None:
                 trace = self._new_trace(span, tally)
-            if not self._traces.add(trace, span):
+            if not traces.add(trace, span):
                 decoded.dropped[Dropped.TRACE_FULL] += 1
             if is_late:
                 self._sessions.learn(trace, span)
-                self._traces.strip((span,))
+                traces.strip((span,))
             else:
                 trace.waiting += 1
                 self._pending += 1
