@@ -35,6 +35,8 @@ install: .venv/installed ## A virtual environment with everything, from pinned a
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "== compiling the decoder, so that no first start has to (half a minute)"
+	@$(BIN)/python -m service.compiled || echo "== it will be protobuf's that decodes: the same results, slower"
 	@touch $@
 
 broker: ## A real Kafka broker's jars for the tests, where Java and Maven are to be had.

@@ -1,12 +1,14 @@
 """The compiled decoder made ready before anything is read, or a word on why it cannot be had.
 
 Compiling takes a quarter of a minute, so what was compiled is kept in a directory of our own, under a name that changes
-with the source: the compiler itself looks at one file of several.
+with the source: the compiler itself looks at one file of several. `python -m service.compiled` compiles into the
+environment that it runs in, as `make install` does, and a first start takes its copy from there.
 """
 
 import hashlib
 import logging
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from service.ingest.protobuf import ProtobufDecoder
 
 log = logging.getLogger("tocsin.compiled")
 
+INSTALLED = Path(sys.prefix) / "share" / "tocsin" / "compiled"
+"""Where code may be that was compiled when Tocsin was installed."""
 _FIRST = ExportTraceServiceRequest(
     resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=[Span(
         trace_id=b"1" * 16, span_id=b"1" * 8, name="chat", start_time_unix_nano=1, end_time_unix_nano=1,
@@ -38,6 +42,9 @@ def first_that_works(make: Callable[[], Decoder], directory: Path) -> Decoder:
     for _ in range(2):
         try:
             return make()
+        except ImportError as error:
+            failure = error
+            break
         # A cut file raises whatever unpickling it does, the compiler what it likes; none of it may stop the daemon.
         except Exception as error:
             failure = error
@@ -60,6 +67,10 @@ def _scanner(directory: Path) -> Decoder:
     for other in directory.glob("*"):
         if other != home:
             shutil.rmtree(other, ignore_errors=True)
+    if not home.exists() and (INSTALLED / _version()).is_dir():
+        shutil.copytree(INSTALLED / _version(), home)
+    if not home.exists():
+        log.info("compiling the decoder, once: a quarter of a minute or more")
     home.mkdir(parents=True, exist_ok=True)
     numba.config.CACHE_DIR = str(home)  # type: ignore[attr-defined]
     for kernel in KERNELS:
@@ -75,3 +86,7 @@ def _version() -> str:
     for path in sorted(_SOURCES.glob("*.py")):
         found.update(path.read_bytes())
     return found.hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    raise SystemExit(decoder(INSTALLED).name != "compiled")

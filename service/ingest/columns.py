@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.ingest.dialects import RESOURCE_WANTED, WANTED
-from service.ingest.vocabulary import Own, Scalar
+from service.ingest.vocabulary import Plan, Scalar
 
 Cells = NDArray[np.int64]
 Value = bytes | int | float | bool
@@ -43,28 +43,6 @@ HOLDER_CELLS = 2
 # Columns of a record.
 RECORD_END, RECORD_IS_BAD, RECORD_FIRST, RECORD_STOP, RECORD_BAD_IDS, RECORD_BAD_TIMES = 0, 1, 2, 3, 4, 5
 RECORD_CELLS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What spans of a shape have in common.
-
-    own      canonical fields whose value is in the shape
-    numbers  (place among the span's attributes, field) of its numbers; texts likewise
-    apart    how the parts of its usage are to be included; None where it has none
-    bad      how many of its numbers are not sane
-    """
-
-    operation: str
-    dialect: str
-    session_rank: int
-    failed: bool
-    is_log: bool
-    own: Own
-    numbers: tuple[tuple[int, str], ...]
-    texts: tuple[tuple[int, str], ...]
-    apart: bool | None
-    bad: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,10 +6,11 @@ of the dialects are all there is to say what anything means, and a span read by 
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 
-from service.ingest.columns import FIRST, KEYS, PARENT, STOP, Columns, Plan
+from service.ingest.columns import FIRST, KEYS, PARENT, STOP, Columns
 from service.ingest.dialects import DIALECTS, DOCUMENT, LABEL, NAMED_ONLY, WANTED
 from service.ingest.dialects import NUMBER as NUMBER_ENTRY
 from service.ingest.memory import address, text_hash
@@ -31,10 +32,12 @@ from service.ingest.shapes import (
     shape_of,
 )
 from service.ingest.vocabulary import (
+    LENT,
     NUMBERS,
     RESPONSE_ID,
     SESSION,
     TENANT,
+    Plan,
     Resource,
     Scalar,
     Span,
@@ -49,6 +52,7 @@ SPANS_BETWEEN = 1_000_000
 """Spans before plans may be forgotten to make room for new ones: making them is dear, and must not become the rule."""
 _FREE = frozenset((TENANT, SESSION, RESPONSE_ID))
 _NO_RESOURCE = Resource()
+_NUMBERS = count()
 
 
 class Plans:
@@ -69,11 +73,11 @@ class Plans:
 
     def recognise(self, columns: Columns) -> None:
         """Write the plan of each span into its row, NO_PLAN where it has none."""
-        count, at = len(columns.spans), 0
-        self._seen += count
+        total, at = len(columns.spans), 0
+        self._seen += total
         if self._is_full() and self._seen > SPANS_BETWEEN:
             self.forget()
-        while (at := int(recognise(self._shapes(columns), at, count))) < count:
+        while (at := int(recognise(self._shapes(columns), at, total))) < total:
             self._learn(columns, at)
 
     def _is_full(self) -> bool:
@@ -159,9 +163,10 @@ def _planned(name: Callable[[], str], values: Sequence[tuple[int, Scalar]], is_c
     if texts and span.dialect in _ESCAPED:
         return None
     placed = {field for _, field in (*numbers, *texts)}
+    lends = tuple(field for field in span.own if field in LENT)
     return Plan(
-        span.operation, span.dialect, span.session_rank, span.failed, span.is_log,
-        {field: value for field, value in span.own.items() if field not in placed}, numbers, texts, apart, bad,
+        next(_NUMBERS), span.operation, span.dialect, span.session_rank, span.failed, span.is_log,
+        {field: value for field, value in span.own.items() if field not in placed}, numbers, texts, lends, apart, bad,
     )  # fmt: skip
 
 

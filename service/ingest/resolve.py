@@ -97,12 +97,10 @@ def resolve(
 
 def _mark(trace: Trace, span: Span) -> Span | None:
     """Tell those above a span that it is there; the span above that is the same call, if one is."""
-    above = trace.spans.get(span.parent_id)
-    if above is None:
-        return None
     operation = span.operation
-    usage = operation in MODEL_OPERATIONS and span.spent
-    looking = operation in _TWINNED
+    if operation not in _TWINNED:
+        return None
+    usage, looking = span.spent and operation in MODEL_OPERATIONS, True
     if span.is_log:
         usage, looking = usage and not _is_told_above(trace, span), False
     twin = None

@@ -1,5 +1,7 @@
 """Calls and closed sessions of one slot, added up into the columns that detectors read."""
 
+from itertools import chain
+
 import numpy as np
 
 from detectors.core.columns import HISTOGRAM_SCALE, Entries, Floats, Ids, Slot
@@ -26,7 +28,8 @@ def roll_up(start_ns: int, calls: list[Unit], sessions: list[Unit]) -> Slot:
     A unit of weight w counts w times in everything: tokens and dollars too. A call that only hands in what a wrapper
     knew of its tokens has weight 0 in the count; see `resolve`.
     """
-    rows = np.array([*calls, *sessions], np.float64).reshape(-1, 10)
+    units = chain.from_iterable(chain(calls, sessions))
+    rows = np.fromiter(units, np.float64, 10 * (len(calls) + len(sessions))).reshape(-1, 10)
     cells, place = np.unique(rows[:, 0].astype(np.int32), return_inverse=True)
     weight = rows[:, 1]
     is_session = np.arange(len(rows)) >= len(calls)

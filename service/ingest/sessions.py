@@ -5,12 +5,13 @@ A session is due when every trace of it has its root and nothing more ended for 
 Spans are placed in the order in which they ended, once their slot closes: the order of arrival changes nothing.
 """
 
+from collections.abc import Callable
 from heapq import heappop, heappush
 
 from service.ingest.prices import CostSource
 from service.ingest.rollup import Unit
 from service.ingest.traces import Labels, Trace, labels_of
-from service.ingest.vocabulary import SESSION_UNIT, Span
+from service.ingest.vocabulary import OUTCOME, SESSION_UNIT, Span
 
 _NEVER = 2**63 - 1
 
@@ -46,37 +47,58 @@ class Sessions:
         self.open: dict[str, Session] = {}
         self._queue: list[tuple[int, str]] = []
 
-    def of(self, trace: Trace) -> Session | None:
-        """The session that the next span of a trace belongs to, if it is open."""
-        return self.open.get(_key(trace))
+    def reach(self, trace: Trace, span: Span, close: Callable[[Session, int], None]) -> None:
+        """Take in that event time has come to the end of a span: its trace is in its session then.
 
-    def place(self, trace: Trace, span: Span) -> None:
-        """Put a trace that event time has come to a span of where it belongs."""
-        key = _key(trace)
-        had_root = trace.root_ended
-        session = self.open.get(trace.session_key) if trace.session_key else None
-        trace.reach(span)
-        if session is None or key != session.key:
-            if session is not None:
-                self._part(session, trace)
-            session = self.open.get(key)
-            if session is None:
-                session = self.open[key] = Session(key)
-            trace.session_key = key
-            session.traces[trace] = None
-            session.rootless += not trace.root_ended
-            sooner = True
-        elif trace.root_ended and not had_root:
-            session.rootless -= 1
-            sooner = True
-        else:
-            sooner = trace.first_ns < session.first_ns
-        if trace.first_ns < session.first_ns:
-            session.first_ns = trace.first_ns
-        if trace.last_ns > session.last_ns:
-            session.last_ns = trace.last_ns
+        `close` is asked to end the session first where it was due before that.
+        """
+        key, end_ns = _key(trace), span.end_ns
+        session = self.open.get(key)
+        # It is due no sooner than it is queued for, so most need no closer look.
+        if session is not None and session.queued_ns <= end_ns:
+            due_ns = self.due_ns(session)
+            if due_ns <= end_ns:
+                close(session, due_ns)
+                session = None
+        if session is None or trace.session_key != key:
+            self._place(trace, span)
+            return
+        sooner = False
+        if not span.parent_id or OUTCOME in span.own:
+            had_root = trace.root_ended
+            trace.learn(span)
+            if trace.root_ended and not had_root:
+                session.rootless -= 1
+                sooner = True
+        if end_ns > trace.last_ns:
+            trace.last_ns = end_ns
+            if end_ns > session.last_ns:
+                session.last_ns = end_ns
+        first_ns = min(span.start_ns, end_ns)
+        if first_ns < trace.first_ns:
+            trace.first_ns = first_ns
+            if first_ns < session.first_ns:
+                session.first_ns = first_ns
+                sooner = True
         if sooner:  # A later end only puts off the time it is due, and that is found out in its turn.
             self._requeue(session)
+
+    def _place(self, trace: Trace, span: Span) -> None:
+        """Put a trace into the session that it belongs to now, which may have to be opened."""
+        key = _key(trace)
+        before = self.open.get(trace.session_key) if trace.session_key else None
+        trace.reach(span)
+        if before is not None:
+            self._part(before, trace)
+        session = self.open.get(key)
+        if session is None:
+            session = self.open[key] = Session(key)
+        trace.session_key = key
+        session.traces[trace] = None
+        session.rootless += not trace.root_ended
+        session.first_ns = min(session.first_ns, trace.first_ns)
+        session.last_ns = max(session.last_ns, trace.last_ns)
+        self._requeue(session)
 
     def learn(self, trace: Trace, span: Span) -> None:
         """Take in a late span: it moves no time, but may be the root that was waited for."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,18 +17,19 @@ from service.ingest.columns import (
     RECORD_IS_BAD,
     RECORD_STOP,
     STOP,
+    TEXT,
     TRACE,
     VALUE,
     Columns,
-    Plan,
 )
 from service.ingest.dialects import NATIVE_SCOPES, WANTED
 from service.ingest.points import Read
 from service.ingest.read import include_parts, read_resource, read_span
-from service.ingest.vocabulary import Resource, Span
+from service.ingest.vocabulary import Plan, Resource, Scalar, Span
 
 WEIGHT_MAX = 1e6
 """A claimed sampling rate below one in a million is not believed: one span would outweigh a fleet."""
+AT_ONCE = 1_024
 _ERROR = 2
 _ENTRIES = tuple(WANTED.get(key) for key in KEYS)
 _NATIVE = tuple(scope.encode() for scope in NATIVE_SCOPES)
@@ -58,14 +60,23 @@ class Spans:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
+        self._text = columns.text
         self._plans = columns.plans
-        self._rows = columns.spans.tolist()
-        self._ids = columns.spans[:, TRACE : PARENT + 1].tobytes()
-        self._attributes = columns.attributes.tolist()
-        self._numbers = columns.attributes[:, VALUE].view(np.float64).tolist()
         self._records = columns.records.tolist()
+        self._stop = 0
         self._resources: dict[int, Resource] = {}
         self._native: dict[int, bool] = {}
+
+    def _list(self, first: int) -> None:
+        """Have the rows of the next spans at hand, as lists; all of a large body would take too long at once."""
+        rows = self._columns.spans[first : first + AT_ONCE]
+        self._first, self._stop = first, first + len(rows)
+        self._rows, self._ids = rows.tolist(), rows[:, TRACE : PARENT + 1].tobytes()
+        self._first_attribute = self._rows[0][FIRST]
+        attributes = self._columns.attributes[self._first_attribute : self._rows[-1][STOP]]
+        if self._plans:
+            self._values, self._texts = attributes[:, VALUE].tolist(), attributes[:, TEXT].tolist()
+            self._numbers = attributes[:, VALUE].view(np.float64).tolist()
 
     def of_record(self, row: int) -> Decoded:
         """What one of the records that were decoded together holds."""
@@ -80,6 +91,8 @@ class Spans:
                 decoded.dropped[reason] += record[at]
         bad = 0
         for number in range(record[RECORD_FIRST], record[RECORD_STOP]):
+            if number >= self._stop:
+                self._list(number)
             span, bad_numbers = self._span(number)
             bad += bad_numbers
             decoded.spans.append(span)
@@ -90,19 +103,20 @@ class Spans:
     def _span(self, number: int) -> tuple[Span, int]:
         """A span, and how many of its numbers were none."""
         (start_ns, end_ns, status, _, _, _, parent_id, _, _, state_at, state_bytes, resource_row, scope_row, first,
-         _, plan_id) = self._rows[number]  # fmt: skip
-        ids, at = self._ids, number * 32
+         _, plan_id) = self._rows[number - self._first]  # fmt: skip
+        ids, at = self._ids, (number - self._first) * 32
         resource = self._resources.get(resource_row)
         if resource is None:
             resource = self._resources[resource_row] = self._resource(resource_row)
-        weight = sampling_weight(self._text(state_at, state_bytes)) if state_bytes else 1.0
+        state = self._text[state_at : state_at + state_bytes].decode(errors="replace") if state_bytes else ""
+        weight = sampling_weight(state) if state else 1.0
         parent = ids[at + 24 : at + 32] if parent_id else b""
         span = Span(ids[at : at + 16], ids[at + 16 : at + 24], parent, start_ns, end_ns, weight, resource)
         is_native = self._native.get(scope_row)
         span.is_native = self._is_native(scope_row) if is_native is None else is_native
         if plan_id >= 0 and self._plans:
             plan = self._plans[plan_id]
-            self._follow(plan, span, first)
+            self._follow(plan, span, first - self._first_attribute)
             span.failed = plan.failed or status == _ERROR
             return span, plan.bad
         span.failed = status == _ERROR
@@ -111,35 +125,41 @@ class Spans:
     def _follow(self, plan: Plan, span: Span, first: int) -> None:
         """Fill a span with what its plan says."""
         span.operation, span.dialect, span.session_rank = plan.operation, plan.dialect, plan.session_rank
-        span.is_log = plan.is_log
+        span.is_log, span.plan = plan.is_log, plan
         own = span.own = plan.own.copy()
         for place, name in plan.numbers:
             own[name] = self._numbers[first + place]
         for place, name in plan.texts:
-            _, _, size, at = self._attributes[first + place]
-            own[name] = self._columns.text[at : at + size].decode()
+            at = self._texts[first + place]
+            own[name] = self._text[at : at + self._values[first + place]].decode()
         if plan.apart is not None:
             include_parts(span, plan.apart)
 
     def _read(self, span: Span, number: int) -> int:
         """Fill a span by the tables of the dialects; how many of its numbers were none."""
-        row = self._rows[number]
-        name, values = self._columns.said(row, self._attributes[row[FIRST] : row[STOP]])
+        row = self._rows[number - self._first]
+        name, values = self._columns.said(row, self._columns.attributes[row[FIRST] : row[STOP]].tolist())
         found = [(entry, value) for key, value in values if (entry := _ENTRIES[key]) is not None]
         return read_span(span, name, found)
 
     def _resource(self, row: int) -> Resource:
         first, stop = self._columns.resources[row].tolist()
-        values = self._columns.values(self._attributes[first:stop])
-        return read_resource((KEYS[key], value) for key, value in values)
+        values = tuple(self._columns.values(self._columns.attributes[first:stop].tolist()))
+        # Texts alone, as 1 and True are equal and yet not the same label.
+        is_text = all(isinstance(value, str) for _, value in values)
+        return (_known_resource if is_text else _resource)(values)
 
     def _is_native(self, row: int) -> bool:
         at, size = self._columns.scopes[row].tolist()
         native = self._native[row] = self._columns.text[at : at + size].startswith(_NATIVE)
         return native
 
-    def _text(self, at: int, size: int) -> str:
-        return self._columns.text[at : at + size].decode(errors="replace")
+
+def _resource(values: tuple[tuple[int, Scalar], ...]) -> Resource:
+    return read_resource((KEYS[key], value) for key, value in values)
+
+
+_known_resource = lru_cache(1_024)(_resource)
 
 
 def sampling_weight(trace_state: str) -> float:

@@ -158,20 +158,23 @@ class Ingest:
         """Put a body's spans into their traces and slots; the latest end among them, 0 if there is none."""
         latest_ns = 0
         future_ns = now_ns + self.limits.future_max_ns
+        traces, review, floor_ns, spans_max = self._traces, self._review, self._floor_ns, self.limits.spans_max
+        told = self.meters.told.span
         for span in decoded.spans:
             end_ns = span.end_ns
             if end_ns > future_ns:
                 decoded.dropped[Dropped.FUTURE] += 1
                 continue
             tally.spans += 1
-            latest_ns = max(latest_ns, end_ns)
-            self.meters.told.span(span.resource, span.operation, span.spent, end_ns)
-            if self._review is not None:
-                self._review.span(span)
-            is_late = end_ns < self._floor_ns
-            if self._traces.spans >= self.limits.spans_max:
+            if end_ns > latest_ns:
+                latest_ns = end_ns
+            told(span.resource, span.operation, span.spent, end_ns)
+            if review is not None:
+                review.span(span)
+            is_late = end_ns < floor_ns
+            if traces.spans >= spans_max:
                 self._evict_oldest(tally)
-            trace = self._traces.live.get(span.trace_id)
+            trace = traces.live.get(span.trace_id)
             if trace is not None and span.span_id in trace.spans:
                 decoded.dropped[Dropped.DUPLICATE] += 1
                 continue
@@ -183,11 +186,11 @@ class Ingest:
                     continue
             if trace is None:
                 trace = self._new_trace(span, tally)
-            if not self._traces.add(trace, span):
+            if not traces.add(trace, span):
                 decoded.dropped[Dropped.TRACE_FULL] += 1
             if is_late:
                 self._sessions.learn(trace, span)
-                self._traces.strip((span,))
+                traces.strip((span,))
             else:
                 trace.waiting += 1
                 self._pending += 1
@@ -255,14 +258,19 @@ class Ingest:
             self._floor_ns = max(self._floor_ns, start_ns + SLOT_NS)
 
     def _close_slot(self, start_ns: int, tally: Tally) -> None:
+        cells: dict[Labels, int] = {}
+
         def cell_of(labels: Labels) -> int:
-            return self._cell((*labels, NO_METRIC), start_ns, tally)
+            cell = cells.get(labels, OVERFLOW)
+            if cell == OVERFLOW:
+                cell = cells[labels] = self._cell((*labels, NO_METRIC), start_ns, tally)
+            return cell
+
+        def close(session: Session, due_ns: int) -> None:
+            self._close_session(session, due_ns, tally)
 
         def reach(trace: Trace, span: Span) -> None:
-            session = self._sessions.of(trace)
-            if session is not None and (due_ns := self._sessions.due_ns(session)) <= span.end_ns:
-                self._close_session(session, due_ns, tally)
-            self._sessions.place(trace, span)
+            self._sessions.reach(trace, span, close)
             trace.waiting -= 1
 
         pending = self._open[start_ns]

@@ -8,6 +8,8 @@ from service.ingest.vocabulary import (
     AGENT_BY_NAME,
     AGENT_VERSION,
     EMBEDDING,
+    KEPT,
+    LENT,
     MODEL_OPERATIONS,
     OUTCOME,
     PROVIDER,
@@ -28,8 +30,6 @@ ANCESTORS_MAX = 64
 """How far up a value is looked for; parents may also point in a circle."""
 SPANS_MAX = 10_000
 """Spans kept of one trace."""
-_LENT = frozenset((AGENT, AGENT_BY_NAME, TENANT, AGENT_VERSION, PROVIDER, REQUEST_MODEL))
-_KEPT = _LENT | {TOOL_NAME}
 _KINDS_MAX = 100_000
 _MODEL_FIELDS = frozenset((PROVIDER, REQUEST_MODEL))
 NO_OUTCOME = (0, b"", -1)
@@ -106,11 +106,10 @@ class Trace:
         if not span.parent_id and (self.root is None or order < _order(self.root)):
             self.root = span
         lent = self.lent
-        for field in own:
-            if field in _LENT:
-                held = lent.get(field)
-                if (held is None or order < held[0]) and not (span.operation == EMBEDDING and field in _MODEL_FIELDS):
-                    lent[field] = (order, str(own[field]))
+        for field in span.plan.lends if span.plan is not None else own.keys() & LENT:
+            held = lent.get(field)
+            if (held is None or order < held[0]) and not (span.operation == EMBEDDING and field in _MODEL_FIELDS):
+                lent[field] = (order, str(own[field]))
         if SESSION in own:
             named = (span.session_rank, order, str(own[SESSION]))
             if self.session is None or named < self.session:
@@ -170,7 +169,10 @@ def labels_of(trace: Trace, span: Span) -> Labels:
         tool = own.get(TOOL_NAME, "")
     elif operation == RETRIEVAL:
         tool = own.get(STORE) or own.get(TOOL_NAME, "")
-    above = trace.spans.get(span.parent_id)
+    # Nobody need be asked for what is known, or for what no span of the trace ever said.
+    lent = trace.lent
+    asks = not tenant or provider is None or model is None or (not agent and AGENT in lent)
+    above = trace.spans.get(span.parent_id) if asks or (not version and AGENT_VERSION in lent) else None
     steps = 0
     while above is not None and steps < ANCESTORS_MAX:
         theirs = above.own
@@ -215,7 +217,7 @@ class TraceTable:
         self.traces_max, self.spans_max = traces_max, spans_max
         self.spans = 0
         self.live: OrderedDict[bytes, Trace] = OrderedDict()
-        self._kept: dict[tuple[tuple[str, str | float], ...], Own] = {}
+        self._kept: dict[tuple[object, ...], Own] = {}
 
     def oldest(self) -> Trace:
         """The trace to evict."""
@@ -236,14 +238,20 @@ class TraceTable:
 
     def strip(self, spans: Iterable[Span]) -> None:
         """Leave of spans that were counted what those below them may still inherit; equal remains are one object."""
-        known, wanted = self._kept, _KEPT
+        known = self._kept
         for span in spans:
-            kept = tuple([pair for pair in span.own.items() if pair[0] in wanted])
-            remains = known.get(kept)
+            own = span.own
+            plan = span.plan
+            kind: tuple[object, ...]
+            if plan is not None:
+                kind = (plan.number, own.get(TENANT))
+            else:
+                kind = tuple([pair for pair in own.items() if pair[0] in KEPT])
+            remains = known.get(kind)
             if remains is None:
                 if len(known) >= _KINDS_MAX:
                     known.clear()
-                remains = known[kept] = dict(kept)
+                remains = known[kind] = {field: own[field] for field in own if field in KEPT}
             span.own = remains
 
     def forget(self, trace: Trace) -> None:

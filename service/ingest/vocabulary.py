@@ -57,6 +57,38 @@ class Resource(NamedTuple):
     version: str = ""
 
 
+LENT = frozenset((AGENT, AGENT_BY_NAME, TENANT, AGENT_VERSION, PROVIDER, REQUEST_MODEL))
+"""Fields that a span may have from its ancestors, or from its trace."""
+KEPT = LENT | {TOOL_NAME}
+"""Fields that are still of use once a span was counted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What spans of a shape have in common.
+
+    number   that no other plan of this process has
+    own      canonical fields whose value is in the shape
+    numbers  (place among the span's attributes, field) of its numbers; texts likewise
+    lends    those of its fields that are LENT
+    apart    how the parts of its usage are to be included; None where it has none
+    bad      how many of its numbers are not sane
+    """
+
+    number: int
+    operation: str
+    dialect: str
+    session_rank: int
+    failed: bool
+    is_log: bool
+    own: Own
+    numbers: tuple[tuple[int, str], ...]
+    texts: tuple[tuple[int, str], ...]
+    lends: tuple[str, ...]
+    apart: bool | None
+    bad: int
+
+
 class Span:
     """One decoded span, in canonical fields; `own` holds only what the span itself said.
 
@@ -68,6 +100,7 @@ class Span:
     spent                         it said what it spent, in tokens or in dollars
     is_log                        a log written as a span: no call, though it may say what one spent
     is_native                     an SDK's own span, which stands beside those of any instrumentation
+    plan                          by which it was read, if it was
 
     The rest is the trace join's: `covered` a finer span of the same call lies below; `usage_below` a leaf below
     reported usage; `counted` it was a call of its own; `usage_counted` its aggregate stood in for its leaves'.
@@ -75,7 +108,7 @@ class Span:
 
     __slots__ = (
         "counted", "covered", "dialect", "end_ns", "failed", "is_log", "is_native", "operation", "own", "parent_id",
-        "resource", "session_rank", "span_id", "spent", "start_ns", "trace_id", "usage_below", "usage_counted",
+        "plan", "resource", "session_rank", "span_id", "spent", "start_ns", "trace_id", "usage_below", "usage_counted",
         "weight",
     )  # fmt: skip
 
@@ -91,6 +124,7 @@ class Span:
         self.weight = weight
         self.resource = resource
         self.own: Own = {}
+        self.plan: Plan | None = None
         self.operation = OTHER
         self.dialect = ""
         self.session_rank = 0

@@ -350,7 +350,7 @@ def test_a_sender_that_leaves_early() -> None:
 
 
 def test_the_event_loop_is_not_held() -> None:
-    """While a body of the largest size is unpacked, others have their turn: all but its last copy is a thread's."""
+    """While a body of the largest size is unpacked, in a thread and in pieces, others have their turn."""
     packed = gzip.compress(bytes(64 << 20))
 
     async def run() -> None:
