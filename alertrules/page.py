@@ -1,7 +1,9 @@
 """One alert in words: the line and the title a page shows of it."""
 
+import math
+
 from alertrules.lifecycle import Labels
-from alertrules.rules import Detector, Rule, Static
+from alertrules.rules import HAVE_A_LIMIT, Detector, Rule, Static
 from alertrules.summary import filled
 from alertrules.wording import LEVELS, VALUE_LENGTH_MAX, clean, digits, labels_text, utc
 from detectors.core.columns import Finding
@@ -17,18 +19,25 @@ SUBJECTS: dict[str, str] = {
     Static.COST_PER_SESSION_P95: "p95 of a session's cost",
     Static.SPEND_PER_HOUR: "spend an hour",
     Static.BAD_OUTCOME_SHARE: "bad outcomes",
+    Static.CALLS_PER_MINUTE: "calls a minute",
+    Static.VALUE: "value",
+    Static.PER_MINUTE: "per minute",
+    Static.P50: "p50",
+    Static.P95: "p95",
+    Detector.ABSENCE: "calls a minute",
+    Detector.BURN: "cost of the month at this pace",
 }
 
 
 def line(rule: Rule, labels: Labels, finding: Finding) -> str:
     """One alert in one line: what changed, by how much, since when, over how many."""
     level = LEVELS.get(finding.unit, digits)
-    arrow = "limit" if rule.detector is Detector.STATIC else "from"
+    arrow = "limit" if rule.detector in HAVE_A_LIMIT else "expected" if rule.signal else "from"
     change = f"{SUBJECTS[rule.signal or rule.detector]} {level(finding.now)} ({arrow} {level(finding.before)})"
     sessions = ("operation", "session") in labels or rule.counts_sessions
-    unit = ("session" if sessions else "call") + ("" if round(finding.count) == 1 else "s")
-    counted = f"{finding.count:,.0f} {unit}"
-    said = f"{labels_text(labels)}: {change} since {utc(finding.since_ns)}, over {counted}"
+    unit = ("session" if sessions else "call") + ("" if finding.count == 1 else "s")
+    counted = "" if math.isnan(finding.count) else f", over {finding.count:,.0f} {unit}"
+    said = f"{labels_text(labels)}: {change} since {utc(finding.since_ns)}{counted}"
     return f"{said}; {clean(finding.detail, VALUE_LENGTH_MAX)}" if finding.detail else said
 
 

@@ -83,6 +83,11 @@ class RuleSet:
     def rule(self, name: str) -> Rule | None:
         return next((rule for rule in self.rules if rule.name == name), None)
 
+    def names_metric(self, metric: str) -> bool:
+        """Whether any rule is about that metric."""
+        matchers = [matcher for rule in self.rules for matcher in rule.select if matcher.label == "metric"]
+        return any(matcher.accepts(metric) for matcher in matchers)
+
     def receiver(self) -> Receiver:
         """Who is told."""
         return next(receiver for receiver in self.receivers if receiver.name == self.route.receiver)

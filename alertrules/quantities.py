@@ -101,12 +101,12 @@ def effect(text: object) -> Effect:
 
 
 def level(text: object, unit: str) -> float:
-    """A level in `unit`, `share` (0 to 1), `s` or `usd`, from a number or from text that names its unit.
+    """A level in `unit`, `share` (0 to 1), `s`, `usd` or any other, from a number or from text that names its unit.
 
     >>> level("5%", "share"), level("800ms", "s"), level("$2", "usd"), level(0.5, "usd")
     (0.05, 0.8, 2.0, 0.5)
     """
-    expected = {"share": "5% or 0.05", "s": "5s or 800ms", "usd": "$2 or 0.5"}[unit]
+    expected = {"share": "5% or 0.05", "s": "5s or 800ms", "usd": "$2 or 0.5"}.get(unit, "100")
     value: float | None = None
     match = _LEVEL.fullmatch(text) if isinstance(text, str) else None
     if isinstance(text, (int, float)) and not isinstance(text, bool):

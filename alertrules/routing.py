@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from alertrules.lifecycle import AlertState, Labels, Transition, labels_from
+from alertrules.marks import ID_DIGITS_MIN
 from alertrules.notice import Notice, Status
 from alertrules.page import line, title
 from alertrules.parse import RuleSet
@@ -103,13 +104,14 @@ class Router:
     def _member(self, fired: Transition) -> Member:
         rule = self._rules.get(fired.rule)
         assert fired.finding is not None
+        said = line(rule, fired.labels, fired.finding) if rule else labels_text(fired.labels)
         return Member(
             alert_id=fired.alert_id,
             rule=fired.rule,
             labels=fired.labels,
             severity=fired.severity,
             title=title(rule, fired.labels, fired.finding) if rule else f"{fired.rule}: {labels_text(fired.labels)}",
-            line=line(rule, fired.labels, fired.finding) if rule else labels_text(fired.labels),
+            line=f"{said}; alert {fired.alert_id[:ID_DIGITS_MIN]}",
             runbook=rule.annotations.runbook if rule else "",
             began_ns=fired.finding.since_ns,
             state=fired.after,

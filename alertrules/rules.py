@@ -19,7 +19,6 @@ from detectors.core.columns import CELL_LABELS, TICK_NS
 from detectors.core.contract import Terms
 
 _MINUTE_NS = 60 * 1_000_000_000
-_DAY_NS = 1440 * _MINUTE_NS
 _T = TypeVar("_T")
 _Word = TypeVar("_Word", bound=StrEnum)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
@@ -35,13 +34,36 @@ class Detector(StrEnum):
     COST = "cost"
     OUTCOMES = "outcomes"
     STATIC = "static"
+    LEVEL = "level"
+    ABSENCE = "absence"
+    BURN = "burn"
+    RIVER_ADWIN = "river.ADWIN"
+    RIVER_KSWIN = "river.KSWIN"
+    RIVER_PAGE_HINKLEY = "river.PageHinkley"
+    RIVER_DDM = "river.DDM"
+    RIVER_EDDM = "river.EDDM"
+    RIVER_FHDDM = "river.FHDDM"
+    RIVER_HDDM_A = "river.HDDMA"
+    RIVER_HDDM_W = "river.HDDMW"
+    RIVER_GAUSSIAN = "river.GaussianScorer"
+    RIVER_ABSOLUTE = "river.StandardAbsoluteDeviation"
+    RIVER_TREES = "river.HalfSpaceTrees"
+    RIVER_LOCAL = "river.LocalOutlierFactor"
+    RIVER_LODA = "river.LODA"
+    RIVER_SVM = "river.OneClassSVM"
 
 
-NOT_BUILT = ("level", "absence", "burn", "runaway", "river")
+RIVER = frozenset(detector for detector in Detector if detector.value.startswith("river."))
+HAVE_A_LIMIT = frozenset((Detector.STATIC, Detector.BURN))
+"""They compare with `above` and keep no budget."""
+HAVE_A_SIGNAL = RIVER | {Detector.STATIC, Detector.LEVEL}
+HAVE_A_WINDOW = HAVE_A_SIGNAL | {Detector.ABSENCE}
+SERIES_MAX = {Detector.LEVEL: 200} | dict.fromkeys(RIVER, 50)
+"""Defaults of those that keep four weeks of every series; `series_max` may be ten times as many."""
 
 
 class Static(StrEnum):
-    """What a static rule compares with its limit."""
+    """The plain numbers that a rule can compare with a limit, or learn the usual level of."""
 
     ERROR_RATIO = "error_ratio"
     LATENCY_P95 = "latency_p95"
@@ -49,6 +71,11 @@ class Static(StrEnum):
     COST_PER_SESSION_P95 = "cost_per_session_p95"
     SPEND_PER_HOUR = "spend_per_hour"
     BAD_OUTCOME_SHARE = "bad_outcome_share"
+    CALLS_PER_MINUTE = "calls_per_minute"
+    VALUE = "value"
+    PER_MINUTE = "per_minute"
+    P50 = "p50"
+    P95 = "p95"
 
 
 STATIC_UNITS = {
@@ -58,7 +85,14 @@ STATIC_UNITS = {
     Static.COST_PER_SESSION_P95: "usd",
     Static.SPEND_PER_HOUR: "usd",
     Static.BAD_OUTCOME_SHARE: "share",
+    Static.CALLS_PER_MINUTE: "per minute",
+    Static.VALUE: "any",
+    Static.PER_MINUTE: "per minute",
+    Static.P50: "any",
+    Static.P95: "any",
 }
+OF_METRICS = frozenset((Static.VALUE, Static.PER_MINUTE, Static.P50, Static.P95))
+"""Signals of a metric that the rule selects."""
 DEFAULT_EFFECTS = {
     Detector.ERRORS: Effect(1.5, 0.005),
     Detector.LATENCY: Effect(1.5, None),
@@ -87,9 +121,9 @@ def _word(kind: type[_Word], text: object) -> _Word:
     for word in kind:
         if text == word.value:
             return word
-    known = ", ".join(word.value for word in kind)
-    if kind is Detector and isinstance(text, str) and text.split(".")[0] in NOT_BUILT:
-        raise ValueError(f'"{text}" is not built yet; there are {known}')
+    models = isinstance(text, str) and text.startswith("river")
+    words = [word.value for word in kind if models or "." not in word.value]
+    known = ", ".join([*words, "river.NAME"] if kind is Detector and not models else words)
     raise ValueError(f"{text!r:.80} is none of {known}")
 
 
@@ -169,7 +203,7 @@ class Rule(Written):
     detector: Annotated[Detector, BeforeValidator(partial(_word, Detector))]
     select: Selection = ()
     by: Annotated[Annotated[tuple[str, ...], Field(strict=False)], BeforeValidator(_by)] = ("tenant", "agent")
-    series_max: int = Field(default=10_000, ge=1, le=1_000_000)
+    series_max: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=10_000, validate_default=True)
     budget_per_week: float | None = Field(default=None, alias="budget", validate_default=True)
     effect: Effect | None = Field(default=None, validate_default=True)
     signal: Static | None = Field(default=None, validate_default=True)
@@ -183,13 +217,27 @@ class Rule(Written):
     annotations: Annotations = Annotations()
     overrides: Annotated[tuple[Override, ...], Field(strict=False)] = ()
 
+    @field_validator("series_max", mode="after")
+    @classmethod
+    def _series_max(cls, written: int, info: ValidationInfo) -> int:
+        usual = SERIES_MAX.get(info.data.get("detector", Detector.ERRORS))
+        if usual is None:
+            return written
+        if written == cls.model_fields["series_max"].default:
+            return usual
+        if written > 10 * usual:
+            raise ValueError(f"it keeps four weeks of every series; write at most {10 * usual}")
+        return written
+
     @field_validator("budget_per_week", mode="before")
     @classmethod
     def _budget(cls, text: object, info: ValidationInfo) -> float | None:
         detector = info.data.get("detector")
-        if detector is Detector.STATIC and text is not None:
-            raise ValueError("a static rule pages whenever its limit is passed, so it has no budget; leave it out")
-        if text is None and detector not in (None, Detector.STATIC):
+        if detector in HAVE_A_LIMIT and text is not None:
+            raise ValueError(
+                f"detector: {detector.value} pages whenever its limit is passed, so it has no budget; leave it out"
+            )
+        if text is None and detector is not None and detector not in HAVE_A_LIMIT:
             raise ValueError("is missing; write how many false pages the rule may cost: 1/week")
         return None if text is None else budget_per_week(text)
 
@@ -215,23 +263,29 @@ class Rule(Written):
     @field_validator("signal", mode="before")
     @classmethod
     def _signal(cls, text: object, info: ValidationInfo) -> Static | None:
-        return _of_static(info, text, partial(_word, Static), "error_ratio")
+        signal = _of_some(info, text, partial(_word, Static), HAVE_A_SIGNAL, "error_ratio")
+        names_metric = any(matcher.label == "metric" for matcher in info.data.get("select", ()))
+        if signal in OF_METRICS and not names_metric:
+            raise ValueError(f'"{signal}" is of a metric; name it: select: {{metric: queue.depth}}')
+        return signal
 
     @field_validator("above", mode="before")
     @classmethod
     def _above(cls, text: object, info: ValidationInfo) -> float | None:
-        signal = info.data.get("signal")
-        if signal is None and info.data.get("detector") is Detector.STATIC:
+        signal, detector = info.data.get("signal"), info.data.get("detector")
+        if signal is None and detector is Detector.STATIC:
             return None  # The signal's own problem is told already.
-        return _of_static(info, text, lambda written: level(written, STATIC_UNITS[signal or Static.ERROR_RATIO]), "5%")
+        unit = "usd" if detector is Detector.BURN else STATIC_UNITS[signal or Static.ERROR_RATIO]
+        example = "$5000" if detector is Detector.BURN else "5%"
+        return _of_some(info, text, lambda written: level(written, unit), HAVE_A_LIMIT, example)
 
     @field_validator("window_ns", mode="after")
     @classmethod
     def _window(cls, window_ns: int, info: ValidationInfo) -> int:
-        if info.data.get("detector") not in (None, Detector.STATIC):
-            raise ValueError("only a static rule has a window; the others find the run of evidence themselves")
-        if not TICK_NS <= window_ns <= _DAY_NS or window_ns % TICK_NS:
-            raise ValueError("a window is whole minutes, from 1m to 1d; write 5m")
+        if info.data.get("detector", Detector.STATIC) not in HAVE_A_WINDOW:
+            raise ValueError("it has no window: it finds the run of evidence itself; leave it out")
+        if not TICK_NS <= window_ns <= 60 * _MINUTE_NS or window_ns % TICK_NS:
+            raise ValueError("a window is whole minutes, from 1m to 1h; write 5m")
         return window_ns
 
     @field_validator("annotations", mode="after")
@@ -246,6 +300,12 @@ class Rule(Written):
         return annotations
 
     @property
+    def selection(self) -> Matchers:
+        """The cells that it is about: calls and sessions, unless it says which metrics."""
+        named = any(matcher.label == "metric" for matcher in self.select)
+        return self.select if named else (*self.select, Matcher("metric", Operator.EQUAL, ""))
+
+    @property
     def counts_sessions(self) -> bool:
         """Whether its unit is a closed session rather than a call."""
         by_detector = self.detector in (Detector.COST, Detector.OUTCOMES)
@@ -257,7 +317,7 @@ class Rule(Written):
         return Holds(self.for_ns, self.keep_firing_for_ns)
 
     def effect_for(self, values: Sequence[str]) -> Effect | None:
-        """The effect asked of the series with these values of `by`; None for a static rule."""
+        """The effect asked of the series with these values of `by`; None for a rule that has none."""
         for override in self.overrides:
             if matches(override.match, self.by, values):
                 return override.effect
@@ -267,15 +327,15 @@ class Rule(Written):
         """What its detector is to keep to, for the series of which `asked` is asked."""
         budget = float("nan") if self.budget_per_week is None else self.budget_per_week
         ratio, points = (asked.ratio, asked.points) if asked else (None, None)
-        if self.signal is None or self.above is None:
-            return Terms(budget, ratio, points)
-        return Terms(budget, ratio, points, self.signal.value, self.above, self.window_ns, self.at_least)
+        signal = self.signal.value if self.signal else ""
+        above = float("nan") if self.above is None else self.above
+        return Terms(budget, ratio, points, signal, "", above, self.window_ns, self.at_least)
 
 
 def _fitting(asked: Effect, detector: Detector | None) -> Effect:
     """The effect, if that detector can measure it."""
-    if detector is Detector.STATIC:
-        raise ValueError("a static rule has a limit (above: 5%), not an effect; leave it out")
+    if detector is not None and detector not in EFFECTS_TAKEN:
+        raise ValueError(f"detector: {detector.value} has no effect; leave it out")
     ratio_only = detector in (Detector.LATENCY, Detector.COST) and asked.points is not None
     points_only = detector is Detector.OUTCOMES and asked.ratio is not None
     if detector and (ratio_only or points_only):
@@ -283,11 +343,13 @@ def _fitting(asked: Effect, detector: Detector | None) -> Effect:
     return asked
 
 
-def _of_static(info: ValidationInfo, text: object, read: Callable[[object], _T], example: str) -> _T | None:
-    """A field that a static rule must have and no other may."""
+def _of_some(
+    info: ValidationInfo, text: object, read: Callable[[object], _T], some: frozenset[Detector], example: str
+) -> _T | None:
+    """A field that the rules of some detectors must have and no others may."""
     detector = info.data.get("detector")
-    if detector is Detector.STATIC and text is None:
-        raise ValueError(f"is missing; a static rule compares a signal with a limit: write {example}")
-    if detector not in (None, Detector.STATIC) and text is not None:
-        raise ValueError("only a static rule has it; the others learn their own level")
+    if detector in some and text is None:
+        raise ValueError(f"is missing; write {example}")
+    if detector is not None and detector not in some and text is not None:
+        raise ValueError(f"detector: {detector.value} has none; leave it out")
     return None if text is None else read(text)

@@ -11,7 +11,7 @@ from detectors.core.columns import Arrays, Entries, Floats, Ids, Slot, Tick
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 
-SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free")
+SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free", "amount")
 HISTOGRAMS = ("duration", "cost", "outcome")
 UNKNOWN, NOT_SELECTED = -2, -1
 
@@ -29,13 +29,13 @@ class View:
         self._born_of = np.empty(0, np.int64)
         self._columns: list[dict[str, NDArray[Any]]] = []
 
-    def add(self, slot: Slot, cells: SeriesTable) -> None:
-        """Add a closed slot of the open tick."""
+    def add(self, slot: Slot, cells: SeriesTable) -> bool:
+        """Add a closed slot of the open tick, and say whether it held anything that the rule looks at."""
         row_of = self._rows(slot, cells)
         rows = row_of[slot.cell]
         mine = rows >= 0
         if not mine.any():
-            return
+            return False
         self.series.touch(rows[mine], slot.start_ns)
         part: dict[str, NDArray[Any]] = {"series": rows[mine]}
         part |= {name: getattr(slot, name)[mine] for name in SUMS}
@@ -45,6 +45,7 @@ class View:
             kept = at >= 0
             part |= _entries(name, Entries(at[kept], entries.bucket[kept], entries.count[kept]))
         self._columns.append(part)
+        return True
 
     def _rows(self, slot: Slot, cells: SeriesTable) -> Ids:
         """Series id by cell id; NOT_SELECTED where the rule does not look at the cell."""
@@ -68,14 +69,11 @@ class View:
         if not self._columns:
             return None
         parts, self._columns = self._columns, []
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        series, at = np.unique(joined["series"], return_inverse=True)
-        columns: dict[str, Any] = {name: np.bincount(at, joined[name], len(series)).astype(float) for name in SUMS}
-        columns |= {
-            name: _added_up(joined[f"{name}.cell"], joined[f"{name}.bucket"], joined[f"{name}.count"])
-            for name in HISTOGRAMS
-        }
-        return Tick(start_ns=start_ns, series=series.astype(np.int32), **columns)
+        return _tick(start_ns, parts, HISTOGRAMS)
+
+    def latest(self, start_ns: int) -> Tick:
+        """The slot that was added last, alone and without histograms; it stays part of the open tick."""
+        return _tick(start_ns, self._columns[-1:], ())
 
     def labels(self, row: int) -> tuple[tuple[str, str], ...]:
         """The series' labels, sorted by name, without the empty ones."""
@@ -105,6 +103,20 @@ class View:
         self.series = SeriesTable.restore(under(arrays, "series."), self.series.capacity)
         part = under(arrays, "open.")
         self._columns = [part] if part else []
+
+
+def _tick(start_ns: int, parts: Sequence[dict[str, NDArray[Any]]], histograms: Sequence[str]) -> Tick:
+    """Slots' columns added up by series; the histograms that are not asked for stay empty."""
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([part[name] for part in parts])
+
+    series, at = np.unique(joined("series"), return_inverse=True)
+    columns: dict[str, Any] = {name: np.bincount(at, joined(name), len(series)).astype(float) for name in SUMS}
+    columns |= dict.fromkeys(HISTOGRAMS, Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0)))
+    for name in histograms:
+        columns[name] = _added_up(joined(f"{name}.cell"), joined(f"{name}.bucket"), joined(f"{name}.count"))
+    return Tick(start_ns=start_ns, series=series.astype(np.int32), **columns)
 
 
 def _entries(name: str, entries: Entries) -> dict[str, NDArray[Any]]:

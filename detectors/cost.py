@@ -58,6 +58,12 @@ class Cost:
         clear(self.unpriced, rows)
         clear(self.sessions, rows)
 
+    def doubt(self, row: int) -> None:
+        self.engine.doubt(row)
+
+    def excess(self) -> float:
+        return self.engine.excess()
+
     def gauges(self) -> Mapping[str, Floats]:
         levels = self.engine.gauges()
         if levels:

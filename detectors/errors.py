@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln
 
+from detectors.core.anchor import Anchor
 from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Tick
 from detectors.core.contract import Terms
-from detectors.core.dispersion import Dispersion
-from detectors.core.engine import KEEP, Counted, Engine
+from detectors.core.dispersion import DAY_BLOCK, Dispersion
+from detectors.core.engine import KEEP, Counted
+from detectors.core.fast import FastEngine
 from detectors.core.gates import Gates
 from detectors.core.hours import shrunk
 from detectors.core.recent import Recent
@@ -22,14 +24,16 @@ CEILING = 0.95
 SLACK = 0.10
 """How far above its estimate the null may lie, besides the estimate's own error: weekly steps are no incident."""
 LEAST_RATIO, LEAST_POINTS = 1.5, 0.005
+OUTAGE_RATIO, OUTAGE_POINTS = 10.0, 0.20
+"""What the fast lane calls an outage, where the rule does not ask for more."""
 
 
-def build(terms: Terms) -> Engine:
+def build(terms: Terms) -> FastEngine:
     """The detector of a rule with `detector: errors`."""
     ratio, points = terms.ratio, terms.points
     if ratio is None and points is None:
         ratio, points = LEAST_RATIO, LEAST_POINTS
-    return Engine(Errors(ratio or 1.0, points or 0.0), terms)
+    return FastEngine(Errors(ratio or 1.0, points or 0.0), terms)
 
 
 @dataclass(eq=False)
@@ -58,12 +62,15 @@ class Errors:
     sums = 3
     residual_of = np.zeros(len(RATIOS), np.int32)
     effects = RATIOS
+    outages = np.flatnonzero(RATIOS >= OUTAGE_RATIO).astype(np.int32)
+    over = 1  # Twice the upper null: an outage is over once the share has come under about 1.6 times the expected.
 
     def __init__(self, ratio: float, points: float) -> None:
         self.gates = Gates(ratio, points)
         self.baseline = ErrorBaseline()
         self.recent = Recent(2)
-        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "recent": self.recent}
+        self.anchor = Anchor()
+        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "recent": self.recent, "anchor": self.anchor}
 
     def counted(self, tick: Tick) -> Counted:
         """Effective sessions and their failures: weights w give n = (sum w)^2 / sum w^2."""
@@ -85,9 +92,16 @@ class Errors:
 
     def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
         """(r, J) beta-binomial log-likelihood ratios of the alternatives against the upper null."""
+        return self._against_upper(RATIOS, counted, hour, rho)
+
+    def outage_ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
+        """The same of the outages alone."""
+        return self._against_upper(RATIOS[self.outages], counted, hour, rho)
+
+    def _against_upper(self, times: Floats, counted: Counted, hour: int, rho: Floats) -> Floats:
         n, k, m = counted.count[:, None], counted.values[:, None], 1 / rho - 1
         upper = self.baseline.upper[counted.rows, hour, None]
-        raised = np.minimum(CEILING, upper * RATIOS)
+        raised = np.minimum(CEILING, upper * times)
         return _log_beta_binomial(n, k, raised, m) - _log_beta_binomial(n, k, upper, m)
 
     def tempering(self, rows: Ids, eta: Floats) -> Floats:
@@ -99,9 +113,11 @@ class Errors:
 
     def shows_effect(self, rows: Ids, run: Floats) -> Bools:
         """The run's failed share against the expected one, not against the upper null."""
-        now, before = run[:, 0] / run[:, 1], run[:, 2] / run[:, 1]
-        shows: Bools = (now >= self.gates.ratios(rows) * before) & (now - before >= self.gates.points_of(rows))
-        return shows
+        return _beyond(run, self.gates.ratios(rows), self.gates.points_of(rows))
+
+    def shows_outage(self, rows: Ids, run: Floats) -> Bools:
+        ratios, points = self.gates.ratios(rows), self.gates.points_of(rows)
+        return _beyond(run, np.maximum(OUTAGE_RATIO, ratios), np.maximum(OUTAGE_POINTS, points))
 
     def weaker(self, alternatives: Ids) -> Ids:
         return np.clip(alternatives - 1, 0, 1).astype(np.int32)  # At most 2x: recovery is coming under about 1.6x.
@@ -132,6 +148,7 @@ class Errors:
         mean = (failed + 1) / (count + 1 / pool)  # A gamma prior of the pool's mean and the strength of one error.
         b.share = np.clip(shrunk(b.failed, b.count, mean[:, None]), 1e-6, 0.8)
         b.upper = np.clip(b.share * (1 + SLACK + 1 / np.sqrt(failed + 1))[:, None], 2e-6, 0.85)
+        self.anchor.add(np.where(excluded, 0, b.count_today).sum(1), np.where(excluded, 0, b.failed_today).sum(1))
         b.count_today[:] = 0
         b.failed_today[:] = 0
         return excluded
@@ -142,6 +159,18 @@ class Errors:
 
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:
         return "ratio", float(run[2] / run[1]), float(run[0] / run[1]), float(run[1])
+
+    def wobble(self, dispersion: Dispersion) -> Floats:
+        """(S,) by how much, as a factor, an hour's share lies off its expectation: one standard deviation."""
+        failures = dispersion.sessions_an_hour()[:, 0] * self.baseline.share.mean(1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            wobble: Floats = 1 + dispersion.hourly_wobble()[:, 0] / failures
+        return wobble
+
+    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
+        b = self.baseline
+        found = self.anchor.crept(b.count.sum(1), b.failed.sum(1), dispersion.inflation()[:, DAY_BLOCK, 0])
+        return {row: ("ratio", *levels) for row, levels in found.items()}
 
     def gauges(self, hour: int) -> dict[str, Floats]:
         """Failed share now, expected, and the share from which the rule would speak of an effect."""
@@ -157,6 +186,13 @@ class Errors:
             "error_ratio_baseline": np.where(known, before, np.nan),
             "error_ratio_effect": np.where(known, least, np.nan),
         }
+
+
+def _beyond(run: Floats, ratio: Floats, points: Floats) -> Bools:
+    """Whether the failed shares of these runs lie so many times and so many points above the expected."""
+    now, before = run[:, 0] / run[:, 1], run[:, 2] / run[:, 1]
+    beyond: Bools = (now >= ratio * before) & (now - before >= points)
+    return beyond
 
 
 def _log_beta_binomial(n: Floats, k: Floats, p: Floats, m: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 The residual against the usual level of the time of day (or the last hour's, whichever has been the better guess) is
 taken at two scales, the step itself and the mean of four, in units of its own usual size. The threshold comes from the
-series' own history: see `detectors.core.extremes`. Only the past is used. The rule language does not offer it yet.
+series' own history: see `detectors.core.extremes`. Only the past is used.
 """
 
 import math
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from detectors.core import extremes, seasonal
 from detectors.core.columns import Bools, Floats
+from detectors.core.contract import Terms
+from detectors.core.scored import Score, Scored
 
 Ints = NDArray[np.int64]
 
@@ -36,27 +38,9 @@ HUGE = 1e100
 SCORE_MAX = 1e9
 
 
-@dataclass(frozen=True)
-class Score:
-    """What one value is worth.
-
-    score      >= 0, robust standard deviations, of the step or of the slower mean
-    threshold  above which it is an episode; infinite while the series is not judged
-    expected   what the value should have been
-    page       true at the first step of an episode
-    """
-
-    time_s: float
-    value: float
-    score: float
-    threshold: float
-    expected: float
-    page: bool
-
-    @property
-    def above(self) -> bool:
-        """Whether this step is part of an episode."""
-        return self.score > self.threshold
+def build(terms: Terms) -> Scored:
+    """The detector of a rule with `detector: level`."""
+    return Scored(terms, Level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +90,7 @@ class Level:
         self._start()
 
     def _start(self) -> None:
-        self.history = History(max(HISTORY_DAYS * self.day, 4 * JUDGED_MIN))
+        self.history = History(self.day)
         self.fit: Fit | None = None
         self.new_values = False
         self.last: int | None = None
@@ -152,6 +136,28 @@ class Level:
             if end == stop:
                 self._refit()
         return found
+
+    def state(self) -> Floats:
+        """Everything, as one row of numbers."""
+        marks = [math.nan if one is None else one for one in (self.last, self.last_above)]
+        fit = self.fit
+        facts = [fit.size, fit.floor, float(fit.seasonal), fit.threshold] if fit else []
+        shapes = [fit.season, fit.spread] if fit else []
+        return np.concatenate(
+            [[*marks, float(self.new_values), float(fit is not None), *facts], *shapes, self.history.state()]
+        )
+
+    def resume(self, state: Floats) -> None:
+        """Go on from what `state` gave of a detector with the same step."""
+        last, last_above, new_values, has_fit = state[:4].tolist()
+        self.last = None if math.isnan(last) else int(last)
+        self.last_above = None if math.isnan(last_above) else int(last_above)
+        self.new_values, at = bool(new_values), 4
+        if has_fit:
+            size, floor, is_seasonal, threshold = state[4:8].tolist()
+            season, spread = state[8 : 8 + 2 * self.day].reshape(2, -1).copy()
+            self.fit, at = Fit(season, spread, size, floor, bool(is_seasonal), threshold), 8 + 2 * self.day
+        self.history.resume(state[at:])
 
     def _refit_after(self, step: int) -> int:
         """The first step after `step` that must wait for a new fit."""
@@ -229,29 +235,58 @@ def _usual_size(sizes: Floats) -> float:
 
 
 class History:
-    """What is remembered of consecutive steps: columns of float64, the last `most` steps at least."""
+    """What is remembered of consecutive steps: columns of float64, each for as long as it is looked at.
 
-    NAMES = ("value", "expected", "deviation", "hourly", "daily", "size", "step", "score")
+    days  by column; two more than nothing, as a whole day is judged at once and looks two hours back
+    """
 
-    def __init__(self, most: int) -> None:
-        self.most, self.used = most, 0
-        self._table = np.empty((len(self.NAMES), 256))
+    DAYS = {  # noqa: RUF012
+        "value": seasonal.SEASON_DAYS + 1, "expected": 2, "deviation": 2, "hourly": GUESS_DAYS + 1,
+        "daily": GUESS_DAYS + 1, "size": seasonal.SEASON_DAYS + 1, "step": 2, "score": HISTORY_DAYS,
+    }  # fmt: skip
+    NAMES = tuple(DAYS)
+
+    def __init__(self, day: int) -> None:
+        self.most = max(HISTORY_DAYS * day, 4 * JUDGED_MIN)
+        self.used = 0
+        self._most = {name: max(days * day, 4 * JUDGED_MIN) for name, days in self.DAYS.items()}
+        self._columns = {name: np.empty(64) for name in self.NAMES}
+        self._used = dict.fromkeys(self.NAMES, 0)
 
     def __getitem__(self, name: str) -> Floats:
-        """The steps remembered, `most` of them at most."""
-        column: Floats = self._table[self.NAMES.index(name), max(0, self.used - self.most) : self.used]
-        return column
+        """The steps remembered."""
+        used = self._used[name]
+        return self._columns[name][max(0, used - self._most[name]) : used]
 
     def extend(self, values: Floats) -> dict[str, Floats]:
         """Add steps; returns their columns to be filled in, all but `value` NaN."""
-        n = len(values)
-        if self.used + n > self._table.shape[1]:
-            kept = self._table[:, max(0, self.used - self.most) : self.used]
-            self._table = np.empty((len(self.NAMES), 2 * (kept.shape[1] + n)))
-            self.used = kept.shape[1]
-            self._table[:, : self.used] = kept
-        own = self._table[:, self.used : self.used + n]
-        own[:] = np.nan
-        own[0] = values
-        self.used += n
-        return dict(zip(self.NAMES, own, strict=True))
+        own = {name: self._more(name, len(values)) for name in self.NAMES}
+        own["value"][:] = values
+        self.used = min(self.used + len(values), self.most)
+        return own
+
+    def _more(self, name: str, n: int) -> Floats:
+        if self._used[name] + n > len(self._columns[name]):
+            self._put(name, self[name], n)
+        used = self._used[name]
+        self._used[name] = used + n
+        self._columns[name][used : used + n] = np.nan
+        return self._columns[name][used : used + n]
+
+    def _put(self, name: str, kept: Floats, room: int) -> None:
+        column = np.empty(len(kept) + max(room, len(kept) // 4, 64))
+        column[: len(kept)] = kept
+        self._columns[name], self._used[name] = column, len(kept)
+
+    def state(self) -> Floats:
+        """The columns one after another, their lengths first."""
+        kept = [self[name] for name in self.NAMES]
+        return np.concatenate([[self.used], [float(len(column)) for column in kept], *kept])
+
+    def resume(self, state: Floats) -> None:
+        """What `state` gave."""
+        count = len(self.NAMES)
+        self.used = int(state[0])
+        ends = np.cumsum(state[1 : count + 1].astype(np.int64))[:-1]
+        for name, column in zip(self.NAMES, np.split(state[count + 1 :], ends), strict=True):
+            self._put(name, column, 0)

@@ -67,7 +67,8 @@ class Outcomes:
         rows, at = np.unique(tick.outcome.cell, return_inverse=True)
         flat = np.bincount(at * CLASSES + tick.outcome.bucket, tick.outcome.count, minlength=len(rows) * CLASSES)
         here = np.searchsorted(tick.series, rows)
-        values: Floats = flat.reshape(len(rows), CLASSES) * (tick.count[here] / tick.squares[here])[:, None]
+        scale = tick.count[here] / np.where(tick.squares[here] > 0, tick.squares[here], 1)
+        values: Floats = flat.reshape(len(rows), CLASSES) * scale[:, None]
         return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values, np.empty((len(rows), 0)))
 
     def learn(self, counted: Counted, hour: int) -> None:
@@ -157,6 +158,16 @@ class Outcomes:
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:
         count = run[:CLASSES].sum()
         return "share", float(run[CLASSES] / count), float(run[0] / count), float(count)
+
+    def wobble(self, dispersion: Dispersion) -> Floats:
+        """(S,) by how much an hour's good share lies off its expectation: one standard deviation, as a share."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            wobble: Floats = dispersion.hourly_wobble()[:, 0] / dispersion.sessions_an_hour()[:, 0]
+        return wobble
+
+    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
+        """Nothing: the four-week anchor is the failures' alone."""
+        return {}
 
     def gauges(self, hour: int) -> dict[str, Floats]:
         """Share of each class now, and the good one's baseline and the share from which there is an effect."""

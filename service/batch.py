@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from alertrules.marks import Mark
+
 
 class Signal(StrEnum):
     """The kind of OTLP message a body holds; the value is the last part of its HTTP path."""
@@ -33,11 +35,13 @@ class Batch:
 
     expected  partitions of spans that will be read from now on, from before the first of these records: a backlog on
               one is not to be found late because another was read first. All of them each time; empty is no news
+    marks     what people said; such a batch has no records
     """
 
     records: tuple[Record, ...]
     offsets: Mapping[str, int]
     expected: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
 
 class Dropped(StrEnum):
@@ -56,7 +60,7 @@ class Dropped(StrEnum):
     SPANS_FULL = "spans_full"  # Too many spans wait for a slow partition: counted in a slot closed before its time.
     SERIES_FULL = "series_full"  # The table of cells or series is full: counted under `_other`.
     BAD_NUMBER = "bad_number"  # A token count, cost or point that is NaN, infinite or negative.
-    UNREAD = "unread"  # A metric point or log record of a kind not read yet.
+    UNREAD = "unread"  # A metric summary, or a log record that is no evaluation.
 
 
 @dataclass(frozen=True)
@@ -82,3 +86,4 @@ class Tally:
     sessions: int = 0
     slots: int = 0
     dropped: Counter[Dropped] = field(default_factory=Counter)
+    saturated: Counter[str] = field(default_factory=Counter)  # By metric: values over the last bound of a histogram.

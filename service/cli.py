@@ -1,4 +1,4 @@
-"""The `tocsin` command: run, demo, check, inspect, backtest."""
+"""The `tocsin` command: run, demo, check, inspect, backtest, explain, mark."""
 
 import argparse
 import asyncio
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alertrules.marks import Kind
 from alertrules.parse import PACKS, RuleErrors, load
 from service import settings as settings_module
 from service.settings import SettingsError, table
@@ -68,7 +69,35 @@ def _parser() -> argparse.ArgumentParser:
     backtest.add_argument("--budget", required=True, type=_budget, help="false pages it may cost, such as 1/week")
     backtest.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
     backtest.set_defaults(run=_backtest)
+    _add_questions(commands)
     return parser
+
+
+def _add_questions(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What is asked of a daemon that runs."""
+    explain = commands.add_parser("explain", help="say what a rule has cost, whether it keeps its budget, what it sees")
+    explain.add_argument("rule", metavar="RULE", help="name of a rule of the running daemon")
+    mark = commands.add_parser(
+        "mark",
+        help="say what a page was: incident, noise, expected or new_normal",
+        description="Tells the running daemon what a page was, or what to expect of series. `noise` raises the series' "
+        "threshold for some weeks; `expected` neither judges nor learns for as long; `new_normal` learns afresh.",
+    )
+    mark.add_argument("mark", choices=[kind.value for kind in Kind])
+    mark.add_argument("--alert", metavar="ID", help="the page's id, at least its first 8 digits")
+    mark.add_argument("--rule", metavar="RULE", help="instead of an alert: series of this rule")
+    mark.add_argument("--for", metavar="DURATION", dest="length", help="how long it is expected, such as 2h")
+    mark.add_argument("--from", metavar="TIME", dest="begins", help="when that begins, as 2026-01-31T18:00Z; else now")
+    mark.add_argument("--by", default="", help="who says so")
+    mark.add_argument("--note", default="", help="why")
+    for asks in (explain, mark):
+        asks.add_argument(
+            "--series", type=_label, action="append", default=[], metavar="LABEL=VALUE", help="those with this label"
+        )
+        asks.add_argument("--at", metavar="HOST:PORT", help="the daemon's web address; default: TOCSIN_WEB__LISTEN's")
+        asks.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    explain.set_defaults(run=_explain)
+    mark.set_defaults(run=_mark)
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -161,6 +190,48 @@ def _budget(text: str) -> float:
         return budget_per_week(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f'"{text}" is not LABEL=VALUE; write agent=support')
+    return name, value
+
+
+def _explain(given: argparse.Namespace) -> int:
+    from service import ask
+    from service.explain import worded
+
+    try:
+        explained = ask.explain(_address(given.at), given.rule, dict(given.series))
+    except (ask.AskError, SettingsError) as error:
+        print(error, file=sys.stderr)
+        return NO
+    print(json.dumps(explained) if given.json else "\n".join(worded(explained)))
+    return YES
+
+
+def _mark(given: argparse.Namespace) -> int:
+    from service import ask
+
+    said = {"mark": given.mark, "alert": given.alert, "rule": given.rule, "series": dict(given.series)}
+    said |= {"for": given.length, "from": given.begins, "by": given.by, "note": given.note}
+    try:
+        token = settings_module.from_environment().web.token
+        answer = ask.mark(
+            _address(given.at), {name: value for name, value in said.items() if value},
+            token.get_secret_value() if token else "",
+        )  # fmt: skip
+    except (ask.AskError, SettingsError) as error:
+        print(error, file=sys.stderr)
+        return NO
+    print(json.dumps({"ok": True, "message": answer}) if given.json else answer)
+    return YES
+
+
+def _address(at: str | None) -> str:
+    return at or settings_module.from_environment().web.listen
 
 
 def _backtest(given: argparse.Namespace) -> int:

@@ -41,7 +41,7 @@ from service.sources.kafka import KafkaSource
 from service.sources.otlp_http import Door
 from service.store.outbox import Outbox
 from service.store.sqlite import Delivery, Store, StoreError, connect
-from service.web.app import web_app
+from service.web.app import Web
 
 log = logging.getLogger("tocsin")
 
@@ -108,6 +108,8 @@ class Daemon:
             clock.now_ns, self.wall_ns,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
+        token = settings.web.token.get_secret_value() if settings.web.token else ""
+        self.web = Web(self.metrics, self.arrivals, self.wall_ns, token, self.not_ready)
         self.ready = asyncio.Event()
         self.saving_fails = ""  # Why the last save failed; empty while saving works.
         self.listening: tuple[str, ...] = ()
@@ -157,7 +159,7 @@ class Daemon:
         servers = []
         try:
             servers.append(_Server(self.door.app, self.settings.otlp.listen))
-            servers.append(_Server(web_app(self.metrics, self.not_ready), self.settings.web.listen))
+            servers.append(_Server(self.web.app, self.settings.web.listen))
             if self.kafka:
                 await self.kafka.start()
             async with asyncio.TaskGroup() as group:
@@ -199,13 +201,16 @@ class Daemon:
             arrivals = await self._take()
             records = tuple(record for arrival in arrivals for record in arrival.records)
             offsets = {name: offset for arrival in arrivals for name, offset in arrival.offsets.items()}
-            batch = Batch(records, offsets, arrivals[0].expected if arrivals else ())
+            marks = arrivals[0].marks if arrivals else ()
+            batch = Batch(records, offsets, arrivals[0].expected if arrivals else (), marks)
             begun = time.perf_counter()
             outcome = await asyncio.to_thread(self.pipeline.step, batch, self.clock.now_ns())
             self.metrics.stepped(outcome, time.perf_counter() - begun)
             self.offsets |= offsets
-            _answer(arrivals, outcome)
             self._gather(outcome)
+            if marks:  # What a person said is kept before it is answered, as it cannot be read again.
+                await self._save()
+            _answer(arrivals, outcome)
             if time.monotonic() - self._levels_s >= LEVELS_EVERY_S:
                 self.metrics.levels, self.metrics.spend = await asyncio.to_thread(self._levels)
                 self._levels_s = time.monotonic()
@@ -220,7 +225,8 @@ class Daemon:
     async def _take(self) -> list[Arrival]:
         """What has arrived, after a short wait at most: time alone can close slots too.
 
-        An arrival with news of what is to be read begins a step of its own, as they hold from its records on.
+        An arrival with news of what is to be read begins a step of its own, as they hold from its records on; what a
+        person said is a step alone.
         """
         arrivals = [self._ahead] if self._ahead else []
         self._ahead = None
@@ -231,9 +237,9 @@ class Daemon:
             except TimeoutError:
                 return []
         size_bytes = arrivals[0].size_bytes
-        while size_bytes < TAKE_BYTES_MAX and not self.arrivals.empty():
+        while size_bytes < TAKE_BYTES_MAX and not arrivals[0].marks and not self.arrivals.empty():
             arrival = self.arrivals.get_nowait()
-            if arrival.expected:
+            if arrival.expected or arrival.marks:
                 self._ahead = arrival
                 break
             arrivals.append(arrival)
@@ -243,6 +249,8 @@ class Daemon:
     def _gather(self, outcome: Outcome) -> None:
         for line in outcome.digest:
             log.info("not paged, as it began and ended in a backlog: %s", line)
+        for line in outcome.tickets:
+            log.warning("worth a ticket, not a page: %s", line)
         self._untold += [Delivery(notice, d.name) for notice in outcome.notices for d in self.destinations]
 
     async def _save(self) -> None:
@@ -321,8 +329,9 @@ def _answer(arrivals: list[Arrival], outcome: Outcome) -> None:
     """Tell each door what became of its records."""
     at = 0
     for arrival in arrivals:
-        answers = outcome.answers[at : at + len(arrival.records)]
-        at += len(arrival.records)
+        asked = len(arrival.records) + len(arrival.marks)
+        answers = outcome.answers[at : at + asked]
+        at += asked
         if arrival.answers is not None and not arrival.answers.done():
             arrival.answers.set_result(answers)
 

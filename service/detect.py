@@ -1,13 +1,14 @@
 """The middle stage: closed slots to transitions, rule by rule, tick by tick."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alertrules.ledger import Ledger, Page, Sums
 from alertrules.lifecycle import (
     Alert,
     AlertState,
@@ -20,14 +21,30 @@ from alertrules.lifecycle import (
     packed,
     unpacked,
 )
+from alertrules.marks import Kind, Mark
+from alertrules.page import line
 from alertrules.parse import RuleSet
 from alertrules.rules import Rule
 from alertrules.view import View
 from detectors.core import contract
-from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Floats, Ids, Slot, Verdict
-from detectors.core.contract import Detector, Judgement
+from detectors.core.columns import (
+    SECOND_NS,
+    SLOT_NS,
+    TICK_NS,
+    Arrays,
+    Bytes,
+    Floats,
+    Ids,
+    Slot,
+    Tick,
+    Verdict,
+    empty,
+    without,
+)
+from detectors.core.contract import Detector, Judgement, Listener, SlotJudge
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
+from service.batch import Answer
 from service.spend import Spend
 
 EXPIRE_AFTER_NS = 8 * 86_400 * SECOND_NS
@@ -42,6 +59,9 @@ class Level:
     """One rule as it stands: its series' labels, the detector's gauges in the same order, and the open alerts.
 
     rows  ids of the series, in order of `labels`; gauges are (rows,) float64 by name, NaN where unknown
+    sums     what the rule has cost so far
+    excess   mean excess of the evidence's tail, nats; NaN while too little is known
+    tickets  lines worth a look some day; `marks` what people said of pages and series
     """
 
     rule: Rule
@@ -50,6 +70,18 @@ class Level:
     alerts: Mapping[tuple[str, ...], Alert]
     refused: int
     expired: int
+    sums: Sums
+    excess: float
+    tickets: tuple[str, ...]
+    marks: tuple[Mark, ...]
+
+
+class Moved(NamedTuple):
+    """What the tick that ended at `at_ns` led to: alerts that moved, and lines that wake nobody."""
+
+    at_ns: int
+    transitions: tuple[Transition, ...]
+    tickets: tuple[str, ...]
 
 
 class Watch:
@@ -57,9 +89,10 @@ class Watch:
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        self.view = View(rule.select, rule.by, rule.series_max)
+        self.view = View(rule.selection, rule.by, rule.series_max)
         self.detector: Detector = contract.build(rule.detector.value, rule.terms(rule.effect))
         self.alerts: dict[int, Alert] = {}
+        self.ledger = Ledger()
         self.asked_to = 0  # Birth of the newest series that has been asked for its own effect.
 
     @property
@@ -69,20 +102,44 @@ class Watch:
         facts = repr((rule.detector, rule.select, rule.by, rule.signal, rule.window_ns))
         return hashlib.sha256(facts.encode()).hexdigest()
 
-    def tick(self, start_ns: int) -> tuple[Transition, ...]:
-        """Judge the open tick and move the alerts; cheap where nothing counted and nothing is open."""
-        tick = self.view.close(start_ns)
+    def add(self, slot: Slot, cells: SeriesTable) -> Moved:
+        """Add a slot of the open tick; a detector that can page from it does. A rule with `for` asked to wait."""
+        held, at_ns = self.view.add(slot, cells), slot.start_ns + SLOT_NS
+        if not held or self.rule.for_ns or not isinstance(self.detector, SlotJudge):
+            return Moved(at_ns, (), ())
+        self._ask_new_series()
+        latest = self._without_expected(slot.start_ns, self.view.latest(slot.start_ns))
+        judged = self.detector.slot(latest, self._modes()) if latest else {}
+        return self._move({row: judged[row] for row in sorted(judged)}, at_ns)
+
+    def tick(self, start_ns: int, heard: bool = True) -> Moved:
+        """Judge the open tick and move the alerts; cheap where nothing counted and nothing is open.
+
+        heard  whether anything came in this tick at all, of this rule or not
+        """
+        tick = self._without_expected(start_ns, self.view.close(start_ns))
+        if heard and isinstance(self.detector, Listener):
+            self.detector.excuse(self._expected(start_ns))
+            tick = tick or empty(start_ns)
         judged: Mapping[int, Judgement] = {}
         counted: set[int] = set()
         if tick is not None:
             self._ask_new_series()
             judged = self.detector.tick(tick, self._modes())
             counted = set(tick.series.tolist()) if self.alerts else counted
+            self.ledger.tick(start_ns + TICK_NS)
+        words = {
+            row: judged.get(row, QUIET if row in counted else SILENT)
+            for row in sorted(judged.keys() | self.alerts.keys())
+        }
+        return self._move(words, start_ns + TICK_NS)
+
+    def _move(self, judged: Mapping[int, Judgement], at_ns: int) -> Moved:
+        """Move the alerts of these series."""
         moved: list[Transition] = []
-        for row in sorted(judged.keys() | self.alerts.keys()):
-            judgement = judged.get(row, QUIET if row in counted else SILENT)
+        for row, judgement in judged.items():
             alert, transitions = advance(
-                self.alerts.get(row), judgement.verdict, judgement.finding, start_ns + TICK_NS,
+                self.alerts.get(row), judgement.verdict, judgement.finding, at_ns,
                 self.rule.holds, self._identity(row),
             )  # fmt: skip
             moved += transitions
@@ -90,7 +147,55 @@ class Watch:
                 self.alerts.pop(row, None)
             else:
                 self.alerts[row] = alert
-        return tuple(moved)
+        for one in moved:
+            if one.after is AlertState.FIRING and one.before is not AlertState.RECOVERING:
+                self.ledger.page(Page(one.alert_id, one.labels, one.at_ns))
+        return Moved(at_ns, tuple(moved), self._tickets(judged))
+
+    def _tickets(self, judged: Mapping[int, Judgement]) -> tuple[str, ...]:
+        """A line for each series that crept up over weeks."""
+        crept = [(row, one.finding) for row, one in judged.items() if one.verdict is Verdict.CREPT and one.finding]
+        lines = [f"{self.rule.name}: {line(self.rule, self.view.labels(row), found)}" for row, found in crept]
+        said = tuple(f"{text}, against four weeks ago" for text in lines)
+        for text in said:
+            self.ledger.ticket(text)
+        return said
+
+    def _without_expected(self, start_ns: int, tick: Tick | None) -> Tick | None:
+        """The tick without the series of a maintenance window: they are neither judged nor learnt."""
+        expected = self._expected(start_ns) if tick else ()
+        return without(tick, np.array(expected, np.int32)) if tick and len(expected) else tick
+
+    def _expected(self, start_ns: int) -> Ids:
+        """Series of the maintenance windows that `start_ns` lies in."""
+        now = [
+            mark for mark in self.ledger.marks
+            if mark.kind is Kind.EXPECTED and mark.from_ns <= start_ns < mark.until_ns
+        ]  # fmt: skip
+        rows = self.view.series.rows().tolist() if now else []
+        values = [self.view.series.values(row) for row in rows]
+        meant = [any(mark.covers(self.rule.by, value) for mark in now) for value in values]
+        return np.array([row for row, is_meant in zip(rows, meant, strict=True) if is_meant], np.int32)
+
+    def mark(self, mark: Mark, page: Page | None, at_ns: int) -> tuple[int, tuple[Transition, ...]]:
+        """Take in what a person said of a page of this rule, or of series: how many there are now, and what closes."""
+        table = self.view.series
+        if page is not None:
+            mark = replace(mark, rule=self.rule.name, series=page.labels)
+        self.ledger.mark(mark, page)
+        rows = [row for row in table.rows().tolist() if mark.covers(self.rule.by, table.values(row))]
+        moved = [moved for row in rows for moved in self._apply(mark, row, at_ns)]
+        return len(rows), tuple(moved)
+
+    def _apply(self, mark: Mark, row: int, at_ns: int) -> Iterable[Transition]:
+        if mark.kind is Kind.NOISE:
+            self.detector.doubt(row)
+        elif mark.kind is Kind.NEW_NORMAL:
+            self.detector.forget(np.array([row], np.int32))
+            self._ask(row)
+        stays = mark.kind is Kind.INCIDENT or mark.from_ns > mark.said_ns  # A window that is still to come.
+        if not stays and (alert := self.alerts.pop(row, None)) is not None:
+            yield close(alert, at_ns, self._identity(row))
 
     def _ask_new_series(self) -> None:
         """Ask the overrides' effects of the series that were met since the last tick; after a restart, of all."""
@@ -98,10 +203,13 @@ class Watch:
         rows = table.rows()
         new = rows[table.born(rows) > self.asked_to] if self.rule.overrides else rows[:0]
         for row in new.tolist():
-            asked = self.rule.effect_for(table.values(row))
-            if asked is not None and asked != self.rule.effect:
-                self.detector.ask(row, asked.ratio, asked.points)
+            self._ask(row)
         self.asked_to = int(table.born(new).max(initial=self.asked_to))
+
+    def _ask(self, row: int) -> None:
+        asked = self.rule.effect_for(self.view.series.values(row))
+        if asked is not None and asked != self.rule.effect:
+            self.detector.ask(row, asked.ratio, asked.points)
 
     def _modes(self) -> Bytes:
         modes = np.zeros(self.view.series.size, np.int8)
@@ -127,9 +235,11 @@ class Watch:
             met = rows < len(values)  # A series of the open tick is not known to the detector yet.
             gauges[name][met] = values[rows[met]]
         alerts = {table.values(row): alert for row, alert in self.alerts.items()}
+        ledger = self.ledger
         return Level(
-            self.rule, tuple(table.values(row) for row in rows.tolist()), gauges, alerts, table.refused, table.expired
-        )
+            self.rule, tuple(table.values(row) for row in rows.tolist()), gauges, alerts, table.refused, table.expired,
+            ledger.sums(), self.detector.excess(), tuple(ledger.tickets), tuple(ledger.marks),
+        )  # fmt: skip
 
 
 class Detect:
@@ -140,26 +250,45 @@ class Detect:
         self.spend = Spend()
         self.orphans: list[tuple[Alert, Identity]] = []  # Open alerts of rules that are gone: closed at the next tick.
         self.open_ns: int | None = None  # Start of the open tick; None before the first slot.
+        self.heard = False  # Whether the open tick has any slot.
 
-    def add(self, slot: Slot, cells: SeriesTable) -> None:
-        """Add a slot of the open tick."""
+    def add(self, slot: Slot, cells: SeriesTable) -> tuple[Moved, ...]:
+        """Add a slot of the open tick; what that moved at once, if it did."""
         if self.open_ns is None:
             self.open_ns = slot.start_ns - slot.start_ns % TICK_NS
         assert self.open_ns <= slot.start_ns < self.open_ns + TICK_NS, "advance comes first"
+        self.heard = True
         self.spend.add(slot, cells)
-        for watch in self.watches:
-            watch.view.add(slot, cells)
+        together = _together(slot.start_ns + SLOT_NS, [watch.add(slot, cells) for watch in self.watches])
+        return (together,) if together.transitions or together.tickets else ()
 
-    def advance(self, until_ns: int) -> Iterator[tuple[int, tuple[Transition, ...]]]:
-        """Judge every tick that ends at or before `until_ns`: (its end, what moved). Idle ticks pass quickly."""
+    def mark(self, mark: Mark) -> tuple[Answer, Moved]:
+        """Take in what a person said: what to answer, and what it closes."""
+        at_ns = self.open_ns or 0
+        nothing = Moved(at_ns, (), ())
+        meant: list[tuple[Watch, Page | None]]
+        if mark.alert:
+            meant = [(watch, page) for watch in self.watches for page in watch.ledger.named(mark.alert)]
+            if len(meant) != 1:
+                many = f"{len(meant)} alerts begin" if meant else "no alert begins"
+                return Answer(error=f'{many} with "{mark.alert}"; write more of the id that the page shows'), nothing
+        else:
+            meant = [(watch, None) for watch in self.watches if watch.rule.name == mark.rule]
+        for watch, page in meant:
+            found, moved = watch.mark(mark, page, at_ns)
+            return Answer(message=f"{mark.kind}: {found} series of {watch.rule.name}"), Moved(at_ns, moved, ())
+        return Answer(error=f'"{mark.rule}" is no rule'), nothing
+
+    def advance(self, until_ns: int) -> Iterator[Moved]:
+        """Judge every tick that ends at or before `until_ns`. Idle ticks pass quickly."""
         while self.open_ns is not None and self.open_ns + TICK_NS <= until_ns:
             start_ns = self.open_ns
             self.spend.tick(start_ns)
-            moved = self._close_orphans(start_ns + TICK_NS)
-            for watch in self.watches:
-                moved += watch.tick(start_ns)
+            orphans = self._close_orphans(start_ns + TICK_NS)
+            moved = [watch.tick(start_ns, self.heard) for watch in self.watches]
+            self.heard = False
             self.open_ns = start_ns + TICK_NS
-            yield self.open_ns, moved
+            yield _together(self.open_ns, [Moved(self.open_ns, orphans, ()), *moved])
             if not any(
                 alert.state is not AlertState.MUTED for watch in self.watches for alert in watch.alerts.values()
             ):
@@ -179,7 +308,9 @@ class Detect:
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Views and detectors by rule."""
-        arrays: dict[str, NDArray[Any]] = {"open_ns": np.array([-1 if self.open_ns is None else self.open_ns])}
+        arrays: dict[str, NDArray[Any]] = {
+            "open_ns": np.array([-1 if self.open_ns is None else self.open_ns, self.heard])
+        }
         arrays |= {f"/spend/{key}": np.asarray(a) for key, a in self.spend.snapshot().items()}
         for watch in self.watches:
             name = watch.rule.name
@@ -193,6 +324,7 @@ class Detect:
             watch.rule.name: {
                 "fingerprint": watch.fingerprint,
                 "severity": watch.rule.severity.value,
+                "ledger": watch.ledger.state(),
                 "alerts": [[row, watch.view.labels(row), packed(alert)] for row, alert in watch.alerts.items()],
             }
             for watch in self.watches
@@ -201,7 +333,7 @@ class Detect:
     def restore(self, arrays: Arrays, alerts: Mapping[str, Any]) -> tuple[str, ...]:
         """Go on; a rule whose meaning has changed starts anew, and open alerts without their rule are closed."""
         open_ns = int(arrays["open_ns"][0])
-        self.open_ns = None if open_ns < 0 else open_ns
+        self.open_ns, self.heard = None if open_ns < 0 else open_ns, bool(arrays["open_ns"][1])
         self.spend.restore(under(arrays, "/spend/"))
         anew = []
         for watch in self.watches:
@@ -212,6 +344,7 @@ class Detect:
             watch.view.restore(under(arrays, f"{name}/view/"))
             watch.detector.restore(under(arrays, f"{name}/detector/"))
             watch.alerts = {row: unpacked(fields) for row, _, fields in saved["alerts"]}
+            watch.ledger = Ledger.resume(saved["ledger"])
         kept = {watch.rule.name for watch in self.watches} - set(anew)
         for name, saved in alerts.items():
             if name not in kept:
@@ -220,3 +353,10 @@ class Detect:
                     for _, labels, fields in saved["alerts"]
                 ]
         return tuple(anew)
+
+
+def _together(at_ns: int, moved: Iterable[Moved]) -> Moved:
+    """What all rules led to at one moment."""
+    moved = list(moved)
+    transitions = tuple(one for rule in moved for one in rule.transitions)
+    return Moved(at_ns, transitions, tuple(text for rule in moved for text in rule.tickets))

@@ -8,18 +8,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from detectors.core.columns import OUTCOMES
+from detectors.core.columns import OUTCOMES, Slot
+from detectors.core.series import SeriesTable
 from service.batch import Dropped, Record, Signal, Tally
+from service.ingest.meters import Meters
 from service.ingest.prices import CostSource, Tokens
 from service.ingest.stage import Ingest, IngestLimits
 from service.ingest.traces import Labels
-from service.ingest.vocabulary import MODEL_OPERATIONS, Span
+from service.ingest.vocabulary import MODEL_OPERATIONS, SESSION_UNIT, Span
 
 # Files come in any order and from any time, so nothing is late or in the future and all is closed at the end.
 _FOREVER_NS = 2**62
 BODY_BYTES_MAX = 64 * 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 _REJECTED = (Dropped.BAD_ID, Dropped.BAD_TIME, Dropped.FUTURE, Dropped.TOO_LARGE)
+_UNREADABLE = (Dropped.MALFORMED, Dropped.TOO_LARGE)
 _TOKENS = ("input_tokens", "output_tokens", "cache_read", "cache_write", "reasoning")
 
 
@@ -106,8 +109,10 @@ def inspect_bodies(paths: Iterable[Path]) -> dict[str, object]:
 
 
 def inspect_points(paths: Iterable[Path], signal: Signal) -> dict[str, object]:
-    """How many metric points or log records the bodies in `paths` hold."""
-    ingest = Ingest(IngestLimits(body_bytes_max=BODY_BYTES_MAX))
+    """What the metric or log bodies in `paths` hold: the known ones as calls, tokens, cost and outcomes, and each by
+    its name. Cumulative ones count from their own beginning."""
+    limits = IngestLimits(lateness_ns=_FOREVER_NS, body_bytes_max=BODY_BYTES_MAX, pending_max=_FOREVER_NS)
+    ingest = Ingest(limits, meters=Meters(lambda metric: True, since_ns=0))
     tally = Tally()
     for path in paths:
         body = read_body(path)
@@ -115,9 +120,44 @@ def inspect_points(paths: Iterable[Path], signal: Signal) -> dict[str, object]:
             tally.dropped[Dropped.TOO_LARGE] += 1
         else:
             ingest.read(Record(signal, body, "files"), _FOREVER_NS, tally)
+    groups: dict[tuple[str, str], Group] = {}
+    metrics: dict[str, list[float]] = {}
+    for slot in ingest.flush(tally):
+        _add_slot(slot, ingest.cells, groups, metrics)
     count = tally.logs if signal is Signal.LOGS else tally.points
-    rejected = {str(reason): tally.dropped[reason] for reason in (Dropped.MALFORMED, Dropped.TOO_LARGE)}
-    return {"signal": str(signal), "points" if signal is Signal.METRICS else "records": count, "rejected": rejected}
+    dropped = {str(reason): n for reason, n in sorted(tally.dropped.items()) if reason not in _UNREADABLE and n}
+    return {
+        "signal": str(signal),
+        "points" if signal is Signal.METRICS else "records": count,
+        "rejected": {str(reason): tally.dropped[reason] for reason in _UNREADABLE},
+        "dropped": dropped,
+        "saturated": dict(sorted(tally.saturated.items())),
+        "metrics": {name: {"count": n, "sum": round(total, 12)} for name, (n, total) in sorted(metrics.items())},
+        "groups": [_shown(tenant, agent, group) for (tenant, agent), group in sorted(groups.items())],
+    }
+
+
+def _add_slot(
+    slot: Slot, cells: SeriesTable, groups: dict[tuple[str, str], Group], metrics: dict[str, list[float]]
+) -> None:
+    """Add what a slot's cells counted: a metric under its name, the rest to its agent."""
+    for i, cell in enumerate(slot.cell.tolist()):
+        tenant, agent, operation, *_, metric = cells.values(cell)
+        if metric:
+            sums = metrics.setdefault(metric, [0.0, 0.0])
+            sums[0] += float(slot.count[i])
+            sums[1] += float(slot.amount[i])
+            continue
+        group = groups.setdefault((tenant, agent), Group())
+        if slot.count[i] and operation != SESSION_UNIT:
+            group.calls[operation] += round(slot.count[i])
+            group.failed[operation] += round(slot.failed[i])
+        group.tokens[0] += float(slot.input_tokens[i])
+        group.tokens[1] += float(slot.output_tokens[i])
+        group.dollars[CostSource.SPAN] += float(slot.cost_usd[i])  # type: ignore[assignment]
+        mine = slot.outcome.cell == cell
+        for place, n in zip(slot.outcome.bucket[mine].tolist(), slot.outcome.count[mine].tolist(), strict=True):
+            group.outcomes[OUTCOMES[place]] += round(n)
 
 
 def _shown(tenant: str, agent: str, group: Group) -> dict[str, object]:

@@ -17,8 +17,9 @@ from alertrules.routing import Router
 from detectors.core.columns import Arrays
 from detectors.core.rows import under
 from service.batch import Answer, Batch, Tally
-from service.detect import Detect, Level
+from service.detect import Detect, Level, Moved
 from service.ingest.decode import Decoder
+from service.ingest.meters import Meters
 from service.ingest.stage import IN_PROTOBUF, Ingest, IngestLimits
 
 
@@ -26,18 +27,20 @@ from service.ingest.stage import IN_PROTOBUF, Ingest, IngestLimits
 class Outcome:
     """All that a step led to; logs, metrics and deliveries are made from it outside.
 
-    answers  one a record, in order
+    answers  one a record, in order; or one a mark
     digest   lines for alerts that began and ended in a backlog: nobody is paged for them
+    tickets  lines for what is worth a look some day, and wakes nobody
     """
 
     answers: tuple[Answer, ...]
     transitions: tuple[Transition, ...]
     notices: tuple[Notice, ...]
     digest: tuple[str, ...]
+    tickets: tuple[str, ...]
     tally: Tally
 
 
-FORMAT = 1
+FORMAT = 3
 """Of the state's arrays and alerts: it grows when a version cannot go on from an older one's."""
 
 
@@ -64,6 +67,7 @@ class _Step:
     transitions: list[Transition] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     digest: list[str] = field(default_factory=list)
+    tickets: list[str] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
 
 
@@ -75,7 +79,7 @@ class Pipeline:
     ) -> None:
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
         self.decoder = decoder
-        self.ingest = Ingest(limits, decoder=decoder)
+        self.ingest = Ingest(limits, decoder=decoder, meters=Meters(rules.names_metric))
         self.detect = Detect(rules)
         self.router = Router(rules, max_page_age_ns)
 
@@ -87,6 +91,10 @@ class Pipeline:
         for answer in self.ingest.read_all(batch.records, now_ns, step.tally):
             answers.append(answer)
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
+        for mark in batch.marks:
+            answer, moved = self.detect.mark(mark)
+            answers.append(answer)
+            self._tell([moved], now_ns, step)
         if not batch.records:
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
         return self._outcome(tuple(answers), step)
@@ -100,20 +108,23 @@ class Pipeline:
     def _judge(self, slots: Iterable[Any], now_ns: int, step: _Step) -> None:
         for slot in slots:
             self._tell(self.detect.advance(slot.start_ns), now_ns, step)
-            self.detect.add(slot, self.ingest.cells)
+            self._tell(self.detect.add(slot, self.ingest.cells), now_ns, step)
         if self.ingest.watermark_ns is not None:
             self._tell(self.detect.advance(self.ingest.watermark_ns), now_ns, step)
 
-    def _tell(self, ticks: Iterable[tuple[int, tuple[Transition, ...]]], now_ns: int, step: _Step) -> None:
-        for at_ns, transitions in ticks:
+    def _tell(self, ticks: Iterable[Moved], now_ns: int, step: _Step) -> None:
+        for at_ns, transitions, tickets in ticks:
             told = self.router.step(transitions, at_ns, now_ns)
             step.transitions += transitions
+            step.tickets += tickets
             step.notices += told.notices
             step.digest += told.digest
 
     @staticmethod
     def _outcome(answers: tuple[Answer, ...], step: _Step) -> Outcome:
-        return Outcome(answers, tuple(step.transitions), tuple(step.notices), tuple(step.digest), step.tally)
+        return Outcome(
+            answers, tuple(step.transitions), tuple(step.notices), tuple(step.digest), tuple(step.tickets), step.tally
+        )
 
     @property
     def watermark_ns(self) -> int | None:
@@ -142,7 +153,8 @@ class Pipeline:
         written = int(state.arrays["format"][0]) if "format" in state.arrays else 0
         if written != FORMAT:
             raise FormatError(f"state format {written}; this version reads {FORMAT}")
-        self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder)
+        meters = Meters(self.rules.names_metric)
+        self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder, meters)
         anew = self.detect.restore(under(state.arrays, "detect/"), state.alerts["detect"])
         self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"])
         return anew

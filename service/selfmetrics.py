@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from alertrules.lifecycle import AlertState
+from alertrules.marks import Kind
 from alertrules.notice import Status
 from alertrules.parse import RuleSet
 from detectors.core.columns import CELL_LABELS, OUTCOMES, SECOND_NS
@@ -21,6 +21,7 @@ from detectors.core.engine import HORIZONS
 from service.batch import Dropped
 from service.deliver import Deliverer
 from service.detect import Level
+from service.explain import keeps_budget
 from service.notifiers.destination import Destination
 from service.notifiers.request import Reason
 from service.pipeline import Outcome, Pipeline
@@ -60,10 +61,23 @@ LEVELS = {
     "tocsin_outcome_threshold_share": Declared("gauge", SERIES, "Share of good outcomes that is the smallest effect."),
     "tocsin_static_level": Declared("gauge", SERIES, "What a static rule compares, in its signal's unit."),
     "tocsin_static_limit": Declared("gauge", SERIES, "The static rule's limit."),
+    "tocsin_level": Declared("gauge", SERIES, "What a level or river rule looks at, in its signal's unit."),
+    "tocsin_level_expected": Declared("gauge", SERIES, "What it should have been."),
+    "tocsin_level_score": Declared("gauge", SERIES, "How far it is from that, in the detector's own units."),
+    "tocsin_level_bar": Declared("gauge", SERIES, "The score from which it is a page; absent while it is learnt."),
+    "tocsin_missing_calls": Declared("gauge", SERIES, "Calls that should have come since the last one."),
+    "tocsin_missing_calls_bar": Declared("gauge", SERIES, "Missing calls that are a page; absent while it is learnt."),
+    "tocsin_burn_projected_usd": Declared("gauge", SERIES, "What the month will cost at the last day's pace."),
+    "tocsin_burn_limit_usd": Declared("gauge", SERIES, "What the month may cost."),
     "tocsin_evidence_nats": Declared("gauge", SERIES, "Log evidence of a change; absent while warming up."),
     "tocsin_evidence_threshold_nats": Declared("gauge", SERIES, "Log evidence that a page needs."),
     "tocsin_visible_effect": Declared(
         "gauge", (*SERIES, "within"), "Smallest effect that would page in that time at usual traffic; absent if none."
+    ),
+    "tocsin_hourly_wobble": Declared(
+        "gauge",
+        SERIES,
+        "How far it strays from hour to hour by itself, in its effect's kind: a factor or a share.",
     ),
     "tocsin_series_judged": Declared("gauge", SERIES, "1 once the series is judged, 0 while it is warming up."),
 }
@@ -84,9 +98,18 @@ GAUGES: dict[str, tuple[str, str]] = {
     "outcome_share_effect": ("tocsin_outcome_threshold_share", ""),
     "static_level": ("tocsin_static_level", ""),
     "static_limit": ("tocsin_static_limit", ""),
+    "level": ("tocsin_level", ""),
+    "level_expected": ("tocsin_level_expected", ""),
+    "level_score": ("tocsin_level_score", ""),
+    "level_bar": ("tocsin_level_bar", ""),
+    "missing_calls": ("tocsin_missing_calls", ""),
+    "missing_calls_bar": ("tocsin_missing_calls_bar", ""),
+    "burn_projected": ("tocsin_burn_projected_usd", ""),
+    "burn_limit": ("tocsin_burn_limit_usd", ""),
     "evidence": ("tocsin_evidence_nats", ""),
     "evidence_threshold": ("tocsin_evidence_threshold_nats", ""),
     **{f"visible_{name}": ("tocsin_visible_effect", name) for name in HORIZONS},
+    "wobble": ("tocsin_hourly_wobble", ""),
     "warm": ("tocsin_series_judged", ""),
 }
 HEALTH = {
@@ -102,14 +125,24 @@ HEALTH = {
     "tocsin_sessions_closed_total": Declared("counter", (), "Sessions closed and counted."),
     "tocsin_slots_total": Declared("counter", (), "Slots of ten seconds closed."),
     "tocsin_pages_total": Declared("counter", ("rule",), "Alerts that fired."),
+    "tocsin_pages_marked_total": Declared("counter", ("rule", "mark"), "Pages that people called that."),
     "tocsin_notices_total": Declared("counter", ("status",), "Notices put into the outbox, by what they say."),
     "tocsin_dropped_total": Declared("counter", ("reason",), "What was not counted, or not wholly."),
+    "tocsin_metric_saturated_total": Declared(
+        "counter", ("metric",), "Values over the last bound of their histogram: how large they were is not known."
+    ),
     "tocsin_step_seconds": Declared("histogram", (), "How long a step of the pipeline takes."),
     "tocsin_watermark_delay_seconds": Declared("gauge", (), "How far event time lies behind the clock."),
     "tocsin_series": Declared("gauge", ("rule",), "Series a rule tracks."),
     "tocsin_series_refused_total": Declared("counter", ("rule",), "Label sets that came when the table was full."),
     "tocsin_series_expired_total": Declared("counter", ("rule",), "Series forgotten after a week of silence."),
     "tocsin_rule_budget_pages_per_week": Declared("gauge", ("rule",), "False pages a week that its author allows."),
+    "tocsin_rule_tail_nats": Declared(
+        "gauge",
+        ("rule",),
+        "Mean excess of the evidence's tail: at most 1 while the promise holds, over 1.5 not.",
+    ),
+    "tocsin_rule_keeps_budget": Declared("gauge", ("rule",), "1 while it keeps its budget on these data, else 0."),
     "tocsin_queue_depth": Declared("gauge", (), "Bodies and fetches that wait to be read."),
     "tocsin_otlp_refused_total": Declared("counter", ("reason",), "OTLP/HTTP requests turned away unread."),
     "tocsin_otlp_held_bytes": Declared("gauge", (), "Bytes of OTLP/HTTP bodies being sent or waiting to be read."),
@@ -162,8 +195,8 @@ class SelfMetrics:
         self.spend: dict[tuple[str, ...], float] = {}
         self.read: Counter[str] = Counter()
         self.dropped: Counter[Dropped] = Counter()
+        self.saturated: Counter[str] = Counter()
         self.notices: Counter[Status] = Counter()
-        self.pages: Counter[str] = Counter()
         self.step_counts = [0] * (len(STEP_BOUNDS_S) + 1)
         self.step_sum_s = 0.0
         self.save_failures = 0
@@ -178,10 +211,8 @@ class SelfMetrics:
         self.read["sessions_closed"] += tally.sessions
         self.read["slots"] += tally.slots
         self.dropped.update(tally.dropped)
+        self.saturated.update(tally.saturated)
         self.notices.update(notice.status for notice in outcome.notices)
-        for moved in outcome.transitions:
-            if moved.after is AlertState.FIRING and moved.before is not AlertState.RECOVERING:
-                self.pages[moved.rule] += 1
         self.step_counts[sum(seconds > bound for bound in STEP_BOUNDS_S)] += 1
         self.step_sum_s += seconds
 
@@ -208,9 +239,15 @@ class SelfMetrics:
                 f"tocsin_{noun}_total": {(): self.read[noun]}
                 for noun in ("spans", "points", "log_records", "sessions_closed", "slots")
             },
-            "tocsin_pages_total": {(rule.name,): self.pages[rule.name] for rule in parts.rules.rules},
+            "tocsin_pages_total": {(level.rule.name,): level.sums.paged for level in self.levels},
+            "tocsin_pages_marked_total": {
+                (level.rule.name, kind.value): count
+                for level in self.levels
+                for kind, count in ((Kind.NOISE, level.sums.noise), (Kind.INCIDENT, level.sums.incident))
+            },
             "tocsin_notices_total": {(status.value,): self.notices[status] for status in Status},
             "tocsin_dropped_total": {(reason.value,): self.dropped[reason] for reason in Dropped},
+            "tocsin_metric_saturated_total": {(metric,): float(n) for metric, n in self.saturated.items()},
             "tocsin_otlp_refused_total": {(reason.value,): parts.door.refused[reason] for reason in Refused},
             "tocsin_series_refused_total": {(level.rule.name,): level.refused for level in self.levels},
             "tocsin_series_expired_total": {(level.rule.name,): level.expired for level in self.levels},
@@ -240,6 +277,10 @@ class SelfMetrics:
             "tocsin_watermark_delay_seconds": _if_any(watermark_ns and (now_ns - watermark_ns) / SECOND_NS),
             "tocsin_series": tracked,
             "tocsin_rule_budget_pages_per_week": budgets,
+            "tocsin_rule_tail_nats": {(lv.rule.name,): lv.excess for lv in self.levels if math.isfinite(lv.excess)},
+            "tocsin_rule_keeps_budget": {
+                (lv.rule.name,): float(kept) for lv in self.levels if (kept := keeps_budget(lv)) is not None
+            },
             "tocsin_queue_depth": {(): parts.arrivals.qsize()},
             "tocsin_otlp_held_bytes": {(): parts.door.held_bytes},
             "tocsin_kafka_lag_records": {(n,): lag for n, lag in (parts.kafka.lag() if parts.kafka else {}).items()},

@@ -82,6 +82,7 @@ class OtlpSettings(Section):
 
 class WebSettings(Section):
     listen: Address = Field("127.0.0.1:9464", description="where /metrics, /-/healthy, /-/ready and the API are")
+    token: SecretStr | None = Field(None, description="who sends it may mark pages; without one, this machine alone")
 
 
 class KafkaSettings(Section):

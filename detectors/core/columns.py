@@ -4,7 +4,7 @@ Ids are dense int32 row keys of a `SeriesTable`; weights are adjusted counts, 1 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -21,8 +21,9 @@ SECOND_NS = 1_000_000_000
 SLOT_NS = 10 * SECOND_NS
 TICK_NS = 60 * SECOND_NS
 
-CELL_LABELS = ("tenant", "agent", "operation", "provider", "model", "tool", "agent_version")
-"""What a cell is counted by. A closed session is a unit of operation `session`, with the last four empty."""
+CELL_LABELS = ("tenant", "agent", "operation", "provider", "model", "tool", "agent_version", "metric")
+"""What a cell is counted by. A closed session is a unit of operation `session`, with the rest empty; `metric` names
+the metric whose points a cell counts, and is empty for calls and sessions."""
 
 OUTCOMES = ("resolved", "escalated", "abandoned", "failed", "unmapped")
 """Classes of a session's outcome; the first is the good one. An index into this tuple is a class id."""
@@ -62,6 +63,7 @@ class Slot:
     cost_usd       (n,) float64   dollars of the priced calls; 0 on session cells
     unpriced       (n,) float64   calls (sessions) whose price (or a call's price) is not known
     free           (n,) float64   calls (sessions) known to cost nothing
+    amount         (n,) float64   sum of what a metric's points said; 0 on all other cells
     duration       Entries        seconds; units without a sane duration are missing from it
     cost           Entries        dollars of closed sessions, wholly priced and > 0
     outcome        Entries        classes of the closed sessions that have one; `bucket` indexes OUTCOMES
@@ -77,6 +79,7 @@ class Slot:
     cost_usd: Floats
     unpriced: Floats
     free: Floats
+    amount: Floats
     duration: Entries
     cost: Entries
     outcome: Entries
@@ -84,9 +87,11 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class Tick:
-    """One tick of one rule's view: six slots added up by series. Empty ticks are not built.
+    """One tick of one rule's view: six slots added up by series (or a single one, for the fast lane).
 
-    start_ns  int            multiple of TICK_NS
+    Empty ticks are not built.
+
+    start_ns  int            multiple of TICK_NS (of SLOT_NS for a slot)
     series    (n,) int32     ascending, unique; the Entries' `cell` are series ids too
     The other columns are the slot's, added up.
     """
@@ -99,9 +104,32 @@ class Tick:
     cost_usd: Floats
     unpriced: Floats
     free: Floats
+    amount: Floats
     duration: Entries
     cost: Entries
     outcome: Entries
+
+
+def empty(start_ns: int) -> Tick:
+    """A tick that counted nothing."""
+    rows, none = np.empty(0, np.int32), np.empty(0)
+    entries = Entries(rows, rows, none)
+    return Tick(start_ns, rows, none, none, none, none, none, none, none, entries, entries, entries)
+
+
+def without(tick: Tick, rows: Ids) -> Tick | None:
+    """The tick without these series; None if nothing is left."""
+    kept = ~np.isin(tick.series, rows)
+    if not kept.any():
+        return None
+
+    def left(entries: Entries) -> Entries:
+        mine = ~np.isin(entries.cell, rows)
+        return Entries(entries.cell[mine], entries.bucket[mine], entries.count[mine])
+
+    columns = {name: column[kept] for name, column in vars(tick).items() if isinstance(column, np.ndarray)}
+    histograms = {name: left(column) for name, column in vars(tick).items() if isinstance(column, Entries)}
+    return replace(tick, **columns, **histograms)  # type: ignore[arg-type]
 
 
 class Mode(IntEnum):
@@ -129,6 +157,8 @@ class Verdict(IntEnum):
     """Recovering: evidence over half the threshold, and the effect."""
     RECOVERED = 4
     """Paging or muted: enough evidence that the change is gone."""
+    CREPT = 5
+    """Slowly worse over four weeks: worth a ticket. No alert moves."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +168,7 @@ class Finding:
     before, now    level of the baseline and of the run, in `unit`: `ratio` (failed share), `s` (p95), `usd` (p95 of a
                    session's cost), `share` (of the good outcome)
     since_ns       start of the tick in which the run began
-    count          calls or sessions of the run
+    count          calls or sessions of the run; NaN where it is about none
     log_evidence   natural log of the evidence; NaN where the detector has none (static)
     threshold      what log_evidence had to reach
     detail         one more fact in words, at most a sentence; empty if there is none

@@ -1,10 +1,10 @@
 """What a rule asks of a detector, and what every detector answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import detectors
 from detectors.core.columns import Arrays, Bytes, Finding, Floats, Ids, Tick, Verdict
@@ -21,12 +21,14 @@ class Terms:
     above            the static rule's limit, in the signal's unit
     window_ns        over which the static rule looks back; multiple of TICK_NS
     at_least         calls or sessions that the window must hold
+    model            which of its models a detector of many is to use
     """
 
     budget_per_week: float
     ratio: float | None
     points: float | None
     signal: str = ""
+    model: str = ""
     above: float = float("nan")
     window_ns: int = 0
     at_least: float = 1.0
@@ -55,6 +57,12 @@ class Detector(Protocol):
     def forget(self, rows: Ids) -> None:
         """Drop these series: their ids may be used again by others."""
 
+    def doubt(self, row: int) -> None:
+        """A person called a page of this series noise."""
+
+    def excess(self) -> float:
+        """Mean excess of the evidence's tail, nats (see `core/tail.py`); NaN where nothing can be said."""
+
     def gauges(self) -> Mapping[str, Floats]:
         """Levels by series, each (rows,) and NaN where unknown: what `/metrics` exports. Names are in GAUGES."""
 
@@ -64,14 +72,34 @@ class Detector(Protocol):
     def restore(self, arrays: Arrays) -> None: ...
 
 
+@runtime_checkable
+class Listener(Protocol):
+    """A detector that judges silence: it is given every tick in which anything was heard at all, its own or not."""
+
+    def excuse(self, rows: Ids) -> None:
+        """What these series do not send until the next tick is expected."""
+
+
+@runtime_checkable
+class SlotJudge(Protocol):
+    """What a detector has besides if it can page between ticks."""
+
+    def slot(self, slot: Tick, modes: Bytes) -> Mapping[int, Judgement]:
+        """Judge one slot of the open tick, which is still to come; nothing is learnt from it but evidence.
+
+        The slot brings no histograms. What is not named is not judged: only the tick calls a series quiet.
+        """
+
+
 def names() -> list[str]:
     """Every detector there is: the modules of this package that have a `build`."""
     return sorted(m.name for m in iter_modules(detectors.__path__) if hasattr(_module(m.name), "build"))
 
 
 def build(name: str, terms: Terms) -> Detector:
-    """A new detector of that name, one of `names()`."""
-    detector: Detector = _module(name).build(terms)  # type: ignore[attr-defined]
+    """A new detector of that name, one of `names()`, or one of a module's models, as `river.ADWIN`."""
+    module, _, model = name.partition(".")
+    detector: Detector = _module(module).build(replace(terms, model=model))  # type: ignore[attr-defined]
     return detector
 
 

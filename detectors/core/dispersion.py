@@ -17,6 +17,8 @@ from detectors.core.rows import column, resize
 DAY_TICKS = 1440
 BLOCK_TICKS = np.array([1, 2, 5, 10, 30, 60, 180, 360, 720, 1440])
 """Block widths in ticks of a minute; each divides the day, so every block ends at midnight."""
+HOUR_BLOCK, DAY_BLOCK = 5, 9
+"""Places of the hour and the day in it."""
 WINSOR = 64.0
 """Squared residuals count for at most eight standard deviations, so that one incident is not the noise."""
 RHO_START, PHI_START = 0.02, 4.0
@@ -132,6 +134,23 @@ class Dispersion:
             rho[:, a] = RHO_MARGIN * (own[:, a] * information + pool * prior) / (information + prior)
         return np.clip(rho, RHO_MIN, RHO_MAX)
 
+    def inflation(self) -> Floats:
+        """(S, W, A) variance of a block over what independence gives, at its upper end while blocks are few; >= 1."""
+        phi: Floats = np.maximum(1, self.raw * (1 + np.sqrt(2 / np.maximum(self.block_count_sum, 1))))
+        return phi
+
+    def sessions_an_hour(self) -> Floats:
+        """(S, A) usual effective sessions an hour; 0 while nothing was learnt."""
+        sessions: Floats = 60 * self.effective_sum / np.maximum(self.ticks_sum, 1)[:, None]
+        return sessions
+
+    def hourly_wobble(self) -> Floats:
+        """(S, A) standard deviation of an hour's residual beyond what chance gives, NaN while no hour is known."""
+        square, variance = self.block_square_sum[:, HOUR_BLOCK], self.block_variance_sum[:, HOUR_BLOCK]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            wobble: Floats = np.sqrt(np.maximum(square - variance, 0) / self.block_count_sum[:, HOUR_BLOCK])
+        return wobble
+
     def temper(self, drift: Floats, residual_of: Ids, threshold: float) -> None:
         """Set eta from the blocks: 1 / phi of the shortest block in which an alternative can reach the threshold.
 
@@ -140,7 +159,7 @@ class Dispersion:
         """
         has = self.block_variance_sum > 0
         self.raw = np.where(has, self.block_square_sum / np.maximum(self.block_variance_sum, 1e-12), PHI_START)
-        phi = np.maximum(1, self.raw * (1 + np.sqrt(2 / np.maximum(self.block_count_sum, 1))))
+        phi = self.inflation()
         pooled = np.full(phi.shape[1:], PHI_START)
         for b, a in np.ndindex(*pooled.shape):
             if has[:, b, a].any():

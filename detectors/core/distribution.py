@@ -269,6 +269,15 @@ class Distribution:
         offset = b.offset[[row]]
         return self.unit, float(value_at(before, offset)[0]), float(value_at(now, offset)[0]), float(run[1])
 
+    def wobble(self, dispersion: Dispersion) -> Floats:
+        """(S,) by how much, as a factor, an hour's level lies off its expectation: one standard deviation."""
+        wobble: Floats = np.exp(self._sway(np.arange(len(self.baseline.sway), dtype=np.int32)))
+        return wobble
+
+    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
+        """Nothing: the four-week anchor is the failures' alone."""
+        return {}
+
     def gauges(self, hour: int) -> dict[str, Floats]:
         """Quantiles of the last minutes, the baseline's p95 and the p95 from which there is an effect."""
         b = self.baseline

@@ -6,6 +6,7 @@ tempering, evidence, suspicion, warm-up, what may be learnt. Within a tick it le
 against a baseline that only knows earlier days (or, for histograms, earlier hours).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,9 +18,12 @@ from detectors.core import budget
 from detectors.core.columns import TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
 from detectors.core.contract import Judgement, Terms
 from detectors.core.dispersion import DAY_TICKS, Dispersion
+from detectors.core.doubt import raised
 from detectors.core.evidence import Evidence
 from detectors.core.gates import Gates
+from detectors.core.misses import Misses
 from detectors.core.rows import clear, column, resize, restore, snapshot
+from detectors.core.tail import LEAST_NATS, Tail
 
 KEEP = 2 ** (-1 / 7)
 """What a day leaves of the past: a half-life of seven days, so a whole week always counts."""
@@ -76,6 +80,8 @@ class CountSignal(Protocol):
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools: ...
     def mass(self) -> Floats: ...
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]: ...
+    def wobble(self, dispersion: Dispersion) -> Floats: ...
+    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]: ...
     def gauges(self, hour: int) -> dict[str, Floats]: ...
 
 
@@ -88,6 +94,7 @@ class Life:
     today     (S,)     whether it counted anything today
     excluded  (S, 24)  hours of today that held an open alert or suspicion
     left_out  (S,)     hours in a row that were kept out so far
+    doubted   (S,)     day (since 1970) of the last page that a person called noise, -1 for none
     """
 
     days: Ids = column(dtype=np.int32)
@@ -95,6 +102,7 @@ class Life:
     today: Bools = column(dtype=np.bool_)
     excluded: Bools = column(24, dtype=np.bool_)
     left_out: Ids = column(dtype=np.int32)
+    doubted: Ids = column(fill=-1, dtype=np.int32)
 
     def __post_init__(self) -> None:
         resize(self, 0)
@@ -110,7 +118,14 @@ class Engine:
         self.life = Life()
         self.evidence = Evidence(signal.alternatives, signal.sums)
         self.dispersion = Dispersion(int(signal.residual_of.max()) + 1, signal.alternatives)
-        own = {"life": self.life, "evidence": self.evidence, "dispersion": self.dispersion}
+        self.tail, self.misses = Tail(), Misses()
+        own = {
+            "life": self.life,
+            "evidence": self.evidence,
+            "dispersion": self.dispersion,
+            "misses": self.misses,
+            "highest": self.tail.highest,
+        }
         self._saved: dict[str, Any] = own | dict(signal.parts)
         # What is asked of a series follows from the rule, and is asked again after a restart: it is not saved.
         self._parts = (*self._saved.values(), signal.gates)
@@ -126,16 +141,17 @@ class Engine:
         self._resize(len(modes))
         now = tick.start_ns // TICK_NS
         self.evidence.enter(modes)
-        self._pass_time(now)
+        crept = self._pass_time(now)
         hour = now // 60 % 24
         counted = self.signal.counted(tick)
         if not len(counted.rows):
-            return {}
+            return crept
         self._learn(counted, hour)
-        return self._judge(counted, hour)
+        return crept | self._judge(counted, hour)
 
-    def _pass_time(self, now: int) -> None:
-        """Bring blocks, hours and days up to the tick index `now`."""
+    def _pass_time(self, now: int) -> dict[int, Judgement]:
+        """Bring blocks, hours and days up to the tick index `now`; which series a midnight found to have crept up."""
+        crept: dict[int, Judgement] = {}
         if self.now < 0:
             self.now = now
             self.signal.enter_hour(None, now // 60, self._excluded())
@@ -144,6 +160,10 @@ class Engine:
             self.signal.enter_hour(self.now // 60, midnight // 60, self._excluded())
             self.dispersion.close_blocks(self.now, midnight)
             self._refit()
+            for row, (unit, before, level, count) in self.signal.crept(self.dispersion).items():
+                since_ns = (midnight - 7 * DAY_TICKS) * TICK_NS
+                found = Finding(unit, before, level, since_ns, count, math.nan, math.nan, "")
+                crept[row] = Judgement(Verdict.CREPT, found)
             self.now = midnight
             if now - midnight > 60 * DAY_TICKS:  # A gap in which a baseline fades to nothing: skip its middle.
                 self.now += (now - midnight) // DAY_TICKS * DAY_TICKS - 30 * DAY_TICKS
@@ -151,6 +171,7 @@ class Engine:
             self.signal.enter_hour(self.now // 60, now // 60, self._excluded())
         self.dispersion.close_blocks(self.now, now)
         self.now = now
+        return crept
 
     def _learn(self, counted: Counted, hour: int) -> None:
         rows, life = counted.rows, self.life
@@ -177,6 +198,7 @@ class Engine:
         if gathering.any():
             gain = np.minimum(self.signal.tempering(rows, self.dispersion.eta[rows]) * plain, self.cap)
             sums = self.signal.run_sums(counted, hour)
+            evidence.begin(rows[gathering])
             evidence.add(rows[gathering], gain[gathering], sums[gathering], self.now)
             judged |= self._changed(rows[gathering], hour)
         if turned.any():
@@ -188,27 +210,41 @@ class Engine:
 
     def _changed(self, rows: Ids, hour: int) -> dict[int, Judgement]:
         """Which of these series now have the evidence and the effect; the others are quiet."""
-        evidence, half = self.evidence, self.threshold / 2
-        suspicious = evidence.log_r[rows].max(1) >= half
+        evidence, top = self.evidence, self.evidence.log_r[rows].max(1)
+        suspicious = top >= self.threshold / 2
         evidence.suspicious[rows] = suspicious
-        rows = rows[suspicious]
+        rows = rows[suspicious | (top >= np.maximum(LEAST_NATS, self.tail.highest.nats[rows]))]
         if not len(rows):
             return {}
         total, leader = evidence.total(rows), evidence.log_r[rows].argmax(1).astype(np.int32)
         run = evidence.run[rows, leader]
-        relapsing = evidence.mode[rows] == Mode.RECOVERING
-        enough = (total >= np.where(relapsing, half, self.threshold)) & self.signal.shows_effect(rows, run)
+        relapsing, shows = evidence.mode[rows] == Mode.RECOVERING, self.signal.shows_effect(rows, run)
+        self.tail.saw(rows[shows & ~relapsing], total[shows & ~relapsing])
+        asked = self.thresholds(rows)
+        enough = (total >= np.where(relapsing, asked / 2, asked)) & shows
+        near = shows & ~relapsing & (total >= self.threshold / 2)
+        self.misses.note(rows[near], np.where(enough, np.inf, total)[near])
         judged = {}
         for i in np.flatnonzero(enough):
             row, since = int(rows[i]), int(evidence.since[rows[i], leader[i]])
             evidence.reverse_of[row] = self.signal.weaker(leader[i : i + 1])[0]
             unit, before, now, count = self.signal.finding(row, run[i], hour)
-            found = Finding(unit, before, now, since * TICK_NS, count, float(total[i]), self.threshold, "")
+            found = Finding(unit, before, now, since * TICK_NS, count, float(total[i]), float(asked[i]), "")
             if not relapsing[i]:  # Today's hours since the run began are not learnt.
                 first = max(since, self.now - self.now % DAY_TICKS) // 60 % 24
                 self.life.excluded[row, first : hour + 1] = True
             judged[row] = Judgement(Verdict.RELAPSED if relapsing[i] else Verdict.ANOMALOUS, found)
         return judged
+
+    def thresholds(self, rows: Ids) -> Floats:
+        """(r,) log evidence that a page of these series needs: more after near misses, or a page called noise."""
+        return self.threshold * self.misses.asked[rows] * raised(self.life.doubted[rows], self.now // DAY_TICKS)
+
+    def doubt(self, row: int) -> None:
+        """A page of this series was noise: ask for more evidence for a while, and learn from today after all."""
+        self._resize(row + 1)
+        self.life.doubted[row] = max(self.now, 0) // DAY_TICKS
+        self.life.excluded[row] = False
 
     def _may_leave_out(self) -> Bools:
         """(S,): at most about a day in a row is left out, and nothing while muted: then the new level is learnt."""
@@ -225,11 +261,13 @@ class Engine:
         life.left_out = np.where(left_out > 0, life.left_out + left_out, 0).astype(np.int32)
         life.days += (life.today | (life.days > 0)).astype(np.int32)
         tracked = int((life.days > 0).sum())
+        self.misses.refit(KEEP, life.warm & life.today, self.evidence.suspicious, self.threshold)
         self.threshold = budget.threshold(self.budget_per_week, tracked)
         self.dispersion.refit(KEEP, life.days > 1)
         if self.dispersion.known().any():
             self.dispersion.rho = self.signal.rho(self.dispersion)
             self.dispersion.temper(self.signal.drift(), self.signal.residual_of, self.threshold)
+        self.tail.end_day(np.flatnonzero(life.warm & life.today).astype(np.int32))
         life.warm |= (life.days >= WARM_REFITS) & (self.signal.mass() >= WARM_SESSIONS)
         life.excluded[:] = False
         life.today[:] = False
@@ -257,7 +295,8 @@ class Engine:
             return {}
         levels = self.signal.gauges(max(self.now, 0) // 60 % 24)
         levels["evidence"] = np.where(self.life.warm, np.maximum(self.evidence.total(rows), 0), np.nan)
-        levels["evidence_threshold"] = np.where(self.life.warm, self.threshold, np.nan)
+        levels["evidence_threshold"] = np.where(self.life.warm, self.thresholds(rows), np.nan)
+        levels["wobble"] = np.where(self.life.warm, self.signal.wobble(self.dispersion), np.nan)
         levels |= {f"visible_{name}": self._visible(minutes) for name, minutes in HORIZONS.items()}
         levels["warm"] = self.life.warm.astype(float)
         return levels
@@ -270,14 +309,19 @@ class Engine:
         spread = self.dispersion
         a_tick = spread.effective_sum / np.maximum(spread.ticks_sum, 1)[:, None]
         drift = spread.eta * self.signal.drift() * a_tick[:, self.signal.residual_of]
-        enough = self.threshold + np.log(self.signal.alternatives)
+        enough = (self.thresholds(np.arange(self.size, dtype=np.int32)) + np.log(self.signal.alternatives))[:, None]
         seen = (drift * minutes >= enough) & self.life.warm[:, None] & np.isfinite(self.signal.effects)
         smallest = np.where(seen, self.signal.effects, np.inf).min(1)
         return np.where(np.isfinite(smallest), smallest, np.nan)
 
+    def excess(self) -> float:
+        """The tail's mean excess (see `tail.py`); NaN while too few days are known."""
+        return self.tail.excess()
+
     def snapshot(self) -> Arrays:
         """All state: the engine's numbers, then every part's columns."""
         arrays: dict[str, NDArray[Any]] = {"engine": np.array([self.threshold, self.now, self.size])}
+        arrays["tail"] = self.tail.days.copy()
         for name, part in self._saved.items():
             arrays |= snapshot(part, name)
         return arrays
@@ -286,6 +330,7 @@ class Engine:
         """Go on from a snapshot of the same signal; raises ValueError where it is another's."""
         threshold, now, size = arrays["engine"].tolist()
         self.threshold, self.now, self.size = threshold, int(now), int(size)
+        self.tail.days = np.array(arrays["tail"])
         for name, part in self._saved.items():
             restore(part, arrays, name)
         resize(self.signal.gates, self.size)

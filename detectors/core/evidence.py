@@ -56,8 +56,12 @@ class Evidence:
             self.reverse_of[changed] = kept
             self.mode[changed] = entered
 
+    def begin(self, rows: Ids) -> None:
+        """A tick of these watched or recovering series begins: with it, a change may have begun."""
+        self.log_r[rows] = np.logaddexp(0, self.log_r[rows])
+
     def add(self, rows: Ids, gain: Floats, sums: Floats, tick: int) -> None:
-        """One tick of watched or recovering series.
+        """What a tick (or a part of it) says of series for which it has begun.
 
         rows (r,) ids · gain (r, J) l_j, already capped · sums (r, Q) what this tick adds to every run
         """
@@ -66,7 +70,7 @@ class Evidence:
         self.cusum[rows] = np.where(fresh, 0, cusum) + gain
         self.run[rows] = np.where(fresh[:, :, None], 0, self.run[rows]) + sums[:, None, :]
         self.since[rows] = np.where(fresh, tick, self.since[rows])
-        self.log_r[rows] = np.logaddexp(0, self.log_r[rows]) + gain
+        self.log_r[rows] += gain
 
     def turn_round(self, rows: Ids, against: Floats) -> None:
         """One tick of paging or muted series; `against` (r, J) is -l_j, untempered: evidence for the baseline."""

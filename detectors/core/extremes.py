@@ -61,20 +61,27 @@ def tail(excess: Floats) -> tuple[float, float]:
 
 
 def threshold(scores: Floats, weeks: float, budget_per_week: float, quiet: int) -> float:
-    """The score that one episode in `1 / budget_per_week` weeks should pass, by these scores' own peaks.
+    """The score, in standard deviations, that one episode in `1 / budget_per_week` weeks should pass, by own peaks.
 
     scores  (n,) >= 0, NaN where there was no value
     weeks   that the scores which are numbers make up
     """
-    known = scores[np.isfinite(scores)]
-    level = float(np.quantile(known, CALM))
+    level = calm(scores)
     found = peaks(scores, level, quiet)
     least = LEAST if len(found) >= PEAKS_MIN else max(WIDE, 2 * level)
-    if len(found) < 2:
-        return least
+    return max(least, reached(found, level, weeks, budget_per_week)) if len(found) > 1 else least
+
+
+def calm(scores: Floats) -> float:
+    """The level below which nothing is a peak."""
+    return float(np.quantile(scores[np.isfinite(scores)], CALM))
+
+
+def reached(found: Floats, level: float, weeks: float, budget_per_week: float) -> float:
+    """The height that `budget_per_week` of the peaks a week should pass; two peaks above `level` at least."""
     share = budget_per_week * weeks / len(found)
     if share >= 1:
-        return max(least, level)
+        return level
     scale, shape = tail(found - level)
     reach = -np.log(share) if abs(shape) < 1e-3 else (share**-shape - 1) / shape
-    return max(least, level + scale * float(reach))
+    return level + scale * float(reach)

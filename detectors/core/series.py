@@ -32,7 +32,9 @@ class SeriesTable:
         self.capacity = capacity
         self.refused = 0
         self.expired = 0
-        self._rows: list[tuple[str, ...] | None] = [(OVERFLOW_VALUE,) * len(self.labels)]
+        # No metric is among the others: what they count are calls and sessions, whosever.
+        other = tuple("" if label == "metric" else OVERFLOW_VALUE for label in self.labels)
+        self._rows: list[tuple[str, ...] | None] = [other]
         self._ids: dict[tuple[str, ...], int] = {}
         self._seen_ns = np.zeros(16, np.int64)
         self._free: list[int] = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from service.batch import Dropped, Record, Signal
-from service.ingest import otlp_json, protobuf
+from service.ingest import otlp_json, points
 from service.ingest.columns import Columns
 from service.ingest.protobuf import UnreadableError
 from service.ingest.spans import Decoded, Spans
@@ -61,8 +61,7 @@ def _decode_alone(record: Record, body_bytes_max: int) -> Decoded:
     try:
         if signal is Signal.TRACES:
             return Spans(otlp_json.traces(body)).of_record(0)
-        read = otlp_json if otlp_json.is_json(body) else protobuf
-        decoded.points = read.count_points(signal, body)
+        decoded.read = points.read(signal, body)
     except UnreadableError as error:
         decoded.dropped[Dropped.MALFORMED] += 1
         decoded.error = str(error)

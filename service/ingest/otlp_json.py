@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from service.batch import Signal
 from service.ingest.columns import RESOURCE_KEYS, SPAN_KEYS, TIME_MAX_NS, Columns, Gatherer, Value
 from service.ingest.protobuf import UnreadableError
 from service.ingest.vocabulary import label
@@ -40,24 +39,6 @@ def traces(body: bytes) -> Columns:
             gathered.end_scope()
         gathered.end_resource()
     return gathered.columns()
-
-
-def count_points(signal: Signal, body: bytes) -> int:
-    """How many metric points or log records a body holds. Raises UnreadableError."""
-    document = _parse(body)
-    if signal is Signal.LOGS:
-        return sum(
-            len(_objects(scope, "logRecords"))
-            for each in _objects(document, "resourceLogs")
-            for scope in _objects(each, "scopeLogs")
-        )
-    return sum(
-        len(_objects(_object(metric, kind), "dataPoints"))
-        for each in _objects(document, "resourceMetrics")
-        for scope in _objects(each, "scopeMetrics")
-        for metric in _objects(scope, "metrics")
-        for kind in ("gauge", "sum", "histogram", "exponentialHistogram", "summary")
-    )
 
 
 def _parse(body: bytes) -> dict[str, object]:

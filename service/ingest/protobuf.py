@@ -120,17 +120,3 @@ def _pairs(attributes: Iterable[Any], wanted: Mapping[bytes, int]) -> Iterator[t
 _SPAN_KEYS = {name.encode(): key for name, key in SPAN_KEYS.items()}
 _RESOURCE_KEYS = {name.encode(): key for name, key in RESOURCE_KEYS.items()}
 _SCALARS = frozenset(("string_value", "bool_value", "int_value", "double_value"))
-
-
-def count_points(signal: Signal, body: bytes) -> int:
-    """How many metric points or log records a body holds. Raises UnreadableError."""
-    message = parse(signal, body)
-    if signal is Signal.LOGS:
-        return sum(len(scope.log_records) for each in message.resource_logs for scope in each.scope_logs)
-    count = 0
-    for each in message.resource_metrics:
-        for scope in each.scope_metrics:
-            for metric in scope.metrics:
-                kind = metric.WhichOneof("data")
-                count += len(getattr(metric, kind).data_points) if kind else 0
-    return count

@@ -52,6 +52,7 @@ def roll_up(start_ns: int, calls: list[Unit], sessions: list[Unit]) -> Slot:
         cost_usd=summed(np.where(is_session, 0.0, dollars)),
         unpriced=summed(weight * rows[:, 6]),
         free=summed(weight * rows[:, 7]),
+        amount=np.zeros(len(cells)),
         duration=_entries(cells[place[timed]], buckets(seconds[timed]), weight[timed]),
         cost=_entries(cells[place[priced]], buckets(dollars[priced]), weight[priced]),
         outcome=_entries(cells[place[labelled]], outcome[labelled].astype(np.int32), weight[labelled]),

@@ -23,6 +23,7 @@ from service.ingest.columns import (
     Columns,
 )
 from service.ingest.dialects import NATIVE_SCOPES, WANTED
+from service.ingest.points import Read
 from service.ingest.read import include_parts, read_resource, read_span
 from service.ingest.vocabulary import Plan, Resource, Scalar, Span
 
@@ -41,11 +42,11 @@ EXAMPLES = {
 
 @dataclass
 class Decoded:
-    """The spans of one record, and what was left out of it by reason; or the error, if it could not be read."""
+    """The spans of one record, or its points; and what was left out of it by reason; or why it could not be read."""
 
     spans: list[Span] = field(default_factory=list)
     dropped: Counter[Dropped] = field(default_factory=Counter)
-    points: int = 0
+    read: Read | None = None
     error: str | None = None
 
     def rejected(self) -> tuple[int, str]:

@@ -9,18 +9,23 @@ from detectors.core.series import OVERFLOW, SeriesTable
 from service.batch import Answer, Dropped, Record, Signal, Tally
 from service.ingest import snapshot
 from service.ingest.decode import Decoder, decode
+from service.ingest.measures import Cell, added
+from service.ingest.meters import Meters
 from service.ingest.prices import DAY_NS, Prices
 from service.ingest.protobuf import ProtobufDecoder
 from service.ingest.resolve import Pending, Review, resolve
 from service.ingest.rollup import Unit, roll_up
 from service.ingest.sessions import Session, Sessions, session_unit
 from service.ingest.spans import Decoded
-from service.ingest.traces import Labels, Trace, TraceTable
+from service.ingest.traces import Labels, Trace, TraceTable, labels_of
 from service.ingest.twins import Twins
 from service.ingest.vocabulary import Span
 from service.ingest.watermark import Watermark
 
 IN_PROTOBUF = ProtobufDecoder()
+METERS = "/metrics"
+"""The watermark's name for all metrics together, which move it where no spans come."""
+AGENT_PLACE, NO_METRIC = CELL_LABELS.index("agent"), ""
 CELL_LIFE_NS = 8 * DAY_NS
 """Event time after which a cell that counted nothing gives its place up: a weekly job keeps its own."""
 
@@ -60,8 +65,12 @@ class Ingest:
     close as records are read, so how records are batched changes nothing.
     """
 
-    def __init__(self, limits: IngestLimits, review: Review | None = None, decoder: Decoder = IN_PROTOBUF) -> None:
+    def __init__(
+        self, limits: IngestLimits, review: Review | None = None, decoder: Decoder = IN_PROTOBUF,
+        meters: Meters | None = None,
+    ) -> None:  # fmt: skip
         self.limits = limits
+        self.meters = meters or Meters()
         self._decoder = decoder
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
         self._review = review
@@ -109,26 +118,48 @@ class Ingest:
         if decoded.error is not None:
             return Answer(error=decoded.error)
         if record.signal is not Signal.TRACES:
-            return self._count_unread(record.signal, decoded.points, tally)
-        if latest_ns:
+            latest_ns = self._take_read(record, decoded, now_ns, tally)
+            if latest_ns and self._watermark.is_silent(METERS, now_ns):
+                self._watermark.hear(METERS, latest_ns, now_ns)
+        elif latest_ns:
             self._watermark.hear(record.partition, latest_ns, now_ns)
         self._move(now_ns, tally)
         return Answer(*decoded.rejected())
 
-    def _count_unread(self, signal: Signal, count: int, tally: Tally) -> Answer:
-        if signal is Signal.LOGS:
-            tally.logs += count
+    def _take_read(self, record: Record, decoded: Decoded, now_ns: int, tally: Tally) -> int:
+        """Take in metric points and evaluations; the latest time among them, 0 if there is none."""
+        read = decoded.read
+        if read is None:
+            return 0
+        if record.signal is Signal.LOGS:
+            tally.logs += read.records
         else:
-            tally.points += count
-        if count:
-            tally.dropped[Dropped.UNREAD] += count
-        return Answer()
+            tally.points += read.records
+
+        def cell_of(labels: Cell, seen_ns: int) -> int:
+            return self._cell(labels, seen_ns, tally)
+
+        future_ns = now_ns + self.limits.future_max_ns
+        for start_ns in self.meters.take(read, self._floor_ns, future_ns, cell_of, self._joined):
+            self._slot(start_ns)
+        tally.dropped.update(read.dropped)
+        decoded.dropped.update(read.dropped)
+        tally.saturated.update(read.saturated)
+        times = [point.time_ns for point in read.points] + [each.time_ns for each in read.evaluations]
+        return max((time_ns for time_ns in times if time_ns <= future_ns), default=0)
+
+    def _joined(self, trace_id: bytes, span_id: bytes) -> tuple[str, str]:
+        """Tenant and agent of a span of a live trace."""
+        trace = self._traces.live.get(trace_id)
+        span = (trace.spans.get(span_id) or trace.root) if trace else None
+        return labels_of(trace, span)[:2] if trace and span else ("", "")
 
     def _join(self, decoded: Decoded, now_ns: int, tally: Tally) -> int:
         """Put a body's spans into their traces and slots; the latest end among them, 0 if there is none."""
         latest_ns = 0
         future_ns = now_ns + self.limits.future_max_ns
         traces, review, floor_ns, spans_max = self._traces, self._review, self._floor_ns, self.limits.spans_max
+        told = self.meters.told.span
         for span in decoded.spans:
             end_ns = span.end_ns
             if end_ns > future_ns:
@@ -137,6 +168,7 @@ class Ingest:
             tally.spans += 1
             if end_ns > latest_ns:
                 latest_ns = end_ns
+            told(span.resource, span.operation, span.spent, end_ns)
             if review is not None:
                 review.span(span)
             is_late = end_ns < floor_ns
@@ -231,7 +263,7 @@ class Ingest:
         def cell_of(labels: Labels) -> int:
             cell = cells.get(labels, OVERFLOW)
             if cell == OVERFLOW:
-                cell = cells[labels] = self._cell(labels, start_ns, tally)
+                cell = cells[labels] = self._cell((*labels, NO_METRIC), start_ns, tally)
             return cell
 
         def close(session: Session, due_ns: int) -> None:
@@ -248,6 +280,9 @@ class Ingest:
         while (due := self._sessions.next_due()) is not None and due[0] < start_ns + SLOT_NS:
             self._close_session(due[1], due[0], tally)
         slot = roll_up(start_ns, calls, self._closed_sessions.pop(start_ns, []))
+        self.meters.told.slot(slot, lambda cell: self.cells.values(cell)[AGENT_PLACE])
+        metered = self.meters.slot(start_ns)
+        slot = slot if metered is None else added(slot, metered)
         if len(slot.cell):
             tally.slots += 1
             self._ready.append(slot)
@@ -262,7 +297,7 @@ class Ingest:
             self._expired_day = day  # Not saved: doing it again frees nothing more.
             self.cells.expire(day * DAY_NS - CELL_LIFE_NS)
 
-    def _cell(self, labels: Labels, seen_ns: int, tally: Tally) -> int:
+    def _cell(self, labels: Cell, seen_ns: int, tally: Tally) -> int:
         cell = self.cells.id_of(labels, seen_ns)
         if cell == OVERFLOW:
             tally.dropped[Dropped.SERIES_FULL] += 1
@@ -272,7 +307,7 @@ class Ingest:
         labels, unit, outcome = session_unit(session)
         # A root that came late can make a session due in a closed slot: it counts in the first open one.
         start_ns = max(close_ns - close_ns % SLOT_NS, self._floor_ns)
-        cell = self._cell(labels, start_ns, tally)
+        cell = self._cell((*labels, NO_METRIC), start_ns, tally)
         self._slot(start_ns)
         self._closed_sessions.setdefault(start_ns, []).append((cell, *unit[1:]))
         tally.sessions += 1
@@ -284,15 +319,19 @@ class Ingest:
     def snapshot(self) -> Arrays:
         """All state as named arrays. The slots that closed must have been taken."""
         assert not self._ready, "take the closed slots before saving: they are in no snapshot"
-        return snapshot.take(
+        state = snapshot.take(
             self.cells, self._watermark, self._traces, self._sessions, self._open, self._closed_sessions,
             self._floor_ns, self._twins,
         )  # fmt: skip
+        return {**state, "meters": self.meters.snapshot()}
 
     @classmethod
-    def restore(cls, arrays: Arrays, limits: IngestLimits, decoder: Decoder = IN_PROTOBUF) -> "Ingest":
+    def restore(
+        cls, arrays: Arrays, limits: IngestLimits, decoder: Decoder = IN_PROTOBUF, meters: Meters | None = None
+    ) -> "Ingest":
         """What `snapshot` was taken of: reading on from it gives what never having stopped would have."""
-        ingest = cls(limits, decoder=decoder)
+        ingest = cls(limits, decoder=decoder, meters=meters)
+        ingest.meters.restore(arrays)
         ingest.cells = SeriesTable.restore(snapshot.cells_of(arrays), limits.cells_max)
         state = snapshot.State(arrays)
         ingest._watermark = Watermark.resume(state.watermark, limits.lateness_ns)

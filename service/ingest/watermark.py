@@ -45,6 +45,11 @@ class Watermark:
         self._heard[partition] = now_ns
         self._expected.pop(partition, None)
 
+    def is_silent(self, besides: str, now_ns: int) -> bool:
+        """Whether no other partition is heard any more, or expected."""
+        heard = (since for partition, since in self._heard.items() if partition != besides)
+        return not self._expected and all(now_ns - since >= SILENCE_NS for since in heard)
+
     def force(self, ns: int) -> None:
         """Give up waiting for whatever could still come before `ns`."""
         self.ns = ns if self.ns is None else max(self.ns, ns)

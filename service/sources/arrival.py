@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from alertrules.marks import Mark
 from service.batch import Answer, Record
 
 
@@ -14,12 +15,14 @@ class Arrival:
     offsets   next offset by partition once they are read; empty for a door without offsets
     answers   resolved with one Answer a record once they are read; None if nobody waits
     expected  partitions of spans that the source reads from here on, before these records; empty is no news
+    marks     what a person said, instead of records; answered one by one too, once it is saved
     """
 
     records: tuple[Record, ...]
     offsets: Mapping[str, int]
     answers: "asyncio.Future[tuple[Answer, ...]] | None" = None
     expected: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     @property
     def size_bytes(self) -> int:

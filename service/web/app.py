@@ -1,12 +1,14 @@
 """`/metrics` for Prometheus, `/-/healthy` and `/-/ready` for whoever runs us, `/api/v1/…` for everybody else.
 
-Read-only, and bound to this machine unless the settings say otherwise. Everything shown was taken between two steps.
+Bound to this machine unless the settings say otherwise. Everything shown was taken between two steps. The one thing
+that can be written are marks, what people say of pages: from this machine, or with the token that the settings have.
 """
 
 import asyncio
+import hmac
+import ipaddress
 import json
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -18,10 +20,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from alertrules.lifecycle import Alert
-from detectors.core.columns import SECOND_NS, Finding
+from alertrules.marks import mark_from, packed
 from service.detect import Level
+from service.explain import alert_told, explained, told
 from service.selfmetrics import SelfMetrics, level_families
+from service.sources.arrival import Arrival, Arrivals
+
+BODY_MAX = 64 << 10
+ANSWER_TIMEOUT_S = 30.0
 
 
 class Scrape(Collector):
@@ -35,83 +41,124 @@ class Scrape(Collector):
         yield from level_families(self.levels)
 
 
-def web_app(metrics: SelfMetrics, not_ready: Callable[[], str]) -> Starlette:
+class Web:
     """The routes over one daemon's metrics; `not_ready` says what it waits for, nothing while it is ready."""
 
-    async def scraped(request: Request) -> Response:
-        scrape = Scrape(metrics.health(), metrics.levels)
+    def __init__(
+        self, metrics: SelfMetrics, arrivals: Arrivals, now_ns: Callable[[], int], token: str,
+        not_ready: Callable[[], str],
+    ) -> None:  # fmt: skip
+        self.metrics, self.arrivals, self.now_ns, self.not_ready = metrics, arrivals, now_ns, not_ready
+        self._token = token
+        self._labels: Mapping[str, Sequence[str]] = {rule.name: rule.by for rule in metrics.parts.rules.rules}
+        self._paths = {
+            "/metrics": self.scraped,
+            "/-/healthy": self.healthy,
+            "/-/ready": self.ready,
+            "/api/v1/alerts": self.alerts,
+            "/api/v1/rules": self.rules,
+            "/api/v1/rules/{name}": self.rule,
+            "/api/v1/marks": self.marks,
+        }
+        routes = [Route(path, reply) for path, reply in self._paths.items()]
+        self.app = Starlette(
+            routes=[Route("/", self.index), Route("/api/v1/marks", self.mark, methods=["POST"]), *routes]
+        )
+
+    async def index(self, request: Request) -> Response:
+        return PlainTextResponse("Tocsin\n" + "".join(f"{path}\n" for path in self._paths))
+
+    async def scraped(self, request: Request) -> Response:
+        scrape = Scrape(self.metrics.health(), self.metrics.levels)
         # Rendering many series takes a while, and Kafka's heartbeats share this loop.
         return Response(await asyncio.to_thread(generate_latest, scrape), media_type=CONTENT_TYPE_LATEST)
 
-    async def healthy(request: Request) -> Response:
+    async def healthy(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    async def ready(request: Request) -> Response:
-        if reason := not_ready():
+    async def ready(self, request: Request) -> Response:
+        if reason := self.not_ready():
             return PlainTextResponse(f"not ready: {reason}\n", 503)
         return PlainTextResponse("ready\n")
 
-    async def alerts(request: Request) -> Response:
-        found = [(level, labels, alert) for level in metrics.levels for labels, alert in level.alerts.items()]
-        return _json({"alerts": [_alert(*one) for one in found]})
+    async def alerts(self, request: Request) -> Response:
+        found = [(level, labels, alert) for level in self.metrics.levels for labels, alert in level.alerts.items()]
+        return _json({"alerts": [alert_told(*one) for one in found]})
 
-    async def rules(request: Request) -> Response:
-        return _json({"rules": [_rule(level, metrics.pages[level.rule.name]) for level in metrics.levels]})
+    async def rules(self, request: Request) -> Response:
+        return _json({"rules": [told(level) for level in self.metrics.levels]})
 
-    async def index(request: Request) -> Response:
-        paths = ["/metrics", "/-/healthy", "/-/ready", "/api/v1/alerts", "/api/v1/rules"]
-        return PlainTextResponse("Tocsin\n" + "".join(f"{path}\n" for path in paths))
+    async def rule(self, request: Request) -> Response:
+        """One rule and its series; `?agent=support` picks those with that label."""
+        name, wanted = request.path_params["name"], dict(request.query_params)
+        if name not in self._labels:
+            return _refused(404, f'"{name:.100}" is no rule; there are {", ".join(self._labels)}')
+        if unknown := [label[:100] for label in wanted if label not in self._labels[name]]:
+            return _refused(400, f'"{unknown[0]}" is no label of its series; they have {", ".join(self._labels[name])}')
+        level = next((level for level in self.metrics.levels if level.rule.name == name), None)
+        if level is None:
+            return _refused(503, "nothing was judged yet; try again in a second")
+        return _json(await asyncio.to_thread(explained, level, wanted))
 
-    return Starlette(
-        routes=[
-            Route("/", index),
-            Route("/metrics", scraped),
-            Route("/-/healthy", healthy),
-            Route("/-/ready", ready),
-            Route("/api/v1/alerts", alerts),
-            Route("/api/v1/rules", rules),
-        ]
-    )
+    async def marks(self, request: Request) -> Response:
+        return _json({"marks": [packed(mark) for level in self.metrics.levels for mark in level.marks]})
+
+    async def mark(self, request: Request) -> Response:
+        """Take a mark; answered once it is saved."""
+        if problem := self._unwelcome(request):
+            return _refused(403, problem)
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return _refused(415, "send application/json")  # A page of another site cannot, without asking first.
+        try:
+            mark = mark_from(json.loads(await _body(request)), self._labels, self.now_ns())
+        except (ValueError, RecursionError) as error:
+            return _refused(400, str(error))
+        arrival = Arrival((), {}, asyncio.get_running_loop().create_future(), marks=(mark,))
+        try:
+            self.arrivals.put_nowait(arrival)
+        except asyncio.QueueFull:
+            return _refused(503, "too much waits to be read; try again in a second")
+        assert arrival.answers is not None
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                (answer,) = await arrival.answers
+        except TimeoutError:
+            return _refused(503, "not taken in yet; look at /api/v1/marks in a while")
+        return _refused(404, answer.error) if answer.error else _json({"ok": True, "message": answer.message})
+
+    def _unwelcome(self, request: Request) -> str:
+        """Why this sender's marks are not taken; empty if they are."""
+        if self._token:
+            sent = request.headers.get("authorization", "").encode("utf-8", "replace")
+            welcome = hmac.compare_digest(sent, f"Bearer {self._token}".encode())
+            return "" if welcome else "send Authorization: Bearer with the token of TOCSIN_WEB__TOKEN"
+        # A name that is not ours may be another site's, led here to be let in by the browser.
+        host = request.headers.get("host", "").rpartition(":")[0].strip("[]")
+        if request.client and _is_loopback(request.client.host) and (host == "localhost" or _is_loopback(host)):
+            return ""
+        return "marks are taken from this machine alone; set TOCSIN_WEB__TOKEN to take them from others"
 
 
-def _json(value: dict[str, Any]) -> Response:
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > BODY_MAX:
+            raise ValueError("a mark is at most 64 KiB")
+    return body
+
+
+def _refused(status: int, error: str) -> Response:
+    return _json({"ok": False, "error": error}, status)
+
+
+def _json(value: dict[str, Any], status: int = 200) -> Response:
     """A JSON answer in ASCII, so that any text can stand in it."""
-    return Response(json.dumps(value, allow_nan=False), media_type="application/json")
-
-
-def _alert(level: Level, values: tuple[str, ...], alert: Alert) -> dict[str, Any]:
-    return {
-        "rule": level.rule.name,
-        "labels": {name: value for name, value in zip(level.rule.by, values, strict=True) if value},
-        "severity": level.rule.severity.value,
-        "state": alert.state.value,
-        "id": alert.alert_id,
-        "since_s": alert.since_ns / SECOND_NS,
-        "fired_s": alert.fired_ns / SECOND_NS if alert.fired_ns else None,
-        "finding": _finding(alert.finding) if alert.finding else None,
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    numbers = {
-        "before": finding.before,
-        "now": finding.now,
-        "since_s": finding.since_ns / SECOND_NS,
-        "count": finding.count,
-        "log_evidence": finding.log_evidence,
-        "threshold": finding.threshold,
-    }
-    return {"unit": finding.unit} | {name: n if math.isfinite(n) else None for name, n in numbers.items()}
-
-
-def _rule(level: Level, pages: int) -> dict[str, Any]:
-    judged = level.gauges.get("warm")
-    return {
-        "rule": level.rule.name,
-        "detector": level.rule.detector.value,
-        "budget_per_week": level.rule.budget_per_week,
-        "pages": pages,
-        "series": len(level.labels),
-        "judged": sum(one > 0 for one in judged.tolist()) if judged is not None else len(level.labels),
-        "series_refused": level.refused,
-    }
+    return Response(json.dumps(value, allow_nan=False), status, media_type="application/json")

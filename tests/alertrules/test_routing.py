@@ -73,7 +73,8 @@ def test_a_page_and_its_resolve() -> None:
     page = told.notices.notices[0]
     assert page.title == "support: search fails 1% to 9.3% (9.3x)"
     assert page.lines == (
-        "agent support, tenant acme, tool search: failed 9.3% (from 1%) since 2025-02-19 21:15 UTC, over 412 calls",
+        "agent support, tenant acme, tool search: failed 9.3% (from 1%) since 2025-02-19 21:15 UTC, over 412 calls"
+        f"; alert {page.alert_ids[0][:8]}",
     )
     assert (page.rule, page.severity, page.runbook) == ("ToolErrorsUp", "page", "https://runbooks.example.com/tools")
     assert page.labels == (("agent", "support"), ("alert", "ToolErrorsUp"), ("tenant", "acme"))

@@ -9,7 +9,7 @@ from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
 
 
 def labels(tenant: str, agent: str, operation: str, model: str = "") -> tuple[str, ...]:
-    return (tenant, agent, operation, "", model, "", "")
+    return (tenant, agent, operation, "", model, "", "", "")
 
 
 def slot(start_ns: int, cells: dict[int, tuple[float, float, int]]) -> Slot:
@@ -19,7 +19,7 @@ def slot(start_ns: int, cells: dict[int, tuple[float, float, int]]) -> Slot:
     zero = np.zeros(len(ids))
     none = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
     duration = Entries(ids, bucket.astype(np.int32), count)
-    return Slot(start_ns, ids, count, count, failed, zero, zero, zero, zero, zero, duration, none, none)
+    return Slot(start_ns, ids, count, count, failed, zero, zero, zero, zero, zero, zero, duration, none, none)
 
 
 def view(select: object = None, by: tuple[str, ...] = ("tenant", "agent"), series_max: int = 100) -> View:

@@ -5,7 +5,7 @@ the sessions do is drawn from laws whose level wobbles, swings with the day, ste
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.special import ndtr
 
-from detectors.core.columns import OUTCOMES, Entries, Floats, Tick
+from detectors.core.columns import OUTCOMES, SLOT_NS, TICK_NS, Bools, Entries, Floats, Tick
 from tests.detectors.ticks import MIDNIGHT, tick
 
 DAY, WEEK = 1440, 10_080
@@ -41,6 +41,27 @@ LAWS = {
     ("cost", "N0"): Law((1.3, 1.3), 0.06, 0.12, 0.0),
     ("cost", "N1"): Law((1.3, 1.3), 0.12, 0.12, 0.0),
     ("cost", "N2"): Law((1.3, 1.3), 0.12, 0.50, 0.5),
+}
+
+
+@dataclass(frozen=True)
+class ErrorLaw:
+    """How failed shares move, in log odds: wobble (OU, two hours), weekly step; failures' clumping within a minute
+    (intraclass correlation), blips of one to three minutes and incidents (five times the share) a week."""
+
+    wobble: float
+    step: float
+    clumping: float
+    blips: float = 0.0
+    incidents: float = 0.0
+
+
+ERROR_LAWS = {
+    "N0": ErrorLaw(0.0, 0.05, 0.0),
+    "N1": ErrorLaw(0.15, 0.05, 0.003),
+    "N2": ErrorLaw(0.15, 0.05, 0.003, blips=0.5),
+    "N3": ErrorLaw(0.30, 0.20, 0.01),
+    "N4": ErrorLaw(0.15, 0.05, 0.003, incidents=0.25),
 }
 
 
@@ -99,18 +120,27 @@ def blip_minutes(rng: np.random.Generator, minutes: int, a_week: float) -> Itera
         yield slice(int(at), int(at + rng.integers(1, 4)))
 
 
-def error_shares(rng: np.random.Generator, series: int, minutes: int, base: Floats, null: str) -> Floats:
-    """The true failed share by minute, (S, minutes): a wave, wobble, a small step a week, blips in N2."""
+def error_shares(rng: np.random.Generator, series: int, minutes: int, base: Floats, law: ErrorLaw) -> Floats:
+    """The true failed share by minute, (S, minutes): a wave, wobble, a step a week, blips."""
     logit = np.log(base / (1 - base))[:, None] + daily(rng, series, minutes, 0.3)
-    if null != "N0":
-        logit += wobble(rng, series, minutes, 0.15, 2)
+    if law.wobble:
+        logit += wobble(rng, series, minutes, law.wobble, 2)
     for s in range(series):
         for week in range(minutes // WEEK):
-            logit[s, week * WEEK + rng.integers(WEEK) :] += rng.normal(0, 0.05)
-        for blip in blip_minutes(rng, minutes, 0.5 if null == "N2" else 0.0):
+            logit[s, week * WEEK + rng.integers(WEEK) :] += rng.normal(0, law.step)
+        for blip in blip_minutes(rng, minutes, law.blips):
             logit[s, blip] += np.log(rng.uniform(3, 8))
     shares: Floats = 1 / (1 + np.exp(-logit))
     return shares
+
+
+def incidents(rng: np.random.Generator, series: int, minutes: int, a_week: float) -> Bools:
+    """Whole incidents of one to six hours, `a_week` times a week, (S, minutes)."""
+    inside = np.zeros((series, minutes), np.bool_)
+    for s in range(series):
+        for at in rng.integers(0, minutes - 360, rng.poisson(a_week * minutes / WEEK)):
+            inside[s, at : at + rng.integers(60, 361)] = True
+    return inside
 
 
 def clumped(rng: np.random.Generator, n: Floats, share: Floats, icc: float) -> Floats:
@@ -151,29 +181,57 @@ def sparse(rows: NDArray[Any], dense: NDArray[Any], lowest: int) -> Entries:
     return Entries(rows[at].astype(np.int32), (bucket + lowest).astype(np.int32), dense[at, bucket].astype(float))
 
 
+def slots(rng: np.random.Generator, whole: Tick) -> Iterator[Tick]:
+    """The six slots of a minute of errors: its calls spread evenly, so that failures stay clumped by the minute."""
+    failed, passed = whole.failed.astype(int), (whole.count - whole.failed).astype(int)
+    places = TICK_NS // SLOT_NS
+    for place in range(places):
+        share = 1 / (places - place)
+        failing, passing = rng.binomial(failed, share), rng.binomial(passed, share)
+        failed, passed = failed - failing, passed - passing
+        at = np.flatnonzero(failing + passing)
+        if len(at):
+            part = tick(0, whole.series[at], (failing + passing)[at], failing[at])
+            yield replace(part, start_ns=whole.start_ns + place * SLOT_NS)
+
+
 class Stream:
     """Ticks of one signal and null, minute by minute, all draws from one generator. Series ids begin at 1."""
 
     def __init__(
-        self, signal: str, null: str, series: int, weeks: int, seed: int, arrivals: str, rate: Floats | None = None
+        self,
+        signal: str,
+        null: str,
+        series: int,
+        weeks: int,
+        seed: int,
+        arrivals: str,
+        rate: Floats | None = None,
+        base: Floats | None = None,
     ) -> None:
         self.signal, self.null, self.rng = signal, null, np.random.default_rng(seed)
         rng, minutes = self.rng, weeks * WEEK
         self.traffic = traffic(rng, series, weeks, arrivals, null, rate)
         self.minutes = minutes
+        self.incident = np.zeros((series, minutes), np.bool_)
         if signal == "errors":
-            base = np.clip(np.exp(rng.normal(np.log(0.01), 0.8, series)), 0.001, 0.05)
-            self.level = error_shares(rng, series, minutes, base, null).astype(np.float32)
+            if base is None:
+                base = np.clip(np.exp(rng.normal(np.log(0.01), 0.8, series)), 0.001, 0.05)
+            law = ERROR_LAWS[null]
+            self.level = error_shares(rng, series, minutes, base, law).astype(np.float32)
+            self.incident = incidents(rng, series, minutes, law.incidents)
+            self.level = np.where(self.incident, np.minimum(0.9, 5 * self.level), self.level)
         elif signal == "outcomes":
             self.level = mixes(rng, series, minutes, null).astype(np.float32)
+            self.moved = np.zeros_like(self.level)  # What the first bad class has taken from the good one besides.
         else:
-            law = LAWS[signal, null]
-            self.spread = rng.uniform(*law.spread, series)
-            level = daily(rng, series, minutes, law.swing) + wobble(rng, series, minutes, law.wobble, 1)
+            moves = LAWS[signal, null]
+            self.spread = rng.uniform(*moves.spread, series)
+            level = daily(rng, series, minutes, moves.swing) + wobble(rng, series, minutes, moves.wobble, 1)
             self.level = level.astype(np.float32)
             self.blips = np.zeros((series, minutes), np.bool_)
             for s in range(series):
-                for blip in blip_minutes(rng, minutes, law.blips):
+                for blip in blip_minutes(rng, minutes, moves.blips):
                     self.blips[s, blip] = True
 
     def at(self, minute: int) -> Tick | None:
@@ -184,10 +242,13 @@ class Stream:
         n, level = self.traffic.counts[rows, minute].astype(float), self.level[rows, minute].astype(float)
         index, ids = MIDNIGHT + minute, rows + 1
         if self.signal == "errors":
-            return tick(index, ids, n, clumped(self.rng, n, level, 0 if self.null == "N0" else 0.003))
+            return tick(index, ids, n, clumped(self.rng, n, level, ERROR_LAWS[self.null].clumping))
         if self.signal == "outcomes":
             others = MIX[1:] / MIX[1:].sum() * (1 - level[:, None])
             mix = np.concatenate([level[:, None], others], 1)
+            moved = self.moved[rows, minute]
+            mix[:, 0] -= moved
+            mix[:, 1] += moved
             if self.null != "N0":
                 mix = self.rng.standard_gamma(np.maximum(mix * (1 / 0.003 - 1), 1e-3))
                 mix /= mix.sum(1, keepdims=True)

@@ -123,6 +123,7 @@ async def killed_and_started(
             await asyncio.sleep(rng.uniform(0.1, 2.0))
             daemon.kill()
     with running(directory, **settings) as daemon:
+        await asyncio.to_thread(daemon.addresses)
         until_s = time.monotonic() + 30
         while len(set(place.requests)) < wanted and time.monotonic() < until_s:
             await asyncio.sleep(0.05)

@@ -1,13 +1,19 @@
 """One rule at work: what is asked of its series, and what is shown of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from alertrules.lifecycle import AlertState, Transition
 from alertrules.parse import combine, parse_rules
+from alertrules.rules import HAVE_A_LIMIT, HAVE_A_SIGNAL, Detector, Rule
 from detectors.core.columns import CELL_LABELS, SLOT_NS, TICK_NS, Entries, Slot
 from detectors.core.engine import Engine
 from detectors.core.series import SeriesTable
 from service.detect import Detect, Watch
+from service.explain import explained, worded
+from service.selfmetrics import GAUGES, level_families
 
 RULE = """
 groups:
@@ -31,10 +37,10 @@ def watch(effect: str) -> Watch:
 
 def slot(start_ns: int, cells: SeriesTable, *tenants: str) -> Slot:
     """Ten calls of each tenant."""
-    ids = np.array(sorted(cells.id_of((t, "", "tool", "", "", "", ""), start_ns) for t in tenants), np.int32)
+    ids = np.array(sorted(cells.id_of((t, "", "tool", "", "", "", "", ""), start_ns) for t in tenants), np.int32)
     ten, zero = np.full(len(ids), 10.0), np.zeros(len(ids))
     none = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
-    return Slot(start_ns, ids, ten, ten, zero, zero, zero, zero, zero, zero, none, none, none)
+    return Slot(start_ns, ids, ten, ten, zero, zero, zero, zero, zero, zero, zero, none, none, none)
 
 
 def asked(one: Watch, tenant: str) -> float:
@@ -86,3 +92,71 @@ def test_idle_minutes_pass_in_one_step() -> None:
     detect.add(slot(0, cells, "acme"), cells)
     assert len(list(detect.advance(86_400 * 10**9 + SLOT_NS))) == 1
     assert detect.open_ns == 86_400 * 10**9
+
+
+EACH = """
+groups:
+  - name: each
+    rules:
+      - {{alert: One, detector: {detector}, by: [tenant]{fields}}}
+"""
+
+
+def each(detector: Detector) -> Rule:
+    """The least that a rule with this detector must say."""
+    fields = ", signal: calls_per_minute, window: 1m" if detector in HAVE_A_SIGNAL else ""
+    fields += ", above: 3" if detector in HAVE_A_LIMIT else ", budget: 1/week"
+    (rule,) = parse_rules(EACH.format(detector=detector.value, fields=fields), "test.yaml").rules
+    return rule
+
+
+@pytest.mark.parametrize("detector", list(Detector))
+def test_every_detector_of_the_rule_language_is_watched_shown_and_saved(detector: Detector) -> None:
+    """Built as its rule says, fed, its gauges known to the metrics, its state taken back."""
+    cells, one = SeriesTable(CELL_LABELS, 9), Watch(each(detector))
+    for minute in range(5):
+        one.view.add(slot(minute * TICK_NS, cells, "acme"), cells)
+        one.tick(minute * TICK_NS)
+    level = one.level()
+    assert level.labels == (("acme",),) and set(level.gauges) <= set(GAUGES)
+    assert list(level_families([level]))
+    assert "acme" in "".join(worded(explained(level, {})))
+    again = Watch(each(detector))
+    again.view.restore(one.view.snapshot())
+    again.detector.restore(one.detector.snapshot())
+    for name, values in again.level().gauges.items():
+        np.testing.assert_array_equal(values, level.gauges[name])
+
+
+def test_silence_is_judged_while_others_are_heard() -> None:
+    """An absent series of one rule pages in ticks that only other rules' series fill, and is told as silence."""
+    rules = combine([parse_rules(EACH.format(detector="absence", fields=", select: 'tenant=\"acme\"', budget: 1/week"),
+                                 "test.yaml")])  # fmt: skip
+    detect, cells, minutes = Detect(rules), SeriesTable(CELL_LABELS, 9), 9 * 1440
+    told: list[Transition] = []
+    for minute in range(minutes + 60):
+        for moved in detect.advance(minute * TICK_NS):
+            told += moved.transitions
+        detect.add(slot(minute * TICK_NS, cells, *(("acme", "globex") if minute < minutes else ("globex",))), cells)
+    assert [one.after for one in told] == [AlertState.FIRING]
+    assert told[0].finding is not None and "would have come" in told[0].finding.detail
+    assert told[0].at_ns < (minutes + 30) * TICK_NS
+
+
+def failing(start_ns: int, cells: SeriesTable, failed: float) -> Slot:
+    """Ten calls of one tenant, so many of them failed."""
+    return replace(slot(start_ns, cells, "acme"), failed=np.array([failed]))
+
+
+def test_an_outage_pages_from_a_slot() -> None:
+    """Between two ticks, at the end of the fourth slot in which everything failed; a rule with `for` waits instead."""
+    for waits, paged in (("", [4]), ("        for: 5m\n", [])):
+        text = RULE.replace("EFFECT", "1.5x").replace("        effect: 2x\n", "        effect: 2x\n" + waits)
+        detect, cells = Detect(combine([parse_rules(text, "test.yaml")])), SeriesTable(CELL_LABELS, 9)
+        day = 6 * 1440 * SLOT_NS
+        for start_ns in range(0, 3 * day, 6 * SLOT_NS):
+            assert not [moved for moved in detect.advance(start_ns) if moved.transitions]
+            detect.add(failing(start_ns, cells, float(start_ns % (60 * SLOT_NS) == 0)), cells)
+        list(detect.advance(3 * day))
+        told = [detect.add(failing(3 * day + i * SLOT_NS, cells, 10.0), cells) for i in range(5)]
+        assert [i + 1 for i, moved in enumerate(told) if moved] == paged

@@ -1,0 +1,211 @@
+"""Any River detector on any plain number, held to a budget: `detector: river.ADWIN`, and the others in MODELS.
+
+River's detectors have parameters, not budgets. So each is taken as it is, and the bar is set on what it says itself:
+for a drift detector the detections of about the last hour, for an anomaly detector its score; from the peaks of the
+last 28 days (`core/extremes.py`), as `level` does. There is no theorem here either. Values are put in units of the
+last week's spread first. Every night, and six times a day at first, the model is made anew and fed the last week: its
+memory stays bounded, and a restart can feed it again instead of trusting a file of live objects.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from river import anomaly, drift
+from river.drift import binary
+
+from detectors.core import extremes
+from detectors.core.columns import Floats
+from detectors.core.contract import Terms
+from detectors.core.scored import CALM_S, Score, Scored
+
+DAY_S, WEEK_S = 86_400.0, 604_800.0
+FED_DAYS, SCORED_DAYS = 7, 28
+YOUNG_DAYS, YOUNG_REFITS = 3, 6
+JUDGED_MIN = 100
+"""Scores that must be known before any is judged."""
+LEAK_S = 3600.0
+"""Detections of a drift detector are forgotten at this pace."""
+TO_SD = 1.4826
+
+Model = Callable[[float], float]
+"""Takes a value in units of its spread, says its score, and learns it."""
+
+
+def _drift(make: Callable[[], Any]) -> Model:
+    model = make()
+
+    def score(value: float) -> float:
+        model.update(value)
+        return float(model.drift_detected)
+
+    return score
+
+
+def _binary(make: Callable[[], Any]) -> Model:
+    """Whether a value strays further than usual is what these are fed."""
+    model = make()
+
+    def score(value: float) -> float:
+        model.update(abs(value) > 1.0)
+        return float(model.drift_detected)
+
+    return score
+
+
+def _target(make: Callable[[], Any]) -> Model:
+    """Those that look at a target, not at features."""
+    model = make()
+
+    def score(value: float) -> float:
+        found = float(model.score_one(None, value))
+        model.learn_one(None, value)
+        return found
+
+    return score
+
+
+def _surprise(make: Callable[[], Any]) -> Model:
+    """The same for a probability, told as its surprise in nats: near one it would say nothing any more."""
+    score = _target(make)
+    return lambda value: -math.log1p(-min(score(value), 1 - 1e-16))
+
+
+def _features(make: Callable[[], Any]) -> Model:
+    """The value squashed into 0 to 1, where half-space trees want it."""
+    model = make()
+
+    def score(value: float) -> float:
+        x = {"value": 1 / (1 + math.exp(-min(max(value, -50.0), 50.0)))}
+        found = float(model.score_one(x))
+        model.learn_one(x)
+        return found
+
+    return score
+
+
+MODELS: dict[str, tuple[Callable[[], Model], bool]] = {
+    "ADWIN": (partial(_drift, drift.ADWIN), True),
+    "KSWIN": (partial(_drift, partial(drift.KSWIN, seed=1)), True),
+    "PageHinkley": (partial(_drift, drift.PageHinkley), True),
+    "DDM": (partial(_binary, binary.DDM), True),
+    "EDDM": (partial(_binary, binary.EDDM), True),
+    "FHDDM": (partial(_binary, binary.FHDDM), True),
+    "HDDMA": (partial(_binary, binary.HDDMA), True),
+    "HDDMW": (partial(_binary, binary.HDDMW), True),
+    "GaussianScorer": (partial(_surprise, anomaly.GaussianScorer), False),
+    "StandardAbsoluteDeviation": (partial(_target, anomaly.StandardAbsoluteDeviation), False),
+    "HalfSpaceTrees": (partial(_features, partial(anomaly.HalfSpaceTrees, seed=1)), False),
+    "LocalOutlierFactor": (partial(_features, anomaly.LocalOutlierFactor), False),
+    "LODA": (partial(_features, partial(anomaly.LODA, seed=1)), False),
+    "OneClassSVM": (partial(_features, anomaly.OneClassSVM), False),
+}
+"""Every one there is a rule for: how it is made, and whether it says only yes or no. River's filters and its wrapper of
+a forecaster are no detectors of their own."""
+
+
+def build(terms: Terms) -> Scored:
+    """The detector of a rule with `detector: river.NAME`."""
+    return Scored(terms, partial(River, terms.model))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Where a series usually is, and its spread: last week's median and median distance from it."""
+
+    middle: float = math.nan
+    spread: float = math.nan
+
+    @classmethod
+    def of(cls, values: Floats) -> "Unit":
+        middle = float(np.median(values))
+        away = np.abs(values - middle)
+        spread = TO_SD * float(np.median(away)) or float(away.mean()) or 1.0
+        return cls(middle, spread)
+
+
+class River:
+    """One series under one of MODELS."""
+
+    def __init__(self, model: str, step_s: float, budget_per_week: float) -> None:
+        self.step_s, self.budget_per_week = step_s, budget_per_week
+        make, self.leaks = MODELS[model]
+        self.make = make
+        self.day = max(1, round(DAY_S / step_s))
+        self.quiet = max(3, math.ceil(CALM_S / step_s))
+        self.fed: list[float] = []  # Values since a week before the last refit; `since` of them are newer than it.
+        self.since = 0
+        self.scores: list[float] = []
+        self.unit = Unit()
+        self.model: Model | None = None
+        self.score = self.threshold = math.nan
+        self.next_step = -1
+        self.last_above = -1
+
+    def observe(self, time_s: float, value: float) -> Score | None:
+        """Judge a value by those before it, then learn it; None until the model was first made."""
+        step = int(time_s / self.step_s)
+        if step >= self.next_step:
+            self._refit(step)
+        self.fed.append(value)
+        self.since += 1
+        if self.model is None:
+            return None
+        self.score = self._said(value)
+        self.scores.append(self.score)
+        threshold = self.threshold if math.isfinite(self.threshold) else math.inf
+        above = self.score > threshold
+        page = above and not 0 <= step - self.last_above <= self.quiet
+        self.last_above = step if above else self.last_above
+        return Score(time_s, value, self.score, threshold, self.unit.middle, page)
+
+    def _said(self, value: float) -> float:
+        assert self.model is not None
+        said = self.model((value - self.unit.middle) / self.unit.spread)
+        if not self.leaks:
+            return said if math.isfinite(said) else 0.0
+        before = 0.0 if math.isnan(self.score) else self.score
+        return before * math.exp(-self.step_s / LEAK_S) + said
+
+    def _refit(self, step: int) -> None:
+        """Make the model anew from the last week, and set the bar by its scores of four weeks."""
+        young = len(self.scores) < YOUNG_DAYS * self.day
+        self.next_step = (step // (period := max(1, self.day // YOUNG_REFITS) if young else self.day) + 1) * period
+        self.fed, self.since = self.fed[-max(FED_DAYS * self.day, JUDGED_MIN) :], 0
+        self.scores = self.scores[-max(SCORED_DAYS * self.day, JUDGED_MIN) :]
+        if not self.fed:
+            return
+        self._feed(self.fed)
+        if len(self.scores) >= JUDGED_MIN:
+            scores = np.array(self.scores)
+            level = extremes.calm(scores)
+            found = extremes.peaks(scores, level, self.quiet)
+            weeks = len(scores) * self.step_s / WEEK_S
+            known = len(found) > 1
+            self.threshold = (
+                extremes.reached(found, level, weeks, self.budget_per_week) if known else float(scores.max())
+            )
+
+    def _feed(self, values: list[float]) -> None:
+        self.unit, self.model = Unit.of(np.array(values)), self.make()
+        for value in values:
+            self.model((value - self.unit.middle) / self.unit.spread)
+
+    def state(self) -> Floats:
+        """Everything but the model, which is fed again."""
+        facts = [self.since, self.score, self.threshold, self.next_step, self.last_above, self.model is not None]
+        return np.array([*facts, len(self.fed), *self.fed, *self.scores], np.float64)
+
+    def resume(self, state: Floats) -> None:
+        since, self.score, self.threshold, next_step, last_above, has_model, fed = state[:7].tolist()
+        self.since, self.next_step, self.last_above = int(since), int(next_step), int(last_above)
+        self.fed, self.scores = state[7 : 7 + int(fed)].tolist(), state[7 + int(fed) :].tolist()
+        before = len(self.fed) - self.since
+        if has_model:
+            self._feed(self.fed[:before])
+            assert self.model is not None
+            for value in self.fed[before:]:
+                self.model((value - self.unit.middle) / self.unit.spread)

@@ -1,0 +1,41 @@
+"""Asking a running daemon from the command line: `tocsin explain` and `tocsin mark`."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+TIMEOUT_S = 40.0
+JSON_HEADERS = {"Content-Type": "application/json"}
+
+
+class AskError(Exception):
+    """No answer, or a no; the text says which and what to do."""
+
+
+def explain(address: str, rule: str, series: Mapping[str, str]) -> dict[str, Any]:
+    """What the daemon at `address` says of a rule and its series. Raises AskError."""
+    return _asked("GET", address, f"/api/v1/rules/{quote(rule, safe='')}", {}, params=dict(series))
+
+
+def mark(address: str, said: Mapping[str, Any], token: str) -> str:
+    """Say something of a page or of series; the daemon's answer in words. Raises AskError."""
+    headers = JSON_HEADERS | ({"Authorization": f"Bearer {token}"} if token else {})
+    return str(_asked("POST", address, "/api/v1/marks", headers, json=dict(said))["message"])
+
+
+def _asked(method: str, address: str, path: str, headers: Mapping[str, str], **more: Any) -> dict[str, Any]:
+    try:
+        answer = httpx.request(
+            method, f"http://{address}{path}", headers=dict(headers), timeout=TIMEOUT_S, trust_env=False, **more
+        )
+        document = answer.json()
+    except httpx.HTTPError as error:
+        raise AskError(f"no Tocsin answers at {address} ({error}); start it, or name its address with --at") from None
+    except ValueError:
+        raise AskError(f"what answers at {address} is no Tocsin; name its web address with --at") from None
+    if answer.status_code != 200:
+        raise AskError(str(document.get("error", f"status {answer.status_code}")))
+    found: dict[str, Any] = document
+    return found

@@ -1,0 +1,249 @@
+"""OTLP metrics and logs to points and evaluations: what each says, in plain values. A bad one is left out alone."""
+
+import base64
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from service.batch import Dropped, Signal
+from service.ingest.columns import TIME_MAX_NS
+from service.ingest.otlp_json import is_json
+from service.ingest.protobuf import UnreadableError, parse
+from service.ingest.vocabulary import Scalar, label
+
+EVALUATION_EVENT = "gen_ai.evaluation.result"
+SCALE_MIN, SCALE_MAX = -10, 20
+"""Scales of exponential histograms that the specification knows."""
+BUCKETS_MAX = 4096
+_CUMULATIVE, _NO_VALUE = 2, 1
+_BASE64_OF_HEX = {24: 16, 12: 8}
+"""Bytes that hex digits of an id become when they are taken for base64, and how many they mean."""
+
+Labels = tuple[tuple[str, Scalar], ...]
+
+
+class Kind(IntEnum):
+    GAUGE = 0
+    SUM = 1
+    HISTOGRAM = 2
+
+
+class Histogram(NamedTuple):
+    """Counts by bucket: explicit upper `bounds`, one count more than bounds; or, with a `scale`, exponential ones.
+
+    n       how many values; `total` their sum, NaN where it was not sent
+    first   index of the first exponential bucket; `zero` counts values too small for any
+    """
+
+    n: float
+    total: float
+    counts: tuple[float, ...]
+    bounds: tuple[float, ...] = ()
+    scale: int | None = None
+    first: int = 0
+    zero: float = 0.0
+
+
+class Point(NamedTuple):
+    """One data point. `labels` and `resource` are sorted by name."""
+
+    metric: str
+    unit: str
+    scope: str
+    kind: Kind
+    cumulative: bool
+    monotonic: bool
+    start_ns: int
+    time_ns: int
+    labels: Labels
+    resource: Labels
+    value: float
+    histogram: Histogram | None
+    is_stale: bool
+
+
+class Evaluation(NamedTuple):
+    """One result of an evaluation, told by a log record: its score or NaN, its label or nothing."""
+
+    name: str
+    score: float
+    said: str
+    time_ns: int
+    trace_id: bytes
+    span_id: bytes
+    labels: Labels
+    resource: Labels
+
+
+@dataclass
+class Read:
+    """What a body of metrics or logs held, and what was left out of it.
+
+    saturated  values over the last bound of their histogram, by metric: how large they were is not known
+    """
+
+    points: list[Point] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    records: int = 0
+    dropped: Counter[Dropped] = field(default_factory=Counter)
+    saturated: Counter[str] = field(default_factory=Counter)
+
+
+def read(signal: Signal, body: bytes) -> Read:
+    """The points or log records of a body. Raises UnreadableError."""
+    found = Read()
+    if signal is Signal.METRICS:
+        message = _from_json(ExportMetricsServiceRequest(), body) if is_json(body) else parse(signal, body)
+        _read_metrics(message, found)
+    else:
+        message = _from_json(ExportLogsServiceRequest(), body) if is_json(body) else parse(signal, body)
+        _read_logs(message, found)
+    return found
+
+
+def _from_json(message: Message, body: bytes) -> Any:
+    try:
+        return json_format.Parse(body, message, ignore_unknown_fields=True, max_recursion_depth=50)
+    except (json_format.ParseError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise UnreadableError(f"not OTLP/JSON: {label(str(error))}") from None
+
+
+def _read_metrics(message: Any, found: Read) -> None:
+    for each in message.resource_metrics:
+        resource = _labels(each.resource.attributes)
+        for scope in each.scope_metrics:
+            name = _text(scope.scope.name)
+            for metric in scope.metrics:
+                kind = metric.WhichOneof("data")
+                data = getattr(metric, kind) if kind else None
+                for point in data.data_points if data is not None else ():
+                    found.records += 1
+                    _read_point(metric, kind, data, point, (name, resource), found)
+
+
+def _read_point(metric: Any, kind: str, data: Any, point: Any, origin: tuple[str, Labels], found: Read) -> None:
+    if kind == "summary":
+        found.dropped[Dropped.UNREAD] += 1  # Quantiles of one process: nothing can be added up.
+        return
+    if not 0 < point.time_unix_nano <= TIME_MAX_NS or point.start_time_unix_nano > TIME_MAX_NS:
+        found.dropped[Dropped.BAD_TIME] += 1
+        return
+    is_stale = bool(point.flags & _NO_VALUE)
+    value, histogram = 0.0, None
+    if kind in ("gauge", "sum"):
+        value = float(getattr(point, point.WhichOneof("value") or "as_double"))
+        sane = math.isfinite(value)
+    else:
+        histogram = _explicit(point) if kind == "histogram" else _exponential(point)
+        sane = histogram is not None
+    if not (sane or is_stale):
+        found.dropped[Dropped.BAD_NUMBER] += 1
+        return
+    found.points.append(
+        Point(
+            label(_text(metric.name)), label(_text(metric.unit)), origin[0],
+            {"gauge": Kind.GAUGE, "sum": Kind.SUM}.get(kind, Kind.HISTOGRAM),
+            kind != "gauge" and data.aggregation_temporality == _CUMULATIVE,
+            kind != "sum" or data.is_monotonic,
+            point.start_time_unix_nano, point.time_unix_nano, _labels(point.attributes), origin[1],
+            value, histogram, is_stale,
+        )
+    )  # fmt: skip
+
+
+def _explicit(point: Any) -> Histogram | None:
+    """An explicit histogram; None where its numbers cannot be."""
+    bounds, counts = tuple(point.explicit_bounds), tuple(map(float, point.bucket_counts))
+    if not counts:
+        bounds, counts = (), (float(point.count),)
+    rising = all(map(math.isfinite, bounds)) and all(a < b for a, b in pairwise(bounds))
+    if not rising or len(counts) != len(bounds) + 1 or len(counts) > BUCKETS_MAX or sum(counts) != point.count:
+        return None
+    return Histogram(float(point.count), _total(point), counts, bounds)
+
+
+def _exponential(point: Any) -> Histogram | None:
+    counts = tuple(map(float, point.positive.bucket_counts))
+    below = sum(point.negative.bucket_counts) + point.zero_count
+    fits = SCALE_MIN <= point.scale <= SCALE_MAX and len(counts) <= BUCKETS_MAX
+    if not fits or sum(counts) + below != point.count:
+        return None
+    return Histogram(float(point.count), _total(point), counts, (), point.scale, point.positive.offset, float(below))
+
+
+def _total(point: Any) -> float:
+    total = float(point.sum) if point.HasField("sum") else math.nan
+    return total if math.isfinite(total) else math.nan
+
+
+def _read_logs(message: Any, found: Read) -> None:
+    for each in message.resource_logs:
+        resource: Labels | None = None
+        for scope in each.scope_logs:
+            for record in scope.log_records:
+                found.records += 1
+                labels = _labels(record.attributes)
+                name = _text(record.event_name) or str(dict(labels).get("event.name", ""))
+                if name != EVALUATION_EVENT:
+                    found.dropped[Dropped.UNREAD] += 1
+                    continue
+                resource = _labels(each.resource.attributes) if resource is None else resource
+                _read_evaluation(record, labels, resource, found)
+
+
+def _read_evaluation(record: Any, labels: Labels, resource: Labels, found: Read) -> None:
+    known = dict(labels)
+    time_ns = record.time_unix_nano or record.observed_time_unix_nano
+    if not 0 < time_ns <= TIME_MAX_NS:
+        found.dropped[Dropped.BAD_TIME] += 1
+        return
+    try:
+        score = float(known.get("gen_ai.evaluation.score.value", math.nan))
+    except (ValueError, OverflowError):
+        score = math.nan
+    if "gen_ai.evaluation.score.value" in known and not math.isfinite(score):
+        found.dropped[Dropped.BAD_NUMBER] += 1
+    found.evaluations.append(
+        Evaluation(
+            label(str(known.get("gen_ai.evaluation.name", ""))), score if math.isfinite(score) else math.nan,
+            label(str(known.get("gen_ai.evaluation.score.label", ""))), time_ns,
+            _id(record.trace_id), _id(record.span_id), labels, resource,
+        )
+    )  # fmt: skip
+
+
+def _id(read: bytes) -> bytes:
+    """An id. In JSON it is hex, which the library takes for base64."""
+    if len(read) not in _BASE64_OF_HEX:
+        return read
+    try:
+        return bytes.fromhex(base64.b64encode(read).decode())
+    except ValueError:
+        return b""
+
+
+def _labels(attributes: Iterable[Any]) -> Labels:
+    """Attributes whose value is a scalar, each name once (the last one counts), sorted by name."""
+    return tuple(sorted(dict(_pairs(attributes)).items()))
+
+
+def _pairs(attributes: Iterable[Any]) -> Iterator[tuple[str, Scalar]]:
+    for pair in attributes:
+        kind = pair.value.WhichOneof("value")
+        if kind == "string_value":
+            yield label(_text(pair.key)), label(_text(pair.value.string_value))
+        elif kind in ("int_value", "double_value", "bool_value"):
+            yield label(_text(pair.key)), getattr(pair.value, kind)
+
+
+def _text(text: bytes | str) -> str:
+    return text if isinstance(text, str) else text.decode(errors="replace")

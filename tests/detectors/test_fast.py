@@ -1,0 +1,79 @@
+"""The fast lane: outages within a minute, and nothing else."""
+
+import numpy as np
+import pytest
+
+from detectors import errors
+from detectors.core.columns import SLOT_NS, TICK_NS, Mode
+from detectors.core.contract import Terms
+from detectors.core.fast import FastEngine
+from tests.bench.nulls import slots
+from tests.detectors.ticks import MIDNIGHT, Watching, tick
+
+TERMS = Terms(budget_per_week=1.0, ratio=1.5, points=0.005)
+CHANGE = MIDNIGHT + 3 * 1440 + 600
+
+
+def run(detector: FastEngine, watching: Watching, rng: np.random.Generator, begin: int, end: int, share: float) -> None:
+    """Minutes of two series of one call a second; from CHANGE on the first fails at that share."""
+    for index in range(begin, end):
+        n = rng.poisson(60, 2) + 1
+        whole = tick(index, np.array([1, 2]), n, rng.binomial(n, [share if index >= CHANGE else 0.01, 0.01]))
+        for slot in slots(rng, whole):
+            watching.judge_slot(detector, slot)
+        watching.judge(detector, whole, index)
+
+
+@pytest.mark.parametrize(("share", "within_slots"), [(0.5, 6), (1.0, 4)])
+def test_an_outage_pages_within_a_minute(share: float, within_slots: int) -> None:
+    """Half of all calls failing, or all: one page in so many slots, closed by the engine once it is over."""
+    detector, watching, rng = errors.build(TERMS), Watching(3), np.random.default_rng(1)
+    run(detector, watching, rng, MIDNIGHT, CHANGE + 5, share)
+    assert [row for row, _ in watching.pages] == [1]
+    assert watching.paged_ns[0] <= CHANGE * TICK_NS + within_slots * SLOT_NS
+    assert watching.modes[1] == Mode.PAGING
+    run(detector, watching, rng, CHANGE + 5, CHANGE + 90, 0.01)
+    assert [row for row, _ in watching.closed] == [1]
+    assert len(watching.pages) == 1
+
+
+def test_a_smaller_change_is_the_engine_s() -> None:
+    """One call in ten failing is no outage, and pages after four whole minutes."""
+    detector, watching, rng = errors.build(TERMS), Watching(3), np.random.default_rng(2)
+    run(detector, watching, rng, MIDNIGHT, CHANGE + 30, 0.15)
+    assert watching.paged_ns[0] >= (CHANGE + 4) * TICK_NS
+    assert watching.paged_ns[0] % TICK_NS == 0
+
+
+def test_slots_change_nothing_of_the_engine() -> None:
+    """While no outage pages, an engine that sees the slots too gathers the evidence of one that does not."""
+    with_slots, without = errors.build(TERMS), errors.build(TERMS)
+    modes, rng = np.zeros(3, np.int8), np.random.default_rng(3)
+    for index in range(MIDNIGHT, MIDNIGHT + 4 * 1440, 2):
+        n = rng.poisson(30, 2)
+        whole = tick(index, np.array([1, 2]), np.maximum(n, 1), rng.binomial(n, 0.02))
+        for slot in slots(rng, whole):
+            with_slots.slot(slot, modes)
+        with_slots.tick(whole, modes)
+        without.tick(whole, modes)
+    for name, array in without.snapshot().items():
+        if not name.startswith(("outages", "open")):
+            np.testing.assert_array_equal(np.asarray(array), np.asarray(with_slots.snapshot()[name]))
+
+
+def test_saved_in_an_outage_it_goes_on() -> None:
+    """Restored between two slots of an outage, the lane pages at the slot in which it would have."""
+    pages = []
+    for cut in (False, True):
+        detector, watching, rng = errors.build(TERMS), Watching(3), np.random.default_rng(4)
+        run(detector, watching, rng, MIDNIGHT, CHANGE, 0.5)
+        n = np.array([60, 60])
+        for place, slot in enumerate(slots(rng, tick(CHANGE, np.array([1, 2]), n, np.array([30, 0])))):
+            if cut and place == 2:
+                saved = detector.snapshot()
+                detector = errors.build(TERMS)
+                detector.restore(saved)
+            watching.judge_slot(detector, slot)
+        pages.append((watching.pages, watching.paged_ns))
+    assert pages[0] == pages[1]
+    assert len(pages[0][0]) == 1
