@@ -86,4 +86,8 @@ class Tally:
     sessions: int = 0
     slots: int = 0
     dropped: Counter[Dropped] = field(default_factory=Counter)
+    costs: Counter[str] = field(default_factory=Counter)  # Calls by where their cost came from.
+    weighted: int = 0  # Calls that stand for more than themselves, by sampling weights.
+    stated_tokens: float = 0.0  # What wrappers said of calls below them that were counted themselves,
+    leaf_tokens: float = 0.0  # and what those said.
     saturated: Counter[str] = field(default_factory=Counter)  # By metric: values over the last bound of a histogram.

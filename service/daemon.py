@@ -30,6 +30,7 @@ from service.batch import Batch
 from service.compiled import decoder as compiled_decoder
 from service.deliver import Deliverer
 from service.detect import Level
+from service.ingest.local import Local
 from service.ingest.stage import IN_PROTOBUF, IngestLimits
 from service.notifiers import pagerduty, slack
 from service.notifiers.destination import Configured, Destination, destinations
@@ -93,7 +94,8 @@ class Daemon:
         # Before a door opens or a group is joined: nobody is to wait for the compiler.
         compiles = settings.decoder == "compiled"
         decoder = compiled_decoder(settings.data_dir / "compiled") if compiles else IN_PROTOBUF
-        self.pipeline = Pipeline(limits, rules, settings.max_page_age, decoder)
+        local = Local(settings.prices, settings.sampling)
+        self.pipeline = Pipeline(limits, rules, settings.max_page_age, decoder, local)
         self.offsets: dict[str, int] = {}
         self._restore()
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)

@@ -19,8 +19,9 @@ from detectors.core.rows import under
 from service.batch import Answer, Batch, Tally
 from service.detect import Detect, Level, Moved
 from service.ingest.decode import Decoder
+from service.ingest.local import Local
 from service.ingest.meters import Meters
-from service.ingest.stage import IN_PROTOBUF, Ingest, IngestLimits
+from service.ingest.stage import IN_PROTOBUF, NOTHING_LOCAL, Ingest, IngestLimits
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,12 @@ class Pipeline:
     """Ingest, detect and route, with all their state. One owner: calls never overlap."""
 
     def __init__(
-        self, limits: IngestLimits, rules: RuleSet, max_page_age_ns: int, decoder: Decoder = IN_PROTOBUF
-    ) -> None:
+        self, limits: IngestLimits, rules: RuleSet, max_page_age_ns: int, decoder: Decoder = IN_PROTOBUF,
+        local: Local = NOTHING_LOCAL,
+    ) -> None:  # fmt: skip
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
-        self.decoder = decoder
-        self.ingest = Ingest(limits, decoder=decoder, meters=Meters(rules.names_metric))
+        self.decoder, self.local = decoder, local
+        self.ingest = Ingest(limits, decoder=decoder, meters=Meters(rules.names_metric), local=local)
         self.detect = Detect(rules)
         self.router = Router(rules, max_page_age_ns)
 
@@ -154,7 +156,7 @@ class Pipeline:
         if written != FORMAT:
             raise FormatError(f"state format {written}; this version reads {FORMAT}")
         meters = Meters(self.rules.names_metric)
-        self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder, meters)
+        self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder, meters, self.local)
         anew = self.detect.restore(under(state.arrays, "detect/"), state.alerts["detect"])
         self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"])
         return anew

@@ -22,6 +22,7 @@ from service.batch import Dropped
 from service.deliver import Deliverer
 from service.detect import Level
 from service.explain import keeps_budget
+from service.ingest.prices import CostSource
 from service.notifiers.destination import Destination
 from service.notifiers.request import Reason
 from service.pipeline import Outcome, Pipeline
@@ -128,6 +129,11 @@ HEALTH = {
     "tocsin_pages_marked_total": Declared("counter", ("rule", "mark"), "Pages that people called that."),
     "tocsin_notices_total": Declared("counter", ("status",), "Notices put into the outbox, by what they say."),
     "tocsin_dropped_total": Declared("counter", ("reason",), "What was not counted, or not wholly."),
+    "tocsin_priced_calls_total": Declared("counter", ("source",), "Calls with tokens, by where their cost comes from."),
+    "tocsin_weighted_calls_total": Declared("counter", (), "Calls counted with a sampling weight other than one."),
+    "tocsin_leaf_tokens_ratio": Declared(
+        "gauge", (), "Tokens of calls over what the wrappers above them stated; 1 where they agree."
+    ),
     "tocsin_metric_saturated_total": Declared(
         "counter", ("metric",), "Values over the last bound of their histogram: how large they were is not known."
     ),
@@ -196,6 +202,9 @@ class SelfMetrics:
         self.read: Counter[str] = Counter()
         self.dropped: Counter[Dropped] = Counter()
         self.saturated: Counter[str] = Counter()
+        self.costs: Counter[str] = Counter()
+        self.weighted = 0
+        self.stated_tokens = self.leaf_tokens = 0.0
         self.notices: Counter[Status] = Counter()
         self.step_counts = [0] * (len(STEP_BOUNDS_S) + 1)
         self.step_sum_s = 0.0
@@ -212,6 +221,10 @@ class SelfMetrics:
         self.read["slots"] += tally.slots
         self.dropped.update(tally.dropped)
         self.saturated.update(tally.saturated)
+        self.costs.update(tally.costs)
+        self.weighted += tally.weighted
+        self.stated_tokens += tally.stated_tokens
+        self.leaf_tokens += tally.leaf_tokens
         self.notices.update(notice.status for notice in outcome.notices)
         self.step_counts[sum(seconds > bound for bound in STEP_BOUNDS_S)] += 1
         self.step_sum_s += seconds
@@ -247,6 +260,10 @@ class SelfMetrics:
             },
             "tocsin_notices_total": {(status.value,): self.notices[status] for status in Status},
             "tocsin_dropped_total": {(reason.value,): self.dropped[reason] for reason in Dropped},
+            "tocsin_priced_calls_total": {
+                (source.value,): self.costs[source] for source in CostSource if source is not CostSource.NONE
+            },
+            "tocsin_weighted_calls_total": {(): self.weighted},
             "tocsin_metric_saturated_total": {(metric,): float(n) for metric, n in self.saturated.items()},
             "tocsin_otlp_refused_total": {(reason.value,): parts.door.refused[reason] for reason in Refused},
             "tocsin_series_refused_total": {(level.rule.name,): level.refused for level in self.levels},
@@ -270,7 +287,9 @@ class SelfMetrics:
         tracked: Values = {(level.rule.name,): float(len(level.labels)) for level in self.levels}
         budgets: Values = {(r.name,): r.budget_per_week for r in parts.rules.rules if r.budget_per_week is not None}
         waited_s = None if oldest_ns is None else max(0.0, (parts.wall_ns() - oldest_ns) / SECOND_NS)
+        agree = self.leaf_tokens / self.stated_tokens if self.stated_tokens else None
         return {
+            "tocsin_leaf_tokens_ratio": _if_any(agree),
             "tocsin_spend_usd_per_hour": self.spend,
             "tocsin_build_info": {(_version(),): 1},
             "tocsin_scanner_info": {(parts.pipeline.decoder.name,): 1},

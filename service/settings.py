@@ -8,9 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from alertrules.quantities import duration_ns
 from detectors.core.columns import SECOND_NS
+from service.ingest.local import Override, Sampling, overrides
 
 PREFIX = "TOCSIN_"
 SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
@@ -60,9 +63,45 @@ def base_url(text: object) -> object:
     raise ValueError("this is not a URL; write https://HOST or https://HOST/PATH")
 
 
+def shares(text: object) -> object:
+    """Shares of traces that are kept, with errors and of the rest.
+
+    >>> shares("errors=1 rest=0.1")
+    Sampling(errors=1.0, rest=0.1)
+    """
+    if not isinstance(text, str):
+        return text
+    found = re.fullmatch(r"errors=([0-9.]+)[\s,]+rest=([0-9.]+)", text.strip(), re.ASCII)
+    try:
+        kept = [float(number) for number in found.groups()] if found else []
+    except ValueError:
+        kept = []
+    if not kept or not all(1e-6 <= share <= 1 for share in kept):
+        raise ValueError(f'"{text[:80]}" is not what is kept; write errors=1 rest=0.1')
+    return Sampling(*kept)
+
+
 Duration = Annotated[int, BeforeValidator(duration), Field(ge=0)]
 Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
 Address = Annotated[str, BeforeValidator(listen_address)]
+
+
+def price_file(path: object) -> object:
+    """The prices in the file that a path names."""
+    if not isinstance(path, str) or not path:
+        return path or ()
+    try:
+        return overrides(YAML(typ="safe", pure=True).load(Path(path).read_text()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from None
+    except YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+PriceFile = Annotated[tuple[Override, ...], BeforeValidator(price_file)]
+Shares = Annotated[Sampling | None, BeforeValidator(shares)]
 Words = Annotated[tuple[str, ...], BeforeValidator(words)]
 Url = Annotated[str, BeforeValidator(base_url)]
 SecretUrl = Annotated[SecretStr, BeforeValidator(base_url)]
@@ -124,6 +163,8 @@ class Settings(BaseSettings):
     decoder: Literal["compiled", "protobuf"] = Field(
         "compiled", description="what decodes traces; `compiled` is `protobuf` where nothing can be compiled"
     )
+    prices: PriceFile = Field((), description="file of prices that no list has, or that are your own")
+    sampling: Shares = Field(None, description="what the collector keeps, as errors=1 rest=0.1, where spans do not say")
     lateness: Duration = Field(60 * SECOND_NS, description="how far behind the newest span the watermark stays")
     future_max: Duration = Field(300 * SECOND_NS, description="spans that end later than this after now are rejected")
     session_idle: Duration = Field(30 * SECOND_NS, description="quiet time after its root that closes a session")

@@ -133,6 +133,10 @@ def meaning(operation: str, attributes: Labels, resource: Labels, metric: str = 
 _RESOURCE = frozenset(name for names in RESOURCE_FIELDS.values() for name in names)
 
 
+TOLD_MAX = 20_000
+"""Services and agents, by signal, of which it is remembered that their spans tell it."""
+
+
 class Told:
     """Which signals the spans of each service, and of each agent, told of late: metrics are silent there."""
 
@@ -146,7 +150,10 @@ class Told:
             self._last_ns[resource.agent, Tells.TOKENS] = end_ns
 
     def slot(self, slot: Slot, agent_of: Callable[[int], str]) -> None:
-        """A slot of spans closed: whose cost and outcomes it knows."""
+        """A slot of spans closed: whose cost and outcomes it knows. Who was silent longest gives up its place."""
+        if len(self._last_ns) > TOLD_MAX:
+            latest = sorted(self._last_ns.items(), key=lambda told: told[1])[-TOLD_MAX // 2 :]
+            self._last_ns = dict(latest)
         for cell in slot.cell[slot.cost_usd > 0].tolist():
             self._last_ns[agent_of(cell), Tells.COST] = slot.start_ns
         for cell in np.unique(slot.outcome.cell).tolist():

@@ -1,6 +1,7 @@
 """What a call cost: as stated on its span, else tokens times list price, else not known."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +13,7 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices, TimeOfDateConstraint
 
 from detectors.core.columns import SECOND_NS
+from service.ingest.local import Override, UnitPrices
 
 DAY_NS = 86_400 * SECOND_NS
 PRICES_MAX = 10_000
@@ -29,21 +31,13 @@ class CostSource(StrEnum):
     """Where a call's cost comes from."""
 
     SPAN = "span"
+    OVERRIDE = "override"
+    """The operator's own price."""
     PRICED = "priced"
     FREE = "free"
     UNPRICED = "unpriced"
     NONE = "none"
     """Nothing to price: no tokens were reported, or it is not a model call."""
-
-
-@dataclass(frozen=True)
-class UnitPrices:
-    """Dollars a token on one day. `input` is for tokens outside the cache."""
-
-    input: float
-    output: float
-    cache_read: float
-    cache_write: float
 
 
 @dataclass(frozen=True)
@@ -68,13 +62,22 @@ NO_TOKENS = Tokens()
 
 
 class Prices:
-    """List prices by provider, model and day, looked up once each: the library takes 100 us a call."""
+    """Prices by provider, model and day, looked up once each: the library takes 100 us a call. The operator's first."""
 
-    def __init__(self) -> None:
+    def __init__(self, overrides: Sequence[Override] = ()) -> None:
+        self._overrides = overrides
         self._known: dict[tuple[str, str, int], Bands | str | None] = {}
+
+    def _own(self, provider: str, models: tuple[str, ...]) -> UnitPrices | None:
+        """The operator's price, if there is one."""
+        fitting = (each for model in models if model for each in self._overrides if each.fits(provider, model))
+        return next((each.units for each in fitting), None)
 
     def cost(self, provider: str, models: tuple[str, ...], tokens: Tokens, time_ns: int) -> tuple[float, CostSource]:
         """Dollars of a call by the first of `models` that has a price; 0.0 with UNPRICED if none has."""
+        if self._overrides and (own := self._own(provider, models)) is not None:
+            paid, source = _times(own, tokens)
+            return paid, CostSource.OVERRIDE if source is CostSource.PRICED else source
         day = time_ns // DAY_NS
         for model in models:
             if not model:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from service.batch import Tally
+from service.ingest.local import Local
 from service.ingest.prices import NO_TOKENS, CostSource, Prices, Tokens
 from service.ingest.rollup import Unit, call_unit
 from service.ingest.sessions import add_cost
@@ -58,10 +60,12 @@ def resolve(
     start_ns: int,
     pending: list[Pending],
     prices: Prices,
+    local: Local,
     joined: Twins,
     reach: Callable[[Trace, Span], None],
     cell_of: Callable[[Labels], int],
     review: Review | None,
+    tally: Tally,
 ) -> list[Unit]:
     """The units of the calls of the slot that begins at `start_ns`, in the order they ended, however they arrived.
 
@@ -71,10 +75,14 @@ def resolve(
     pending.sort(key=lambda call: (call[1].end_ns, -call[1].start_ns, call[1].span_id, call[1].trace_id))
     twins = [_mark(trace, span) for trace, span in pending]
     joined.pair([span for _, span in pending], start_ns)
+    local.weigh(pending)
     units: list[Unit] = []
     for (trace, span), twin in zip(pending, twins, strict=True):
         reach(trace, span)
         counts, usage = _counts(trace, span, twin)
+        if span.spent and not span.parent_id and span.usage_below and span.operation not in _TWINNED:
+            tally.stated_tokens += _total(span)
+            tally.leaf_tokens += trace.tokens
         if not (counts or usage):
             continue
         labels = labels_of(trace, span)
@@ -82,7 +90,10 @@ def resolve(
         cost = _cost(trace, span, labels, tokens, prices) if usage else (0.0, CostSource.NONE)
         if cost[1] is not CostSource.NONE:
             add_cost(trace, *cost)
+            tally.costs[cost[1]] += 1
+            trace.tokens += tokens.input + tokens.output
         weight = span.weight
+        tally.weighted += weight != 1.0
         seconds = (span.end_ns - span.start_ns) / 1e9 if span.end_ns >= span.start_ns else float("nan")
         counted = (tokens.input * weight, tokens.output * weight)
         priced = (cost[0] * weight, cost[1])
@@ -166,6 +177,10 @@ def _claim(trace: Trace, span: Span) -> None:
     span.usage_counted = trace.claimed = True
     for above in trace.ancestors(span):
         above.usage_below = True
+
+
+def _total(span: Span) -> float:
+    return float(span.own.get(INPUT, 0.0)) + float(span.own.get(OUTPUT, 0.0))
 
 
 def _tokens(span: Span) -> Tokens:

@@ -56,7 +56,7 @@ def take(
             [
                 len(trace.spans), trace.waiting, trace.session_key, trace.first_ns, trace.last_ns, trace.root_ended,
                 [trace.outcome[0], trace.outcome[1].hex(), trace.outcome[2]],
-                trace.dollars, trace.unpriced, trace.free, _session_of(trace), trace.answered,
+                trace.dollars, trace.unpriced, trace.free, trace.tokens, _session_of(trace), trace.answered,
             ]
             for trace in traces
         ],
@@ -172,7 +172,7 @@ class State:
             trace.waiting, trace.answered, trace.session_key = waiting, answered, key
             trace.first_ns, trace.last_ns, trace.root_ended = first_ns, last_ns, root_ended
             trace.outcome = (outcome[0], bytes.fromhex(outcome[1]), outcome[2])
-            trace.dollars, trace.unpriced, trace.free = cost
+            trace.dollars, trace.unpriced, trace.free, trace.tokens = cost
             if session is not None:
                 rank, is_child, start_ns, span_id, name = session
                 trace.session = (rank, (is_child, start_ns, bytes.fromhex(span_id)), name)

@@ -9,6 +9,7 @@ from detectors.core.series import OVERFLOW, SeriesTable
 from service.batch import Answer, Dropped, Record, Signal, Tally
 from service.ingest import snapshot
 from service.ingest.decode import Decoder, decode
+from service.ingest.local import Local
 from service.ingest.measures import Cell, added
 from service.ingest.meters import Meters
 from service.ingest.prices import DAY_NS, Prices
@@ -23,6 +24,7 @@ from service.ingest.vocabulary import Span
 from service.ingest.watermark import Watermark
 
 IN_PROTOBUF = ProtobufDecoder()
+NOTHING_LOCAL = Local()
 METERS = "/metrics"
 """The watermark's name for all metrics together, which move it where no spans come."""
 AGENT_PLACE, NO_METRIC = CELL_LABELS.index("agent"), ""
@@ -67,9 +69,9 @@ class Ingest:
 
     def __init__(
         self, limits: IngestLimits, review: Review | None = None, decoder: Decoder = IN_PROTOBUF,
-        meters: Meters | None = None,
+        meters: Meters | None = None, local: Local = NOTHING_LOCAL,
     ) -> None:  # fmt: skip
-        self.limits = limits
+        self.limits, self.local = limits, local
         self.meters = meters or Meters()
         self._decoder = decoder
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
@@ -77,7 +79,7 @@ class Ingest:
         self._watermark = Watermark(limits.lateness_ns)
         self._traces = TraceTable(limits.traces_max, limits.spans_max)
         self._sessions = Sessions(limits.session_idle_ns, limits.rootless_idle_ns, limits.session_max_ns)
-        self._prices = Prices()
+        self._prices = Prices(local.prices)
         self._twins = Twins()
         self._open: dict[int, list[Pending]] = {}
         self._pending = 0  # Spans in `_open`.
@@ -274,7 +276,7 @@ class Ingest:
             trace.waiting -= 1
 
         pending = self._open[start_ns]
-        calls = resolve(start_ns, pending, self._prices, self._twins, reach, cell_of, self._review)
+        calls = resolve(start_ns, pending, self._prices, self.local, self._twins, reach, cell_of, self._review, tally)
         self._pending -= len(pending)
         self._traces.strip(span for _, span in pending)
         while (due := self._sessions.next_due()) is not None and due[0] < start_ns + SLOT_NS:
@@ -327,10 +329,11 @@ class Ingest:
 
     @classmethod
     def restore(
-        cls, arrays: Arrays, limits: IngestLimits, decoder: Decoder = IN_PROTOBUF, meters: Meters | None = None
-    ) -> "Ingest":
+        cls, arrays: Arrays, limits: IngestLimits, decoder: Decoder = IN_PROTOBUF, meters: Meters | None = None,
+        local: Local = NOTHING_LOCAL,
+    ) -> "Ingest":  # fmt: skip
         """What `snapshot` was taken of: reading on from it gives what never having stopped would have."""
-        ingest = cls(limits, decoder=decoder, meters=meters)
+        ingest = cls(limits, decoder=decoder, meters=meters, local=local)
         ingest.meters.restore(arrays)
         ingest.cells = SeriesTable.restore(snapshot.cells_of(arrays), limits.cells_max)
         state = snapshot.State(arrays)

@@ -71,6 +71,7 @@ class Trace:
         "session",
         "session_key",
         "spans",
+        "tokens",
         "trace_id",
         "unpriced",
         "waiting",
@@ -83,6 +84,7 @@ class Trace:
         self.lent: dict[str, tuple[tuple[bool, int, bytes], str]] = {}
         self.session: tuple[int, tuple[bool, int, bytes], str] | None = None
         self.waiting = 0
+        self.tokens = 0.0
         self.claimed = False
         self.answered: dict[str, bool] = {}
         self.root_ended = False

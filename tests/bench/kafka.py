@@ -34,7 +34,7 @@ from tests import broker
 from tests.bench.scan import CACHE
 from tests.bench.sessions import BEGIN_NS, bodies
 
-RIVALS = Path(__file__).parent / "streams.py"
+RIVALS = Path(__file__).parent / "processors.py"
 PARTITIONS = 4
 SHAPES = {"256 KiB batches": (160, 37), "a trace a record": (4_000, 1)}
 """Records, and sessions in each."""

@@ -1,6 +1,6 @@
 """The plain aggregate of tests.bench.scan in other stream processors; runs in a Python that has them, alone.
 
-    python streams.py quixstreams|faust BROKER TOPIC GROUP RECORDS
+    python processors.py quixstreams|faust BROKER TOPIC GROUP RECORDS
 
 Prints the CPU seconds from start to the last record, as JSON.
 """
@@ -87,7 +87,7 @@ def main() -> None:
             async for body in stream:
                 count.read(body)
 
-        sys.argv = ["streams", "worker", "-l", "error", "--without-web"]
+        sys.argv = ["processors", "worker", "-l", "error", "--without-web"]
         app.main()
 
 

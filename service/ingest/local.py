@@ -1,0 +1,111 @@
+"""What only the operator knows: prices that no list has, and how much of the traffic the collector lets through."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import translate
+from typing import Any
+
+from service.ingest.traces import Trace
+from service.ingest.vocabulary import Span
+
+PRICE_MAX = 100_000.0
+"""Dollars for a million tokens that nobody asks."""
+OVERRIDES_MAX = 1_000
+_REQUIRED, _OPTIONAL = ("input", "output"), ("cache_read", "cache_write")
+
+
+@dataclass(frozen=True)
+class UnitPrices:
+    """Dollars a token. `input` is for tokens outside the cache."""
+
+    input: float
+    output: float
+    cache_read: float
+    cache_write: float
+
+
+@dataclass(frozen=True)
+class Override:
+    """The operator's price of the models whose name fits, of the providers whose name fits."""
+
+    provider: re.Pattern[str]
+    model: re.Pattern[str]
+    units: UnitPrices
+
+    def fits(self, provider: str, model: str) -> bool:
+        return bool(self.model.fullmatch(model.lower()) and self.provider.fullmatch(provider.lower()))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Shares that the collector keeps: of traces with a failed span, and of the rest.
+
+    >>> Sampling(errors=1.0, rest=0.1).weight(failed=False)
+    10.0
+    """
+
+    errors: float
+    rest: float
+
+    def weight(self, failed: bool) -> float:
+        return 1 / (self.errors if failed else self.rest)
+
+
+@dataclass(frozen=True)
+class Local:
+    """Both; by default nothing."""
+
+    prices: tuple[Override, ...] = ()
+    sampling: Sampling | None = None
+
+    def weigh(self, pending: Iterable[tuple[Trace, Span]]) -> None:
+        """Give each span whose own trace state says nothing the weight that its trace's class has."""
+        if self.sampling is None:
+            return
+        failed: dict[int, bool] = {}
+        for trace, span in pending:
+            if span.weight == 1.0:
+                key = id(trace)
+                if key not in failed:
+                    failed[key] = any(each.failed for each in trace.spans.values())
+                span.weight = self.sampling.weight(failed[key])
+
+
+def overrides(written: Any) -> tuple[Override, ...]:
+    """The prices of a file that was read as YAML. Raises ValueError with one line a problem."""
+    if not isinstance(written, Mapping) or not isinstance(written.get("prices"), list) or len(written) > 1:
+        raise ValueError("prices: expected one list, `prices: [{model: my-model, input: 2.5, output: 10}]`")
+    if len(written["prices"]) > OVERRIDES_MAX:
+        raise ValueError(f"prices: {len(written['prices'])} entries; at most {OVERRIDES_MAX} are read")
+    found, problems = [], []
+    for number, entry in enumerate(written["prices"], 1):
+        try:
+            found.append(_override(entry))
+        except ValueError as problem:
+            problems.append(f"prices, entry {number}: {problem}")
+    if problems:
+        raise ValueError("\n".join(problems))
+    return tuple(found)
+
+
+def _override(entry: Any) -> Override:
+    if not isinstance(entry, Mapping):
+        raise ValueError("is no mapping; write {model: my-model, input: 2.5, output: 10}")
+    known = ("model", "provider", *_REQUIRED, *_OPTIONAL)
+    if unknown := [str(key)[:80] for key in entry if key not in known]:
+        raise ValueError(f'"{unknown[0]}" is no field; there are {", ".join(known)}')
+    model, provider = entry.get("model"), entry.get("provider", "*")
+    if not isinstance(model, str) or not model or not isinstance(provider, str):
+        raise ValueError("model: is missing or no text; write a name, or a pattern as gpt-*")
+    fresh, output = (_price(entry, name) for name in _REQUIRED)
+    cached = [_price(entry, name) if name in entry else fresh for name in _OPTIONAL]
+    units = UnitPrices(fresh / 1e6, output / 1e6, cached[0] / 1e6, cached[1] / 1e6)
+    return Override(re.compile(translate(provider.lower())), re.compile(translate(model.lower())), units)
+
+
+def _price(entry: Mapping[str, Any], name: str) -> float:
+    value = entry.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= PRICE_MAX:
+        raise ValueError(f"{name}: {value!r:.40} is no price; write dollars for a million tokens, as 2.5")
+    return float(value)

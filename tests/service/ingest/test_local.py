@@ -1,0 +1,106 @@
+"""What only the operator knows: own prices come first, and what the collector left out is weighed in again."""
+
+import random
+from typing import Any
+
+import pytest
+
+from service.ingest.local import Local, Sampling, overrides
+from service.ingest.prices import CostSource, Prices, Tokens
+from service.ingest.stage import Ingest
+from service.settings import SettingsError, load
+from tests.service.ingest.wire import EPOCH_S, Stream, agent, chat
+
+NOW_NS = EPOCH_S * 10**9
+
+
+def test_an_own_price_comes_before_the_list() -> None:
+    """By pattern, whatever the case; a cache without a price of its own costs what input does; free stays free."""
+    mine = overrides(
+        {"prices": [{"model": "gpt-4O*", "input": 2, "output": 10, "cache_read": 1},
+                    {"model": "in-house-?", "provider": "vllm", "input": 0, "output": 0}]}
+    )  # fmt: skip
+    prices, tokens = Prices(mine), Tokens(3000, 100, 1000)
+    dollars, source = prices.cost("openai", ("gpt-4o-mini",), tokens, NOW_NS)
+    assert dollars == pytest.approx((2000 * 2 + 1000 * 1 + 100 * 10) / 1e6) and source is CostSource.OVERRIDE
+    assert prices.cost("vllm", ("in-house-7",), tokens, NOW_NS) == (0.0, CostSource.FREE)
+    assert prices.cost("other", ("in-house-7",), tokens, NOW_NS)[1] is CostSource.UNPRICED
+    assert prices.cost("anthropic", ("claude-sonnet-4-5",), tokens, NOW_NS)[1] is CostSource.PRICED
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ([], "expected one list"),
+        ({"prices": [7]}, "entry 1: is no mapping"),
+        ({"prices": [{"input": 1, "output": 2}]}, "entry 1: model: is missing"),
+        ({"prices": [{"model": "m", "input": 1, "output": 2}, {"model": "m", "input": "1"}]}, "entry 2: input: '1'"),
+        ({"prices": [{"model": "m", "input": -1, "output": 2}]}, "input: -1 is no price"),
+        ({"prices": [{"model": "m", "input": 1, "outputs": 2}]}, '"outputs" is no field; there are model, provider'),
+    ],
+)
+def test_a_wrong_price_is_told(written: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        overrides(written)
+
+
+def test_settings_read_both(tmp_path: Any) -> None:
+    """And name what is wrong with either."""
+    (tmp_path / "prices.yaml").write_text("prices:\n- {model: m, input: 1, output: 2}\n")
+    found = load({"TOCSIN_PRICES": str(tmp_path / "prices.yaml"), "TOCSIN_SAMPLING": "errors=1 rest=0.1"})
+    assert len(found.prices) == 1 and found.sampling == Sampling(1.0, 0.1)
+    (tmp_path / "bad.yaml").write_text("prices: [")
+    for name, text, problem in (
+        ("TOCSIN_PRICES", str(tmp_path / "bad.yaml"), "is not YAML"),
+        ("TOCSIN_PRICES", str(tmp_path / "none.yaml"), "cannot read"),
+        ("TOCSIN_SAMPLING", "10%", "write errors=1 rest=0.1"),
+        ("TOCSIN_SAMPLING", "errors=1 rest=0", "write errors=1 rest=0.1"),
+    ):
+        with pytest.raises(SettingsError, match=f"(?s){name}: .*{problem}"):
+            load({name: text})
+
+
+def test_error_rates_are_unbiased_under_tail_sampling() -> None:
+    """All failed traces and a tenth of the rest: unweighted, 2% would read as 17%."""
+    chance, stream = random.Random(5), Stream()
+    stream.ingest = Ingest(stream.limits, local=Local(sampling=Sampling(1.0, 0.1)))
+    sent = kept = failures = 0
+    for trace in range(1, 20_001):
+        failed = chance.random() < 0.02
+        sent, failures = sent + 1, failures + failed
+        if failed or chance.random() < 0.1:
+            kept += 1
+            root, call = agent(trace, 1, 0, 5), chat(trace, 2, 1, 3, 1)
+            stream.send(root, call.__class__(**{**vars(call), "failed": failed}), now_s=6)
+    stream.flush()
+    calls = stream.of("llm")
+    count, failed_count = (sum(float(str(row[name])) for row in calls) for name in ("count", "failed"))
+    assert failures / kept > 0.15
+    assert failed_count / count == pytest.approx(failures / sent, rel=0.05)
+    assert count == pytest.approx(sent, rel=0.05)
+    sessions = sum(float(str(row["count"])) for row in stream.of("session"))
+    assert sessions == pytest.approx(sent, rel=0.05)
+    squares = sum(float(slot.squares.sum()) for slot in stream.slots)
+    assert count**2 / squares < kept * 1.2  # No more is known than was sent.
+
+
+def test_a_span_that_knows_its_own_threshold_is_believed() -> None:
+    """The setting is for those that say nothing."""
+    stream = Stream()
+    stream.ingest = Ingest(stream.limits, local=Local(sampling=Sampling(1.0, 0.1)))
+    call = chat(1, 2, 1, 3)
+    stream.send(call.__class__(**{**vars(call), "state": "ot=th:8"}))
+    (row,) = stream.flush().of("llm")
+    assert row["count"] == 2.0
+
+
+def test_what_wrappers_state_is_held_against_their_calls() -> None:
+    """The root says 300 tokens, its calls 110 each: both are known, and only the calls are counted."""
+    stream = Stream()
+    root = agent(1, 1, 0, 9)
+    stated = dict(root.attributes) | {"gen_ai.usage.input_tokens": 280, "gen_ai.usage.output_tokens": 20}
+    stream.send(root.__class__(**{**vars(root), "attributes": stated}), chat(1, 2, 1, 3, 1), chat(1, 3, 4, 6, 1))
+    stream.flush()
+    assert (stream.tally.stated_tokens, stream.tally.leaf_tokens) == (300, 220)
+    assert sum(float(str(row["input_tokens"])) for row in stream.rows()) == 200
+    assert stream.tally.costs == {CostSource.PRICED: 2}
