@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alertrules.parse import parse_rules
-from service.selfmetrics import DECLARED
+from service.declared import DECLARED
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(p for p in ROOT.rglob("*.md") if not {".venv", ".cache"} & set(p.relative_to(ROOT).parts))

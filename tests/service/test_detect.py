@@ -11,9 +11,10 @@ from alertrules.rules import HAVE_A_LIMIT, HAVE_A_SIGNAL, Detector, Rule
 from detectors.core.columns import CELL_LABELS, SLOT_NS, TICK_NS, Entries, Slot
 from detectors.core.engine import Engine
 from detectors.core.series import SeriesTable
+from service.declared import GAUGES
 from service.detect import Detect, Watch
 from service.explain import explained, worded
-from service.selfmetrics import GAUGES, level_families
+from service.selfmetrics import level_families
 
 RULE = """
 groups:

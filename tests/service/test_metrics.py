@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.batch import Dropped
-from service.selfmetrics import DECLARED
+from service.declared import DECLARED
 from service.sources.otlp_http import JSON, Refused
 from tests.service.ingest.wire import EPOCH_S, agent, chat, json_body
 from tests.service.running import ROOT, running

@@ -1,0 +1,155 @@
+"""Every metric that Tocsin exports, declared once: levels of the rules' series, and its own health.
+
+Series are bounded by the rules' `series_max`; every other label has a closed or bounded set of values.
+"""
+
+from dataclasses import dataclass
+
+from detectors.core.columns import CELL_LABELS, OUTCOMES
+from detectors.core.engine import HORIZONS
+
+SERIES = ("rule", *CELL_LABELS)
+"""Labels of every level; those that a rule does not group by are empty."""
+QUANTILES = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One metric: its type as Prometheus calls it, its labels, its help text."""
+
+    type: str
+    labels: tuple[str, ...]
+    help: str
+
+
+LEVELS = {
+    "tocsin_latency_seconds": Declared("gauge", (*SERIES, "quantile"), "Latency of the last active minutes."),
+    "tocsin_latency_baseline_seconds": Declared("gauge", SERIES, "p95 latency that the baseline expects at this hour."),
+    "tocsin_latency_threshold_seconds": Declared("gauge", SERIES, "p95 latency that is the rule's smallest effect."),
+    "tocsin_session_cost_usd": Declared("gauge", (*SERIES, "quantile"), "Cost of closed sessions of late."),
+    "tocsin_session_cost_baseline_usd": Declared("gauge", SERIES, "p95 cost of a session that the baseline expects."),
+    "tocsin_session_cost_threshold_usd": Declared("gauge", SERIES, "p95 cost that is the rule's smallest effect."),
+    "tocsin_session_unpriced_ratio": Declared("gauge", SERIES, "Share of sessions with a call of unknown price."),
+    "tocsin_error_ratio": Declared("gauge", SERIES, "Failed share of the last active minutes."),
+    "tocsin_error_baseline_ratio": Declared("gauge", SERIES, "Failed share that the baseline expects."),
+    "tocsin_error_threshold_ratio": Declared("gauge", SERIES, "Failed share that is the rule's smallest effect."),
+    "tocsin_outcome_share": Declared("gauge", (*SERIES, "outcome"), "Share of closed sessions of late, by outcome."),
+    "tocsin_outcome_baseline_share": Declared("gauge", SERIES, "Share of good outcomes that the baseline expects."),
+    "tocsin_outcome_threshold_share": Declared("gauge", SERIES, "Share of good outcomes that is the smallest effect."),
+    "tocsin_static_level": Declared("gauge", SERIES, "What a static rule compares, in its signal's unit."),
+    "tocsin_static_limit": Declared("gauge", SERIES, "The static rule's limit."),
+    "tocsin_level": Declared("gauge", SERIES, "What a level or river rule looks at, in its signal's unit."),
+    "tocsin_level_expected": Declared("gauge", SERIES, "What it should have been."),
+    "tocsin_level_score": Declared("gauge", SERIES, "How far it is from that, in the detector's own units."),
+    "tocsin_level_bar": Declared("gauge", SERIES, "The score from which it is a page; absent while it is learnt."),
+    "tocsin_missing_calls": Declared("gauge", SERIES, "Calls that should have come since the last one."),
+    "tocsin_missing_calls_bar": Declared("gauge", SERIES, "Missing calls that are a page; absent while it is learnt."),
+    "tocsin_burn_projected_usd": Declared("gauge", SERIES, "What the month will cost at the last day's pace."),
+    "tocsin_burn_limit_usd": Declared("gauge", SERIES, "What the month may cost."),
+    "tocsin_evidence_nats": Declared("gauge", SERIES, "Log evidence of a change; absent while warming up."),
+    "tocsin_evidence_threshold_nats": Declared("gauge", SERIES, "Log evidence that a page needs."),
+    "tocsin_visible_effect": Declared(
+        "gauge", (*SERIES, "within"), "Smallest effect that would page in that time at usual traffic; absent if none."
+    ),
+    "tocsin_hourly_wobble": Declared(
+        "gauge",
+        SERIES,
+        "How far it strays from hour to hour by itself, in its effect's kind: a factor or a share.",
+    ),
+    "tocsin_series_judged": Declared("gauge", SERIES, "1 once the series is judged, 0 while it is warming up."),
+}
+# What a detector calls a gauge -> metric, and the value of its further label.
+GAUGES: dict[str, tuple[str, str]] = {
+    **{f"latency_{name}": ("tocsin_latency_seconds", q) for name, q in QUANTILES.items()},
+    "latency_baseline": ("tocsin_latency_baseline_seconds", ""),
+    "latency_effect": ("tocsin_latency_threshold_seconds", ""),
+    **{f"session_cost_{name}": ("tocsin_session_cost_usd", q) for name, q in QUANTILES.items()},
+    "session_cost_baseline": ("tocsin_session_cost_baseline_usd", ""),
+    "session_cost_effect": ("tocsin_session_cost_threshold_usd", ""),
+    "session_unpriced_ratio": ("tocsin_session_unpriced_ratio", ""),
+    "error_ratio": ("tocsin_error_ratio", ""),
+    "error_ratio_baseline": ("tocsin_error_baseline_ratio", ""),
+    "error_ratio_effect": ("tocsin_error_threshold_ratio", ""),
+    **{f"outcome_share_{name}": ("tocsin_outcome_share", name) for name in OUTCOMES},
+    "outcome_share_baseline": ("tocsin_outcome_baseline_share", ""),
+    "outcome_share_effect": ("tocsin_outcome_threshold_share", ""),
+    "static_level": ("tocsin_static_level", ""),
+    "static_limit": ("tocsin_static_limit", ""),
+    "level": ("tocsin_level", ""),
+    "level_expected": ("tocsin_level_expected", ""),
+    "level_score": ("tocsin_level_score", ""),
+    "level_bar": ("tocsin_level_bar", ""),
+    "missing_calls": ("tocsin_missing_calls", ""),
+    "missing_calls_bar": ("tocsin_missing_calls_bar", ""),
+    "burn_projected": ("tocsin_burn_projected_usd", ""),
+    "burn_limit": ("tocsin_burn_limit_usd", ""),
+    "evidence": ("tocsin_evidence_nats", ""),
+    "evidence_threshold": ("tocsin_evidence_threshold_nats", ""),
+    **{f"visible_{name}": ("tocsin_visible_effect", name) for name in HORIZONS},
+    "wobble": ("tocsin_hourly_wobble", ""),
+    "warm": ("tocsin_series_judged", ""),
+}
+HEALTH = {
+    "tocsin_alert_state": Declared("gauge", (*SERIES, "state"), "1 for the state that an open alert is in."),
+    "tocsin_spend_usd_per_hour": Declared(
+        "gauge", ("tenant", "agent"), "Dollars of priced calls an hour, over about the last hour."
+    ),
+    "tocsin_build_info": Declared("gauge", ("version",), "1, for the version that runs."),
+    "tocsin_scanner_info": Declared("gauge", ("engine",), "1, for what decodes traces: `compiled` or `protobuf`."),
+    "tocsin_spans_total": Declared("counter", (), "Spans read."),
+    "tocsin_points_total": Declared("counter", (), "Metric points received."),
+    "tocsin_log_records_total": Declared("counter", (), "Log records received."),
+    "tocsin_sessions_closed_total": Declared("counter", (), "Sessions closed and counted."),
+    "tocsin_slots_total": Declared("counter", (), "Slots of ten seconds closed."),
+    "tocsin_pages_total": Declared("counter", ("rule",), "Alerts that fired."),
+    "tocsin_pages_marked_total": Declared("counter", ("rule", "mark"), "Pages that people called that."),
+    "tocsin_notices_total": Declared("counter", ("status",), "Notices put into the outbox, by what they say."),
+    "tocsin_dropped_total": Declared("counter", ("reason",), "What was not counted, or not wholly."),
+    "tocsin_content_attributes_total": Declared(
+        "counter", ("attribute",), "Texts that people and models said, seen on spans and never kept."
+    ),
+    "tocsin_sessionless_total": Declared("counter", ("agent",), "Sessions that no span named: each was one trace."),
+    "tocsin_overflowed_total": Declared("counter", ("agent",), "Calls and sessions counted under _other."),
+    "tocsin_priced_calls_total": Declared("counter", ("source",), "Calls with tokens, by where their cost comes from."),
+    "tocsin_weighted_calls_total": Declared("counter", (), "Calls counted with a sampling weight other than one."),
+    "tocsin_leaf_tokens_ratio": Declared(
+        "gauge", (), "Tokens of calls over what the wrappers above them stated; 1 where they agree."
+    ),
+    "tocsin_metric_saturated_total": Declared(
+        "counter", ("metric",), "Values over the last bound of their histogram: how large they were is not known."
+    ),
+    "tocsin_step_seconds": Declared("histogram", (), "How long a step of the pipeline takes."),
+    "tocsin_watermark_delay_seconds": Declared("gauge", (), "How far event time lies behind the clock."),
+    "tocsin_series": Declared("gauge", ("rule",), "Series a rule tracks."),
+    "tocsin_series_refused_total": Declared("counter", ("rule",), "Label sets that came when the table was full."),
+    "tocsin_series_expired_total": Declared("counter", ("rule",), "Series forgotten after a week of silence."),
+    "tocsin_rule_budget_pages_per_week": Declared("gauge", ("rule",), "False pages a week that its author allows."),
+    "tocsin_rule_tail_nats": Declared(
+        "gauge",
+        ("rule",),
+        "Mean excess of the evidence's tail: at most 1 while the promise holds, over 1.5 not.",
+    ),
+    "tocsin_rule_keeps_budget": Declared("gauge", ("rule",), "1 while it keeps its budget on these data, else 0."),
+    "tocsin_queue_depth": Declared("gauge", (), "Bodies and fetches that wait to be read."),
+    "tocsin_otlp_refused_total": Declared("counter", ("reason",), "OTLP/HTTP requests turned away unread."),
+    "tocsin_otlp_held_bytes": Declared("gauge", (), "Bytes of OTLP/HTTP bodies being sent or waiting to be read."),
+    "tocsin_kafka_lag_records": Declared("gauge", ("partition",), "Records not read yet."),
+    "tocsin_kafka_tombstones_total": Declared("counter", (), "Kafka records without a value."),
+    "tocsin_kafka_restarts_total": Declared("counter", (), "Kafka consumers that failed and were replaced."),
+    "tocsin_last_save_duration_seconds": Declared("gauge", (), "How long the last save took."),
+    "tocsin_last_save_timestamp_seconds": Declared("gauge", (), "When state was last saved, in Unix time."),
+    "tocsin_save_failures_total": Declared("counter", (), "Saves that failed; nothing is read until one works."),
+    "tocsin_outbox_depth": Declared("gauge", ("destination", "state"), "Deliveries in the outbox."),
+    "tocsin_outbox_oldest_seconds": Declared("gauge", (), "For how long the oldest waiting delivery has waited."),
+    "tocsin_outbox_write_failures_total": Declared("counter", (), "Outcomes of deliveries that could not be written."),
+    "tocsin_delivery_attempts_total": Declared("counter", ("destination",), "Attempts to tell a destination."),
+    "tocsin_deliveries_total": Declared("counter", ("destination",), "Deliveries that a destination took."),
+    "tocsin_deliveries_retried_total": Declared("counter", ("destination",), "Attempts that will be repeated."),
+    "tocsin_deliveries_throttled_total": Declared("counter", ("destination",), "Attempts it found to be too many."),
+    "tocsin_deliveries_dead_total": Declared("counter", ("destination", "reason"), "Deliveries given up."),
+    "tocsin_destination_refusing": Declared(
+        "gauge", ("destination",), "1 where a destination refuses everything: look at its key or hook."
+    ),
+    "tocsin_connection_pools_replaced_total": Declared("counter", (), "Pools of connections that had gone mute."),
+}
+DECLARED = LEVELS | HEALTH
