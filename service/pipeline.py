@@ -124,9 +124,8 @@ class Pipeline:
 
     @staticmethod
     def _outcome(answers: tuple[Answer, ...], step: _Step) -> Outcome:
-        return Outcome(
-            answers, tuple(step.transitions), tuple(step.notices), tuple(step.digest), tuple(step.tickets), step.tally
-        )
+        tickets = (*step.tickets, *step.tally.tickets)
+        return Outcome(answers, tuple(step.transitions), tuple(step.notices), tuple(step.digest), tickets, step.tally)
 
     @property
     def watermark_ns(self) -> int | None:

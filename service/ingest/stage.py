@@ -1,8 +1,11 @@
 """Ingest: records in, closed slots out. Decodes, joins, prices and adds up, each in its own file."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+
+import numpy as np
 
 from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, Arrays, Slot
 from detectors.core.series import OVERFLOW, SeriesTable
@@ -12,6 +15,7 @@ from service.ingest.decode import Decoder, decode
 from service.ingest.local import Local
 from service.ingest.measures import Cell, added
 from service.ingest.meters import Meters
+from service.ingest.policies import Policies
 from service.ingest.prices import DAY_NS, Prices
 from service.ingest.protobuf import ProtobufDecoder
 from service.ingest.resolve import Pending, Review, resolve
@@ -81,6 +85,7 @@ class Ingest:
         self._sessions = Sessions(limits.session_idle_ns, limits.rootless_idle_ns, limits.session_max_ns)
         self._prices = Prices(local.prices)
         self._twins = Twins()
+        self._policies = Policies()
         self._open: dict[int, list[Pending]] = {}
         self._pending = 0  # Spans in `_open`.
         self._starts: list[int] = []  # The keys of `_open`, as a heap.
@@ -278,6 +283,7 @@ class Ingest:
 
         pending = self._open[start_ns]
         calls = resolve(start_ns, pending, self._prices, self.local, self._twins, reach, cell_of, self._review, tally)
+        tally.tickets += self._policies.slot(start_ns, (span for _, span in pending))
         self._pending -= len(pending)
         self._traces.strip(span for _, span in pending)
         while (due := self._sessions.next_due()) is not None and due[0] < start_ns + SLOT_NS:
@@ -329,7 +335,8 @@ class Ingest:
             self.cells, self._watermark, self._traces, self._sessions, self._open, self._closed_sessions,
             self._floor_ns, self._twins,
         )  # fmt: skip
-        return {**state, "meters": self.meters.snapshot()}
+        policies = np.frombuffer(json.dumps(self._policies.state()).encode(), np.uint8)
+        return {**state, "meters": self.meters.snapshot(), "policies": policies}
 
     @classmethod
     def restore(
@@ -339,6 +346,7 @@ class Ingest:
         """What `snapshot` was taken of: reading on from it gives what never having stopped would have."""
         ingest = cls(limits, decoder=decoder, meters=meters, local=local)
         ingest.meters.restore(arrays)
+        ingest._policies = Policies.resume(json.loads(arrays["policies"].tobytes()))
         ingest.cells = SeriesTable.restore(snapshot.cells_of(arrays), limits.cells_max)
         state = snapshot.State(arrays)
         ingest._watermark = Watermark.resume(state.watermark, limits.lateness_ns)
