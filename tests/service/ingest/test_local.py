@@ -110,14 +110,13 @@ def test_a_change_of_policy_is_told_and_a_change_of_traffic_is_not() -> None:
     """Ten windows: one span in ten, then with twice the traffic, then one in two; restored in the middle of it."""
     chance, stream = random.Random(7), Stream()
     number = 0
-    for window, (spans, state) in enumerate(
-        [(60, "ot=th:e666")] * 3 + [(120, "ot=th:e666")] * 3 + [(60, "ot=th:8")] * 4
-    ):
-        for _ in range(spans):
+    windows = [(60, "ot=th:e666")] * 3 + [(120, "ot=th:e666")] * 3 + [(60, "ot=th:8")] * 4
+    for window, (spans, state) in enumerate(windows):
+        for i in range(spans):
             number += 1
-            end_s = 600 * window + 600 * chance.random()
-            call = chat(number, 1, end_s - 1, end_s)
-            stream.send(call.__class__(**{**vars(call), "state": state if chance.random() < 0.9 else ""}), now_s=end_s)
+            end_s = 600 * window + 600 / spans * i
+            call, said = chat(number, 1, end_s - 1, end_s), state if chance.random() < 0.9 else ""
+            stream.send(call.__class__(**{**vars(call), "state": said}), now_s=end_s)
         stream.ingest = Ingest.restore(stream.ingest.snapshot(), stream.limits)
     stream.flush()
     assert stream.tally.tickets == ["sampling of shop changed: one span in 10 was kept, now one in 2"]
