@@ -90,4 +90,7 @@ class Tally:
     weighted: int = 0  # Calls that stand for more than themselves, by sampling weights.
     stated_tokens: float = 0.0  # What wrappers said of calls below them that were counted themselves,
     leaf_tokens: float = 0.0  # and what those said.
+    content: Counter[str] = field(default_factory=Counter)  # By attribute: what was said, seen and not kept.
+    sessionless: Counter[str] = field(default_factory=Counter)  # By agent: sessions that nothing named.
+    refused: Counter[str] = field(default_factory=Counter)  # By agent: calls and sessions under `_other`.
     saturated: Counter[str] = field(default_factory=Counter)  # By metric: values over the last bound of a histogram.

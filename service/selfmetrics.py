@@ -18,6 +18,7 @@ from alertrules.notice import Status
 from alertrules.parse import RuleSet
 from detectors.core.columns import CELL_LABELS, OUTCOMES, SECOND_NS
 from detectors.core.engine import HORIZONS
+from detectors.core.series import OVERFLOW_VALUE
 from service.batch import Dropped
 from service.deliver import Deliverer
 from service.detect import Level
@@ -34,6 +35,7 @@ from service.store.outbox import Outbox
 SERIES = ("rule", *CELL_LABELS)
 """Labels of every level; those that a rule does not group by are empty."""
 QUANTILES = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}
+AGENTS_MAX = 1_000
 STEP_BOUNDS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 
 
@@ -129,6 +131,11 @@ HEALTH = {
     "tocsin_pages_marked_total": Declared("counter", ("rule", "mark"), "Pages that people called that."),
     "tocsin_notices_total": Declared("counter", ("status",), "Notices put into the outbox, by what they say."),
     "tocsin_dropped_total": Declared("counter", ("reason",), "What was not counted, or not wholly."),
+    "tocsin_content_attributes_total": Declared(
+        "counter", ("attribute",), "Texts that people and models said, seen on spans and never kept."
+    ),
+    "tocsin_sessionless_total": Declared("counter", ("agent",), "Sessions that no span named: each was one trace."),
+    "tocsin_overflowed_total": Declared("counter", ("agent",), "Calls and sessions counted under _other."),
     "tocsin_priced_calls_total": Declared("counter", ("source",), "Calls with tokens, by where their cost comes from."),
     "tocsin_weighted_calls_total": Declared("counter", (), "Calls counted with a sampling weight other than one."),
     "tocsin_leaf_tokens_ratio": Declared(
@@ -192,6 +199,21 @@ class Parts:
     wall_ns: Callable[[], int]
 
 
+class ByAgent:
+    """Counts by agent; of a million names, those after the first thousand are one."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def add(self, more: Mapping[str, int]) -> None:
+        for agent, count in more.items():
+            known = agent in self.counts or len(self.counts) < AGENTS_MAX
+            self.counts[agent if known else OVERFLOW_VALUE] += count
+
+    def values(self) -> "Values":
+        return {(agent,): count for agent, count in self.counts.items()}
+
+
 class SelfMetrics:
     """Counts what steps say, and turns it into metric families when asked."""
 
@@ -203,6 +225,9 @@ class SelfMetrics:
         self.dropped: Counter[Dropped] = Counter()
         self.saturated: Counter[str] = Counter()
         self.costs: Counter[str] = Counter()
+        self.content: Counter[str] = Counter()
+        self.sessionless = ByAgent()
+        self.refused = ByAgent()
         self.weighted = 0
         self.stated_tokens = self.leaf_tokens = 0.0
         self.notices: Counter[Status] = Counter()
@@ -222,6 +247,9 @@ class SelfMetrics:
         self.dropped.update(tally.dropped)
         self.saturated.update(tally.saturated)
         self.costs.update(tally.costs)
+        self.content.update(tally.content)
+        self.sessionless.add(tally.sessionless)
+        self.refused.add(tally.refused)
         self.weighted += tally.weighted
         self.stated_tokens += tally.stated_tokens
         self.leaf_tokens += tally.leaf_tokens
@@ -260,6 +288,9 @@ class SelfMetrics:
             },
             "tocsin_notices_total": {(status.value,): self.notices[status] for status in Status},
             "tocsin_dropped_total": {(reason.value,): self.dropped[reason] for reason in Dropped},
+            "tocsin_content_attributes_total": {(name,): count for name, count in self.content.items()},
+            "tocsin_sessionless_total": self.sessionless.values(),
+            "tocsin_overflowed_total": self.refused.values(),
             "tocsin_priced_calls_total": {
                 (source.value,): self.costs[source] for source in CostSource if source is not CostSource.NONE
             },

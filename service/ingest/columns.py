@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ingest.dialects import RESOURCE_WANTED, WANTED
+from service.ingest.dialects import CONTENT, RESOURCE_WANTED, WANTED
 from service.ingest.vocabulary import Plan, Scalar
 
 Cells = NDArray[np.int64]
@@ -20,14 +20,20 @@ Value = bytes | int | float | bool
 TIME_MAX_NS = 2**63 - 1
 _DOUBLE, _BITS = struct.Struct("<d"), struct.Struct("<q")
 
-KEYS = tuple(sorted(WANTED.keys() | RESOURCE_WANTED))
-"""The attribute names that are kept; a key's id is its place here."""
+KEYS = tuple(sorted(WANTED.keys() | RESOURCE_WANTED | set(CONTENT)))
+"""The attribute names that are looked for; a key's id is its place here."""
 KEY_IDS = {name: key for key, name in enumerate(KEYS)}
 SPAN_KEYS = {name: KEY_IDS[name] for name in WANTED}
+LOOKED_FOR = {**SPAN_KEYS, **{name: KEY_IDS[name] for name in CONTENT}}
+"""What a decoder hands over of a span's attributes."""
 RESOURCE_KEYS = {name: KEY_IDS[name] for name in RESOURCE_WANTED}
-ON_SPAN, ON_RESOURCE = 1, 2
-"""Where a key is wanted."""
-ROLES = tuple((key in SPAN_KEYS) * ON_SPAN + (key in RESOURCE_KEYS) * ON_RESOURCE for key in KEYS)
+CONTENT_KEYS = {name: KEY_IDS[name] for name in CONTENT}
+ON_SPAN, ON_RESOURCE, IS_CONTENT = 1, 2, 4
+"""Where a key is wanted; or that it holds what was said, and is only counted."""
+ROLES = tuple(
+    (key in SPAN_KEYS) * ON_SPAN + (key in RESOURCE_KEYS) * ON_RESOURCE + (key in CONTENT_KEYS) * IS_CONTENT
+    for key in KEYS
+)
 
 # Columns of a span.
 START, END, STATUS, TRACE, SPAN_ID, PARENT = 0, 1, 2, 3, 5, 6
@@ -59,6 +65,7 @@ class Columns:
     scopes      (k, 2) int64  name (offset, size); of those that have spans
     attributes  (a, 4) int64  key, index into KEYS; kind; value: an integer, a bool, a double's bits or a text's size;
                               offset of a text. Values that are empty or no scalar are left out
+    content     (KEYS,) int64 texts of spans that were seen under a key that holds what was said
     plans       the plans that the spans' rows name; empty from a decoder that makes none
 
     The arrays may be views of a decoder's own memory: they are good until it decodes again.
@@ -70,6 +77,7 @@ class Columns:
     resources: Cells
     scopes: Cells
     attributes: Cells
+    content: Cells
     plans: Sequence[Plan] = ()
 
     def values(self, rows: Iterable[Sequence[int]]) -> Iterator[tuple[int, Scalar]]:
@@ -102,6 +110,7 @@ class Gatherer:
         self._resources: list[tuple[int, int]] = []
         self._scopes: list[tuple[int, int]] = []
         self._attributes: list[tuple[int, int, int, int]] = []
+        self.content = np.zeros(len(KEYS), np.int64)
         self._bad_ids = self._bad_times = 0
         self._before = (0, 0)  # Spans and attributes before the present resource.
         self._before_scope = 0
@@ -153,7 +162,9 @@ class Gatherer:
     def _keep(self, attributes: Iterable[tuple[int, Value]]) -> None:
         text, rows = self._text, self._attributes
         for key, value in attributes:
-            if isinstance(value, bytes):
+            if ROLES[key] == IS_CONTENT:
+                self.content[key] += isinstance(value, bytes) and len(value) > 0
+            elif isinstance(value, bytes):
                 if value:
                     rows.append((key, TEXT_KIND, len(value), len(text)))
                     text += value
@@ -177,6 +188,7 @@ class Gatherer:
             np.array(self._resources, np.int64).reshape(-1, HOLDER_CELLS),
             np.array(self._scopes, np.int64).reshape(-1, HOLDER_CELLS),
             np.array(self._attributes, np.int64).reshape(-1, ATTRIBUTE_CELLS),
+            self.content,
         )
 
 
@@ -206,4 +218,5 @@ def joined(parts: Sequence[Columns]) -> Columns:
         np.concatenate([part.resources for part in parts]),
         np.concatenate([part.scopes for part in parts]),
         np.concatenate([part.attributes for part in parts]),
+        np.sum([part.content for part in parts], axis=0),
     )

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from service.ingest.columns import RESOURCE_KEYS, SPAN_KEYS, TIME_MAX_NS, Columns, Gatherer, Value
+from service.ingest.columns import LOOKED_FOR, RESOURCE_KEYS, TIME_MAX_NS, Columns, Gatherer, Value
 from service.ingest.protobuf import UnreadableError
 from service.ingest.vocabulary import label
 
@@ -80,7 +80,7 @@ def _gather(span: dict[str, object], gathered: Gatherer) -> None:
         _ERROR if failed else 0,
         _text(span.get("name")),
         _text(span.get("traceState")),
-        list(_pairs(span, SPAN_KEYS)),
+        list(_pairs(span, LOOKED_FOR)),
     )
 
 

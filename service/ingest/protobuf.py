@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from service.batch import Signal
-from service.ingest.columns import RECORD_IS_BAD, RESOURCE_KEYS, SPAN_KEYS, Columns, Gatherer, Value, joined
+from service.ingest.columns import LOOKED_FOR, RECORD_IS_BAD, RESOURCE_KEYS, Columns, Gatherer, Value, joined
 from service.ingest.vocabulary import label
 
 
@@ -117,6 +117,6 @@ def _pairs(attributes: Iterable[Any], wanted: Mapping[bytes, int]) -> Iterator[t
                 yield key, getattr(value, kind)
 
 
-_SPAN_KEYS = {name.encode(): key for name, key in SPAN_KEYS.items()}
+_SPAN_KEYS = {name.encode(): key for name, key in LOOKED_FOR.items()}
 _RESOURCE_KEYS = {name.encode(): key for name, key in RESOURCE_KEYS.items()}
 _SCALARS = frozenset(("string_value", "bool_value", "int_value", "double_value"))

@@ -17,6 +17,7 @@ class Room(NamedTuple):
     key_lengths (64,) 1 where a key of that many bytes is known
     used        (4,) rows written: spans, resources, scopes, attributes
     limits      (4,) how many there is room for
+    content     (keys,) texts seen under each key that is only counted
     stack       (STACK_CELLS,)
     """
 
@@ -33,4 +34,5 @@ class Room(NamedTuple):
     attributes: Memory
     used: Memory
     limits: Memory
+    content: Memory
     stack: Memory

@@ -16,6 +16,7 @@ from service.ingest.columns import (
     FIRST,
     HOLDER_CELLS,
     INT_KIND,
+    IS_CONTENT,
     KEY,
     KIND,
     NAME,
@@ -141,6 +142,10 @@ def _attribute(room, at, end, role, depth):
             at = past(room.text, room.stack, at, end, tag, depth)
         if at < 0:
             return at
+    if key >= 0 and cell(room.key_roles, key) & IS_CONTENT:
+        if kind == TEXT_KIND and value > 0:
+            put(room.content, key, cell(room.content, key) + 1)
+        return at
     if key < 0 or not TEXT_KIND <= kind <= DOUBLE_KIND or (kind == TEXT_KIND and value == 0):
         return at
     row = cell(room.used, ATTRIBUTES)
@@ -215,7 +220,7 @@ def _span(room, at, end, record, resource, scope):
             return at
         if tag == 0x4A:
             begin, stop = held(room.text, at, end)
-            at = _attribute(room, begin, stop, ON_SPAN, 4) if begin >= 0 else begin
+            at = _attribute(room, begin, stop, ON_SPAN | IS_CONTENT, 4) if begin >= 0 else begin
         elif tag == 0x39 or tag == 0x41:
             at += 8
             if at > end:

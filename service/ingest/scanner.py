@@ -42,6 +42,7 @@ class Scanner:
         self._keys, self._key_lengths = _key_table(self._key_text)
         self._key_roles = np.array(ROLES, np.int64)
         self._used = np.zeros(len(_WIDTHS), np.int64)
+        self._content = np.zeros(len(KEYS), np.int64)
         self._stack = np.zeros(STACK_CELLS, np.int64)
         self._make_room(_FIRST_LIMITS)
 
@@ -57,10 +58,12 @@ class Scanner:
         records[:, RECORD_END] = np.cumsum([len(body) for body in bodies])
         if len(self._rows[ATTRIBUTES]) > _KEPT_ATTRIBUTES:
             self._make_room(_FIRST_LIMITS)
+        self._content[:] = 0
         while not scan(self._room(np.frombuffer(text, np.uint8), records), len(bodies)):
             self._make_room([2 * int(limit) for limit in self._limits])
+            self._content[:] = 0
         spans, resources, scopes, attributes = (rows[:used] for rows, used in zip(self._rows, self._used, strict=True))
-        return Columns(text, records, spans, resources, scopes, attributes)
+        return Columns(text, records, spans, resources, scopes, attributes, self._content.copy())
 
     def _room(self, text: Array, records: Cells) -> Room:
         """Addresses of everything."""
@@ -80,6 +83,7 @@ class Scanner:
             *(rows[table].reshape(-1) for table in (SPANS, RESOURCES, SCOPES, ATTRIBUTES)),
             self._used,
             self._limits,
+            self._content,
             self._stack,
         )
 

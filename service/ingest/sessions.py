@@ -32,6 +32,11 @@ class Session:
         self.queued_ns = self.first_ns = _NEVER
         self.last_ns = self.rootless = 0
 
+    @property
+    def is_trace(self) -> bool:
+        """Whether no span named it, and it is a trace of its own."""
+        return all(trace.session is None for trace in self.traces)
+
     def recount(self) -> None:
         """Make the times and the count of missing roots agree with the traces."""
         self.first_ns = min(trace.first_ns for trace in self.traces)

@@ -47,6 +47,7 @@ class Decoded:
     spans: list[Span] = field(default_factory=list)
     dropped: Counter[Dropped] = field(default_factory=Counter)
     read: Read | None = None
+    content: Counter[str] = field(default_factory=Counter)
     error: str | None = None
 
     def rejected(self) -> tuple[int, str]:
@@ -82,6 +83,9 @@ class Spans:
         """What one of the records that were decoded together holds."""
         record = self._records[row]
         decoded = Decoded()
+        if row == 0:  # Counted of all records together.
+            seen = self._columns.content
+            decoded.content.update({KEYS[key]: int(seen[key]) for key in np.flatnonzero(seen).tolist()})
         if record[RECORD_IS_BAD]:
             decoded.dropped[Dropped.MALFORMED] += 1
             decoded.error = "not an OTLP traces body in protobuf"

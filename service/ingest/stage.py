@@ -117,6 +117,7 @@ class Ingest:
     def _take(self, record: Record, decoded: Decoded, now_ns: int, tally: Tally) -> Answer:
         latest_ns = self._join(decoded, now_ns, tally)
         tally.dropped.update(decoded.dropped)
+        tally.content.update(decoded.content)
         if decoded.error is not None:
             return Answer(error=decoded.error)
         if record.signal is not Signal.TRACES:
@@ -303,6 +304,7 @@ class Ingest:
         cell = self.cells.id_of(labels, seen_ns)
         if cell == OVERFLOW:
             tally.dropped[Dropped.SERIES_FULL] += 1
+            tally.refused[labels[AGENT_PLACE]] += 1
         return cell
 
     def _close_session(self, session: Session, close_ns: int, tally: Tally) -> None:
@@ -313,6 +315,8 @@ class Ingest:
         self._slot(start_ns)
         self._closed_sessions.setdefault(start_ns, []).append((cell, *unit[1:]))
         tally.sessions += 1
+        if session.is_trace:
+            tally.sessionless[labels[AGENT_PLACE]] += 1
         if self._review is not None:
             self._review.session(labels, session.key, outcome)
         for trace in self._sessions.close(session):

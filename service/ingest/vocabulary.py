@@ -155,6 +155,8 @@ class Dialect:
     placeholders agent names that an SDK writes on everything; believed on agent spans only
     resource     attribute names of resources by canonical field
     usage_means  the operation of a span that has usage and no other sign of what it is
+    content      attributes that hold prompts, completions, arguments or results: never kept, only counted. Of numbered
+                 ones the first stands for all
     """
 
     name: str
@@ -175,6 +177,7 @@ class Dialect:
     placeholders: frozenset[str] = frozenset()
     resource: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     usage_means: str = ""
+    content: tuple[str, ...] = ()
 
 
 def paths(table: Mapping[str, str]) -> Reader:

@@ -108,4 +108,10 @@ DIALECT = Dialect(
     entity={TOOL: TOOL_NAME, RETRIEVAL: TOOL_NAME, AGENT_RUN: AGENT_BY_NAME},
     documents={"langfuse.observation.usage_details": usage, "langfuse.observation.cost_details": cost},
     failures={"langfuse.observation.level": frozenset(("error",))},
+    content=(
+        "langfuse.observation.input",
+        "langfuse.observation.output",
+        "langfuse.trace.input",
+        "langfuse.trace.output",
+    ),
 )

@@ -13,4 +13,13 @@ DIALECT = Dialect(
     fields={AGENT: ("agent_name",), REQUEST_MODEL: ("model_name",)},
     span_names={"agent run": AGENT_RUN, "running tool": TOOL},
     logs={"logfire.span_type": frozenset(("log", "pending_span"))},
+    content=(
+        "pydantic_ai.all_messages",
+        "all_messages_events",
+        "final_result",
+        "tool_arguments",
+        "tool_response",
+        "request_data",
+        "response_data",
+    ),
 )

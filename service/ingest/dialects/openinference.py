@@ -79,4 +79,13 @@ DIALECT = Dialect(
     entity={TOOL: TOOL_NAME, RETRIEVAL: TOOL_NAME, AGENT_RUN: AGENT_BY_NAME},
     roots=frozenset((WORKFLOW,)),
     documents={"llm.invocation_parameters": _REQUEST, "embedding.invocation_parameters": _REQUEST},
+    content=(
+        "input.value",
+        "output.value",
+        "llm.input_messages.0.message.content",
+        "llm.output_messages.0.message.content",
+        "llm.input_messages.0.message.contents.0.message_content.text",
+        "llm.output_messages.0.message.contents.0.message_content.text",
+        "retrieval.documents.0.document.content",
+    ),
 )

@@ -114,4 +114,15 @@ DIALECT = Dialect(
         AGENT_VERSION: ("gen_ai.agent.version", "service.version"),
     },
     usage_means=LLM,
+    content=(
+        "gen_ai.input.messages",
+        "gen_ai.output.messages",
+        "gen_ai.system_instructions",
+        "gen_ai.prompt",
+        "gen_ai.completion",
+        "gen_ai.tool.call.arguments",
+        "gen_ai.tool.call.result",
+        "gen_ai.tool.definitions",
+        "gen_ai.evaluation.explanation",
+    ),
 )

@@ -62,4 +62,11 @@ DIALECT = Dialect(
     implies={"gen_ai.guardrail.name": GUARDRAIL},
     entity={TOOL: TOOL_NAME, RETRIEVAL: TOOL_NAME, AGENT_RUN: AGENT_BY_NAME},
     failures={"gen_ai.task.status": frozenset(("failure",))},
+    content=(
+        "gen_ai.prompt.0.content",
+        "gen_ai.completion.0.content",
+        "gen_ai.completion.0.tool_calls.0.arguments",
+        "traceloop.entity.input",
+        "traceloop.entity.output",
+    ),
 )

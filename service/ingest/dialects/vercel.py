@@ -40,7 +40,13 @@ DIALECT = Dialect(
         SESSION: tuple(
             _METADATA + key
             for key in (
-                "sessionId", "session_id", "conversationId", "conversation_id", "threadId", "thread_id", "chatId"
+                "sessionId",
+                "session_id",
+                "conversationId",
+                "conversation_id",
+                "threadId",
+                "thread_id",
+                "chatId",
             )
         ),
         PROVIDER: ("ai.model.provider",),
@@ -72,4 +78,15 @@ DIALECT = Dialect(
         "ai.embedmany": WORKFLOW,
         "ai.rerank": WORKFLOW,
     },
-)  # fmt: skip
+    content=(
+        "ai.prompt",
+        "ai.prompt.messages",
+        "ai.response.text",
+        "ai.response.object",
+        "ai.response.toolCalls",
+        "ai.toolCall.args",
+        "ai.toolCall.result",
+        "ai.value",
+        "ai.values",
+    ),
+)
