@@ -28,9 +28,7 @@ def varint(text, at, end, bytes_max):
         at += 1
         value |= (part & 0x7F) << shift
         if part < 0x80:
-            if shift == 63 and part > 1:  # More than 64 bits.
-                break
-            return value, at
+            return value, at  # Bits past the 64th are dropped, as protobuf drops them.
         shift += 7
     return int64(0), int64(MALFORMED)
 

@@ -33,6 +33,8 @@ class Noise:
         return self.chance.randbytes(self.chance.randrange(60))
 
     def _varint(self, number: int) -> bytes:
+        if number == -1 and self.chance.random() < 0.3:
+            return b"\xff" * 9 + bytes([self.chance.choice([1, 2, 3, 0x7F])])  # More than 64 bits.
         number &= 2**64 - 1
         out = bytearray()
         while number > 127:

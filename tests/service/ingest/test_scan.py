@@ -49,6 +49,17 @@ def test_nesting_ends_where_it_does_in_protobuf(depth: int) -> None:
     assert (read, refused) == ((2, 0) if depth < 48 else (0, 2))
 
 
+@pytest.mark.parametrize("last", [0, 1, 2, 0x7F, 0x80])
+def test_numbers_of_more_than_64_bits_are_cut(last: int) -> None:
+    """The tenth byte of a varint may say what it likes, but not that there is an eleventh."""
+    number = b"\xff" * 9 + bytes([last])
+    attribute = b"\x0a\x04tool\x12\x0b\x18" + number
+    for _ in range(3):  # Of a resource, of spans, of a request.
+        attribute = b"\x0a" + bytes([len(attribute)]) + attribute
+    bodies = [b"\x98\x01" + number, b"\x9b\x01\x90\x01" + number + b"\x9c\x01", attribute]
+    assert compare(bodies, [checked(), scanner()]) == ((3, 0) if last < 0x80 else (0, 3))
+
+
 def test_records_scanned_together_are_each_their_own() -> None:
     """A bad record among good ones is refused alone, even where its end could be made up of the next one's bytes."""
     good = body(agent(1, 1, 0, 9), chat(1, 2, 1, 5, parent=1))
