@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from service.ingest.decode import Decoder
-from service.ingest.protobuf import ProtobufDecoder
+from service.ingest.otlp.in_protobuf import ProtobufDecoder
 
 log = logging.getLogger("tocsin.compiled")
 
@@ -28,7 +28,7 @@ _FIRST = ExportTraceServiceRequest(
     )])])],
 ).SerializeToString()  # fmt: skip
 """A span to warm up with."""
-_INGEST = Path(__file__).parent / "ingest"
+_INGEST = Path(__file__).parent / "ingest" / "otlp"
 _SOURCES = ("columns.py", "memory.py", "room.py", "scan.py", "shapes.py", "wire.py")
 """All that the compiled code is made of."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from detectors.core.columns import OUTCOMES, Slot
 from detectors.core.series import SeriesTable
 from service.batch import Dropped, Record, Signal, Tally
-from service.ingest.meters import Meters
+from service.ingest.metrics.meters import Meters
 from service.ingest.prices import CostSource, Tokens
 from service.ingest.stage import Ingest, IngestLimits
 from service.ingest.traces import Labels

@@ -20,7 +20,7 @@ from service.batch import Answer, Batch, Tally
 from service.detect import Detect, Level, Moved
 from service.ingest.decode import Decoder
 from service.ingest.local import Local
-from service.ingest.meters import Meters
+from service.ingest.metrics.meters import Meters
 from service.ingest.stage import IN_PROTOBUF, NOTHING_LOCAL, Ingest, IngestLimits
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from service.batch import Dropped, Record, Signal
-from service.ingest import otlp_json, points
-from service.ingest.columns import Columns
-from service.ingest.protobuf import UnreadableError
+from service.ingest.otlp import in_json, points
+from service.ingest.otlp.columns import Columns
+from service.ingest.otlp.in_protobuf import UnreadableError
 from service.ingest.spans import Decoded, Spans
 
 JOINED_BYTES_MAX = 1 << 20
@@ -30,7 +30,7 @@ def decode(records: Sequence[Record], body_bytes_max: int, decoder: Decoder) -> 
     waiting: list[bytes] = []
     size = 0
     for record in records:
-        if record.signal is Signal.TRACES and len(record.body) <= body_bytes_max and not otlp_json.is_json(record.body):
+        if record.signal is Signal.TRACES and len(record.body) <= body_bytes_max and not in_json.is_json(record.body):
             if waiting and size + len(record.body) > JOINED_BYTES_MAX:
                 yield from _decode_together(waiting, decoder)
                 waiting, size = [], 0
@@ -60,7 +60,7 @@ def _decode_alone(record: Record, body_bytes_max: int) -> Decoded:
         return decoded
     try:
         if signal is Signal.TRACES:
-            return Spans(otlp_json.traces(body)).of_record(0)
+            return Spans(in_json.traces(body)).of_record(0)
         decoded.read = points.read(signal, body)
     except UnreadableError as error:
         decoded.dropped[Dropped.MALFORMED] += 1

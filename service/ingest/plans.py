@@ -10,14 +10,13 @@ from itertools import count
 
 import numpy as np
 
-from service.ingest.columns import FIRST, KEYS, PARENT, STOP, Columns
 from service.ingest.dialects import DIALECTS, DOCUMENT, LABEL, NAMED_ONLY, WANTED
 from service.ingest.dialects import NUMBER as NUMBER_ENTRY
-from service.ingest.memory import address, text_hash
-from service.ingest.read import Found, read_fields, sane_number
-from service.ingest.scan import scan
-from service.ingest.scanner import Scanner
-from service.ingest.shapes import (
+from service.ingest.otlp.columns import FIRST, KEYS, PARENT, STOP, Columns
+from service.ingest.otlp.memory import address, text_hash
+from service.ingest.otlp.scan import scan
+from service.ingest.otlp.scanner import Scanner
+from service.ingest.otlp.shapes import (
     ASK_NAME,
     ENTRY_CELLS,
     FREE_TEXT,
@@ -31,6 +30,7 @@ from service.ingest.shapes import (
     recognise,
     shape_of,
 )
+from service.ingest.read import Found, read_fields, sane_number
 from service.ingest.vocabulary import (
     LENT,
     NUMBERS,

@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 
 from service.batch import Dropped
-from service.ingest.columns import (
+from service.ingest.dialects import NATIVE_SCOPES, WANTED
+from service.ingest.otlp.columns import (
     FIRST,
     KEYS,
     PARENT,
@@ -22,8 +23,7 @@ from service.ingest.columns import (
     VALUE,
     Columns,
 )
-from service.ingest.dialects import NATIVE_SCOPES, WANTED
-from service.ingest.points import Read
+from service.ingest.otlp.points import Read
 from service.ingest.read import include_parts, read_resource, read_span
 from service.ingest.vocabulary import Plan, Resource, Scalar, Span
 

@@ -13,11 +13,11 @@ from service.batch import Answer, Dropped, Record, Signal, Tally
 from service.ingest import snapshot
 from service.ingest.decode import Decoder, decode
 from service.ingest.local import Local
-from service.ingest.measures import Cell, added
-from service.ingest.meters import Meters
+from service.ingest.metrics.measures import Cell, added
+from service.ingest.metrics.meters import Meters
+from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.policies import Policies
 from service.ingest.prices import DAY_NS, Prices
-from service.ingest.protobuf import ProtobufDecoder
 from service.ingest.resolve import Pending, Review, resolve
 from service.ingest.rollup import Unit, roll_up
 from service.ingest.sessions import Session, Sessions, session_unit

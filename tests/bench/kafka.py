@@ -25,7 +25,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from service.batch import Answer, Tally
 from service.compiled import decoder
 from service.ingest.decode import Decoder
-from service.ingest.scanner import Scanner
+from service.ingest.otlp.scanner import Scanner
 from service.ingest.stage import Ingest, IngestLimits
 from service.settings import KafkaSettings
 from service.sources.arrival import Arrival, Arrivals

@@ -25,8 +25,8 @@ from detectors.core.columns import SLOT_NS
 from service.batch import Record, Signal, Tally
 from service.compiled import decoder
 from service.ingest.decode import Decoder
-from service.ingest.protobuf import ProtobufDecoder
-from service.ingest.scanner import Scanner
+from service.ingest.otlp.in_protobuf import ProtobufDecoder
+from service.ingest.otlp.scanner import Scanner
 from service.ingest.stage import Ingest, IngestLimits
 from tests.bench.sessions import BEGIN_NS, bodies
 

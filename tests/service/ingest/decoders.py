@@ -9,7 +9,8 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from service.compiled import decoder
-from service.ingest.columns import (
+from service.ingest.decode import Decoder
+from service.ingest.otlp.columns import (
     FIRST,
     KIND,
     NAME,
@@ -25,9 +26,8 @@ from service.ingest.columns import (
     VALUE,
     Columns,
 )
-from service.ingest.decode import Decoder
-from service.ingest.protobuf import ProtobufDecoder
-from service.ingest.scanner import Array, CheckedScanner, Scanner
+from service.ingest.otlp.in_protobuf import ProtobufDecoder
+from service.ingest.otlp.scanner import Array, CheckedScanner, Scanner
 
 CACHE = Path(__file__).parents[3] / ".cache" / "compiled"
 PAGE = mmap.PAGESIZE

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.ingest.columns import KEYS
+from service.ingest.otlp.columns import KEYS
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _GROUP_END, _FIXED32 = range(6)
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from service.ingest.dialects import CONTENT
-from service.ingest.protobuf import ProtobufDecoder
+from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.stage import Ingest
 from tests.service.ingest.decoders import scanner
 from tests.service.ingest.wire import FIXTURES, Stream, agent, body, chat, json_body

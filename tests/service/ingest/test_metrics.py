@@ -13,10 +13,10 @@ from alertrules.lifecycle import AlertState
 from alertrules.parse import combine, parse_rules
 from detectors.core.columns import OUTCOMES, SECOND_NS
 from service.batch import Batch, Dropped, Record, Signal
-from service.ingest.meters import Meters
-from service.ingest.points import Histogram
+from service.ingest.metrics.meters import Meters
+from service.ingest.metrics.streams import less
+from service.ingest.otlp.points import Histogram
 from service.ingest.stage import Ingest, IngestLimits
-from service.ingest.streams import less
 from service.inspect import inspect_points
 from service.pipeline import Pipeline
 from tests.service.ingest.wire import FIXTURES, Stream, agent, at_ns, body, chat
@@ -327,7 +327,7 @@ def test_a_rule_can_name_any_metric() -> None:
 
 def test_many_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A metric with a label that never repeats fills its table, is counted, and takes nothing from the others."""
-    monkeypatch.setattr("service.ingest.streams.STREAMS_MAX", 10)
+    monkeypatch.setattr("service.ingest.metrics.streams.STREAMS_MAX", 10)
     stream = sent(metered(names=False), durations([1, 0, 0, 0], 60))
     for i in range(30):
         sent(stream, durations([1, 0, 0, 0], 61, labels={"request.id": str(i)}))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from service.ingest.decode import Decoder
+from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.plans import CompiledDecoder, Plans
-from service.ingest.protobuf import ProtobufDecoder
 from service.ingest.spans import Decoded, Spans
 from service.ingest.vocabulary import Span
 from tests.service.ingest.decoders import compiled

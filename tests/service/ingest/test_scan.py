@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from service.compiled import first_that_works
-from service.ingest.columns import RECORD_IS_BAD
 from service.ingest.decode import Decoder
-from service.ingest.protobuf import ProtobufDecoder
-from service.ingest.scanner import Scanner
+from service.ingest.otlp.columns import RECORD_IS_BAD
+from service.ingest.otlp.in_protobuf import ProtobufDecoder
+from service.ingest.otlp.scanner import Scanner
 from tests.service.ingest.decoders import GuardedScanner, checked, compare, compiled, meaning, scanner
 from tests.service.ingest.noise import FIXTURES, Noise
 from tests.service.ingest.wire import agent, body, chat

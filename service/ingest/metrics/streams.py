@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from detectors.core.columns import HISTOGRAM_SCALE, SECOND_NS
 from service.batch import Dropped
-from service.ingest.points import BUCKETS_MAX, Histogram, Kind, Point
+from service.ingest.otlp.points import BUCKETS_MAX, Histogram, Kind, Point
 from service.ingest.rollup import BUCKET_MAX, BUCKET_MIN
 
 SILENT_NS = 3600 * SECOND_NS

@@ -8,7 +8,7 @@ how one source makes both the fast build and the checked one.
 
 from numba import int64, njit
 
-from service.ingest.columns import (
+from service.ingest.otlp.columns import (
     ATTRIBUTE_CELLS,
     BOOL_KIND,
     DOUBLE_KIND,
@@ -45,9 +45,9 @@ from service.ingest.columns import (
     TRACE,
     VALUE,
 )
-from service.ingest.memory import COMPILED, INLINED, cell, put, same_text, text_hash, word
-from service.ingest.room import ATTRIBUTES, KEY_BYTES_MAX, KEY_CELLS, RESOURCES, SCOPES, SPANS
-from service.ingest.wire import (
+from service.ingest.otlp.memory import COMPILED, INLINED, cell, put, same_text, text_hash, word
+from service.ingest.otlp.room import ATTRIBUTES, KEY_BYTES_MAX, KEY_CELLS, RESOURCES, SCOPES, SPANS
+from service.ingest.otlp.wire import (
     ARRAY,
     BYTES,
     EVENT,

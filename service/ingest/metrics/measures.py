@@ -15,10 +15,10 @@ import numpy as np
 
 from detectors.core.columns import OUTCOMES, Entries, Floats, Ids, Slot
 from service.ingest.dialects import RESOURCE_FIELDS, SPAN_NAMES, WANTED
-from service.ingest.points import Evaluation, Labels, Point
+from service.ingest.metrics.streams import Increase
+from service.ingest.otlp.points import Evaluation, Labels, Point
 from service.ingest.prices import DAY_NS
 from service.ingest.read import read_resource, read_span
-from service.ingest.streams import Increase
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_RUN,

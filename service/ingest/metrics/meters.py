@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from detectors.core.columns import SECOND_NS, SLOT_NS, Arrays, Slot
 from detectors.core.series import OVERFLOW
 from service.batch import Dropped
-from service.ingest.measures import MEASURES, SCORE_METRIC, Cell, Meaning, Sums, Told, meaning
-from service.ingest.points import Evaluation, Point, Read
-from service.ingest.streams import STREAMS_MAX, Increase, Streams
+from service.ingest.metrics.measures import MEASURES, SCORE_METRIC, Cell, Meaning, Sums, Told, meaning
+from service.ingest.metrics.streams import STREAMS_MAX, Increase, Streams
+from service.ingest.otlp.points import Evaluation, Point, Read
 from service.ingest.vocabulary import EVALUATION
 
 LATE_MAX_NS = 3600 * SECOND_NS

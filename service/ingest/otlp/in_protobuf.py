@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from service.batch import Signal
-from service.ingest.columns import LOOKED_FOR, RECORD_IS_BAD, RESOURCE_KEYS, Columns, Gatherer, Value, joined
+from service.ingest.otlp.columns import LOOKED_FOR, RECORD_IS_BAD, RESOURCE_KEYS, Columns, Gatherer, Value, joined
 from service.ingest.vocabulary import label
 
 

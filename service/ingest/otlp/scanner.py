@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from service.ingest.columns import (
+from service.ingest.otlp.columns import (
     ATTRIBUTE_CELLS,
     HOLDER_CELLS,
     KEYS,
@@ -16,10 +16,10 @@ from service.ingest.columns import (
     Cells,
     Columns,
 )
-from service.ingest.memory import address, text_hash
-from service.ingest.room import ATTRIBUTES, KEY_BYTES_MAX, KEY_CELLS, RESOURCES, SCOPES, SPANS, Room
-from service.ingest.scan import scan
-from service.ingest.wire import STACK_CELLS
+from service.ingest.otlp.memory import address, text_hash
+from service.ingest.otlp.room import ATTRIBUTES, KEY_BYTES_MAX, KEY_CELLS, RESOURCES, SCOPES, SPANS, Room
+from service.ingest.otlp.scan import scan
+from service.ingest.otlp.wire import STACK_CELLS
 
 _KEY_SLOTS = 1024
 """A power of two, and several times the keys."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from numba import float64, int64, njit
 
-from service.ingest.columns import (
+from service.ingest.otlp.columns import (
     ATTRIBUTE_CELLS,
     DOUBLE_KIND,
     FIRST,
@@ -26,7 +26,7 @@ from service.ingest.columns import (
     TEXT_KIND,
     VALUE,
 )
-from service.ingest.memory import (
+from service.ingest.otlp.memory import (
     COMPILED,
     INLINED,
     Memory,

@@ -4,8 +4,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from service.ingest.columns import LOOKED_FOR, RESOURCE_KEYS, TIME_MAX_NS, Columns, Gatherer, Value
-from service.ingest.protobuf import UnreadableError
+from service.ingest.otlp.columns import LOOKED_FOR, RESOURCE_KEYS, TIME_MAX_NS, Columns, Gatherer, Value
+from service.ingest.otlp.in_protobuf import UnreadableError
 from service.ingest.vocabulary import label
 
 _ERROR = 2

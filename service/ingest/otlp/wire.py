@@ -5,7 +5,7 @@
 
 from numba import int64, njit
 
-from service.ingest.memory import COMPILED, INLINED, byte, cell, put
+from service.ingest.otlp.memory import COMPILED, INLINED, byte, cell, put
 
 MALFORMED = -1
 """In place of where a field ends: this is no protobuf."""

@@ -1,0 +1,1 @@
+"""Metric points and evaluations on their way into cells."""

@@ -1,0 +1,1 @@
+"""OTLP bodies to columns and points, whoever decodes them."""
