@@ -32,7 +32,6 @@ from service.ingest.otlp.shapes import (
 )
 from service.ingest.read import Found, read_fields, sane_number
 from service.ingest.vocabulary import (
-    LENT,
     NUMBERS,
     RESPONSE_ID,
     SESSION,
@@ -41,6 +40,7 @@ from service.ingest.vocabulary import (
     Resource,
     Scalar,
     Span,
+    lends,
 )
 
 KERNELS = (text_hash, scan, recognise, shape_of)
@@ -163,10 +163,10 @@ def _planned(name: Callable[[], str], values: Sequence[tuple[int, Scalar]], is_c
     if texts and span.dialect in _ESCAPED:
         return None
     placed = {field for _, field in (*numbers, *texts)}
-    lends = tuple(field for field in span.own if field in LENT)
     return Plan(
         next(_NUMBERS), span.operation, span.dialect, span.session_rank, span.failed, span.is_log,
-        {field: value for field, value in span.own.items() if field not in placed}, numbers, texts, lends, apart, bad,
+        {field: value for field, value in span.own.items() if field not in placed}, numbers, texts,
+        lends(span.own, span.operation), apart, bad,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Protocol
 from service.batch import Tally
 from service.ingest.local import Local
 from service.ingest.prices import NO_TOKENS, CostSource, Prices, Tokens
+from service.ingest.remains import Kept
 from service.ingest.rollup import Unit, call_unit
 from service.ingest.sessions import add_cost
 from service.ingest.traces import SPANS_MAX, Labels, Trace, labels_of
@@ -106,7 +107,7 @@ def resolve(
     return units
 
 
-def _mark(trace: Trace, span: Span) -> Span | None:
+def _mark(trace: Trace, span: Span) -> Kept | None:
     """Tell those above a span that it is there; the span above that is the same call, if one is."""
     operation = span.operation
     if operation not in _TWINNED:
@@ -116,11 +117,13 @@ def _mark(trace: Trace, span: Span) -> Span | None:
         usage, looking = usage and not _is_told_above(trace, span), False
     twin = None
     for above in trace.ancestors(span):
-        if usage:
+        if usage and isinstance(above, Span):  # What was counted needs to be told nothing.
             above.usage_below = True
         if looking:
             if above.operation == operation and (operation != TOOL or _same_tool(above, span)):
-                above.covered, twin, looking = True, above, False
+                twin, looking = above, False
+                if isinstance(above, Span):
+                    above.covered = True
                 if above.spent and usage:
                     complete(span.own, above.own)
             elif above.operation not in _TRANSPARENT:
@@ -135,14 +138,14 @@ def _is_told_above(trace: Trace, span: Span) -> bool:
     return any(above.spent and above.operation in MODEL_OPERATIONS for above in trace.ancestors(span))
 
 
-def _same_tool(above: Span, span: Span) -> bool:
+def _same_tool(above: Kept, span: Span) -> bool:
     """Whether two spans name the same tool; a client may put the server's name before it."""
     outer, inner = str(above.own.get(TOOL_NAME, "")), str(span.own.get(TOOL_NAME, ""))
     longer, shorter = (outer, inner) if len(outer) > len(inner) else (inner, outer)
     return longer == shorter or (shorter != "" and longer.endswith(tuple(each + shorter for each in _JOINTS)))
 
 
-def _counts(trace: Trace, span: Span, twin: Span | None) -> tuple[bool, bool]:
+def _counts(trace: Trace, span: Span, twin: Kept | None) -> tuple[bool, bool]:
     """Whether a span is a call of its own, and whether its tokens and cost are to be added."""
     own = span.own
     usage = span.spent
@@ -163,6 +166,8 @@ def _counts(trace: Trace, span: Span, twin: Span | None) -> tuple[bool, bool]:
         return False, usage and not twin.spent
     response_id = own.get(RESPONSE_ID)
     if type(response_id) is str and span.operation in MODEL_OPERATIONS:
+        if trace.answered is None:
+            trace.answered = {}
         known = trace.answered.get(response_id)
         if known is not None or len(trace.answered) < SPANS_MAX:
             trace.answered[response_id] = bool(known) or usage
@@ -176,7 +181,8 @@ def _claim(trace: Trace, span: Span) -> None:
     """An aggregate stands in for leaves that said nothing: what lies above and below must not be added again."""
     span.usage_counted = trace.claimed = True
     for above in trace.ancestors(span):
-        above.usage_below = True
+        if isinstance(above, Span):
+            above.usage_below = True
 
 
 def _total(span: Span) -> float:

@@ -19,16 +19,16 @@ _NEVER = 2**63 - 1
 class Session:
     """One leg of a conversation: what its traces have in common.
 
-    traces     a dict for its order; the values say nothing
+    traces     in the order in which they joined
     rootless   how many of its traces have no root yet
     queued_ns  the time under which it waits in the queue, at or before the time it is due
     """
 
     __slots__ = ("first_ns", "key", "last_ns", "queued_ns", "rootless", "traces")
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, traces: list[Trace]) -> None:
         self.key = key
-        self.traces: dict[Trace, None] = {}
+        self.traces = traces
         self.queued_ns = self.first_ns = _NEVER
         self.last_ns = self.rootless = 0
 
@@ -97,9 +97,10 @@ class Sessions:
             self._part(before, trace)
         session = self.open.get(key)
         if session is None:
-            session = self.open[key] = Session(key)
+            session = self.open[key] = Session(key, [trace])
+        else:
+            session.traces.append(trace)
         trace.session_key = key
-        session.traces[trace] = None
         session.rootless += not trace.root_ended
         session.first_ns = min(session.first_ns, trace.first_ns)
         session.last_ns = max(session.last_ns, trace.last_ns)
@@ -115,7 +116,7 @@ class Sessions:
             self._requeue(session)
 
     def _part(self, session: Session, trace: Trace) -> None:
-        del session.traces[trace]
+        session.traces.remove(trace)
         if session.traces:
             session.recount()
             self._requeue(session)

@@ -11,6 +11,7 @@ import numpy as np
 
 from detectors.core.columns import Arrays
 from detectors.core.series import SeriesTable
+from service.ingest.remains import Kept
 from service.ingest.resolve import Pending
 from service.ingest.rollup import Unit
 from service.ingest.sessions import Session, Sessions
@@ -21,6 +22,7 @@ from service.ingest.watermark import Watermark
 
 _FLAGS = 8
 _NO_PARENT = bytes(8)
+_TOLD = (False,) * 4
 
 
 def take(
@@ -38,14 +40,14 @@ def take(
     waiting = (trace for calls in pending.values() for trace, _ in calls)
     held = (trace for session in sessions.open.values() for trace in session.traces)
     traces = list(dict.fromkeys([*table.live.values(), *waiting, *held]))
-    spans = [span for trace in traces for span in trace.spans.values()]
-    place = {id(span): i for i, span in enumerate(spans)}
+    rows: list[tuple[Trace, Kept]] = [(trace, span) for trace in traces for span in trace.spans.values()]
+    place = {id(span): i for i, (_, span) in enumerate(rows)}
     # Spans that found no room in their trace still wait to be counted.
-    for _, span in (call for calls in pending.values() for call in calls):
-        if place.setdefault(id(span), len(spans)) == len(spans):
-            spans.append(span)
+    for call in (call for calls in pending.values() for call in calls):
+        if place.setdefault(id(call[1]), len(rows)) == len(rows):
+            rows.append(call)
     owner = {id(trace): i for i, trace in enumerate(traces)}
-    columns, told = _columns(spans)
+    columns, told = _columns(rows)
     text = {
         "floor_ns": floor_ns,
         "twins": twins.state(),
@@ -77,8 +79,9 @@ def take(
     }
 
 
-def _columns(spans: list[Span]) -> tuple[Arrays, dict[str, object]]:
+def _columns(rows: list[tuple[Trace, Kept]]) -> tuple[Arrays, dict[str, object]]:
     """One row a span; and what the columns point into: spans that were counted share what is left of them."""
+    spans = [span for _, span in rows]
     owns = {id(span.own): span.own for span in spans}
     own_at = {key: i for i, key in enumerate(owns)}
     resources: dict[Resource, int] = {}
@@ -86,32 +89,34 @@ def _columns(spans: list[Span]) -> tuple[Arrays, dict[str, object]]:
     resource_of = {key: resources.setdefault(resource, len(resources)) for key, resource in resource_at.items()}
     kinds: dict[tuple[str, str, int, int], int] = {}
     kind_of = [
-        kinds.setdefault((span.operation, span.dialect, span.session_rank, resource_of[id(span.resource)]), len(kinds))
+        kinds.setdefault((span.operation, *_read_by(span), resource_of[id(span.resource)]), len(kinds))
         for span in spans
     ]
-    ids = b"".join([part for span in spans for part in (span.trace_id, span.span_id, span.parent_id or _NO_PARENT)])
-    flags = [
-        (
-            span.failed,
-            span.covered,
-            span.usage_below,
-            span.counted,
-            span.usage_counted,
-            span.spent,
-            span.is_log,
-            span.is_native,
-        )
-        for span in spans
-    ]
+    ids = b"".join(
+        [part for trace, span in rows for part in (trace.trace_id, span.span_id, span.parent_id or _NO_PARENT)]
+    )
+    flags = [(span.failed, span.counted, span.usage_counted, span.spent, *_while_it_waits(span)) for span in spans]
     columns: Arrays = {
         "span_ids": np.frombuffer(ids, np.uint8).reshape(-1, 32),
-        "span_times_ns": np.array([(span.start_ns, span.end_ns) for span in spans], np.int64).reshape(-1, 2),
+        "span_times_ns": np.array([(span.start_ns, _end_ns(span)) for span in spans], np.int64).reshape(-1, 2),
         "span_weights": np.array([span.weight for span in spans], np.float64),
         "span_flags": np.array(flags, np.bool_).reshape(-1, _FLAGS),
         "span_own": np.array([own_at[id(span.own)] for span in spans], np.int32),
         "span_kind": np.array(kind_of, np.int32),
     }
     return columns, {"own": list(owns.values()), "kinds": list(kinds), "resources": list(resources)}
+
+
+def _read_by(span: Kept) -> tuple[str, int]:
+    return (span.dialect, span.session_rank) if isinstance(span, Span) else ("", 0)
+
+
+def _end_ns(span: Kept) -> int:
+    return span.end_ns if isinstance(span, Span) else span.start_ns
+
+
+def _while_it_waits(span: Kept) -> tuple[bool, ...]:
+    return (span.covered, span.usage_below, span.is_log, span.is_native) if isinstance(span, Span) else _TOLD
 
 
 def _session_of(trace: Trace) -> list[object] | None:
@@ -149,12 +154,14 @@ class State:
             table.live[trace.trace_id] = trace
             table.spans += len(trace.spans)
         for key, queued_ns, members in self._text["sessions"]:
-            session = sessions.open[key] = Session(key)
-            session.traces = {traces[i]: None for i in members}
+            session = sessions.open[key] = Session(key, [traces[i] for i in members])
             session.recount()
             sessions.queue(session, queued_ns)
         for start_ns, owners, places in self._text["pending"]:
             pending[start_ns] = [(traces[i], self._spans[j]) for i, j in zip(owners, places, strict=True)]
+        waiting = {id(span) for calls in pending.values() for _, span in calls}
+        spans = ((trace, span) for trace in traces for span in list(trace.spans.values()))
+        table.strip((trace, span) for trace, span in spans if isinstance(span, Span) and id(span) not in waiting)
         for start_ns, units in self._text["closed_sessions"]:
             closed_sessions[start_ns] = [tuple(unit) for unit in units]
 
@@ -204,7 +211,7 @@ def _spans(arrays: Arrays, text: Mapping[str, Any]) -> list[Span]:
         )
         span.operation, span.dialect, span.session_rank = kinds[kind][:3]
         span.own = owns[own]
-        span.failed, span.covered, span.usage_below, span.counted, span.usage_counted, span.spent = flags[:6]
-        span.is_log, span.is_native = flags[6:]
+        span.failed, span.counted, span.usage_counted, span.spent = flags[:4]
+        span.covered, span.usage_below, span.is_log, span.is_native = flags[4:]
         spans.append(span)
     return spans

@@ -198,7 +198,7 @@ class Ingest:
                 decoded.dropped[Dropped.TRACE_FULL] += 1
             if is_late:
                 self._sessions.learn(trace, span)
-                traces.strip((span,))
+                traces.strip(((trace, span),))
             else:
                 trace.waiting += 1
                 self._pending += 1
@@ -285,7 +285,7 @@ class Ingest:
         calls = resolve(start_ns, pending, self._prices, self.local, self._twins, reach, cell_of, self._review, tally)
         tally.tickets += self._policies.slot(start_ns, (span for _, span in pending))
         self._pending -= len(pending)
-        self._traces.strip(span for _, span in pending)
+        self._traces.strip(pending)
         while (due := self._sessions.next_due()) is not None and due[0] < start_ns + SLOT_NS:
             self._close_session(due[1], due[0], tally)
         slot = roll_up(start_ns, calls, self._closed_sessions.pop(start_ns, []))

@@ -1,15 +1,16 @@
 """The trace join: what a span does not say itself, its ancestors or its trace may know."""
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
+from service.ingest.remains import Counted, Kept, Kinds
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_BY_NAME,
     AGENT_VERSION,
     EMBEDDING,
-    KEPT,
-    LENT,
+    MODEL_FIELDS,
     MODEL_OPERATIONS,
     OUTCOME,
     PROVIDER,
@@ -21,8 +22,8 @@ from service.ingest.vocabulary import (
     TENANT,
     TOOL,
     TOOL_NAME,
-    Own,
     Span,
+    lends,
     outcome_class,
 )
 
@@ -30,8 +31,7 @@ ANCESTORS_MAX = 64
 """How far up a value is looked for; parents may also point in a circle."""
 SPANS_MAX = 10_000
 """Spans kept of one trace."""
-_KINDS_MAX = 100_000
-_MODEL_FIELDS = frozenset((PROVIDER, REQUEST_MODEL))
+_LOOKED_AHEAD = 256
 NO_OUTCOME = (0, b"", -1)
 
 Labels = tuple[str, str, str, str, str, str, str]
@@ -42,11 +42,12 @@ class Trace:
     """The spans of one trace so far, and what its calls came to.
 
     spans        by span id, as they arrived
-    lent         by field, (order, value) of the span that lends it to the whole trace: the root, else the earliest
+    lenders      the few spans that lend to the whole trace: roots first, then the earliest, and none that says only
+                 what one before it says
     session      (rank, order, id) of the best session id in the trace, or None
     waiting      how many of its spans are in slots not closed yet
     claimed      the aggregate of one of its spans was counted for want of leaves that say
-    answered     response ids of its counted model calls, and whether tokens were counted for them
+    answered     response ids of its counted model calls, and whether tokens were counted for them; None for none
 
     Of the session's present leg, and only from spans whose slot has closed:
 
@@ -64,7 +65,7 @@ class Trace:
         "first_ns",
         "free",
         "last_ns",
-        "lent",
+        "lenders",
         "outcome",
         "root",
         "root_ended",
@@ -79,14 +80,14 @@ class Trace:
 
     def __init__(self, trace_id: bytes) -> None:
         self.trace_id = trace_id
-        self.spans: dict[bytes, Span] = {}
-        self.root: Span | None = None
-        self.lent: dict[str, tuple[tuple[bool, int, bytes], str]] = {}
+        self.spans: dict[bytes, Kept] = {}
+        self.root: Kept | None = None
+        self.lenders: tuple[Kept, ...] = ()
         self.session: tuple[int, tuple[bool, int, bytes], str] | None = None
         self.waiting = 0
         self.tokens = 0.0
         self.claimed = False
-        self.answered: dict[str, bool] = {}
+        self.answered: dict[str, bool] | None = None
         self.root_ended = False
         self.leave_session()
 
@@ -107,11 +108,13 @@ class Trace:
         order = (bool(span.parent_id), span.start_ns, span.span_id)
         if not span.parent_id and (self.root is None or order < _order(self.root)):
             self.root = span
-        lent = self.lent
-        for field in span.plan.lends if span.plan is not None else own.keys() & LENT:
-            held = lent.get(field)
-            if (held is None or order < held[0]) and not (span.operation == EMBEDDING and field in _MODEL_FIELDS):
-                lent[field] = (order, str(own[field]))
+        fields = span.plan.lends if span.plan is not None else lends(own, span.operation)
+        for each in self.lenders:
+            if not fields or order < _order(each):
+                break
+            fields = fields - lends(each.own, each.operation)
+        if fields:
+            self._borrow(span)
         if SESSION in own:
             named = (span.session_rank, order, str(own[SESSION]))
             if self.session is None or named < self.session:
@@ -134,12 +137,42 @@ class Trace:
             said = outcome_class(str(span.own[OUTCOME]))
             self.outcome = max(self.outcome, (span.end_ns, span.span_id, said))
 
-    def lends(self, field: str) -> str:
-        """What the trace as a whole says of a field, or the empty string."""
-        held = self.lent.get(field)
-        return held[1] if held else ""
+    def _borrow(self, span: Kept) -> None:
+        """Take a lender in, and leave out those that then lend nothing."""
+        said: set[str] = set()
+        lenders = []
+        for each in sorted((*self.lenders, span), key=_order):
+            fields = lends(each.own, each.operation)
+            if not fields <= said:
+                lenders.append(each)
+                said |= fields
+        self.lenders = tuple(lenders)
 
-    def ancestors(self, span: Span) -> Iterator[Span]:
+    def lent(self, field: str) -> str | None:
+        """What the trace as a whole says of a field; None if nobody says anything."""
+        for each in self.lenders:
+            value = each.own.get(field)
+            if value is not None and not (field in MODEL_FIELDS and each.operation == EMBEDDING):
+                return str(value)
+        return None
+
+    def lends(self, field: str) -> str:
+        """The same, or the empty string."""
+        return self.lent(field) or ""
+
+    def settle(self, span: Span, counted: Counted) -> None:
+        """Put what is left of a span into its place."""
+        spans = self.spans
+        above = spans.get(span.parent_id)
+        if above is not None:
+            counted.parent_id = above.span_id  # One object for both.
+        spans[span.span_id] = counted
+        if self.root is span:
+            self.root = counted
+        if span in self.lenders:
+            self.lenders = tuple([counted if each is span else each for each in self.lenders])
+
+    def ancestors(self, span: Kept) -> Iterator[Kept]:
         """The known ancestors of a span, nearest first."""
         for _ in range(ANCESTORS_MAX):
             above = self.spans.get(span.parent_id)
@@ -149,11 +182,11 @@ class Trace:
             span = above
 
 
-def _order(span: Span) -> tuple[bool, int, bytes]:
+def _order(span: Kept) -> tuple[bool, int, bytes]:
     return (bool(span.parent_id), span.start_ns, span.span_id)
 
 
-def labels_of(trace: Trace, span: Span) -> Labels:
+def labels_of(trace: Trace, span: Kept) -> Labels:
     """What a span is counted by, with what is known now: its own word, the nearest ancestor's, the trace's, its
     resource's. The resource speaks for the tenant before ancestors do; model and provider are model calls' alone.
     """
@@ -173,8 +206,9 @@ def labels_of(trace: Trace, span: Span) -> Labels:
         tool = own.get(STORE) or own.get(TOOL_NAME, "")
     # Nobody need be asked for what is known, or for what no span of the trace ever said.
     lent = trace.lent
-    asks = not tenant or provider is None or model is None or (not agent and AGENT in lent)
-    above = trace.spans.get(span.parent_id) if asks or (not version and AGENT_VERSION in lent) else None
+    asks = not tenant or provider is None or model is None or (not agent and lent(AGENT) is not None)
+    asks = asks or (not version and lent(AGENT_VERSION) is not None)
+    above = trace.spans.get(span.parent_id) if asks else None
     steps = 0
     while above is not None and steps < ANCESTORS_MAX:
         theirs = above.own
@@ -202,9 +236,9 @@ def labels_of(trace: Trace, span: Span) -> Labels:
     )
 
 
-def _agent_by_name(trace: Trace, span: Span) -> str:
+def _agent_by_name(trace: Trace, span: Kept) -> str:
     """The agent that a span's name, or that of an ancestor or another of the trace, tells."""
-    if AGENT_BY_NAME not in trace.lent:
+    if trace.lent(AGENT_BY_NAME) is None:
         return ""
     for each in (span, *trace.ancestors(span)):
         if AGENT_BY_NAME in each.own:
@@ -218,12 +252,18 @@ class TraceTable:
     def __init__(self, traces_max: int, spans_max: int) -> None:
         self.traces_max, self.spans_max = traces_max, spans_max
         self.spans = 0
-        self.live: OrderedDict[bytes, Trace] = OrderedDict()
-        self._kept: dict[tuple[object, ...], Own] = {}
+        self.live: dict[bytes, Trace] = {}
+        self._oldest: deque[Trace] = deque()
+        self._kinds = Kinds()
 
     def oldest(self) -> Trace:
         """The trace to evict."""
-        return next(iter(self.live.values()))
+        oldest = self._oldest
+        while oldest and self.live.get(oldest[0].trace_id) is not oldest[0]:
+            oldest.popleft()
+        if not oldest:  # Looked for by the hundred: a dict passes over all that it once held at its beginning.
+            oldest.extend(islice(self.live.values(), _LOOKED_AHEAD))
+        return oldest[0]
 
     def open(self, trace_id: bytes) -> Trace:
         """A new trace."""
@@ -238,23 +278,12 @@ class TraceTable:
         self.spans += 1
         return True
 
-    def strip(self, spans: Iterable[Span]) -> None:
-        """Leave of spans that were counted what those below them may still inherit; equal remains are one object."""
-        known = self._kept
-        for span in spans:
-            own = span.own
-            plan = span.plan
-            kind: tuple[object, ...]
-            if plan is not None:
-                kind = (plan.number, own.get(TENANT))
-            else:
-                kind = tuple([pair for pair in own.items() if pair[0] in KEPT])
-            remains = known.get(kind)
-            if remains is None:
-                if len(known) >= _KINDS_MAX:
-                    known.clear()
-                remains = known[kind] = {field: own[field] for field in own if field in KEPT}
-            span.own = remains
+    def strip(self, calls: Iterable[tuple[Trace, Span]]) -> None:
+        """Leave of spans that were counted what those below them may still inherit."""
+        remains = self._kinds.remains
+        for trace, span in calls:
+            if trace.spans.get(span.span_id) is span:  # Else its trace had no room for it.
+                trace.settle(span, Counted(span.span_id, span.parent_id, span.start_ns, remains(span)))
 
     def forget(self, trace: Trace) -> None:
         """Drop a trace; a later span of it begins a new one."""

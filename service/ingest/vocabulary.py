@@ -61,6 +61,13 @@ LENT = frozenset((AGENT, AGENT_BY_NAME, TENANT, AGENT_VERSION, PROVIDER, REQUEST
 """Fields that a span may have from its ancestors, or from its trace."""
 KEPT = LENT | {TOOL_NAME}
 """Fields that are still of use once a span was counted."""
+MODEL_FIELDS = frozenset((PROVIDER, REQUEST_MODEL))
+
+
+def lends(own: Own, operation: str) -> frozenset[str]:
+    """Those of its fields that a span lends to its trace: an embedding's model is nobody else's."""
+    fields = LENT.intersection(own)
+    return fields - MODEL_FIELDS if operation == EMBEDDING else fields
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +77,7 @@ class Plan:
     number   that no other plan of this process has
     own      canonical fields whose value is in the shape
     numbers  (place among the span's attributes, field) of its numbers; texts likewise
-    lends    those of its fields that are LENT
+    lends    those of its fields that it lends
     apart    how the parts of its usage are to be included; None where it has none
     bad      how many of its numbers are not sane
     """
@@ -84,7 +91,7 @@ class Plan:
     own: Own
     numbers: tuple[tuple[int, str], ...]
     texts: tuple[tuple[int, str], ...]
-    lends: tuple[str, ...]
+    lends: frozenset[str]
     apart: bool | None
     bad: int
 
