@@ -8,10 +8,10 @@ import numpy as np
 from scipy.special import gammaln
 
 from detectors.core.anchor import Anchor
-from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Tick
+from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Singles, Tick
 from detectors.core.contract import Terms
-from detectors.core.dispersion import DAY_BLOCK, Dispersion
-from detectors.core.engine import KEEP, Counted
+from detectors.core.dispersion import DAY_BLOCK, KEEP, Dispersion
+from detectors.core.engine import Counted
 from detectors.core.fast import FastEngine
 from detectors.core.gates import Gates
 from detectors.core.hours import shrunk
@@ -46,8 +46,8 @@ class ErrorBaseline:
 
     count: Floats = column(24)
     failed: Floats = column(24)
-    count_today: Floats = column(24)
-    failed_today: Floats = column(24)
+    count_today: Singles = column(24, dtype=np.float32)
+    failed_today: Singles = column(24, dtype=np.float32)
     share: Floats = column(24, fill=0.01)
     upper: Floats = column(24, fill=0.02)
 
@@ -60,6 +60,7 @@ class Errors:
 
     alternatives = len(RATIOS)
     sums = 3
+    precision = np.float64
     residual_of = np.zeros(len(RATIOS), np.int32)
     effects = RATIOS
     outages = np.flatnonzero(RATIOS >= OUTAGE_RATIO).astype(np.int32)
@@ -137,21 +138,24 @@ class Errors:
 
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
         """Midnight: decay, add today without the hours of alerts and past incidents, and say which those were."""
-        b = self.baseline
-        expected = b.count_today * b.share
-        incident = (b.failed_today > 3 * expected) & (b.failed_today - expected > 6 * np.sqrt(expected + 1))
+        b, count_today, failed_today = self.baseline, *self._today()
+        expected = count_today * b.share
+        incident = (failed_today > 3 * expected) & (failed_today - expected > 6 * np.sqrt(expected + 1))
         excluded = excluded | (incident & judgeable[:, None])
-        b.count = KEEP * b.count + np.where(excluded, 0, b.count_today)
-        b.failed = KEEP * b.failed + np.where(excluded, 0, b.failed_today)
+        b.count = KEEP * b.count + np.where(excluded, 0, count_today)
+        b.failed = KEEP * b.failed + np.where(excluded, 0, failed_today)
         count, failed = b.count.sum(1), b.failed.sum(1)
         pool = (failed.sum() + 1) / (count.sum() + 100)
         mean = (failed + 1) / (count + 1 / pool)  # A gamma prior of the pool's mean and the strength of one error.
         b.share = np.clip(shrunk(b.failed, b.count, mean[:, None]), 1e-6, 0.8)
         b.upper = np.clip(b.share * (1 + SLACK + 1 / np.sqrt(failed + 1))[:, None], 2e-6, 0.85)
-        self.anchor.add(np.where(excluded, 0, b.count_today).sum(1), np.where(excluded, 0, b.failed_today).sum(1))
+        self.anchor.add(np.where(excluded, 0, count_today).sum(1), np.where(excluded, 0, failed_today).sum(1))
         b.count_today[:] = 0
         b.failed_today[:] = 0
         return excluded
+
+    def _today(self) -> tuple[Floats, Floats]:
+        return self.baseline.count_today.astype(np.float64), self.baseline.failed_today.astype(np.float64)
 
     def mass(self) -> Floats:
         mass: Floats = self.baseline.count.sum(1)

@@ -4,6 +4,7 @@ Dirichlet-multinomial ratios. The null is the baseline whose good class (the fir
 alternative takes 10, 20 or 40 points more from the good class, and gives them to one bad class or to all in proportion.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln
 
-from detectors.core.columns import OUTCOMES, TICK_NS, Bools, Floats, Ids, Tick
+from detectors.core.columns import OUTCOMES, TICK_NS, Bools, Floats, Ids, Singles, Tick
+from detectors.core.compiled import compiled
 from detectors.core.contract import Terms
-from detectors.core.dispersion import Dispersion
-from detectors.core.engine import KEEP, Counted, Engine
+from detectors.core.dispersion import KEEP, Dispersion
+from detectors.core.engine import Counted, Engine
 from detectors.core.gates import Gates
 from detectors.core.hours import HOUR_STRENGTH, with_neighbours
 from detectors.core.recent import Recent
@@ -25,6 +27,9 @@ DROPS = np.array([0.10, 0.20, 0.40])
 POOL_STRENGTH = 5.0
 SLACK = 0.015
 LEAST_POINTS = 0.10
+TERMS_MAX = 32
+"""Sessions up to which a rising product is multiplied out: it takes no longer than a gamma function, and fits a float,
+as concentrations are at most 1e5."""
 
 
 def build(terms: Terms) -> Engine:
@@ -36,23 +41,27 @@ def build(terms: Terms) -> Engine:
 class MixBaseline:
     """Sessions by hour of day and class: decayed, and today's; from them the expected mix and the null.
 
-    mix, null  (S, 24, K)  shares that sum to 1
+    mean       (S, K)  the series' mix at the last refit, drawn towards the pool's
+    mix, null  (S, K)  those of the open hour, shares that sum to 1
     """
 
-    count: Floats = column(24, CLASSES)
-    today: Floats = column(24, CLASSES)
-    mix: Floats = column(24, CLASSES, fill=1 / CLASSES)
-    null: Floats = column(24, CLASSES, fill=1 / CLASSES)
+    count: Singles = column(24, CLASSES, dtype=np.float32)
+    today: Singles = column(24, CLASSES, dtype=np.float32)
+    mean: Singles = column(CLASSES, fill=1 / CLASSES, dtype=np.float32)
+    mix: Floats = column(CLASSES, fill=1 / CLASSES)
+    null: Floats = column(CLASSES, fill=1 / CLASSES)
 
     def __post_init__(self) -> None:
         resize(self, 0)
 
 
 class Outcomes:
-    """The signal. A run's sums are its sessions by class, and those that were expected."""
+    """The signal. A run's sums are its good sessions, the good ones expected, all, and by how many those of each bad
+    class but the last exceed the expected."""
 
     alternatives = len(DROPS) * CLASSES
-    sums = 2 * CLASSES
+    sums = 3 + CLASSES - 2
+    precision = np.float32
     residual_of = np.zeros(len(DROPS) * CLASSES, np.int32)
     effects = np.repeat(DROPS, CLASSES)
 
@@ -64,7 +73,7 @@ class Outcomes:
 
     def counted(self, tick: Tick) -> Counted:
         """(r, K) sessions by class, of series that closed any with an outcome; weights scaled to effective size."""
-        rows, at = np.unique(tick.outcome.cell, return_inverse=True)
+        rows, at = tick.outcome.cells()
         flat = np.bincount(at * CLASSES + tick.outcome.bucket, tick.outcome.count, minlength=len(rows) * CLASSES)
         here = np.searchsorted(tick.series, rows)
         scale = tick.count[here] / np.where(tick.squares[here] > 0, tick.squares[here], 1)
@@ -76,36 +85,28 @@ class Outcomes:
         self.recent.add(counted.rows, counted.values)
 
     def residuals(self, counted: Counted, hour: int) -> tuple[Floats, Floats]:
-        good = self.baseline.mix[counted.rows, hour, 0]
+        good = self.baseline.mix[counted.rows, 0]
         residual = counted.values[:, 0] - counted.count * good
         return residual[:, None], (counted.count * good * (1 - good))[:, None]
 
     def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
         """(r, J) log-likelihood ratios; alternative d * K + g: drop d to class g, g = 0 meaning all in proportion."""
-        m, x = 1 / rho - 1, counted.values
-        null = self.baseline.null[counted.rows, hour]
-        base = _log_rising(null * m, x)
-        out = np.empty((len(x), len(DROPS), CLASSES))
-        for d, drop in enumerate(DROPS):
-            lost = np.minimum(drop, 0.9 * null[:, :1])
-            fewer = _log_rising((null[:, :1] - lost) * m, x[:, :1]) - base[:, :1]
-            grown = null[:, 1:] * (1 + lost / (1 - null[:, :1]))
-            out[:, d, 0] = fewer[:, 0] + (_log_rising(grown * m, x[:, 1:]) - base[:, 1:]).sum(1)
-            out[:, d, 1:] = fewer + _log_rising((null[:, 1:] + lost) * m, x[:, 1:]) - base[:, 1:]
-        return out.reshape(len(x), -1)
+        told: Floats = _ratios(self.baseline.null[counted.rows], counted.values, 1 / rho[:, 0].astype(np.float64) - 1)
+        return told
 
     def tempering(self, rows: Ids, eta: Floats) -> Floats:
         return eta
 
     def run_sums(self, counted: Counted, hour: int) -> Floats:
-        expected = counted.count[:, None] * self.baseline.mix[counted.rows, hour]
-        return np.concatenate([counted.values, expected], 1)
+        expected = counted.count[:, None] * self.baseline.mix[counted.rows]
+        surplus = counted.values[:, 1:-1] - expected[:, 1:-1]
+        return np.concatenate([counted.values[:, :1], expected[:, :1], counted.count[:, None], surplus], 1)
 
     def shows_effect(self, rows: Ids, run: Floats) -> Bools:
         """Total variation between the run's mix and the expected one is at least half the effect: measured to be the
         gate at which drifts as large as the effect itself are still found."""
-        seen, expected = run[:, :CLASSES], run[:, CLASSES:]
-        distance = np.abs(seen - expected).sum(1) / 2 / seen.sum(1)
+        surplus = np.concatenate([run[:, :1] - run[:, 1:2], run[:, 3:]], 1)
+        distance = (np.abs(surplus).sum(1) + np.abs(surplus.sum(1))) / 2 / run[:, 2]
         shows: Bools = distance >= self.gates.points_of(rows) / 2
         return shows
 
@@ -117,7 +118,7 @@ class Outcomes:
 
     def drift(self) -> Floats:
         """(S, J) mean log ratio of one session under each alternative, at the day's mean mix."""
-        null = self.baseline.null.mean(1)
+        null = np.mean([self._hour(hour)[1] for hour in range(24)], 0)
         mixes = []
         for drop in DROPS:
             lost = np.minimum(drop, 0.9 * null[:, :1])
@@ -132,32 +133,38 @@ class Outcomes:
         return np.stack([(mix * np.log(mix / null)).sum(1) for mix in mixes], 1)
 
     def enter_hour(self, closing: int | None, opening: int, excluded: Bools) -> None:
-        """Nothing: mixes are refitted at midnight only."""
+        """Set up the hour's mix; it is refitted at midnight only."""
+        self.baseline.mix[:], self.baseline.null[:] = self._hour(opening % 24)
+
+    def _hour(self, hour: int) -> tuple[Floats, Floats]:
+        """(S, K) mix of an hour of the day, and the null: good sessions fewer by some slack."""
+        b, around = self.baseline, np.array([hour - 1, hour, (hour + 1) % 24])
+        near = with_neighbours(b.count[:, around].astype(np.float64))[:, 1]
+        mix = (near + HOUR_STRENGTH * b.mean) / (near.sum(1, keepdims=True) + HOUR_STRENGTH)
+        good, sessions = mix[:, :1], np.maximum(self.mass(), 1)[:, None]
+        slack = np.minimum(SLACK + np.sqrt(good * (1 - good) / sessions), good / 2)
+        return mix, np.concatenate([good - slack, mix[:, 1:] * (1 + slack / (1 - good))], 1)
 
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
         """Midnight: decay, add today's hours that may be learnt, and derive the mix and its null."""
         b = self.baseline
-        b.count = KEEP * b.count + np.where(excluded[:, :, None], 0, b.today)
+        b.count *= KEEP
+        b.count += np.where(excluded[:, :, None], 0, b.today)
         b.today[:] = 0
-        whole = b.count.sum(1)
+        whole = b.count.sum(1, dtype=np.float64)
         sessions = whole.sum(1)
         pool = (whole.sum(0) + 1) / (whole.sum() + CLASSES)
-        mean = (whole + POOL_STRENGTH * pool) / (sessions + POOL_STRENGTH)[:, None]
-        near = with_neighbours(b.count)
-        b.mix = (near + HOUR_STRENGTH * mean[:, None]) / (near.sum(2, keepdims=True) + HOUR_STRENGTH)
-        good = b.mix[:, :, :1]
-        behind = np.maximum(sessions, 1)[:, None, None]
-        slack = np.minimum(SLACK + np.sqrt(good * (1 - good) / behind), good / 2)
-        b.null = np.concatenate([good - slack, b.mix[:, :, 1:] * (1 + slack / (1 - good))], 2)
+        b.mean[:] = (whole + POOL_STRENGTH * pool) / (sessions + POOL_STRENGTH)[:, None]
+        b.mix[:], b.null[:] = self._hour(0)
         return excluded
 
     def mass(self) -> Floats:
-        mass: Floats = self.baseline.count.sum((1, 2))
+        mass: Floats = self.baseline.count.sum((1, 2), dtype=np.float64)
         return mass
 
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:
-        count = run[:CLASSES].sum()
-        return "share", float(run[CLASSES] / count), float(run[0] / count), float(count)
+        good, expected, count = run[:3].tolist()
+        return "share", expected / count, good / count, count
 
     def wobble(self, dispersion: Dispersion) -> Floats:
         """(S,) by how much an hour's good share lies off its expectation: one standard deviation, as a share."""
@@ -173,7 +180,7 @@ class Outcomes:
         """Share of each class now, and the good one's baseline and the share from which there is an effect."""
         with np.errstate(invalid="ignore"):
             share = self.recent.sums / self.recent.sums.sum(1, keepdims=True)
-        good = np.where(self.mass() > 0, self.baseline.mix[:, hour, 0], np.nan)
+        good = np.where(self.mass() > 0, self.baseline.mix[:, 0], np.nan)
         asked = self.gates.points_of(np.arange(len(good), dtype=np.int32))
         levels = {f"outcome_share_{name}": share[:, i] for i, name in enumerate(OUTCOMES)}
         return levels | {"outcome_share_baseline": good, "outcome_share_effect": good - asked}
@@ -183,3 +190,48 @@ def _log_rising(a: Floats, x: Floats) -> Floats:
     """log of a (a + 1) ... (a + x - 1), for whole and for weighted, fractional x."""
     log: Floats = gammaln(a + x) - gammaln(a)
     return log
+
+
+def ratios_plainly(null: Floats, x: Floats, concentration: Floats) -> Floats:
+    """(r, J) log ratios of the sessions `x` (r, K), with null mixes (r, K) and concentrations (r,)."""
+    m = concentration[:, None]
+    base = _log_rising(null * m, x)
+    out = np.empty((len(x), len(DROPS), CLASSES))
+    for d, drop in enumerate(DROPS):
+        lost = np.minimum(drop, 0.9 * null[:, :1])
+        fewer = _log_rising((null[:, :1] - lost) * m, x[:, :1]) - base[:, :1]
+        grown = null[:, 1:] * (1 + lost / (1 - null[:, :1]))
+        out[:, d, 0] = fewer[:, 0] + (_log_rising(grown * m, x[:, 1:]) - base[:, 1:]).sum(1)
+        out[:, d, 1:] = fewer + _log_rising((null[:, 1:] + lost) * m, x[:, 1:]) - base[:, 1:]
+    return out.reshape(len(x), -1)
+
+
+@compiled(["f8[:,::1](f8[:,::1], f8[:,::1], f8[::1])"], ratios_plainly)
+def _ratios(null: Floats, x: Floats, concentration: Floats) -> Floats:
+    """The same without gamma functions: of whole, small x, log of (b (b + 1) ...) / (a (a + 1) ...), term by term."""
+    out = np.zeros((len(x), len(DROPS) * CLASSES))
+    for i in range(len(x)):
+        m = concentration[i]
+        for d in range(len(DROPS)):
+            lost = min(DROPS[d], 0.9 * null[i, 0])
+            spread = 1 + lost / (1 - null[i, 0])
+            for k in range(CLASSES):
+                if x[i, k] == 0:
+                    continue
+                a = null[i, k] * m
+                for form in range(1 if k == 0 else 2):  # The good class; a bad one that grows in proportion, or alone.
+                    b = (null[i, k] - lost) * m if k == 0 else a * spread if form == 0 else a + lost * m
+                    if x[i, k] <= TERMS_MAX and x[i, k] == math.floor(x[i, k]):
+                        over, under = 1.0, 1.0
+                        for n in range(int(x[i, k])):
+                            over *= b + n
+                            under *= a + n
+                        said = math.log(over / under)
+                    else:
+                        said = math.lgamma(b + x[i, k]) - math.lgamma(b) - math.lgamma(a + x[i, k]) + math.lgamma(a)
+                    if k == 0:
+                        for g in range(CLASSES):
+                            out[i, d * CLASSES + g] += said
+                    else:
+                        out[i, d * CLASSES + (0 if form == 0 else k)] += said
+    return out

@@ -10,13 +10,19 @@ earlier days.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from detectors.core.columns import Bools, Floats, Ids
-from detectors.core.rows import column, resize
+from detectors.core.columns import Bools, Floats, Ids, Places
+from detectors.core.compiled import compiled
+from detectors.core.rows import PRECISION, column, resize
 
 DAY_TICKS = 1440
 BLOCK_TICKS = np.array([1, 2, 5, 10, 30, 60, 180, 360, 720, 1440])
 """Block widths in ticks of a minute; each divides the day, so every block ends at midnight."""
+INNER = len(BLOCK_TICKS) - 2
+"""How many of them are longer than a tick and shorter than the day."""
+KEEP = 2 ** (-1 / 7)
+"""What a day leaves of the past: a half-life of seven days, so a whole week always counts."""
 HOUR_BLOCK, DAY_BLOCK = 5, 9
 """Places of the hour and the day in it."""
 WINSOR = 64.0
@@ -27,39 +33,89 @@ POOL_BLOCKS = 3.0
 """Blocks of its own that a series needs before its phi weighs as much as the pool's."""
 
 
+def _close_plainly(
+    due: Places,
+    at_residual: Floats,
+    at_variance: Floats,
+    from_residual: Floats,
+    from_variance: Floats,
+    raw: Floats,
+    square: Floats,
+    variance: Floats,
+    count: Floats,
+) -> None:
+    for b in due:
+        off, spread = at_residual - from_residual[:, b - 1], at_variance - from_variance[:, b - 1]
+        square[:, b] += np.minimum(off * off, WINSOR * spread * np.maximum(1, raw[:, b])) / KEEP
+        variance[:, b] += spread / KEEP
+        count[:, b] += (spread > 0).any(1) / KEEP
+        from_residual[:, b - 1], from_variance[:, b - 1] = at_residual, at_variance
+
+
+_SUMS = "{0}[:,::1],{0}[:,::1],{0}[:,:,::1],{0}[:,:,::1],{0}[:,:,::1],{0}[:,:,::1],{0}[:,:,::1],{0}[:,::1]"
+
+
+@compiled([f"void(i8[::1],{_SUMS.format(kind)})" for kind in ("f4", "f8")], _close_plainly)
+def _close(
+    due: Places,
+    at_residual: Floats,
+    at_variance: Floats,
+    from_residual: Floats,
+    from_variance: Floats,
+    raw: Floats,
+    square: Floats,
+    variance: Floats,
+    count: Floats,
+) -> None:
+    """Add the blocks of widths `due` that end now to their sums, and begin the next ones."""
+    for row in range(len(count)):
+        for b in due:
+            any_ = False
+            for a in range(at_residual.shape[1]):
+                spread = at_variance[row, a] - from_variance[row, b - 1, a]
+                if spread > 0:
+                    any_ = True
+                    off = at_residual[row, a] - from_residual[row, b - 1, a]
+                    square[row, b, a] += min(off * off, WINSOR * spread * max(1.0, raw[row, b, a])) / KEEP
+                    variance[row, b, a] += spread / KEEP
+                    from_residual[row, b - 1, a] = at_residual[row, a]
+                    from_variance[row, b - 1, a] = at_variance[row, a]
+            if any_:
+                count[row, b] += 1 / KEEP
+
+
 @dataclass(eq=False)
 class Dispersion:
     """The sums of all series of a rule; A residuals a series (`residuals`), J alternatives (`alternatives`).
 
     icc_*       (S, A)     residual variance beyond independence, and what full correlation would give
-    effective   (S, A)     sessions of today after the discount by rho; `ticks` the minutes they came in
-    at_*        (S, A)     running residual and variance since midnight; `from_*` their values at the block's start
-    block_*     (S, W, A)  squares, variances and number of blocks
-    Names that end in `_sum` are decayed over past days. `raw` is the last refit's variance ratio by width.
+    effective   (S, A)     sessions of today after the discount by rho; `effective_sum` those of past days, and
+                           `ticks_sum` (S,) the minutes they came in
+    at_*        (S, A)     running residual and variance since midnight
+    from_*      (S, V, A)  their values where the open block of each width between a tick and a day began
+    block_*     (S, W, A)  squares and variances of blocks, `block_count` (S, W) how many
+    raw         (S, W, A)  the last refit's variance ratio by width
+    icc and blocks are decayed over days, today's with them: they are added divided by what midnight will leave of them.
     """
 
     residuals: int
     alternatives: int
-    icc_over: Floats = column("residuals")
-    icc_full: Floats = column("residuals")
-    effective: Floats = column("residuals")
-    at_residual: Floats = column("residuals")
-    at_variance: Floats = column("residuals")
-    from_residual: Floats = column(len(BLOCK_TICKS), "residuals")
-    from_variance: Floats = column(len(BLOCK_TICKS), "residuals")
-    block_square: Floats = column(len(BLOCK_TICKS), "residuals")
-    block_variance: Floats = column(len(BLOCK_TICKS), "residuals")
-    block_count: Floats = column(len(BLOCK_TICKS), "residuals")
-    icc_over_sum: Floats = column("residuals")
-    icc_full_sum: Floats = column("residuals")
-    effective_sum: Floats = column("residuals")
-    ticks_sum: Floats = column()
-    block_square_sum: Floats = column(len(BLOCK_TICKS), "residuals")
-    block_variance_sum: Floats = column(len(BLOCK_TICKS), "residuals")
-    block_count_sum: Floats = column(len(BLOCK_TICKS), "residuals")
-    raw: Floats = column(len(BLOCK_TICKS), "residuals", fill=PHI_START)
-    rho: Floats = column("residuals", fill=RHO_START)
-    eta: Floats = column("alternatives", fill=1.0)
+    precision: DTypeLike
+    icc_over: Floats = column("residuals", dtype=PRECISION)
+    icc_full: Floats = column("residuals", dtype=PRECISION)
+    effective: Floats = column("residuals", dtype=PRECISION)
+    effective_sum: Floats = column("residuals", dtype=PRECISION)
+    ticks_sum: Floats = column(dtype=PRECISION)
+    at_residual: Floats = column("residuals", dtype=PRECISION)
+    at_variance: Floats = column("residuals", dtype=PRECISION)
+    from_residual: Floats = column(INNER, "residuals", dtype=PRECISION)
+    from_variance: Floats = column(INNER, "residuals", dtype=PRECISION)
+    block_square: Floats = column(len(BLOCK_TICKS), "residuals", dtype=PRECISION)
+    block_variance: Floats = column(len(BLOCK_TICKS), "residuals", dtype=PRECISION)
+    block_count: Floats = column(len(BLOCK_TICKS), dtype=PRECISION)
+    raw: Floats = column(len(BLOCK_TICKS), "residuals", fill=PHI_START, dtype=PRECISION)
+    rho: Floats = column("residuals", fill=RHO_START, dtype=PRECISION)
+    eta: Floats = column("alternatives", fill=1.0, dtype=PRECISION)
 
     def __post_init__(self) -> None:
         resize(self, 0)
@@ -70,47 +126,48 @@ class Dispersion:
         weight = 1 / (1 + np.maximum(n - 1, 0) * self.rho[rows])
         with np.errstate(invalid="ignore"):
             square = np.minimum(residual * residual, WINSOR * variance / weight)
-        self.icc_over[rows] += np.where(n > 1, weight * weight * (square - variance), 0)
-        self.icc_full[rows] += weight * weight * variance * np.maximum(n - 1, 0)
+        self.icc_over[rows] += np.where(n > 1, weight * weight * (square - variance), 0) / KEEP
+        self.icc_full[rows] += weight * weight * variance * np.maximum(n - 1, 0) / KEEP
         self.effective[rows] += n * weight
-        self.at_residual[rows] += residual * weight
-        self.at_variance[rows] += variance * weight
+        residual, variance = residual * weight, variance * weight
+        self.at_residual[rows] += residual
+        self.at_variance[rows] += variance
+        limit = WINSOR * variance * np.maximum(1, self.raw[rows, 0])
+        self.block_square[rows, 0] += np.minimum(residual * residual, limit) / KEEP
+        self.block_variance[rows, 0] += variance / KEEP
+        self.block_count[rows, 0] += (variance > 0).any(1) / KEEP
 
     def close_blocks(self, previous: int, tick: int) -> None:
         """End the blocks that lie between two tick indices, the earlier of which was the last to count anything."""
-        for b in np.flatnonzero(previous // BLOCK_TICKS != tick // BLOCK_TICKS):
-            residual = self.at_residual - self.from_residual[:, b]
-            variance = self.at_variance - self.from_variance[:, b]
-            limit = WINSOR * variance * np.maximum(1, self.raw[:, b])
-            self.block_square[:, b] += np.minimum(residual * residual, limit)
-            self.block_variance[:, b] += variance
-            self.block_count[:, b] += variance > 0
-            self.from_residual[:, b], self.from_variance[:, b] = self.at_residual, self.at_variance
+        due = np.flatnonzero(previous // BLOCK_TICKS != tick // BLOCK_TICKS)
+        due = due[(due > 0) & (due <= INNER)]
+        if len(due):
+            blocks = self.block_square, self.block_variance, self.block_count
+            _close(due, self.at_residual, self.at_variance, self.from_residual, self.from_variance, self.raw, *blocks)
 
-    def refit(self, keep: float, learning: Bools) -> None:
-        """Midnight: decay by `keep`, add today's sums, and start a new day. `learning` (S,) counts today's minutes."""
-        self.icc_over_sum = keep * self.icc_over_sum + self.icc_over
-        self.icc_full_sum = keep * self.icc_full_sum + self.icc_full
-        self.effective_sum = keep * self.effective_sum + self.effective
-        self.ticks_sum = keep * self.ticks_sum + learning * DAY_TICKS
-        self.block_square_sum = keep * self.block_square_sum + self.block_square
-        self.block_variance_sum = keep * self.block_variance_sum + self.block_variance
-        self.block_count_sum = keep * self.block_count_sum + self.block_count
-        for today in (self.icc_over, self.icc_full, self.effective, self.at_residual, self.at_variance):
+    def refit(self, learning: Bools) -> None:
+        """Midnight: end the day's block, decay, and start a new day. `learning` (S,) counts today's minutes."""
+        square = np.minimum(self.at_residual**2, WINSOR * self.at_variance * np.maximum(1, self.raw[:, DAY_BLOCK]))
+        self.block_square[:, DAY_BLOCK] += square / KEEP
+        self.block_variance[:, DAY_BLOCK] += self.at_variance / KEEP
+        self.block_count[:, DAY_BLOCK] += (self.at_variance > 0).any(1) / KEEP
+        self.effective_sum += self.effective / KEEP
+        self.ticks_sum += learning * DAY_TICKS / KEEP
+        blocks = self.block_square, self.block_variance, self.block_count
+        for past in (self.icc_over, self.icc_full, self.effective_sum, self.ticks_sum, *blocks):
+            past *= KEEP
+        at, since = (self.at_residual, self.at_variance), (self.from_residual, self.from_variance)
+        for today in (self.effective, *at, *since):
             today[:] = 0
-        for blocks in (self.from_residual, self.from_variance):
-            blocks[:] = 0
-        for blocks in (self.block_square, self.block_variance, self.block_count):
-            blocks[:] = 0
 
     def known(self) -> Bools:
         """(S, A): where the intraclass correlation has any information."""
-        known: Bools = self.icc_full_sum > 0
+        known: Bools = self.icc_full > 0
         return known
 
     def own_rho(self) -> Floats:
         """(S, A) moment estimate of the intraclass correlation, 0 where unknown."""
-        own: Floats = np.maximum(0, self.icc_over_sum / np.maximum(self.icc_full_sum, 1e-12))
+        own: Floats = np.maximum(0, self.icc_over / np.maximum(self.icc_full, 1e-12))
         return own
 
     def unpooled_rho(self) -> Floats:
@@ -127,16 +184,16 @@ class Dispersion:
             if not ok.any():
                 continue
             order = np.argsort(own[ok, a])
-            mass = np.cumsum(self.icc_full_sum[ok, a][order])
+            mass = np.cumsum(self.icc_full[ok, a][order])
             pool = min(0.2, own[ok, a][order][np.searchsorted(mass, 0.9 * mass[-1])])
-            prior = 0.1 * np.median(self.icc_full_sum[ok, a])
-            information = self.icc_full_sum[:, a]
+            prior = 0.1 * np.median(self.icc_full[ok, a])
+            information = self.icc_full[:, a]
             rho[:, a] = RHO_MARGIN * (own[:, a] * information + pool * prior) / (information + prior)
         return np.clip(rho, RHO_MIN, RHO_MAX)
 
     def inflation(self) -> Floats:
         """(S, W, A) variance of a block over what independence gives, at its upper end while blocks are few; >= 1."""
-        phi: Floats = np.maximum(1, self.raw * (1 + np.sqrt(2 / np.maximum(self.block_count_sum, 1))))
+        phi: Floats = np.maximum(1, self.raw * (1 + np.sqrt(2 / np.maximum(self.block_count, 1)))[:, :, None])
         return phi
 
     def sessions_an_hour(self) -> Floats:
@@ -146,9 +203,9 @@ class Dispersion:
 
     def hourly_wobble(self) -> Floats:
         """(S, A) standard deviation of an hour's residual beyond what chance gives, NaN while no hour is known."""
-        square, variance = self.block_square_sum[:, HOUR_BLOCK], self.block_variance_sum[:, HOUR_BLOCK]
+        square, variance = self.block_square[:, HOUR_BLOCK], self.block_variance[:, HOUR_BLOCK]
         with np.errstate(invalid="ignore", divide="ignore"):
-            wobble: Floats = np.sqrt(np.maximum(square - variance, 0) / self.block_count_sum[:, HOUR_BLOCK])
+            wobble: Floats = np.sqrt(np.maximum(square - variance, 0) / self.block_count[:, HOUR_BLOCK, None])
         return wobble
 
     def temper(self, drift: Floats, residual_of: Ids, threshold: float) -> None:
@@ -157,14 +214,14 @@ class Dispersion:
         drift (S, J) log-likelihood ratio that one effective session gives under its own alternative ·
         residual_of (J,) which residual tells the wobble of each alternative
         """
-        has = self.block_variance_sum > 0
-        self.raw = np.where(has, self.block_square_sum / np.maximum(self.block_variance_sum, 1e-12), PHI_START)
+        has = self.block_variance > 0
+        self.raw[:] = np.where(has, self.block_square / np.maximum(self.block_variance, 1e-12), PHI_START)
         phi = self.inflation()
         pooled = np.full(phi.shape[1:], PHI_START)
         for b, a in np.ndindex(*pooled.shape):
             if has[:, b, a].any():
                 pooled[b, a] = np.quantile(phi[has[:, b, a], b, a], 0.75)
-        own = self.block_count_sum / (self.block_count_sum + POOL_BLOCKS)
+        own = (self.block_count / (self.block_count + POOL_BLOCKS))[:, :, None]
         phi = np.maximum.accumulate(np.exp(own * np.log(phi) + (1 - own) * np.log(pooled)), 1)
         a_tick = self.effective_sum / np.maximum(self.ticks_sum, 1)[:, None]
         for j in range(self.alternatives):

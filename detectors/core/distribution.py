@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.core import shape
-from detectors.core.columns import TICK_NS, Bools, Entries, Floats, Ids, Tick
-from detectors.core.dispersion import Dispersion
-from detectors.core.engine import KEEP, Counted
+from detectors.core.columns import TICK_NS, Bools, Entries, Floats, Ids, Singles, Tick
+from detectors.core.dispersion import KEEP, Dispersion
+from detectors.core.engine import Counted
 from detectors.core.gates import Gates
 from detectors.core.histogram import (
     BELOW,
+    SCALE_SHIFT,
     STEP,
     WIDTH,
     count_above,
@@ -66,16 +67,16 @@ class ShapeBaseline:
 
     offset: Ids = column(dtype=np.int32)
     placed: Bools = column(dtype=np.bool_)
-    blocks: Floats = column(BLOCKS, WIDTH)
-    count: Floats = column(24)
-    total: Floats = column(24)
-    hour: Floats = column(WIDTH)
+    blocks: Singles = column(BLOCKS, WIDTH, dtype=np.float32)
+    count: Singles = column(24, dtype=np.float32)
+    total: Singles = column(24, dtype=np.float32)
+    hour: Singles = column(WIDTH, dtype=np.float32)
     shift: Floats = column()
     table: NDArray[np.int16] = column(WIDTH, shape.ALTERNATIVES, dtype=np.int16)
-    worth: Floats = column(shape.ALTERNATIVES)
-    mean: Floats = column(shape.ALTERNATIVES)
-    variance: Floats = column(shape.ALTERNATIVES)
-    sway: Floats = column(2)
+    worth: Singles = column(shape.ALTERNATIVES, dtype=np.float32)
+    mean: Singles = column(shape.ALTERNATIVES, dtype=np.float32)
+    variance: Singles = column(shape.ALTERNATIVES, dtype=np.float32)
+    sway: Singles = column(2, dtype=np.float32)
     p95: Floats = column(fill=np.nan)
 
     def __post_init__(self) -> None:
@@ -87,6 +88,7 @@ class Distribution:
 
     alternatives = shape.ALTERNATIVES
     sums = 2
+    precision = np.float32
     residual_of = np.arange(shape.ALTERNATIVES, dtype=np.int32)
     effects = np.concatenate([np.exp(shape.SHIFTS), np.full(len(shape.TAILS), np.nan)])
 
@@ -101,25 +103,27 @@ class Distribution:
     def counted(self, tick: Tick) -> Counted:
         """Dense windows of the series that counted; sampling weights are scaled to their effective size."""
         entries = self.entries(tick)
-        rows = np.unique(entries.cell)
+        rows, cell = entries.cells()
         if not len(rows):
             return Counted(tick.start_ns // TICK_NS, rows, np.empty(0), np.empty((0, WIDTH)), np.empty((0, 0)))
         self._place(entries, rows, tick.start_ns // HOUR_NS % 24)
-        values = windowed(entries, rows, self.baseline.offset)
         at = np.searchsorted(tick.series, rows)
-        values *= (tick.count[at] / tick.squares[at])[:, None]
+        values = windowed(entries, cell, self.baseline.offset[rows], tick.count[at] / tick.squares[at])
         ratios = shape.ratios(values, rows, self.baseline.shift[rows], self.baseline.table)
         return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values, ratios)
 
     def _place(self, entries: Entries, rows: Ids, hour: int) -> None:
         """Put new windows on the tick's median, and those that have seen PLACED_AT sessions on their own."""
         b = self.baseline
-        new = rows[~b.placed[rows] & (b.hour[rows].sum(1) == 0) & (b.blocks[rows].sum((1, 2)) == 0)]
-        for row in new.tolist():
-            mine = entries.cell == row
-            buckets = np.repeat(entries.bucket[mine] >> 1, np.maximum(entries.count[mine], 1).astype(int))
+        rows = rows[~b.placed[rows]]
+        if not len(rows):
+            return
+        seen = b.hour[rows].sum(1) + b.count[rows].sum(1)
+        new, enough = rows[seen == 0], rows[seen >= PLACED_AT]
+        for row, *cut in zip(new.tolist(), *np.searchsorted(entries.cell, [new, new + 1]).tolist(), strict=True):
+            mine = entries.between(*cut)
+            buckets = np.repeat(mine.bucket >> SCALE_SHIFT, np.maximum(mine.count, 1).astype(int))
             b.offset[row] = int(np.median(buckets)) - BELOW
-        enough = rows[~b.placed[rows] & (b.hour[rows].sum(1) + b.blocks[rows].sum((1, 2)) >= PLACED_AT)]
         self._slide(enough, hour, least=1)
         b.placed[enough] = True
 
@@ -176,7 +180,7 @@ class Distribution:
         return dispersion.unpooled_rho()
 
     def drift(self) -> Floats:
-        return self.baseline.worth
+        return self.baseline.worth.astype(np.float64)
 
     def enter_hour(self, closing: int | None, opening: int, excluded: Bools) -> None:
         """Close the open hour into its block unless it is excluded, and set up the new one."""
@@ -192,7 +196,7 @@ class Distribution:
             self._rebuild(known, opening % 24)
 
     def _take_in(self, rows: Ids, hour: int) -> None:
-        b, counts = self.baseline, self.baseline.hour[rows]
+        b, counts = self.baseline, self.baseline.hour[rows].astype(np.float64)
         n = counts.sum(1)
         self._learn_sway(rows, counts, n)
         shares = shifted(counts / n[:, None], -b.shift[rows] * STEP)
@@ -205,10 +209,10 @@ class Distribution:
         b, x = self.baseline, np.arange(WIDTH)
         mean = counts @ x / n
         variance = counts @ (x * x) / n - mean * mean
-        count = b.count[rows].sum(1)
+        count = b.count[rows].sum(1, dtype=np.float64)
         known = (n >= SWAY_SESSIONS) & (count >= WARM_SESSIONS)
         rows, n, mean, variance, count = rows[known], n[known], mean[known], variance[known], count[known]
-        off = mean - (b.total[rows].sum(1) / count + b.shift[rows])
+        off = mean - (b.total[rows].sum(1, dtype=np.float64) / count + b.shift[rows])
         b.sway[rows] += np.stack([off * off - variance / n, np.ones(len(rows))], 1)
 
     def _sway(self, rows: Ids) -> Floats:
@@ -216,7 +220,7 @@ class Distribution:
 
         Drawn towards the pool's upper quartile while a series has few hours of its own.
         """
-        square, hours = self.baseline.sway.T
+        square, hours = self.baseline.sway.T.astype(np.float64)
         told = hours >= SWAY_HOURS
         pool = float(np.quantile(square[told] / hours[told], 0.75)) if told.any() else (SWAY_START / STEP) ** 2
         known = (square[rows] + SWAY_HOURS * max(pool, 0.0)) / (hours[rows] + SWAY_HOURS)
@@ -226,7 +230,7 @@ class Distribution:
     def _shifts(self, rows: Ids) -> Floats:
         """(r, 24) how far each hour lies from the series' mean, in buckets, shrunk to none."""
         b = self.baseline
-        count, total = b.count[rows], b.total[rows]
+        count, total = b.count[rows].astype(np.float64), b.total[rows].astype(np.float64)
         mean = total.sum(1, keepdims=True) / count.sum(1, keepdims=True)
         near = with_neighbours(count)
         shifts: Floats = (with_neighbours(total) - near * mean) / (near + SHIFT_STRENGTH)
@@ -237,8 +241,8 @@ class Distribution:
         if not len(rows):
             return
         b = self.baseline
-        block = b.blocks[rows, hour // BLOCK_HOURS]
-        whole = b.blocks[rows].sum(1)
+        block = b.blocks[rows, hour // BLOCK_HOURS].astype(np.float64)
+        whole = b.blocks[rows].sum(1, dtype=np.float64)
         sessions = whole.sum(1)
         p = (whole + POOL_STRENGTH * shape.POOL) / (sessions + POOL_STRENGTH)[:, None]
         p = (block + BLOCK_STRENGTH * p) / (block.sum(1) + BLOCK_STRENGTH)[:, None]
@@ -259,7 +263,7 @@ class Distribution:
         return excluded
 
     def mass(self) -> Floats:
-        mass: Floats = self.baseline.count.sum(1)
+        mass: Floats = self.baseline.count.sum(1, dtype=np.float64)
         return mass
 
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from detectors.core import budget
-from detectors.core.columns import TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
+from detectors.core.columns import TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict, parts
 from detectors.core.contract import Judgement, Terms
-from detectors.core.dispersion import DAY_TICKS, Dispersion
+from detectors.core.dispersion import DAY_TICKS, KEEP, Dispersion
 from detectors.core.doubt import raised
 from detectors.core.evidence import Evidence
 from detectors.core.gates import Gates
@@ -25,8 +25,8 @@ from detectors.core.misses import Misses
 from detectors.core.rows import clear, column, resize, restore, snapshot
 from detectors.core.tail import LEAST_NATS, Tail
 
-KEEP = 2 ** (-1 / 7)
-"""What a day leaves of the past: a half-life of seven days, so a whole week always counts."""
+PART_ROWS = 4096
+"""Series that are worked on together: what they need fits into a processor's cache."""
 HORIZONS = {"1h": 60.0, "24h": 1440.0}
 """Minutes within which a rule says what it can see."""
 WARM_REFITS, WARM_SESSIONS = 2, 200
@@ -51,6 +51,8 @@ class Counted:
 
     def only(self, which: Bools) -> "Counted":
         """Some of the rows."""
+        if which.all():
+            return self
         return Counted(self.index, self.rows[which], self.count[which], self.values[which], self.ratios[which])
 
 
@@ -59,6 +61,7 @@ class CountSignal(Protocol):
 
     alternatives: int
     sums: int
+    precision: DTypeLike  # Of the evidence and the sums that eta and rho are made from.
     residual_of: Ids
     effects: Floats  # (J,) size of each alternative as a rule would state it; NaN where it is none of `effect`'s kind.
     gates: Gates
@@ -116,8 +119,8 @@ class Engine:
         self.budget_per_week = terms.budget_per_week
         self.threshold = budget.threshold(terms.budget_per_week, 1)
         self.life = Life()
-        self.evidence = Evidence(signal.alternatives, signal.sums)
-        self.dispersion = Dispersion(int(signal.residual_of.max()) + 1, signal.alternatives)
+        self.evidence = Evidence(signal.alternatives, signal.sums, signal.precision)
+        self.dispersion = Dispersion(int(signal.residual_of.max()) + 1, signal.alternatives, signal.precision)
         self.tail, self.misses = Tail(), Misses()
         own = {
             "life": self.life,
@@ -143,11 +146,12 @@ class Engine:
         self.evidence.enter(modes)
         crept = self._pass_time(now)
         hour = now // 60 % 24
-        counted = self.signal.counted(tick)
-        if not len(counted.rows):
-            return crept
-        self._learn(counted, hour)
-        return crept | self._judge(counted, hour)
+        for part in parts(tick, PART_ROWS):
+            counted = self.signal.counted(part)
+            if len(counted.rows):
+                self._learn(counted, hour)
+                crept |= self._judge(counted, hour)
+        return crept
 
     def _pass_time(self, now: int) -> dict[int, Judgement]:
         """Bring blocks, hours and days up to the tick index `now`; which series a midnight found to have crept up."""
@@ -217,7 +221,7 @@ class Engine:
         if not len(rows):
             return {}
         total, leader = evidence.total(rows), evidence.log_r[rows].argmax(1).astype(np.int32)
-        run = evidence.run[rows, leader]
+        run = evidence.run[rows, leader].astype(np.float64)
         relapsing, shows = evidence.mode[rows] == Mode.RECOVERING, self.signal.shows_effect(rows, run)
         self.tail.saw(rows[shows & ~relapsing], total[shows & ~relapsing])
         asked = self.thresholds(rows)
@@ -263,9 +267,9 @@ class Engine:
         tracked = int((life.days > 0).sum())
         self.misses.refit(KEEP, life.warm & life.today, self.evidence.suspicious, self.threshold)
         self.threshold = budget.threshold(self.budget_per_week, tracked)
-        self.dispersion.refit(KEEP, life.days > 1)
+        self.dispersion.refit(life.days > 1)
         if self.dispersion.known().any():
-            self.dispersion.rho = self.signal.rho(self.dispersion)
+            self.dispersion.rho[:] = self.signal.rho(self.dispersion)
             self.dispersion.temper(self.signal.drift(), self.signal.residual_of, self.threshold)
         self.tail.end_day(np.flatnonzero(life.warm & life.today).astype(np.int32))
         life.warm |= (life.days >= WARM_REFITS) & (self.signal.mass() >= WARM_SESSIONS)

@@ -9,12 +9,46 @@ is where the run of evidence began, and the effect of the change is measured ove
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from detectors.core.columns import Bools, Bytes, Floats, Ids, Mode
-from detectors.core.rows import clear, column, resize
+from detectors.core.columns import Bools, Bytes, Floats, Ids, Mode, Places, Singles
+from detectors.core.compiled import compiled
+from detectors.core.rows import PRECISION, clear, column, resize
 
 REVERSE_ENOUGH = 5.0
 """Log evidence that a change is gone. Each tick adds at most 1, so it takes at least five."""
+
+
+def _add_plainly(
+    log_r: Floats, cusum: Floats, since: Ids, run: Singles, rows: Places, gain: Floats, sums: Floats, tick: int
+) -> None:
+    fresh = cusum[rows] <= 0
+    cusum[rows] = np.where(fresh, 0, cusum[rows]) + gain
+    run[rows] = np.where(fresh[:, :, None], 0, run[rows]) + sums[:, None, :].astype(run.dtype)
+    since[rows] = np.where(fresh, tick, since[rows])
+    log_r[rows] += gain
+
+
+_TAKES = "void({0}[:,::1], {0}[:,::1], i4[:,::1], f4[:,:,::1], i8[::1], f8[:,::1], f8[:,::1], i8)"
+
+
+@compiled([_TAKES.format(kind) for kind in ("f4", "f8")], _add_plainly)
+def _add(
+    log_r: Floats, cusum: Floats, since: Ids, run: Singles, rows: Places, gain: Floats, sums: Floats, tick: int
+) -> None:
+    """Add `gain` (r, J) and `sums` (r, Q) to the evidence and the runs of these rows, in place."""
+    for i in range(len(rows)):
+        row = rows[i]
+        for j in range(gain.shape[1]):
+            if cusum[row, j] <= 0:
+                cusum[row, j] = 0
+                since[row, j] = tick
+                for q in range(sums.shape[1]):
+                    run[row, j, q] = 0
+            cusum[row, j] += gain[i, j]
+            log_r[row, j] += gain[i, j]
+            for q in range(sums.shape[1]):
+                run[row, j, q] += np.float32(sums[i, q])
 
 
 @dataclass(eq=False)
@@ -33,10 +67,11 @@ class Evidence:
 
     alternatives: int
     sums: int
-    log_r: Floats = column("alternatives", fill=-np.inf)
-    cusum: Floats = column("alternatives")
-    since: Floats = column("alternatives", dtype=np.int64)
-    run: Floats = column("alternatives", "sums")
+    precision: DTypeLike
+    log_r: Floats = column("alternatives", fill=-np.inf, dtype=PRECISION)
+    cusum: Floats = column("alternatives", dtype=PRECISION)
+    since: Ids = column("alternatives", dtype=np.int32)
+    run: Singles = column("alternatives", "sums", dtype=np.float32)
     reverse: Floats = column()
     reverse_of: Ids = column(dtype=np.int32)
     suspicious: Bools = column(dtype=np.bool_)
@@ -65,12 +100,8 @@ class Evidence:
 
         rows (r,) ids · gain (r, J) l_j, already capped · sums (r, Q) what this tick adds to every run
         """
-        cusum = self.cusum[rows]
-        fresh = cusum <= 0
-        self.cusum[rows] = np.where(fresh, 0, cusum) + gain
-        self.run[rows] = np.where(fresh[:, :, None], 0, self.run[rows]) + sums[:, None, :]
-        self.since[rows] = np.where(fresh, tick, self.since[rows])
-        self.log_r[rows] += gain
+        state = self.log_r, self.cusum, self.since, self.run
+        _add(*state, rows.astype(np.int64), np.ascontiguousarray(gain), sums.astype(np.float64), tick)
 
     def turn_round(self, rows: Ids, against: Floats) -> None:
         """One tick of paging or muted series; `against` (r, J) is -l_j, untempered: evidence for the baseline."""
@@ -79,7 +110,7 @@ class Evidence:
 
     def total(self, rows: Ids) -> Floats:
         """M of these series: log of the mean of R over the alternatives; -inf before any evidence."""
-        log_r = self.log_r[rows]
+        log_r = self.log_r[rows].astype(np.float64)
         top = log_r.max(1)
         with np.errstate(invalid="ignore"):
             spread = np.where(np.isfinite(top)[:, None], np.exp(log_r - top[:, None]), 1.0)

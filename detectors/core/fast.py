@@ -21,9 +21,9 @@ from typing import Protocol
 import numpy as np
 
 from detectors.core import budget
-from detectors.core.columns import SLOT_NS, TICK_NS, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
+from detectors.core.columns import SLOT_NS, TICK_NS, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict, parts
 from detectors.core.contract import Judgement, Terms
-from detectors.core.engine import Counted, CountSignal, Engine
+from detectors.core.engine import PART_ROWS, Counted, CountSignal, Engine
 from detectors.core.evidence import Evidence
 from detectors.core.rows import column, resize
 
@@ -77,7 +77,7 @@ class FastEngine(Engine):
     def __init__(self, signal: OutageSignal, terms: Terms) -> None:
         super().__init__(signal, terms)
         self.outage_signal = signal
-        self.outages = Evidence(len(signal.outages), signal.sums)
+        self.outages = Evidence(len(signal.outages), signal.sums, signal.precision)
         self.open = OpenMinute(len(signal.outages))
         self._saved |= {"outages": self.outages, "open": self.open}
         self._parts = (*self._parts, self.outages, self.open)
@@ -89,12 +89,17 @@ class FastEngine(Engine):
         self.evidence.enter(modes)
         self.outages.enter(modes)
         crept = self._pass_time(minute)
-        hour = minute // 60 % 24
+        for part in parts(slot, PART_ROWS):
+            crept |= self._look(part, minute // 60 % 24)
+        return crept
+
+    def _look(self, slot: Tick, hour: int) -> dict[int, Judgement]:
+        """Judge the open minutes of some series with this slot in them."""
         counted = self.signal.counted(slot)
         gathering, _ = self.outages.modes(counted.rows)
         counted = counted.only(gathering & self.life.warm[counted.rows])
         if not len(counted.rows):
-            return crept
+            return {}
         rows, signal = counted.rows, self.outage_signal
         so_far, begins = self.open.add(counted)
         cap = budget.tick_cap(self.threshold + HARDER, len(signal.outages))
@@ -104,12 +109,12 @@ class FastEngine(Engine):
         self.open.credit[rows] = credit
         self.outages.begin(rows[begins])
         self.outages.add(rows, credit - before, self.signal.run_sums(counted, hour), slot.start_ns // SLOT_NS)
-        return crept | self._in_outage(rows, hour)
+        return self._in_outage(rows, hour)
 
     def _in_outage(self, rows: Ids, hour: int) -> dict[int, Judgement]:
         outages = self.outages
         total, leader = outages.total(rows), outages.log_r[rows].argmax(1)
-        run, relapsing = outages.run[rows, leader], outages.mode[rows] == Mode.RECOVERING
+        run, relapsing = outages.run[rows, leader].astype(np.float64), outages.mode[rows] == Mode.RECOVERING
         asked = self.thresholds(rows) + HARDER
         enough = total >= np.where(relapsing, asked / 2, asked)
         judged = {}

@@ -7,7 +7,7 @@ fraction, linear in the logarithm of the value.
 
 import numpy as np
 
-from detectors.core.columns import Entries, Floats, Ids
+from detectors.core.columns import Entries, Floats, Ids, Places
 
 WIDTH = 40
 BELOW = 16
@@ -17,15 +17,15 @@ SCALE_SHIFT = 1
 """Slots count at OTLP scale 3, one finer than here; an index halves into its coarser bucket exactly."""
 
 
-def windowed(entries: Entries, series: Ids, offset: Ids) -> Floats:
-    """Dense (r, WIDTH) counts of `series` (r,), ascending, from entries of them (and perhaps others)."""
-    at = np.searchsorted(series, entries.cell)
-    at = np.minimum(at, len(series) - 1)
-    mine = series[at] == entries.cell
-    at = at[mine]
-    bucket = np.clip((entries.bucket[mine] >> SCALE_SHIFT) - offset[entries.cell[mine]], 0, WIDTH - 1)
-    flat: Floats = np.bincount(at * WIDTH + bucket, entries.count[mine], len(series) * WIDTH).astype(float)
-    return flat.reshape(len(series), WIDTH)
+def windowed(entries: Entries, at: Places, offset: Ids, weight: Floats) -> Floats:
+    """Dense (r, WIDTH) counts of r series, each in its own window.
+
+    at (m,) which of the series each entry counts for · offset (r,) first bucket of a window · weight (r,) what an
+    entry's count is multiplied with
+    """
+    bucket = np.clip((entries.bucket >> SCALE_SHIFT) - offset[at], 0, WIDTH - 1)
+    flat: Floats = np.bincount(at * WIDTH + bucket, entries.count * weight[at], len(offset) * WIDTH)
+    return flat.reshape(len(offset), WIDTH)
 
 
 def quantile_position(counts: Floats, q: float) -> Floats:

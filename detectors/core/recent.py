@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from detectors.core.columns import Floats, Ids
+import numpy as np
+
+from detectors.core.columns import Floats, Ids, Singles
 from detectors.core.rows import column, resize
 
 DECAY = 2 ** (-1 / 2)
@@ -22,7 +24,7 @@ class Recent:
     """
 
     width: int
-    sums: Floats = column("width")
+    sums: Singles = column("width", dtype=np.float32)
 
     def __post_init__(self) -> None:
         resize(self, 0)

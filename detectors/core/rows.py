@@ -1,6 +1,7 @@
 """Columns that grow together: the state of many series as a dataclass of arrays.
 
-A part is a dataclass whose array fields are declared with `column`; the first axis is the series id.
+A part is a dataclass whose array fields are declared with `column`; the first axis is the series id. A part that
+serves signals of different needs has a field `precision`, the dtype of its columns that are declared so.
 
 >>> @dataclass(eq=False)
 ... class Levels:
@@ -22,12 +23,15 @@ from numpy.typing import DTypeLike, NDArray
 
 from detectors.core.columns import Arrays, Floats, Ids
 
-__all__ = ["Floats", "clear", "column", "dataclass", "resize", "restore", "snapshot", "under"]
+__all__ = ["PRECISION", "Floats", "clear", "column", "dataclass", "resize", "restore", "snapshot", "under"]
+
+
+PRECISION = "precision"
 
 
 def column(*shape: int | str, fill: float = 0.0, dtype: DTypeLike = np.float64) -> Any:
-    """A field with one row a series of that shape; a string names the part's own int field that holds the length."""
-    return field(default_factory=lambda: np.empty(0), repr=False, metadata={"column": (shape, fill, np.dtype(dtype))})
+    """A field with one row a series of that shape; strings name the part's own fields that hold length or dtype."""
+    return field(default_factory=lambda: np.empty(0), repr=False, metadata={"column": (shape, fill, dtype)})
 
 
 def resize(part: Any, size: int) -> None:
@@ -75,5 +79,6 @@ def _columns(part: Any) -> list[tuple[str, tuple[int, ...], float, np.dtype[Any]
     for f in fields(part):
         if "column" in f.metadata:
             shape, fill, dtype = f.metadata["column"]
-            found.append((f.name, tuple(getattr(part, n) if isinstance(n, str) else n for n in shape), fill, dtype))
+            sizes = tuple(getattr(part, n) if isinstance(n, str) else n for n in shape)
+            found.append((f.name, sizes, fill, np.dtype(part.precision if dtype == PRECISION else dtype)))
     return found

@@ -8,7 +8,8 @@ little slow tail that was never seen, so that its expected ratio stays at most 1
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.core.columns import Floats, Ids
+from detectors.core.columns import Floats, Ids, Places
+from detectors.core.compiled import compiled
 from detectors.core.histogram import BELOW, STEP, WIDTH, shifted
 
 SHIFTS = np.log(np.array([1.3, 1.5, 2.0, 3.0]))
@@ -62,6 +63,12 @@ def table(p: Floats, sessions: Floats, sway: Floats) -> tuple[NDArray[np.int16],
 
 def ratios(counts: Floats, rows: Ids, shift: Floats, tables: NDArray[np.int16]) -> Floats:
     """(r, J) log ratios of `counts` (r, W), the tables of their `rows` slid by the hour's `shift` (r,) buckets."""
+    told: Floats = _ratios(counts, rows.astype(np.int64), shift.astype(np.float64), tables)
+    return told
+
+
+def ratios_plainly(counts: Floats, rows: Places, shift: Floats, tables: NDArray[np.int16]) -> Floats:
+    """The same in numpy."""
     at, bucket = np.nonzero(counts)
     whole = np.floor(shift).astype(np.int64)[at]
     part = (shift[at] - whole)[:, None]
@@ -70,6 +77,26 @@ def ratios(counts: Floats, rows: Ids, shift: Floats, tables: NDArray[np.int16]) 
     near = tables[row, np.clip(bucket - whole, 0, WIDTH - 1)]
     far = tables[row, np.clip(bucket - whole - 1, 0, WIDTH - 1)]
     each = count * ((1 - part) * near + part * far)
+    total = np.zeros((len(rows), tables.shape[2]))
     starts = np.flatnonzero(np.diff(at, prepend=-1))
-    total: Floats = np.add.reduceat(each, starts, axis=0)
+    total[at[starts]] = np.add.reduceat(each, starts, axis=0)
+    return total
+
+
+@compiled(["f8[:,::1](f8[:,::1], i8[::1], f8[::1], i2[:,:,::1])"], ratios_plainly)
+def _ratios(counts: Floats, rows: Places, shift: Floats, tables: NDArray[np.int16]) -> Floats:
+    last, kinds = counts.shape[1] - 1, tables.shape[2]
+    total = np.zeros((len(rows), kinds))
+    for i in range(len(rows)):
+        whole = int(np.floor(shift[i]))
+        part = shift[i] - whole
+        for bucket in range(last + 1):
+            if counts[i, bucket] == 0:
+                continue
+            count = counts[i, bucket] / UNITS
+            near = min(max(bucket - whole, 0), last)
+            far = min(max(bucket - whole - 1, 0), last)
+            for j in range(kinds):
+                said = (1 - part) * tables[rows[i], near, j] + part * tables[rows[i], far, j]
+                total[i, j] += count * said
     return total

@@ -27,13 +27,20 @@ SIGNALS = ("errors", "latency", "cost", "outcomes")
 
 
 def ticks(signal: str, rate: Floats, seed: int) -> list[Tick]:
-    """Ticks of these rates, a day of them a minute apart."""
-    rng, made = np.random.default_rng(seed), []
+    """Ticks of these rates: two days of them an hour apart, then some a minute apart.
+
+    Hours repeat the first three: drawing takes longer than what is measured.
+    """
+    rng, made = np.random.default_rng(seed), list[Tick]()
     shares = bucket_shares(np.zeros(1), np.array([0.75]))[0]
     for i in range(TICKS + 2 * 24):
+        index = MIDNIGHT + i * 60 if i < 48 else MIDNIGHT + 48 * 60 + i - 48
+        if 3 <= i < 48:
+            made.append(replace(made[i - 3], start_ns=index * TICK_NS))
+            continue
         n = rng.poisson(rate * 60)
         rows = np.flatnonzero(n)
-        n, index = n[rows], MIDNIGHT + i * 60 if i < 48 else MIDNIGHT + 48 * 60 + i - 48
+        n = n[rows]
         if signal == "errors":
             made.append(tick(index, rows + 1, n, rng.binomial(n, 0.01)))
         elif signal == "outcomes":

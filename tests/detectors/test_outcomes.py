@@ -19,7 +19,7 @@ def test_ratios_are_dirichlet_multinomial() -> None:
     signal = outcomes.Outcomes(0.10)
     resize(signal.baseline, 1)
     null = np.array([0.78, 0.11, 0.06, 0.04, 0.01])
-    signal.baseline.null[0, 3] = null
+    signal.baseline.null[0] = null
     rho = 0.01
     x = rng.multinomial(60, null).astype(float)
     ratios = signal.ratios(
