@@ -90,6 +90,7 @@ class Daemon:
             future_max_ns=settings.future_max,
             session_idle_ns=settings.session_idle,
             body_bytes_max=settings.otlp.body_max,
+            **settings.limits.model_dump(),
         )
         # Before a door opens or a group is joined: nobody is to wait for the compiler.
         compiles = settings.decoder == "compiled"

@@ -146,6 +146,21 @@ class PagerDutySettings(Section):
     url: Url = Field("https://events.pagerduty.com", description="base URL; /v2/enqueue is added")
 
 
+class LimitsSettings(Section):
+    traces_max: int = Field(
+        200_000, gt=0, le=10_000_000, description="live traces; one more ends the oldest, and its session with it"
+    )
+    spans_max: int = Field(
+        2_000_000, gt=0, le=100_000_000, description="spans of live traces; one more ends the oldest trace"
+    )
+    pending_max: int = Field(
+        1_000_000, gt=0, le=100_000_000, description="spans in open slots; with more the oldest slot closes early"
+    )
+    cells_max: int = Field(
+        50_000, ge=2, le=10_000_000, description="label sets counted apart; later ones are counted together"
+    )
+
+
 class Settings(BaseSettings):
     """What `tocsin run` can be told. Frozen: a change needs a restart."""
 
@@ -156,6 +171,7 @@ class Settings(BaseSettings):
     otlp: OtlpSettings = OtlpSettings()
     web: WebSettings = WebSettings()
     kafka: KafkaSettings = KafkaSettings()
+    limits: LimitsSettings = LimitsSettings()
     slack: SlackSettings = SlackSettings()
     pagerduty: PagerDutySettings = PagerDutySettings()
     rules: Words = Field((), description="rule files or directories; without any, the shipped packs")

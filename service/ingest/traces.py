@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 
-from service.ingest.remains import Counted, Kept, Kinds
+from service.ingest.remains import Kept, Remains
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_BY_NAME,
@@ -23,7 +24,6 @@ from service.ingest.vocabulary import (
     TOOL,
     TOOL_NAME,
     Span,
-    lends,
     outcome_class,
 )
 
@@ -32,6 +32,8 @@ ANCESTORS_MAX = 64
 SPANS_MAX = 10_000
 """Spans kept of one trace."""
 _LOOKED_AHEAD = 256
+_NOTHING: frozenset[str] = frozenset()
+_together = lru_cache(1_024)(frozenset[str].union)
 NO_OUTCOME = (0, b"", -1)
 
 Labels = tuple[str, str, str, str, str, str, str]
@@ -44,6 +46,7 @@ class Trace:
     spans        by span id, as they arrived
     lenders      the few spans that lend to the whole trace: roots first, then the earliest, and none that says only
                  what one before it says
+    said         the fields that they lend
     session      (rank, order, id) of the best session id in the trace, or None
     waiting      how many of its spans are in slots not closed yet
     claimed      the aggregate of one of its spans was counted for want of leaves that say
@@ -69,6 +72,7 @@ class Trace:
         "outcome",
         "root",
         "root_ended",
+        "said",
         "session",
         "session_key",
         "spans",
@@ -83,6 +87,7 @@ class Trace:
         self.spans: dict[bytes, Kept] = {}
         self.root: Kept | None = None
         self.lenders: tuple[Kept, ...] = ()
+        self.said = _NOTHING
         self.session: tuple[int, tuple[bool, int, bytes], str] | None = None
         self.waiting = 0
         self.tokens = 0.0
@@ -108,12 +113,9 @@ class Trace:
         order = (bool(span.parent_id), span.start_ns, span.span_id)
         if not span.parent_id and (self.root is None or order < _order(self.root)):
             self.root = span
-        fields = span.plan.lends if span.plan is not None else lends(own, span.operation)
-        for each in self.lenders:
-            if not fields or order < _order(each):
-                break
-            fields = fields - lends(each.own, each.operation)
-        if fields:
+        plan = span.plan
+        fields = plan.lends if plan is not None else span.lends
+        if fields and not (fields <= self.said and self.lenders and _order(self.lenders[-1]) < order):
             self._borrow(span)
         if SESSION in own:
             named = (span.session_rank, order, str(own[SESSION]))
@@ -139,38 +141,22 @@ class Trace:
 
     def _borrow(self, span: Kept) -> None:
         """Take a lender in, and leave out those that then lend nothing."""
-        said: set[str] = set()
-        lenders = []
-        for each in sorted((*self.lenders, span), key=_order):
-            fields = lends(each.own, each.operation)
+        said, lenders = _NOTHING, []
+        for each in sorted((*self.lenders, span), key=_order) if self.lenders else (span,):
+            fields = each.lends
             if not fields <= said:
                 lenders.append(each)
-                said |= fields
-        self.lenders = tuple(lenders)
-
-    def lent(self, field: str) -> str | None:
-        """What the trace as a whole says of a field; None if nobody says anything."""
-        for each in self.lenders:
-            value = each.own.get(field)
-            if value is not None and not (field in MODEL_FIELDS and each.operation == EMBEDDING):
-                return str(value)
-        return None
+                said = _together(said, fields) if said else fields
+        self.lenders, self.said = tuple(lenders), said
 
     def lends(self, field: str) -> str:
-        """The same, or the empty string."""
-        return self.lent(field) or ""
-
-    def settle(self, span: Span, counted: Counted) -> None:
-        """Put what is left of a span into its place."""
-        spans = self.spans
-        above = spans.get(span.parent_id)
-        if above is not None:
-            counted.parent_id = above.span_id  # One object for both.
-        spans[span.span_id] = counted
-        if self.root is span:
-            self.root = counted
-        if span in self.lenders:
-            self.lenders = tuple([counted if each is span else each for each in self.lenders])
+        """What the trace as a whole says of a field, or the empty string."""
+        if field in self.said:
+            for each in self.lenders:
+                value = each.own.get(field)
+                if value is not None and not (field in MODEL_FIELDS and each.operation == EMBEDDING):
+                    return str(value)
+        return ""
 
     def ancestors(self, span: Kept) -> Iterator[Kept]:
         """The known ancestors of a span, nearest first."""
@@ -205,10 +191,9 @@ def labels_of(trace: Trace, span: Kept) -> Labels:
     elif operation == RETRIEVAL:
         tool = own.get(STORE) or own.get(TOOL_NAME, "")
     # Nobody need be asked for what is known, or for what no span of the trace ever said.
-    lent = trace.lent
-    asks = not tenant or provider is None or model is None or (not agent and lent(AGENT) is not None)
-    asks = asks or (not version and lent(AGENT_VERSION) is not None)
-    above = trace.spans.get(span.parent_id) if asks else None
+    said = trace.said
+    asks = not tenant or provider is None or model is None or (not agent and AGENT in said)
+    above = trace.spans.get(span.parent_id) if asks or (not version and AGENT_VERSION in said) else None
     steps = 0
     while above is not None and steps < ANCESTORS_MAX:
         theirs = above.own
@@ -238,7 +223,7 @@ def labels_of(trace: Trace, span: Kept) -> Labels:
 
 def _agent_by_name(trace: Trace, span: Kept) -> str:
     """The agent that a span's name, or that of an ancestor or another of the trace, tells."""
-    if trace.lent(AGENT_BY_NAME) is None:
+    if AGENT_BY_NAME not in trace.said:
         return ""
     for each in (span, *trace.ancestors(span)):
         if AGENT_BY_NAME in each.own:
@@ -254,7 +239,7 @@ class TraceTable:
         self.spans = 0
         self.live: dict[bytes, Trace] = {}
         self._oldest: deque[Trace] = deque()
-        self._kinds = Kinds()
+        self._remains = Remains()
 
     def oldest(self) -> Trace:
         """The trace to evict."""
@@ -280,10 +265,18 @@ class TraceTable:
 
     def strip(self, calls: Iterable[tuple[Trace, Span]]) -> None:
         """Leave of spans that were counted what those below them may still inherit."""
-        remains = self._kinds.remains
+        left_of = self._remains.of
         for trace, span in calls:
-            if trace.spans.get(span.span_id) is span:  # Else its trace had no room for it.
-                trace.settle(span, Counted(span.span_id, span.parent_id, span.start_ns, remains(span)))
+            spans, span_id, parent_id = trace.spans, span.span_id, span.parent_id
+            if spans.get(span_id) is not span:  # Its trace had no room for it.
+                continue
+            above = spans.get(parent_id) if parent_id else None  # One object for both ids, as they are many.
+            counted = left_of(span, parent_id if above is None else above.span_id)
+            spans[span_id] = counted
+            if trace.root is span:
+                trace.root = counted
+            if span in trace.lenders:
+                trace.lenders = tuple([counted if each is span else each for each in trace.lenders])
 
     def forget(self, trace: Trace) -> None:
         """Drop a trace; a later span of it begins a new one."""

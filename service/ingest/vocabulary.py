@@ -138,6 +138,12 @@ class Span:
         self.failed = self.spent = self.is_log = self.is_native = False
         self.covered = self.usage_below = self.counted = self.usage_counted = False
 
+    @property
+    def lends(self) -> frozenset[str]:
+        """Those of its fields that it lends to its trace."""
+        plan = self.plan
+        return plan.lends if plan is not None else lends(self.own, self.operation)
+
 
 @dataclass(frozen=True)
 class Dialect:

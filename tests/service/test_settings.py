@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from service.ingest.stage import IngestLimits
 from service.settings import PREFIX, Settings, SettingsError, load, table
 
 ROOT = Path(__file__).parents[2]
@@ -12,6 +13,13 @@ ROOT = Path(__file__).parents[2]
 def test_defaults() -> None:
     """An empty environment is a daemon that works."""
     assert load({}) == Settings()
+
+
+def test_limits_are_those_of_ingest() -> None:
+    """What bounds memory is set by name, and is what ingest has where nothing is set."""
+    assert IngestLimits(**Settings().limits.model_dump()) == IngestLimits()
+    limits = load({"TOCSIN_LIMITS__TRACES_MAX": "1000000", "TOCSIN_LIMITS__CELLS_MAX": "7"}).limits
+    assert (limits.traces_max, limits.cells_max) == (1_000_000, 7)
 
 
 def test_what_may_be_written() -> None:
