@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from detectors.core.anchor import Anchor
-from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Singles, Tick
+from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Precision, Singles, Tick
 from detectors.core.contract import Terms
 from detectors.core.dispersion import DAY_BLOCK, KEEP, Dispersion
 from detectors.core.engine import Counted
@@ -60,7 +60,7 @@ class Errors:
 
     alternatives = len(RATIOS)
     sums = 3
-    precision = np.float64
+    precision: Precision = np.float64
     residual_of = np.zeros(len(RATIOS), np.int32)
     effects = RATIOS
     outages = np.flatnonzero(RATIOS >= OUTAGE_RATIO).astype(np.int32)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln
 
-from detectors.core.columns import OUTCOMES, TICK_NS, Bools, Floats, Ids, Singles, Tick
+from detectors.core.columns import OUTCOMES, TICK_NS, Bools, Floats, Ids, Precision, Singles, Tick
 from detectors.core.compiled import compiled
 from detectors.core.contract import Terms
 from detectors.core.dispersion import KEEP, Dispersion
@@ -61,7 +61,7 @@ class Outcomes:
 
     alternatives = len(DROPS) * CLASSES
     sums = 3 + CLASSES - 2
-    precision = np.float32
+    precision: Precision = np.float32
     residual_of = np.zeros(len(DROPS) * CLASSES, np.int32)
     effects = np.repeat(DROPS, CLASSES)
 

@@ -16,6 +16,7 @@ Bytes = NDArray[np.int8]
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 """Sums that need no more than seven digits, at half the memory."""
+Precision = type[np.float32] | type[np.float64]
 Ids = NDArray[np.int32]
 Places = NDArray[np.int64]
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -153,7 +154,7 @@ def parts(tick: Tick, rows: int) -> Iterator[Tick]:
     for i, (begin, end) in enumerate(pairwise(edges.tolist())):
         some = {name: column[begin:end] for name, column in columns.items()}
         entries = {name: column.between(*cuts[name][i : i + 2].tolist()) for name, column in histograms.items()}
-        yield replace(tick, **some, **entries)
+        yield replace(tick, **some, **entries)  # type: ignore[arg-type]
 
 
 def without(tick: Tick, rows: Ids) -> Tick | None:

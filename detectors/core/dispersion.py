@@ -10,9 +10,8 @@ earlier days.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from detectors.core.columns import Bools, Floats, Ids, Places
+from detectors.core.columns import Bools, Floats, Ids, Places, Precision
 from detectors.core.compiled import compiled
 from detectors.core.rows import PRECISION, column, resize
 
@@ -100,7 +99,7 @@ class Dispersion:
 
     residuals: int
     alternatives: int
-    precision: DTypeLike
+    precision: Precision
     icc_over: Floats = column("residuals", dtype=PRECISION)
     icc_full: Floats = column("residuals", dtype=PRECISION)
     effective: Floats = column("residuals", dtype=PRECISION)

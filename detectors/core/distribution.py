@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.core import shape
-from detectors.core.columns import TICK_NS, Bools, Entries, Floats, Ids, Singles, Tick
+from detectors.core.columns import TICK_NS, Bools, Entries, Floats, Ids, Precision, Singles, Tick
 from detectors.core.dispersion import KEEP, Dispersion
 from detectors.core.engine import Counted
 from detectors.core.gates import Gates
@@ -88,7 +88,7 @@ class Distribution:
 
     alternatives = shape.ALTERNATIVES
     sums = 2
-    precision = np.float32
+    precision: Precision = np.float32
     residual_of = np.arange(shape.ALTERNATIVES, dtype=np.int32)
     effects = np.concatenate([np.exp(shape.SHIFTS), np.full(len(shape.TAILS), np.nan)])
 

@@ -12,10 +12,23 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from detectors.core import budget
-from detectors.core.columns import TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict, parts
+from detectors.core.columns import (
+    TICK_NS,
+    Arrays,
+    Bools,
+    Bytes,
+    Finding,
+    Floats,
+    Ids,
+    Mode,
+    Precision,
+    Tick,
+    Verdict,
+    parts,
+)
 from detectors.core.contract import Judgement, Terms
 from detectors.core.dispersion import DAY_TICKS, KEEP, Dispersion
 from detectors.core.doubt import raised
@@ -61,7 +74,7 @@ class CountSignal(Protocol):
 
     alternatives: int
     sums: int
-    precision: DTypeLike  # Of the evidence and the sums that eta and rho are made from.
+    precision: Precision  # Of the evidence and the sums that eta and rho are made from.
     residual_of: Ids
     effects: Floats  # (J,) size of each alternative as a rule would state it; NaN where it is none of `effect`'s kind.
     gates: Gates

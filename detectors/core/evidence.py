@@ -9,9 +9,8 @@ is where the run of evidence began, and the effect of the change is measured ove
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from detectors.core.columns import Bools, Bytes, Floats, Ids, Mode, Places, Singles
+from detectors.core.columns import Bools, Bytes, Floats, Ids, Mode, Places, Precision, Singles
 from detectors.core.compiled import compiled
 from detectors.core.rows import PRECISION, clear, column, resize
 
@@ -67,7 +66,7 @@ class Evidence:
 
     alternatives: int
     sums: int
-    precision: DTypeLike
+    precision: Precision
     log_r: Floats = column("alternatives", fill=-np.inf, dtype=PRECISION)
     cusum: Floats = column("alternatives", dtype=PRECISION)
     since: Ids = column("alternatives", dtype=np.int32)

@@ -7,7 +7,7 @@ fraction, linear in the logarithm of the value.
 
 import numpy as np
 
-from detectors.core.columns import Entries, Floats, Ids, Places
+from detectors.core.columns import Entries, Floats, Ids, Places, Singles
 
 WIDTH = 40
 BELOW = 16
@@ -24,17 +24,17 @@ def windowed(entries: Entries, at: Places, offset: Ids, weight: Floats) -> Float
     entry's count is multiplied with
     """
     bucket = np.clip((entries.bucket >> SCALE_SHIFT) - offset[at], 0, WIDTH - 1)
-    flat: Floats = np.bincount(at * WIDTH + bucket, entries.count * weight[at], len(offset) * WIDTH)
+    flat: Floats = np.bincount(at * WIDTH + bucket, entries.count * weight[at], len(offset) * WIDTH).astype(float)
     return flat.reshape(len(offset), WIDTH)
 
 
-def quantile_position(counts: Floats, q: float) -> Floats:
+def quantile_position(counts: Floats | Singles, q: float) -> Floats:
     """Position of the q-quantile of each histogram (r, WIDTH), linear within its bucket; NaN where it is empty.
 
     >>> quantile_position(np.array([[0, 2.0, 2.0] + [0.0] * 37]), 0.75).tolist()
     [2.5]
     """
-    above = np.cumsum(counts, 1)
+    above: Floats = np.cumsum(counts, 1, dtype=np.float64)
     target = q * above[:, -1]
     bucket = np.minimum((above < target[:, None]).sum(1), counts.shape[1] - 1)
     rows = np.arange(len(counts))
@@ -82,7 +82,7 @@ def shifted(p: Floats, by: Floats) -> Floats:
     return np.concatenate([np.diff(c, axis=1, prepend=0.0), 1 - c[:, -1:]], 1)
 
 
-def slid(counts: Floats, by: Ids) -> Floats:
+def slid(counts: Floats | Singles, by: Ids) -> Floats:
     """Counts (r, W) whose window moves up by whole buckets (r,): what leaves it piles up in its end buckets.
 
     >>> slid(np.array([[1.0, 2.0, 4.0]]), np.array([1])).tolist()

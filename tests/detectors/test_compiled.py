@@ -5,7 +5,7 @@ import pytest
 
 from detectors import outcomes
 from detectors.core import compiled, dispersion, evidence, shape
-from detectors.core.columns import Arrays, Floats
+from detectors.core.columns import Arrays, Floats, Precision
 from detectors.core.compiled import Compiled
 from detectors.core.dispersion import BLOCK_TICKS, Dispersion
 from detectors.core.evidence import Evidence
@@ -45,13 +45,14 @@ def test_histogram_ratios_agree() -> None:
     rng = np.random.default_rng(2)
     bells = np.exp(-0.5 * ((np.arange(WIDTH) - BELOW) * STEP / rng.uniform(0.3, 1.5, (ROWS, 1))) ** 2)
     tables, _ = shape.table(bells / bells.sum(1, keepdims=True), np.full(ROWS, 1e4), np.full(ROWS, 0.1))
-    counts = rng.poisson(0.5, (ROWS, WIDTH)) * 1.5
+    counts = rng.poisson(0.5, (ROWS, WIDTH)).astype(np.float64) * 1.5
     counts[5] = 0
-    given = counts, rng.permutation(ROWS), rng.uniform(-50, 50, ROWS), tables
-    np.testing.assert_allclose(shape._ratios(*given), shape.ratios_plainly(*given), rtol=1e-12, atol=1e-9)
+    rows, shift = rng.permutation(ROWS), rng.uniform(-50, 50, ROWS)
+    ours, plain = (ratios(counts, rows, shift, tables) for ratios in (shape._ratios, shape.ratios_plainly))
+    np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-9)
 
 
-def gathered(precision: type, add: object, monkeypatch: pytest.MonkeyPatch) -> Arrays:
+def gathered(precision: Precision, add: object, monkeypatch: pytest.MonkeyPatch) -> Arrays:
     """Evidence after some ticks of drifting series."""
     monkeypatch.setattr(evidence, "_add", add)
     rng, part = np.random.default_rng(3), Evidence(6, 3, precision)
@@ -64,14 +65,14 @@ def gathered(precision: type, add: object, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 @pytest.mark.parametrize("precision", [np.float32, np.float64])
-def test_evidence_is_the_same_to_the_bit(precision: type, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evidence_is_the_same_to_the_bit(precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
     """Adding needs no rounding that numpy does otherwise."""
     ours = gathered(precision, evidence._add, monkeypatch)
     for name, plain in gathered(precision, evidence._add_plainly, monkeypatch).items():
         np.testing.assert_array_equal(np.asarray(ours[name]), np.asarray(plain))
 
 
-def closed(precision: type, close: object, monkeypatch: pytest.MonkeyPatch) -> Dispersion:
+def closed(precision: Precision, close: object, monkeypatch: pytest.MonkeyPatch) -> Dispersion:
     """Dispersion after a day, some series silent for hours."""
     monkeypatch.setattr(dispersion, "_close", close)
     rng, part, last = np.random.default_rng(4), Dispersion(2, 3, precision), 0
@@ -81,14 +82,15 @@ def closed(precision: type, close: object, monkeypatch: pytest.MonkeyPatch) -> D
         last = t
         rows = np.flatnonzero(rng.random(ROWS) < np.linspace(0, 1, ROWS)).astype(np.int32)
         variance = rng.uniform(1, 2, (len(rows), 2))
-        part.learn(rows, rng.poisson(5.0, len(rows)) + 1.0, rng.normal(0, 3, (len(rows), 2)), variance)
+        n = rng.poisson(5.0, len(rows)).astype(np.float64) + 1
+        part.learn(rows, n, rng.normal(0, 3, (len(rows), 2)), variance)
     part.close_blocks(last, 1440)
     part.refit(np.ones(ROWS, np.bool_))
     return part
 
 
 @pytest.mark.parametrize(("precision", "close_to"), [(np.float32, 1e-4), (np.float64, 1e-9)])
-def test_blocks_close_alike(precision: type, close_to: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_close_alike(precision: Precision, close_to: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Squares, variances and numbers of blocks of every width; each series has a day's worth of minutes at most."""
     ours, plain = (closed(precision, c, monkeypatch) for c in (dispersion._close, dispersion._close_plainly))
     for name, sums in snapshot(plain, "").items():

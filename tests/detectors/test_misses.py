@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detectors.core.engine import KEEP
+from detectors.core.dispersion import KEEP
 from detectors.core.misses import MOST, Misses
 from detectors.core.rows import resize
 
