@@ -51,6 +51,59 @@ def _close_plainly(
         from_residual[:, b - 1], from_variance[:, b - 1] = at_residual, at_variance
 
 
+def _learn_plainly(
+    rows: Places, count: Floats, residual: Floats, variance: Floats, rho: Floats,
+    icc_over: Floats, icc_full: Floats, effective: Floats, at_residual: Floats, at_variance: Floats,
+    raw: Floats, block_square: Floats, block_variance: Floats, block_count: Floats,
+) -> None:  # fmt: skip
+    n = count[:, None]
+    weight = 1 / (1 + np.maximum(n - 1, 0) * rho[rows])
+    square = np.minimum(residual * residual, WINSOR * variance / weight)
+    icc_over[rows] += np.where(n > 1, weight * weight * (square - variance), 0) / KEEP
+    icc_full[rows] += weight * weight * variance * np.maximum(n - 1, 0) / KEEP
+    effective[rows] += n * weight
+    residual, variance = residual * weight, variance * weight
+    at_residual[rows] += residual
+    at_variance[rows] += variance
+    limit = WINSOR * variance * np.maximum(1, raw[rows, 0])
+    block_square[rows, 0] += np.minimum(residual * residual, limit) / KEEP
+    block_variance[rows, 0] += variance / KEEP
+    block_count[rows, 0] += (variance > 0).any(1) / KEEP
+
+
+_TICK = "i8[::1],f8[::1],f8[:,::1],f8[:,::1],{0}[:,::1],{0}[:,::1],{0}[:,::1],{0}[:,::1],{0}[:,::1],{0}[:,::1]"
+
+
+@compiled(
+    [f"void({_TICK},{{0}}[:,:,::1],{{0}}[:,:,::1],{{0}}[:,:,::1],{{0}}[:,::1])".format(kind) for kind in ("f4", "f8")],
+    _learn_plainly,
+)
+def _learn(
+    rows: Places, count: Floats, residual: Floats, variance: Floats, rho: Floats,
+    icc_over: Floats, icc_full: Floats, effective: Floats, at_residual: Floats, at_variance: Floats,
+    raw: Floats, block_square: Floats, block_variance: Floats, block_count: Floats,
+) -> None:  # fmt: skip
+    """Add one tick, which is a block of its own too, to the sums of these rows."""
+    for i in range(len(rows)):
+        row, more, any_ = rows[i], max(count[i] - 1, 0.0), False
+        for a in range(residual.shape[1]):
+            off, spread = residual[i, a], variance[i, a]
+            weight = 1 / (1 + more * rho[row, a])
+            if more > 0:
+                square = min(off * off, WINSOR * spread / weight)
+                icc_over[row, a] += weight * weight * (square - spread) / KEEP
+                icc_full[row, a] += weight * weight * spread * more / KEEP
+            effective[row, a] += count[i] * weight
+            off, spread = off * weight, spread * weight
+            at_residual[row, a] += off
+            at_variance[row, a] += spread
+            block_square[row, 0, a] += min(off * off, WINSOR * spread * max(1.0, raw[row, 0, a])) / KEEP
+            block_variance[row, 0, a] += spread / KEEP
+            any_ = any_ or spread > 0
+        if any_:
+            block_count[row, 0] += 1 / KEEP
+
+
 _SUMS = "{0}[:,::1],{0}[:,::1],{0}[:,:,::1],{0}[:,:,::1],{0}[:,:,::1],{0}[:,:,::1],{0}[:,:,::1],{0}[:,::1]"
 
 
@@ -121,20 +174,9 @@ class Dispersion:
 
     def learn(self, rows: Ids, count: Floats, residual: Floats, variance: Floats) -> None:
         """One tick: `count` (r,) sessions, `residual` and `variance` (r, A) under independence, > 0 where it can be."""
-        n = count[:, None]
-        weight = 1 / (1 + np.maximum(n - 1, 0) * self.rho[rows])
-        with np.errstate(invalid="ignore"):
-            square = np.minimum(residual * residual, WINSOR * variance / weight)
-        self.icc_over[rows] += np.where(n > 1, weight * weight * (square - variance), 0) / KEEP
-        self.icc_full[rows] += weight * weight * variance * np.maximum(n - 1, 0) / KEEP
-        self.effective[rows] += n * weight
-        residual, variance = residual * weight, variance * weight
-        self.at_residual[rows] += residual
-        self.at_variance[rows] += variance
-        limit = WINSOR * variance * np.maximum(1, self.raw[rows, 0])
-        self.block_square[rows, 0] += np.minimum(residual * residual, limit) / KEEP
-        self.block_variance[rows, 0] += variance / KEEP
-        self.block_count[rows, 0] += (variance > 0).any(1) / KEEP
+        sums = self.icc_over, self.icc_full, self.effective, self.at_residual, self.at_variance
+        blocks = self.raw, self.block_square, self.block_variance, self.block_count
+        _learn(rows.astype(np.int64), count, residual, variance, self.rho, *sums, *blocks)
 
     def close_blocks(self, previous: int, tick: int) -> None:
         """End the blocks that lie between two tick indices, the earlier of which was the last to count anything."""

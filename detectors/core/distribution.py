@@ -18,10 +18,10 @@ from detectors.core.engine import Counted
 from detectors.core.gates import Gates
 from detectors.core.histogram import (
     BELOW,
-    SCALE_SHIFT,
     STEP,
     WIDTH,
     count_above,
+    medians,
     quantile_position,
     shifted,
     slid,
@@ -120,10 +120,9 @@ class Distribution:
             return
         seen = b.hour[rows].sum(1) + b.count[rows].sum(1)
         new, enough = rows[seen == 0], rows[seen >= PLACED_AT]
-        for row, *cut in zip(new.tolist(), *np.searchsorted(entries.cell, [new, new + 1]).tolist(), strict=True):
-            mine = entries.between(*cut)
-            buckets = np.repeat(mine.bucket >> SCALE_SHIFT, np.maximum(mine.count, 1).astype(int))
-            b.offset[row] = int(np.median(buckets)) - BELOW
+        mine = np.isin(entries.cell, new)
+        first = Entries(entries.cell[mine], entries.bucket[mine], entries.count[mine])
+        b.offset[new] = medians(first) - BELOW
         self._slide(enough, hour, least=1)
         b.placed[enough] = True
 

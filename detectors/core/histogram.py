@@ -28,6 +28,22 @@ def windowed(entries: Entries, at: Places, offset: Ids, weight: Floats) -> Float
     return flat.reshape(len(offset), WIDTH)
 
 
+def medians(entries: Entries) -> Places:
+    """Median bucket at this file's scale of each cell that has entries, in the order of the cells.
+
+    >>> cell, bucket = np.array([[3, 3, 7], [9, 4, 6]], np.int32)
+    >>> medians(Entries(cell, bucket, np.array([2.0, 1.0, 1.0]))).tolist()
+    [4, 3]
+    """
+    order = np.lexsort((entries.bucket, entries.cell))
+    bucket, count = entries.bucket[order] >> SCALE_SHIFT, np.maximum(entries.count[order], 1).astype(np.int64)
+    _, at = entries.cells()
+    size = np.bincount(at, count).astype(np.int64)
+    first, upto = np.cumsum(size) - size, np.cumsum(count)
+    low, high = (bucket[np.searchsorted(upto, first + middle, "right")] for middle in ((size - 1) // 2, size // 2))
+    return np.trunc((low + high) / 2).astype(np.int64)
+
+
 def quantile_position(counts: Floats | Singles, q: float) -> Floats:
     """Position of the q-quantile of each histogram (r, WIDTH), linear within its bucket; NaN where it is empty.
 

@@ -12,7 +12,7 @@ from detectors.core.evidence import Evidence
 from detectors.core.histogram import BELOW, STEP, WIDTH
 from detectors.core.rows import resize, snapshot
 
-LOOPS = [outcomes._ratios, shape._ratios, evidence._add, dispersion._close]
+LOOPS = [outcomes._ratios, shape._ratios, evidence._add, dispersion._close, dispersion._learn]
 ROWS = 300
 
 
@@ -72,9 +72,10 @@ def test_evidence_is_the_same_to_the_bit(precision: Precision, monkeypatch: pyte
         np.testing.assert_array_equal(np.asarray(ours[name]), np.asarray(plain))
 
 
-def closed(precision: Precision, close: object, monkeypatch: pytest.MonkeyPatch) -> Dispersion:
+def closed(precision: Precision, loops: tuple[object, object], monkeypatch: pytest.MonkeyPatch) -> Dispersion:
     """Dispersion after a day, some series silent for hours."""
-    monkeypatch.setattr(dispersion, "_close", close)
+    for name, loop in zip(("_close", "_learn"), loops, strict=True):
+        monkeypatch.setattr(dispersion, name, loop)
     rng, part, last = np.random.default_rng(4), Dispersion(2, 3, precision), 0
     resize(part, ROWS)
     for t in range(1, 1440, 3):
@@ -90,9 +91,12 @@ def closed(precision: Precision, close: object, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("precision", "close_to"), [(np.float32, 1e-4), (np.float64, 1e-9)])
-def test_blocks_close_alike(precision: Precision, close_to: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_learnt_and_close_alike(
+    precision: Precision, close_to: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Squares, variances and numbers of blocks of every width; each series has a day's worth of minutes at most."""
-    ours, plain = (closed(precision, c, monkeypatch) for c in (dispersion._close, dispersion._close_plainly))
+    loops, numpys = (dispersion._close, dispersion._learn), (dispersion._close_plainly, dispersion._learn_plainly)
+    ours, plain = (closed(precision, two, monkeypatch) for two in (loops, numpys))
     for name, sums in snapshot(plain, "").items():
         np.testing.assert_allclose(snapshot(ours, "")[name], sums, rtol=close_to, atol=close_to)
     assert (plain.block_count <= 1440 / BLOCK_TICKS + 1e-3).all()
