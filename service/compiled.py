@@ -15,6 +15,8 @@ from pathlib import Path
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
+from detectors.core import contract
+from detectors.core.compiled import warm
 from service.ingest.decode import Decoder
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 
@@ -30,7 +32,9 @@ _FIRST = ExportTraceServiceRequest(
 """A span to warm up with."""
 _INGEST = Path(__file__).parent / "ingest" / "otlp"
 _SOURCES = ("columns.py", "memory.py", "room.py", "scan.py", "shapes.py", "wire.py")
-"""All that the compiled code is made of."""
+"""All that the compiled decoder is made of."""
+_WITH_LOOPS = ("errors", "latency", "cost", "outcomes")
+"""Detectors with loops to compile; those of another would be compiled at its first tick."""
 
 
 def decoder(directory: Path) -> Decoder:
@@ -77,6 +81,9 @@ def _scanner(directory: Path) -> Decoder:
     numba.config.CACHE_DIR = str(home)  # type: ignore[attr-defined]
     for kernel in KERNELS:
         kernel.enable_caching()
+    for name in _WITH_LOOPS:
+        contract.load(name)
+    warm()
     made = CompiledDecoder()
     made.scan([_FIRST])
     return made

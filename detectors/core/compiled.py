@@ -1,9 +1,9 @@
 """Loops that are compiled where they can be, beside numpy's form of the same.
 
 numpy passes over a tick once for each operation, and a table of tens of numbers a series then costs several times its
-arithmetic. Compiling takes a second or two a loop and happens at its first call; `keep` has the machine code
-kept on disk, where the shell has set up a place for it. Where nothing can be compiled numpy's form is used: the same up
-to rounding, which the tests hold them to, and several times slower.
+arithmetic. Compiling takes a second or two a loop and happens at its first call, or when `warm` asks for it: then the
+machine code is kept on disk, where the shell has set up a place for it. Where nothing can be compiled numpy's form is
+used: the same up to rounding, which the tests hold them to, and several times slower.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,13 @@ class Compiled:
 
     def __call__(self, *given: Any) -> Any:
         if self._run is None:
-            self._run = self._made()
+            self.make()
+        assert self._run is not None
         return self._run(*given)
+
+    def make(self) -> None:
+        """Compile the loop, or take numpy's form."""
+        self._run = self._made()
 
     def _made(self) -> Callable[..., Any]:
         # The compiler raises what it likes, and what it kept on disk may be broken; numpy's form says the same.
@@ -38,10 +43,11 @@ class Compiled:
         return made
 
 
-def keep() -> None:
-    """Keep the code of loops that are compiled from now on in the compiler's directory (numba.config.CACHE_DIR)."""
+def warm() -> None:
+    """Compile all loops now, or load them: their code is kept in the compiler's directory (numba.config.CACHE_DIR)."""
     for one in _COMPILED:
         one.kept = True
+        one.make()
 
 
 def compiled(signatures: list[str], plain: Callable[..., Any]) -> Callable[[Callable[..., Any]], Compiled]:

@@ -96,6 +96,11 @@ def names() -> list[str]:
     return sorted(m.name for m in iter_modules(detectors.__path__) if hasattr(_module(m.name), "build"))
 
 
+def load(name: str) -> None:
+    """Bring a detector's code into memory, so that what it would compile is known."""
+    _module(name)
+
+
 def build(name: str, terms: Terms) -> Detector:
     """A new detector of that name, one of `names()`, or one of a module's models, as `river.ADWIN`."""
     module, _, model = name.partition(".")
