@@ -3,7 +3,7 @@
 numpy passes over a tick once for each operation, and a table of tens of numbers a series then costs several times its
 arithmetic. Compiling takes a second or two a loop and happens at its first call, or when `warm` asks for it: then the
 machine code is kept on disk, where the shell has set up a place for it. Where nothing can be compiled numpy's form is
-used: the same up to rounding, which the tests hold them to, and several times slower.
+used: the same up to rounding, which the tests hold them to, and slower.
 """
 
 from collections.abc import Callable
