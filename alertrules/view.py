@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alertrules.select import Matcher, matches
-from detectors.core.columns import Arrays, Entries, Floats, Ids, Slot, Tick
+from detectors.core.columns import Arrays, Entries, Ids, Slot, Tick, added_up
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 
@@ -115,18 +115,9 @@ def _tick(start_ns: int, parts: Sequence[dict[str, NDArray[Any]]], histograms: S
     columns: dict[str, Any] = {name: np.bincount(at, joined(name), len(series)).astype(float) for name in SUMS}
     columns |= dict.fromkeys(HISTOGRAMS, Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0)))
     for name in histograms:
-        columns[name] = _added_up(joined(f"{name}.cell"), joined(f"{name}.bucket"), joined(f"{name}.count"))
+        columns[name] = added_up(joined(f"{name}.cell"), joined(f"{name}.bucket"), joined(f"{name}.count"))
     return Tick(start_ns=start_ns, series=series.astype(np.int32), **columns)
 
 
 def _entries(name: str, entries: Entries) -> dict[str, NDArray[Any]]:
     return {f"{name}.cell": entries.cell, f"{name}.bucket": entries.bucket, f"{name}.count": entries.count}
-
-
-def _added_up(cell: Ids, bucket: Ids, count: Floats) -> Entries:
-    """Entries with each (cell, bucket) once, in that order."""
-    lowest = int(bucket.min()) if len(bucket) else 0
-    span = int(bucket.max()) - lowest + 1 if len(bucket) else 1
-    key, at = np.unique(cell.astype(np.int64) * span + (bucket - lowest), return_inverse=True)
-    added: Floats = np.bincount(at, count, len(key)).astype(float)
-    return Entries((key // span).astype(np.int32), (key % span + lowest).astype(np.int32), added)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from detectors.core import extremes
+from detectors.core.budget import rounded
 from detectors.core.columns import TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
 from detectors.core.contract import Judgement, Terms
 from detectors.core.dispersion import DAY_TICKS
@@ -154,7 +155,7 @@ class Absence:
         old = (self.now // DAY_TICKS - heard.first // DAY_TICKS >= WARM_DAYS) & (heard.first >= 0)
         warm = np.flatnonzero(old & (heard.calls.sum(1) >= WARM_CALLS))
         known = int((heard.first >= 0).sum())
-        share = self.terms.budget_per_week / 2.0 ** math.ceil(math.log2(max(known, 1)))
+        share = self.terms.budget_per_week / rounded(known)
         heard.bar[:] = math.inf
         for row in warm.tolist():
             gaps = heard.gaps[row][heard.gaps[row] > 0]

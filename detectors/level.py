@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from detectors.core import extremes, seasonal
 from detectors.core.columns import Bools, Floats
 from detectors.core.contract import Terms
-from detectors.core.scored import Score, Scored
+from detectors.core.scored import Score, Scored, calm_steps
 
 Ints = NDArray[np.int64]
 
@@ -86,7 +86,7 @@ class Level:
             int(np.clip(round(seconds / step_s), *limits))
             for seconds, limits in ((HOUR_S / 2, (3, 30)), (HOUR_S, (5, 60)), (2 * HOUR_S, (12, 120)))
         )
-        self.quiet = max(3, math.ceil(HOUR_S / 2 / step_s))
+        self.quiet = calm_steps(step_s)
         self._start()
 
     def _start(self) -> None:

@@ -20,7 +20,7 @@ from river.drift import binary
 from detectors.core import extremes
 from detectors.core.columns import Floats
 from detectors.core.contract import Terms
-from detectors.core.scored import CALM_S, Score, Scored
+from detectors.core.scored import Score, Scored, calm_steps
 
 DAY_S, WEEK_S = 86_400.0, 604_800.0
 FED_DAYS, SCORED_DAYS = 7, 28
@@ -135,7 +135,7 @@ class River:
         make, self.leaks = MODELS[model]
         self.make = make
         self.day = max(1, round(DAY_S / step_s))
-        self.quiet = max(3, math.ceil(CALM_S / step_s))
+        self.quiet = calm_steps(step_s)
         self.fed: list[float] = []  # Values since a week before the last refit; `since` of them are newer than it.
         self.since = 0
         self.scores: list[float] = []

@@ -36,7 +36,6 @@ from detectors.core.columns import (
     Floats,
     Ids,
     Slot,
-    Tick,
     Verdict,
     empty,
     without,
@@ -108,8 +107,9 @@ class Watch:
         if not held or self.rule.for_ns or not isinstance(self.detector, SlotJudge):
             return Moved(at_ns, (), ())
         self._ask_new_series()
-        latest = self._without_expected(slot.start_ns, self.view.latest(slot.start_ns))
-        judged = self.detector.slot(latest, self._modes()) if latest else {}
+        expected, latest = self._expected(slot.start_ns), self.view.latest(slot.start_ns)
+        left = without(latest, expected) if len(expected) else latest
+        judged = self.detector.slot(left, self._modes()) if left else {}
         return self._move({row: judged[row] for row in sorted(judged)}, at_ns)
 
     def tick(self, start_ns: int, heard: bool = True) -> Moved:
@@ -117,9 +117,11 @@ class Watch:
 
         heard  whether anything came in this tick at all, of this rule or not
         """
-        tick = self._without_expected(start_ns, self.view.close(start_ns))
+        tick, expected = self.view.close(start_ns), self._expected(start_ns)
+        if tick is not None and len(expected):
+            tick = without(tick, expected)
         if heard and isinstance(self.detector, Listener):
-            self.detector.excuse(self._expected(start_ns))
+            self.detector.excuse(expected)
             tick = tick or empty(start_ns)
         judged: Mapping[int, Judgement] = {}
         counted: set[int] = set()
@@ -161,13 +163,8 @@ class Watch:
             self.ledger.ticket(text)
         return said
 
-    def _without_expected(self, start_ns: int, tick: Tick | None) -> Tick | None:
-        """The tick without the series of a maintenance window: they are neither judged nor learnt."""
-        expected = self._expected(start_ns) if tick else ()
-        return without(tick, np.array(expected, np.int32)) if tick and len(expected) else tick
-
     def _expected(self, start_ns: int) -> Ids:
-        """Series of the maintenance windows that `start_ns` lies in."""
+        """Series of the maintenance windows that `start_ns` lies in: they are neither judged nor learnt."""
         now = [
             mark for mark in self.ledger.marks
             if mark.kind is Kind.EXPECTED and mark.from_ns <= start_ns < mark.until_ns

@@ -19,8 +19,16 @@ def threshold(budget_per_week: float, series: int) -> float:
     (16.15, 14.76, 9.22)
     """
     assert budget_per_week > 0
-    rounded = 2.0 ** math.ceil(math.log2(max(series, 1)))
-    return math.log(rounded * WEEK_TICKS / budget_per_week)
+    return math.log(rounded(series) * WEEK_TICKS / budget_per_week)
+
+
+def rounded(series: int) -> float:
+    """The number of series that a budget is shared by: the next power of two, at least one.
+
+    >>> rounded(0), rounded(5), rounded(8)
+    (1.0, 8.0, 8.0)
+    """
+    return float(2.0 ** math.ceil(math.log2(max(series, 1))))
 
 
 def tick_cap(threshold: float, alternatives: int) -> float:

@@ -65,6 +65,15 @@ class Entries:
         return Entries(self.cell[begin:end], self.bucket[begin:end], self.count[begin:end])
 
 
+def added_up(cell: Ids, bucket: Ids, count: Floats) -> Entries:
+    """Entries with each (cell, bucket) once, in that order."""
+    lowest = int(bucket.min()) if len(bucket) else 0
+    span = int(bucket.max()) - lowest + 1 if len(bucket) else 1
+    key, at = np.unique(cell.astype(np.int64) * span + (bucket - lowest), return_inverse=True)
+    added: Floats = np.bincount(at, count, len(key)).astype(float)
+    return Entries((key // span).astype(np.int32), (key % span + lowest).astype(np.int32), added)
+
+
 @dataclass(frozen=True, eq=False)
 class Slot:
     """What one closed slot of event time counted: calls by the slot they ended in, sessions by the slot they closed in.

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from detectors.core.budget import rounded
 from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
 from detectors.core.contract import Judgement, Terms
 from detectors.core.doubt import raised
@@ -18,6 +19,11 @@ from detectors.core.window import Window
 
 CALM_S = 1800.0
 """An episode is over once it was calm for half an hour, three steps at least."""
+
+
+def calm_steps(step_s: float) -> int:
+    """The same in steps."""
+    return max(3, math.ceil(CALM_S / step_s))
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class Scored:
         self.terms, self.make = terms, make
         self.ticks = max(1, terms.window_ns // TICK_NS)
         self.step_s = self.ticks * TICK_NS / SECOND_NS
-        self.calm = max(3, math.ceil(CALM_S / self.step_s))
+        self.calm = calm_steps(self.step_s)
         self.window = Window(terms.signal, self.ticks)
         self.series: dict[int, _Series] = {}
         self.open: set[int] = set()  # Series that the open step has seen.
@@ -97,7 +103,7 @@ class Scored:
         rows, self.open = sorted(self.open), set()
         self.window.now = (self.step + 1) * self.ticks - 1
         levels, counts = self.window.levels(np.array(rows, np.int32))
-        share = self.terms.budget_per_week / 2.0 ** math.ceil(math.log2(max(1, len(self.series))))
+        share = self.terms.budget_per_week / rounded(len(self.series))
         closed = []
         for row, value, count in zip(rows, levels.tolist(), counts.tolist(), strict=True):
             if count < self.terms.at_least or not math.isfinite(value):

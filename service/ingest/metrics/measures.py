@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.core.columns import OUTCOMES, Entries, Floats, Ids, Slot
+from detectors.core.columns import OUTCOMES, Entries, Floats, Ids, Slot, added_up
 from service.ingest.dialects import RESOURCE_FIELDS, SPAN_NAMES, WANTED
 from service.ingest.metrics.streams import Increase
 from service.ingest.otlp.points import Evaluation, Labels, Point
@@ -290,13 +290,8 @@ def added(one: Slot, other: Slot) -> Slot:
 
     def together(name: str) -> Entries:
         a, b = getattr(one, name), getattr(other, name)
-        counts: dict[tuple[int, int], float] = {}
-        for entries in (a, b):
-            for cell, bucket, count in zip(
-                entries.cell.tolist(), entries.bucket.tolist(), entries.count.tolist(), strict=True
-            ):
-                counts[cell, bucket] = counts.get((cell, bucket), 0.0) + count
-        return _entries(counts)
+        joined = (np.concatenate([getattr(a, part), getattr(b, part)]) for part in ("cell", "bucket", "count"))
+        return added_up(*joined)
 
     names = (*SUMS, "unpriced", "free")
     return Slot(
