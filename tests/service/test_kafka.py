@@ -1,6 +1,7 @@
 """The Kafka door on a real broker: every codec, both encodings, and where reading begins, goes on and stops."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,12 +12,15 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from service.batch import Record, Signal
+from service.demo.standins import PagerDutyStandIn, serving
 from service.settings import KafkaSettings
 from service.sources import kafka as module
 from service.sources.arrival import Arrival
 from service.sources.kafka import KafkaSource
 from tests.broker import make_topics
+from tests.service.ingest.test_metrics import counter, points
 from tests.service.ingest.wire import body, chat, json_body
+from tests.service.replay import KEY, MINUTE_S, MONDAY_S
 from tests.service.running import ended, running
 
 
@@ -79,8 +83,8 @@ async def write(address: str, topic: str, values: Sequence[bytes | None], codec:
         await producer.stop()
 
 
-async def committed(address: str, topic: str) -> int | None:
-    consumer = AIOKafkaConsumer(bootstrap_servers=address, group_id=topic, enable_auto_commit=False)
+async def committed(address: str, topic: str, group: str = "") -> int | None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=address, group_id=group or topic, enable_auto_commit=False)
     await consumer.start()
     try:
         offset: int | None = await consumer.committed(TopicPartition(topic, 0))
@@ -298,3 +302,49 @@ def test_both_encodings_through_the_daemon(kafka: str, tmp_path: Path) -> None:
                 break
         assert daemon.stop() == 0, daemon.said
     assert asyncio.run(committed(kafka, topic)) == 3
+
+
+METRIC_RULES = """
+groups:
+  - name: metrics
+    rules:
+      - {alert: Deep, detector: static, select: {metric: queue.depth}, signal: value, above: 99, window: 1m,
+         by: [agent], keep_firing_for: 2m}
+      - {alert: Busy, detector: static, select: {metric: queue.served}, signal: per_minute, above: 40, window: 1m,
+         by: [agent], keep_firing_for: 2m}
+"""
+
+
+def test_metrics_to_a_page(kafka: str, tmp_path: Path) -> None:
+    """Metric bodies of the topic otlp_metrics, where no spans come: a gauge and a counter page, each by itself."""
+    group = "k11"
+    make_topics(kafka, {"otlp_metrics": 1})
+    (tmp_path / "rules.yaml").write_text(METRIC_RULES)
+    bodies, served = [], 0.0
+    for minute in range(30):
+        at_s = MONDAY_S + minute * MINUTE_S
+        served += 50.0 if 16 <= minute < 20 else 5.0
+        depth = {"at": at_s, "as_double": 250.0 if 6 <= minute < 10 else 20.0}
+        gauge = {"name": "queue.depth", "kind": "gauge", "points": [depth]}
+        bodies.append(points(gauge, counter("queue.served", served, at_s, MONDAY_S - MINUTE_S)))
+
+    async def run() -> PagerDutyStandIn:
+        await write(kafka, "otlp_metrics", bodies)
+        pagerduty = PagerDutyStandIn(time.monotonic)
+        async with serving(pagerduty) as place:
+            settings = {"KAFKA__BOOTSTRAP_SERVERS": kafka, "KAFKA__TOPICS": "otlp_metrics", "KAFKA__GROUP": group}
+            told = {"PAGERDUTY__URL": place.url, "PAGERDUTY__ROUTING_KEY": KEY, "MAX_PAGE_AGE": "0"}
+            with running(tmp_path, RULES=str(tmp_path / "rules.yaml"), **settings, **told) as daemon:
+                await asyncio.to_thread(daemon.addresses)
+                async with asyncio.timeout(20):
+                    while await committed(kafka, "otlp_metrics", group) != len(bodies):
+                        await asyncio.sleep(0.1)
+                assert await asyncio.to_thread(daemon.stop) == 0, daemon.said
+        return pagerduty
+
+    pagerduty = asyncio.run(run())
+    deep, busy = pagerduty.incidents
+    assert (deep.summary, busy.summary) == ("Deep: agent shop", "Busy: agent shop")
+    assert "value 250 (limit 99)" in deep.details["changed"][0]
+    assert "per minute 50 (limit 40)" in busy.details["changed"][0]
+    assert not pagerduty.open() and not pagerduty.dropped_resolves
