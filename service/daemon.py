@@ -38,7 +38,7 @@ from service.pipeline import Outcome, Pipeline, State
 from service.selfmetrics import Parts, SelfMetrics
 from service.settings import Settings
 from service.sources.arrival import Arrival, Arrivals
-from service.sources.kafka import KafkaSource
+from service.sources.kafka import SILENT_S, KafkaSource
 from service.sources.otlp_http import Door
 from service.store.outbox import Outbox
 from service.store.sqlite import Delivery, Store, StoreError, connect
@@ -148,7 +148,10 @@ class Daemon:
         """What keeps it from taking telemetry in; empty while nothing does."""
         if self.saving_fails:
             return f"cannot save: {self.saving_fails}"
-        return "" if self.ready.is_set() and not self.door.closing else "starting or stopping"
+        if not self.ready.is_set() or self.door.closing:
+            return "starting or stopping"
+        silent_s = self.kafka.silent_s() if self.kafka else 0.0
+        return f"no Kafka broker has answered for {silent_s:.0f} s" if silent_s > SILENT_S else ""
 
     def stop(self) -> None:
         """Ask for a clean end: doors shut, what came in is read and saved, due pages are sent."""

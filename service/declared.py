@@ -134,6 +134,7 @@ HEALTH = {
     "tocsin_otlp_refused_total": Declared("counter", ("reason",), "OTLP/HTTP requests turned away unread."),
     "tocsin_otlp_held_bytes": Declared("gauge", (), "Bytes of OTLP/HTTP bodies being sent or waiting to be read."),
     "tocsin_kafka_lag_records": Declared("gauge", ("partition",), "Records not read yet."),
+    "tocsin_kafka_silent_seconds": Declared("gauge", (), "For how long no Kafka broker has answered."),
     "tocsin_kafka_tombstones_total": Declared("counter", (), "Kafka records without a value."),
     "tocsin_kafka_restarts_total": Declared("counter", (), "Kafka consumers that failed and were replaced."),
     "tocsin_last_save_duration_seconds": Declared("gauge", (), "How long the last save took."),

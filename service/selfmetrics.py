@@ -187,6 +187,7 @@ class SelfMetrics:
             "tocsin_queue_depth": {(): parts.arrivals.qsize()},
             "tocsin_otlp_held_bytes": {(): parts.door.held_bytes},
             "tocsin_kafka_lag_records": {(n,): lag for n, lag in (parts.kafka.lag() if parts.kafka else {}).items()},
+            "tocsin_kafka_silent_seconds": {(): parts.kafka.silent_s()} if parts.kafka else {},
             "tocsin_last_save_duration_seconds": _if_any(self._save and self._save[0]),
             "tocsin_last_save_timestamp_seconds": _if_any(self._save and self._save[1]),
             "tocsin_outbox_depth": {key: float(count) for key, count in parts.outbox.counts().items()},

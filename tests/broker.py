@@ -44,30 +44,56 @@ def missing() -> str:
     return "" if (JARS / "complete").exists() else "no Kafka broker here: run `make broker` (needs java and mvn)"
 
 
+class Broker:
+    """A broker that keeps its log in `directory`, and has one address for good."""
+
+    def __init__(self, directory: Path) -> None:
+        port, controller = _free_port(), _free_port()
+        self._directory, self._port = directory, port
+        self._config = directory / "server.properties"
+        self._config.write_text(PROPERTIES.format(port=port, controller=controller, directory=directory))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.address = f"127.0.0.1:{port}"
+        with (directory / "broker.log").open("w") as log:
+            storage = ("kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c", str(self._config))
+            subprocess.run([*JAVA, *storage], check=True, stdout=log, stderr=log, timeout=60)
+
+    def start(self) -> None:
+        """Start it, for the first time or again on the data it has; it answers then."""
+        with (self._directory / "broker.log").open("a") as log:
+            self._process = subprocess.Popen([*JAVA, "kafka.Kafka", str(self._config)], stdout=log, stderr=log)
+        _wait(self._port, self._process, self._directory)
+
+    def kill(self) -> None:
+        """It ends without a word to anyone."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+
+    def stop(self) -> None:
+        """It ends as brokers should."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
 @contextmanager
-def running(directory: Path) -> Iterator[str]:
-    """A broker that keeps its log in `directory`: its address. Where it cannot be had tests are skipped, but in CI."""
+def running(directory: Path) -> Iterator[Broker]:
+    """A started broker, which does not outlive the block. Where it cannot be had tests are skipped, but in CI."""
     if reason := missing():
         if os.environ.get("CI"):
             pytest.fail(f"CI skips nothing: {reason}")
         pytest.skip(reason)
-    port, controller = _free_port(), _free_port()
-    config = directory / "server.properties"
-    config.write_text(PROPERTIES.format(port=port, controller=controller, directory=directory))
-    storage = ("kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c", str(config))
-    with (directory / "broker.log").open("w") as log:
-        subprocess.run([*JAVA, *storage], check=True, stdout=log, stderr=log, timeout=60)
-        broker = subprocess.Popen([*JAVA, "kafka.Kafka", str(config)], stdout=log, stderr=log)
-        try:
-            _wait(port, broker, directory)
-            yield f"127.0.0.1:{port}"
-        finally:
-            broker.terminate()
-            try:
-                broker.wait(20)
-            except subprocess.TimeoutExpired:
-                broker.kill()
-                broker.wait()
+    broker = Broker(directory)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
 
 
 def make_topics(address: str, topics: dict[str, int]) -> None:

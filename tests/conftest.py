@@ -12,5 +12,5 @@ from tests import broker
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real Kafka broker; each test makes topics of its own."""
     directory: Path = tmp_path_factory.mktemp("kafka")
-    with broker.running(directory) as address:
-        yield address
+    with broker.running(directory) as one:
+        yield one.address

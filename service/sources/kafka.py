@@ -36,6 +36,8 @@ AGAIN_FIRST_S, AGAIN_MAX_S, LIVED_S = 1.0, 30.0, 60.0
 """How long until a consumer that failed is replaced; at first again for one that had lived for a while."""
 SILENT_MAX_S = 300.0
 """A consumer that has heard from no broker for this long is stuck, whatever it says: it is replaced."""
+SILENT_S = 5.0
+"""For how long brokers may be silent before we say so: a new leader takes a few seconds, too."""
 WORDS = {"spans": Signal.TRACES, "traces": Signal.TRACES, "metrics": Signal.METRICS, "logs": Signal.LOGS}
 
 
@@ -69,6 +71,7 @@ class KafkaSource:
         self._broken: Exception | None = None
         self._begun = False
         self._heard_s = 0.0
+        self._asks = True  # Not while what was fetched waits to be read.
         self._consumer: AIOKafkaConsumer | None = None
 
     async def start(self) -> None:
@@ -134,6 +137,10 @@ class KafkaSource:
         """End this consumer with an error at its next turn: nothing more is read from it."""
         self._broken = error
 
+    def silent_s(self) -> float:
+        """Seconds since a broker last answered; 0 while none is asked."""
+        return max(0.0, time.monotonic() - self._heard_s) if self._asks else 0.0
+
     def lag(self) -> dict[str, int]:
         """Records not read yet of the partitions that are ours, as of the last fetch of each."""
         found = {}
@@ -160,9 +167,11 @@ class KafkaSource:
             if self._news:
                 expected, self._news = self._news, ()
                 await self.arrivals.put(Arrival((), {}, None, expected))
+            self._asks = False
             for partition, messages in fetched.items():
                 await self._put(consumer, partition, messages)
             self._listen(consumer, bool(fetched))
+            self._asks = True
             await self._commit(consumer)
         await self._commit(consumer)
 
@@ -191,8 +200,10 @@ class KafkaSource:
         now_s = time.monotonic()
         polled = [consumer.last_poll_timestamp(partition) or 0 for partition in consumer.assignment()]
         quiet_s = time.time() - max(polled, default=0) / 1000
-        if fetched or not polled or quiet_s < 10 * POLL_S:
+        if fetched or not polled:
             self._heard_s = now_s
+        elif quiet_s < 10 * POLL_S:
+            self._heard_s = max(self._heard_s, now_s - max(0.0, quiet_s))
         elif now_s - self._heard_s > SILENT_MAX_S:
             raise KafkaError(f"no broker has answered for {SILENT_MAX_S:.0f} s")
 

@@ -159,7 +159,8 @@ def main() -> int:
         parser.error(reason)
     made = decoder(CACHE)
     gc.set_threshold(50_000, 20, 50)  # As the daemon does.
-    with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as directory, broker.running(Path(directory)) as address:
+    with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as directory, broker.running(Path(directory)) as kafka:
+        address = kafka.address
         for case in cases(address, [kib << 10 for kib in given.fetch_kib]):
             took: dict[str, list[float]] = {}
             for number in range(given.rounds):
