@@ -7,6 +7,7 @@ else every few seconds. Nothing is told, and no offset committed, before the sav
 What goes wrong: a save that fails (a full disk) is tried again every second, and until it works nothing more is read:
 the doors fill and say so, nothing is told, nothing is lost. Brokers that go away are waited for (sources/kafka.py),
 destinations too (deliver.py). A step that raises is a bug of ours: the daemon ends, with its last save as it stands.
+One that never ends is told by /-/healthy (watched.py).
 """
 
 import asyncio
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -42,6 +44,7 @@ from service.sources.kafka import SILENT_S, KafkaSource
 from service.sources.otlp_http import Door
 from service.store.outbox import Outbox
 from service.store.sqlite import Delivery, Store, StoreError, connect
+from service.watched import Watched
 from service.web.app import Web
 
 log = logging.getLogger("tocsin")
@@ -106,13 +109,14 @@ class Daemon:
             if settings.kafka.bootstrap_servers
             else None
         )
+        self.work = Watched(settings.step_max / SECOND_NS)
         parts = Parts(
             rules, self.destinations, self.pipeline, self.deliverer, self.outbox, self.door, self.kafka, self.arrivals,
-            clock.now_ns, self.wall_ns,
+            clock.now_ns, self.wall_ns, self.work,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         token = settings.web.token.get_secret_value() if settings.web.token else ""
-        self.web = Web(self.metrics, self.arrivals, self.wall_ns, token, self.not_ready)
+        self.web = Web(self.metrics, self.arrivals, self.wall_ns, token, self.not_ready, self.work.hangs)
         self.ready = asyncio.Event()
         self.saving_fails = ""  # Why the last save failed; empty while saving works.
         self.listening: tuple[str, ...] = ()
@@ -210,7 +214,7 @@ class Daemon:
             marks = arrivals[0].marks if arrivals else ()
             batch = Batch(records, offsets, arrivals[0].expected if arrivals else (), marks)
             begun = time.perf_counter()
-            outcome = await asyncio.to_thread(self.pipeline.step, batch, self.clock.now_ns())
+            outcome = await self.work.run("a step", partial(self.pipeline.step, batch, self.clock.now_ns()))
             self.metrics.stepped(outcome, time.perf_counter() - begun)
             self.offsets |= offsets
             self._gather(outcome)
@@ -218,7 +222,7 @@ class Daemon:
                 await self._save()
             _answer(arrivals, outcome)
             if time.monotonic() - self._levels_s >= LEVELS_EVERY_S:
-                self.metrics.levels, self.metrics.spend = await asyncio.to_thread(self._levels)
+                self.metrics.levels, self.metrics.spend = await self.work.run("a look at the levels", self._levels)
                 self._levels_s = time.monotonic()
             self._unsaved |= bool(arrivals or outcome.tally.slots)
             overdue = time.monotonic() - self._saved_s >= self.settings.save_every / SECOND_NS
@@ -267,7 +271,7 @@ class Daemon:
         begun, tries_at_stop = time.perf_counter(), 0
         while True:
             try:
-                await asyncio.to_thread(self._write, self._untold)
+                await self.work.run("a save", partial(self._write, self._untold))
                 break
             except (OSError, sqlite3.OperationalError) as error:
                 self.metrics.save_failures += 1

@@ -119,6 +119,9 @@ HEALTH = {
         "counter", ("metric",), "Values over the last bound of their histogram: how large they were is not known."
     ),
     "tocsin_step_seconds": Declared("histogram", (), "How long a step of the pipeline takes."),
+    "tocsin_step_running_seconds": Declared(
+        "gauge", (), "For how long the step or save under way has been running; 0 between them."
+    ),
     "tocsin_watermark_delay_seconds": Declared("gauge", (), "How far event time lies behind the clock."),
     "tocsin_series": Declared("gauge", ("rule",), "Series a rule tracks."),
     "tocsin_series_refused_total": Declared("counter", ("rule",), "Label sets that came when the table was full."),

@@ -30,6 +30,7 @@ from service.sources.arrival import Arrivals
 from service.sources.kafka import KafkaSource
 from service.sources.otlp_http import Door, Refused
 from service.store.outbox import Outbox
+from service.watched import Watched
 
 AGENTS_MAX = 1_000
 STEP_BOUNDS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
@@ -50,6 +51,7 @@ class Parts:
     arrivals: Arrivals
     now_ns: Callable[[], int]
     wall_ns: Callable[[], int]
+    work: Watched
 
 
 class ByAgent:
@@ -184,6 +186,7 @@ class SelfMetrics:
             "tocsin_rule_keeps_budget": {
                 (lv.rule.name,): float(kept) for lv in self.levels if (kept := keeps_budget(lv)) is not None
             },
+            "tocsin_step_running_seconds": {(): parts.work.running_s()},
             "tocsin_queue_depth": {(): parts.arrivals.qsize()},
             "tocsin_otlp_held_bytes": {(): parts.door.held_bytes},
             "tocsin_kafka_lag_records": {(n,): lag for n, lag in (parts.kafka.lag() if parts.kafka else {}).items()},

@@ -186,6 +186,7 @@ class Settings(BaseSettings):
     session_idle: Duration = Field(30 * SECOND_NS, description="quiet time after its root that closes a session")
     max_page_age: Duration = Field(3600 * SECOND_NS, description="older changes do not page; 0 = no limit")
     save_every: Duration = Field(5 * SECOND_NS, description="how often state is saved, at least")
+    step_max: Duration = Field(300 * SECOND_NS, gt=0, description="a step or save that takes longer is said to hang")
 
     @classmethod
     def settings_customise_sources(

@@ -42,13 +42,18 @@ class Scrape(Collector):
 
 
 class Web:
-    """The routes over one daemon's metrics; `not_ready` says what it waits for, nothing while it is ready."""
+    """The routes over one daemon's metrics.
+
+    not_ready  says what it waits for, nothing while it is ready
+    hangs      says what runs for longer than it may, nothing while it is healthy
+    """
 
     def __init__(
         self, metrics: SelfMetrics, arrivals: Arrivals, now_ns: Callable[[], int], token: str,
-        not_ready: Callable[[], str],
+        not_ready: Callable[[], str], hangs: Callable[[], str],
     ) -> None:  # fmt: skip
-        self.metrics, self.arrivals, self.now_ns, self.not_ready = metrics, arrivals, now_ns, not_ready
+        self.metrics, self.arrivals, self.now_ns = metrics, arrivals, now_ns
+        self.not_ready, self.hangs = not_ready, hangs
         self._token = token
         self._labels: Mapping[str, Sequence[str]] = {rule.name: rule.by for rule in metrics.parts.rules.rules}
         self._paths = {
@@ -74,6 +79,8 @@ class Web:
         return Response(await asyncio.to_thread(generate_latest, scrape), media_type=CONTENT_TYPE_LATEST)
 
     async def healthy(self, request: Request) -> Response:
+        if reason := self.hangs():
+            return PlainTextResponse(f"hangs: {reason}\n", 503)
         return PlainTextResponse("ok\n")
 
     async def ready(self, request: Request) -> Response:

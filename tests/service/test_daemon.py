@@ -3,6 +3,7 @@
 import asyncio
 import re
 import resource
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,9 @@ from service.daemon import WALL, Daemon
 from service.pipeline import Outcome, Pipeline
 from service.settings import OtlpSettings, Settings, WebSettings
 from service.sources.arrival import Arrival
+from service.sources.otlp_http import PROTOBUF
 from tests.service.ingest.wire import EPOCH_S, Sent, body, chat
+from tests.service.replay import values
 from tests.service.running import ROOT, Running, running
 from tests.service.test_cli import post
 
@@ -115,6 +118,51 @@ def test_a_bug_ends_the_daemon(tmp_path: Path) -> None:
         asyncio.run(run())
     assert error.group_contains(RuntimeError, match="a bug")
     assert not list(tmp_path.glob("state-*"))
+
+
+class Hanging(Pipeline):
+    """A pipeline whose steps with records wait to be let go."""
+
+    def __init__(self, like: Pipeline) -> None:
+        super().__init__(like.limits, like.rules, 0)
+        self.let_go = threading.Event()
+
+    def step(self, batch: Batch, now_ns: int) -> Outcome:
+        assert not batch.records or self.let_go.wait(30)
+        return super().step(batch, now_ns)
+
+
+def test_a_step_that_hangs(tmp_path: Path) -> None:
+    """It is not healthy while one runs for longer than it may, and healthy again once it has ended."""
+    settings = Settings.model_validate(
+        {
+            "data_dir": tmp_path, "decoder": "protobuf", "step_max": "200ms",
+            "otlp": {"listen": "127.0.0.1:0"}, "web": {"listen": "127.0.0.1:0"},
+        }
+    )  # fmt: skip
+
+    async def run() -> None:
+        daemon = Daemon(settings, load([ROOT / "alertrules" / "packs"]), WALL, lambda line: None)
+        daemon.pipeline = pipeline = Hanging(daemon.pipeline)
+        async with asyncio.TaskGroup() as group, httpx.AsyncClient(trust_env=False) as client:
+            group.create_task(daemon.run())
+            await daemon.ready.wait()
+            door, web = (f"http://{address}" for address in daemon.listening)
+            headers = {"Content-Type": PROTOBUF}
+            assert (await client.get(f"{web}/-/healthy")).status_code == 200
+            sent = group.create_task(client.post(f"{door}/v1/traces", content=body(chat(1, 1, 1, 2)), headers=headers))
+            async with asyncio.timeout(10):
+                while (hung := await client.get(f"{web}/-/healthy")).status_code == 200:
+                    await asyncio.sleep(0.01)
+            assert hung.status_code == 503 and hung.text.startswith("hangs: a step has been running for 0.")
+            assert values((await client.get(f"{web}/metrics")).text)["tocsin_step_running_seconds",] > 0.2
+            assert not sent.done()
+            pipeline.let_go.set()
+            assert (await sent).status_code == 200
+            assert (await client.get(f"{web}/-/healthy")).status_code == 200
+            daemon.stop()
+
+    asyncio.run(run())
 
 
 def test_news_of_partitions_begins_a_step(tmp_path: Path) -> None:
