@@ -86,7 +86,7 @@ class Daemon:
         self.settings, self.rules, self.clock = settings, rules, clock
         self.destinations = told(rules, settings)
         self.store = Store(settings.data_dir)
-        self.outbox = Outbox(connect(settings.data_dir))
+        self.outbox = Outbox(connect(settings.data_dir), connect(settings.data_dir))
         self.deliverer = Deliverer(self.outbox, self.destinations, self.wall_ns, random.Random(), write)
         limits = IngestLimits(
             lateness_ns=settings.lateness,

@@ -4,7 +4,8 @@ A request is never cancelled from outside, and only httpx's own `Timeout` bounds
 connection slots until the pool is mute. A pool that is mute all the same is replaced.
 
 What came of a delivery must be written down before anything else of its group is sent. On a full disk the sender keeps
-trying to, and sends nothing meanwhile: told twice is bad, told again every minute is worse.
+trying to, and sends nothing meanwhile: told twice is bad, told again every minute is worse. One thread writes, as the
+disk is slow and a save may hold the file: the event loop, with all that lives on it, waits for neither.
 """
 
 import asyncio
@@ -13,8 +14,10 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import httpx
 
@@ -36,6 +39,7 @@ BACKOFF_MAX_S = 60.0
 _REST_S = 1.0
 _WRITE_AGAIN_S = 1.0
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -91,6 +95,7 @@ class Deliverer:
         self._outbox, self._clock, self._rng, self._write = outbox, clock, rng, write
         self._new_client = new_client
         self._pool = _Pool(new_client(self.senders))
+        self._writer = ThreadPoolExecutor(1, "outbox")
         self._sending: set[int] = set()
         self._running = 0
         self._stopping = False
@@ -100,10 +105,10 @@ class Deliverer:
 
     async def run(self) -> None:
         """Send until `stop`, then until nothing is due. Cancelling loses nothing: what was in hand is sent again."""
-        if not self._running and (orphans := self._outbox.give_up_others(self._destinations, self._clock())):
-            logger.error("%d deliveries wait for destinations that are no longer configured: given up", orphans)
         self._running += 1
         try:
+            if self._running == 1:
+                await self._give_up_others()
             while True:
                 found, wait_s = self._next()
                 if found:
@@ -115,6 +120,7 @@ class Deliverer:
         finally:
             self._running -= 1
             if not self._running:
+                self._writer.shutdown()  # Waits until all is written: the connection may be closed after it.
                 await self._pool.client.aclose()
 
     def wake(self) -> None:
@@ -135,6 +141,11 @@ class Deliverer:
     def tripped(self) -> dict[str, bool]:
         """The destinations, and whether they refuse us for good: somebody must look at key or hook."""
         return {name: gate.trips > 0 for name, gate in self._gates.items()}
+
+    async def _give_up_others(self) -> None:
+        orphans = await self._written(partial(self._outbox.give_up_others, self._destinations, self._clock()))
+        if orphans:
+            logger.error("%d deliveries wait for destinations that are no longer configured: given up", orphans)
 
     async def _rest(self, seconds: float) -> None:
         woken = self._woken
@@ -205,11 +216,11 @@ class Deliverer:
                 logger.error("%s will not be told of %s: %s, %s", name, waiting.notice.notice_id, reason, said)
                 return partial(self._outbox.give_up, waiting.seq, f"{reason}: {said}", now_ns)
 
-    async def _written(self, write: Callable[[], None]) -> None:
-        """Write down an outcome, however long the disk stays full."""
+    async def _written(self, write: Callable[[], T]) -> T:
+        """Write down an outcome, however long the disk stays full. Cancelled, it is still written if it can be."""
         while True:
             try:
-                return write()
+                return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, write))
             except sqlite3.OperationalError as error:
                 self.counts.unwritten += 1
                 if self.counts.unwritten == 1:

@@ -64,14 +64,18 @@ def shed(connection: sqlite3.Connection, now_ns: int, waiting_max: int) -> None:
 
 
 class Outbox:
-    """The deliverer's side. Its calls take milliseconds and run on the event loop's thread, with its own connection."""
+    """The deliverer's side, with two connections of its own.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    reads   what is looked up takes microseconds, waits for no writer, and may run on the event loop
+    writes  what is written waits for the disk, and for a save that is under way: in a thread, one call at a time
+    """
+
+    def __init__(self, reads: sqlite3.Connection, writes: sqlite3.Connection) -> None:
+        self._reads, self._writes = reads, writes
 
     def due(self, destination: str, now_ns: int, count_max: int) -> list[Waiting]:
         """Heads of their groups that may be sent now, pages first, then by age."""
-        rows = self._connection.execute(
+        rows = self._reads.execute(
             "SELECT min(seq), payload, attempts, added_ns, not_before_ns, urgency FROM outbox WHERE state = 'waiting' "
             "AND destination = ? GROUP BY grp HAVING not_before_ns <= ? ORDER BY urgency, min(seq) LIMIT ?",
             (destination, now_ns, count_max),
@@ -81,19 +85,17 @@ class Outbox:
     def told(self, seq: int, now_ns: int) -> None:
         """It was taken; and what was told more than a week ago is forgotten."""
         self._end(seq, "delivered", "", now_ns)
-        self._connection.execute(
-            "DELETE FROM outbox WHERE state <> 'waiting' AND ended_ns < ?", (now_ns - REMEMBERED_NS,)
-        )
+        self._writes.execute("DELETE FROM outbox WHERE state <> 'waiting' AND ended_ns < ?", (now_ns - REMEMBERED_NS,))
 
     def put_off(self, seq: int, not_before_ns: int) -> None:
         """It was tried; try again from then on."""
-        self._connection.execute(
+        self._writes.execute(
             "UPDATE outbox SET attempts = attempts + 1, not_before_ns = ? WHERE seq = ?", (not_before_ns, seq)
         )
 
     def put_off_until_ns(self, now_ns: int) -> int | None:
         """When the first of what was put off may be tried again; None if nothing was."""
-        row: tuple[int | None] = self._connection.execute(
+        row: tuple[int | None] = self._reads.execute(
             "SELECT min(not_before_ns) FROM outbox WHERE state = 'waiting' AND not_before_ns > ?", (now_ns,)
         ).fetchone()
         return row[0]
@@ -106,32 +108,33 @@ class Outbox:
         """Dead letters of what waits for a destination that is not among these any more; says how many."""
         known = list(destinations)
         marks = ", ".join("?" * len(known))
-        return self._connection.execute(
+        return self._writes.execute(
             "UPDATE outbox SET state = 'dead', said = 'destination removed', ended_ns = ? WHERE state = 'waiting' "
             f"AND destination NOT IN ({marks})",
             (now_ns, *known),
         ).rowcount
 
     def _end(self, seq: int, state: str, said: str, now_ns: int) -> None:
-        self._connection.execute(
+        self._writes.execute(
             "UPDATE outbox SET state = ?, said = ?, ended_ns = ?, attempts = attempts + 1 WHERE seq = ?",
             (state, said, now_ns, seq),
         )
 
     def counts(self) -> Counter[tuple[str, str]]:
         """How many there are of each (destination, state)."""
-        rows = self._connection.execute("SELECT destination, state, count(*) FROM outbox GROUP BY 1, 2")
+        rows = self._reads.execute("SELECT destination, state, count(*) FROM outbox GROUP BY 1, 2")
         return Counter({(destination, state): count for destination, state, count in rows})
 
     def oldest_waiting_ns(self) -> int | None:
         """When the oldest waiting delivery came in; None if none waits."""
-        row: tuple[int | None] = self._connection.execute(
+        row: tuple[int | None] = self._reads.execute(
             "SELECT min(added_ns) FROM outbox WHERE state = 'waiting'"
         ).fetchone()
         return row[0]
 
     def close(self) -> None:
-        self._connection.close()
+        self._reads.close()
+        self._writes.close()
 
 
 def lifetime_ns(notice: Notice) -> int:

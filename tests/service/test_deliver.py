@@ -43,7 +43,7 @@ class Rig:
         self.slack = SlackStandIn(time.monotonic)
         self.pagerduty = PagerDutyStandIn(time.monotonic)
         self.store, self.connection = Store(directory), connect(directory)
-        self.outbox = Outbox(self.connection)
+        self.outbox = Outbox(connect(directory), self.connection)
         self.lines: list[str] = []
         self.offset_s = 0.0
 
@@ -299,6 +299,28 @@ def test_what_cannot_be_written_down_is_not_sent_again(tmp_path: Path) -> None:
             await until(lambda: rig.outbox.counts()["oncall/pagerduty", "delivered"] == 1)
 
     assert [incident.triggers for incident in check(tmp_path, steps).pagerduty.incidents] == [1]
+
+
+def test_a_slow_disk_holds_up_nobody_else(tmp_path: Path) -> None:
+    """While another holds the file pages still go out, each group's next one only once the last is written down."""
+
+    async def steps(rig: Rig) -> None:
+        saver = connect(tmp_path)
+        rig.put(notice(1, 1), notice(2, 1, Status.RESOLVED), to=("oncall/slack", "oncall/pagerduty"))
+        saver.execute("BEGIN IMMEDIATE")
+        async with rig.running() as deliverer:
+            await until(lambda: len(rig.slack.posts) == 1 and len(rig.pagerduty.open()) == 1)
+            await until(lambda: sum(deliverer.counts.delivered.values()) == 2)
+            assert rig.outbox.counts() == {("oncall/slack", "waiting"): 2, ("oncall/pagerduty", "waiting"): 2}
+            assert sum(deliverer.counts.attempts.values()) == 2
+            saver.execute("ROLLBACK")
+            told = {("oncall/slack", "delivered"): 2, ("oncall/pagerduty", "delivered"): 2}
+            await until(lambda: rig.outbox.counts() == told)
+        saver.close()
+
+    rig = check(tmp_path, steps)
+    assert [post.text.splitlines()[0] for post in rig.slack.posts] == ["Firing: firing 1", "Resolved: resolved 2"]
+    assert not rig.pagerduty.open()
 
 
 def test_stop_sends_what_is_due(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_one_daemon_a_directory(tmp_path: Path) -> None:
 
 def test_a_replayed_notice_is_told_once(tmp_path: Path) -> None:
     """Waiting or told, it is not added again; for another destination it is another delivery."""
-    store, outbox = Store(tmp_path), Outbox(connect(tmp_path))
+    store, outbox = Store(tmp_path), Outbox(connect(tmp_path), connect(tmp_path))
     save(store, delivery(1), delivery(1, destination=PAGERDUTY))
     save(store, delivery(1))
     assert due(outbox) == [1]
@@ -142,7 +142,7 @@ def test_a_replayed_notice_is_told_once(tmp_path: Path) -> None:
 
 def test_a_group_is_told_in_order(tmp_path: Path) -> None:
     """The second notice of a group waits for the first, also while that waits to be tried again."""
-    store, outbox = Store(tmp_path), Outbox(connect(tmp_path))
+    store, outbox = Store(tmp_path), Outbox(connect(tmp_path), connect(tmp_path))
     save(store, delivery(1, 1), delivery(2, 1), delivery(3, 2), delivery(4, 2))
     assert due(outbox) == [1, 3]
     first = outbox.due(SLACK, 10, 1)[0]
@@ -158,7 +158,7 @@ def test_a_group_is_told_in_order(tmp_path: Path) -> None:
 
 def test_pages_come_first(tmp_path: Path) -> None:
     """Then the rest, each by its age."""
-    store, outbox = Store(tmp_path), Outbox(connect(tmp_path))
+    store, outbox = Store(tmp_path), Outbox(connect(tmp_path), connect(tmp_path))
     save(store, delivery(1, 1, severity="info"), delivery(2, 2, severity="warning"), delivery(3, 3), delivery(4, 4))
     assert due(outbox) == [3, 4, 2, 1]
     assert due(outbox, count_max=2) == [3, 4]
@@ -168,7 +168,7 @@ def test_pages_come_first(tmp_path: Path) -> None:
 
 def test_the_outbox_is_bounded(tmp_path: Path) -> None:
     """The least urgent gives way, the oldest of it first; a page never does, and what was dropped is counted."""
-    store, outbox = Store(tmp_path, waiting_max=3), Outbox(connect(tmp_path))
+    store, outbox = Store(tmp_path, waiting_max=3), Outbox(connect(tmp_path), connect(tmp_path))
     save(store, *(delivery(number, number, severity="info") for number in (1, 2, 3)))
     save(store, delivery(4, 4), delivery(5, 5))
     assert due(outbox) == [4, 5, 3]
@@ -181,7 +181,7 @@ def test_the_outbox_is_bounded(tmp_path: Path) -> None:
 
 def test_what_was_told_is_forgotten_after_a_week(tmp_path: Path) -> None:
     """Until then it is the memory that keeps a replay quiet."""
-    store, outbox = Store(tmp_path), Outbox(connect(tmp_path))
+    store, outbox = Store(tmp_path), Outbox(connect(tmp_path), connect(tmp_path))
     save(store, delivery(1, 1), delivery(2, 2))
     first, second = outbox.due(SLACK, 10, 2)
     outbox.told(first.seq, DAY_NS)
@@ -193,7 +193,7 @@ def test_what_was_told_is_forgotten_after_a_week(tmp_path: Path) -> None:
 
 def test_a_removed_destination(tmp_path: Path) -> None:
     """Nothing waits for it for ever."""
-    store, outbox = Store(tmp_path), Outbox(connect(tmp_path))
+    store, outbox = Store(tmp_path), Outbox(connect(tmp_path), connect(tmp_path))
     save(store, delivery(1), delivery(2, destination=PAGERDUTY))
     assert outbox.give_up_others([SLACK], 5) == 1
     assert outbox.counts() == {(SLACK, "waiting"): 1, (PAGERDUTY, "dead"): 1}
