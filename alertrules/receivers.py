@@ -43,13 +43,14 @@ class Receiver(Written):
 
 
 class Route(Written):
-    """How alerts become notices. The three times are read and checked, and not acted upon yet (routing.py says why)."""
+    """How alerts become notices; the three times are groups.py's. By default nothing waits and nothing is repeated: the
+    day's reminder is the alert's own."""
 
     receiver: Name = "oncall"
     group_by: Annotated[tuple[Name, ...], Field(strict=False)] = ("alert", "tenant", "agent")
     group_wait_ns: DurationNs = Field(default=0, alias="group_wait")
     group_interval_ns: DurationNs = Field(default=0, alias="group_interval")
-    repeat_interval_ns: DurationNs = Field(default=4 * 3600 * SECOND_NS, alias="repeat_interval")
+    repeat_interval_ns: DurationNs = Field(default=86_400 * SECOND_NS, alias="repeat_interval")
 
 
 ONCALL = Receiver(name="oncall")

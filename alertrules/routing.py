@@ -1,59 +1,22 @@
-"""From transitions to notices: who is told what, in groups, once each.
-
-A group is told when its first alert fires, when one joins, after a day, and when the last one has closed; the steps
-of one tick are one notice. `group_wait`, `group_interval` and `repeat_interval` of a route are read but not acted on:
-alerts are judged on one tick a minute, so those that move together arrive together, and nothing is repeated but the
-day's reminder.
+"""From transitions to notices: who is told what, in groups, once each. When a group is told is for groups.py to say.
 
 What is older than `max_page_age` does not page. It is held back until Tocsin has caught up, and then paged with its
 true beginning if it still fires; what also ended in the backlog goes into the digest instead.
 """
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from alertrules.lifecycle import AlertState, Labels, Transition, labels_from
+from alertrules.groups import Group, Member, digest, group_from, member_from
+from alertrules.lifecycle import AlertState, Labels, Transition
 from alertrules.marks import ID_DIGITS_MIN
-from alertrules.notice import Notice, Status
+from alertrules.notice import Notice
 from alertrules.page import line, title
 from alertrules.parse import RuleSet
-from alertrules.rules import Severity
-from alertrules.wording import VALUE_LENGTH_MAX, clean, labels_text, utc
+from alertrules.wording import labels_text, utc
 
-LINES_MAX = 100
-"""Members named in one notice, and closed members that an open group remembers; more are counted in words."""
-
-_SEVERITIES = [severity.value for severity in Severity]
-
-
-@dataclass
-class Member:
-    """One alert of a group: what is needed to tell of it, even when its rule is gone."""
-
-    alert_id: str
-    rule: str
-    labels: Labels
-    severity: str
-    title: str
-    line: str
-    runbook: str
-    began_ns: int
-    state: str
-
-
-@dataclass
-class Group:
-    """Alerts that are told together: one incident at the destination, from its first page to its resolve."""
-
-    receiver: str
-    labels: Labels
-    group: str
-    open: dict[str, Member] = field(default_factory=dict)
-    closed: list[Member] = field(default_factory=list)
-    closed_before: int = 0  # Closed ones no longer in `closed`.
+NEVER_NS = 2**63
 
 
 @dataclass(frozen=True)
@@ -68,23 +31,23 @@ class Told:
 
 
 class Router:
-    """The open groups, and the alerts held back as too old. One call of `step` a tick, in time order."""
+    """The open groups, and the alerts held back as too old. Calls come in time order."""
 
     def __init__(self, rules: RuleSet, max_page_age_ns: int) -> None:
         self._rules = {rule.name: rule for rule in rules.rules}
         self._route = rules.route
         self._max_page_age_ns = max_page_age_ns
         self._groups: dict[Labels, Group] = {}
-        self._told: dict[str, Labels] = {}
+        self._grouped: dict[str, Labels] = {}  # The group of each alert in one.
         self._held: dict[str, Member] = {}
+        self._due_ns = NEVER_NS  # No group is told before it.
 
     def step(self, transitions: Iterable[Transition], at_ns: int, now_ns: int) -> Told:
         """Take one tick's transitions. `at_ns` is the tick's end, `now_ns` the wall clock, 0 in a replay of no age.
 
         Call it on ticks without transitions too: that is when what was held back is paged.
         """
-        told: dict[Labels, _Steps] = {}
-        digest: list[str] = []
+        earlier, ended = self.elapse(at_ns - 1, now_ns), []
         for moved in transitions:
             if moved.after is AlertState.FIRING and moved.before in (AlertState.INACTIVE, AlertState.PENDING):
                 self._held[moved.alert_id] = self._member(moved)
@@ -92,14 +55,45 @@ class Router:
                 member.state = moved.after
                 if moved.after is AlertState.INACTIVE:
                     del self._held[moved.alert_id]
-                    digest.append(f"{member.rule}: {member.line}; ended {utc(moved.at_ns)}, older than max_page_age")
+                    ended.append(f"{member.rule}: {member.line}; ended {utc(moved.at_ns)}, older than max_page_age")
             else:
-                self._follow(moved, told)
-        if not self._max_page_age_ns or now_ns - at_ns <= self._max_page_age_ns:
-            self._release(told)
-        return Told(
-            tuple(notice for key, steps in told.items() for notice in self._notices(key, steps, at_ns)), tuple(digest)
-        )
+                self._follow(moved, at_ns)
+        if self._is_fresh(at_ns, now_ns):
+            self._release(at_ns)
+        return Told(earlier + self.elapse(at_ns, now_ns), tuple(ended))
+
+    def elapse(self, until_ns: int, now_ns: int) -> tuple[Notice, ...]:
+        """What is due by `until_ns` of event time; all transitions up to then must have been taken."""
+        if until_ns < self._due_ns:
+            return ()
+        told: list[Notice] = []
+        while due := self._due(until_ns, self._is_fresh(until_ns, now_ns)):
+            for due_ns, key in due:
+                told += self._groups[key].look(due_ns)
+                self._changed(key)
+        self._due_ns = min((due_ns for due_ns, _ in self._dues()), default=NEVER_NS)
+        return tuple(told)
+
+    def _due(self, until_ns: int, is_fresh: bool) -> list[tuple[int, Labels]]:
+        """The groups that are due, earliest first; pages only while they are fresh."""
+        due = [(due_ns, key) for due_ns, key in self._dues() if due_ns <= until_ns]
+        return sorted((one for one in due if is_fresh or not self._groups[one[1]].pages), key=lambda one: one[0])
+
+    def _dues(self) -> Iterator[tuple[int, Labels]]:
+        for key, group in self._groups.items():
+            if (due_ns := group.due_ns(self._route)) is not None:
+                yield due_ns, key
+
+    def _changed(self, key: Labels) -> None:
+        """A group has changed: it is over, or may be due sooner than the others."""
+        group = self._groups[key]
+        if group.is_over:
+            del self._groups[key]
+        elif (due_ns := group.due_ns(self._route)) is not None:
+            self._due_ns = min(self._due_ns, due_ns)
+
+    def _is_fresh(self, at_ns: int, now_ns: int) -> bool:
+        return not self._max_page_age_ns or now_ns - at_ns <= self._max_page_age_ns
 
     def _member(self, fired: Transition) -> Member:
         rule = self._rules.get(fired.rule)
@@ -117,26 +111,22 @@ class Router:
             state=fired.after,
         )
 
-    def _follow(self, moved: Transition, told: "dict[Labels, _Steps]") -> None:
-        """A later step of an alert that was told; those that never fired are in no group."""
-        key = self._told.get(moved.alert_id)
+    def _follow(self, moved: Transition, at_ns: int) -> None:
+        """A later step of an alert in a group; those that never fired are in none."""
+        key = self._grouped.get(moved.alert_id)
         if key is None:
             return
         group = self._groups[key]
-        member = group.open[moved.alert_id]
-        member.state = moved.after
+        group.open[moved.alert_id].state = moved.after
         if moved.after is AlertState.MUTED:
-            told.setdefault(key, _Steps()).still.append(member)
+            group.lasts(moved.alert_id, at_ns)
         elif moved.after is AlertState.INACTIVE:
-            del group.open[moved.alert_id], self._told[moved.alert_id]
-            group.closed.append(member)
-            if len(group.closed) > LINES_MAX:
-                del group.closed[0]
-                group.closed_before += 1
-            told.setdefault(key, _Steps())
+            group.leave(moved.alert_id, at_ns)
+            del self._grouped[moved.alert_id]
+        self._changed(key)
 
-    def _release(self, told: "dict[Labels, _Steps]") -> None:
-        """Page what fires and is not too old, in the order of the alerts' ids: the order of series means nothing."""
+    def _release(self, at_ns: int) -> None:
+        """Group what fires and is not too old, in the order of the alerts' ids: the order of series means nothing."""
         for alert_id in sorted(self._held):
             member = self._held[alert_id]
             if member.state == AlertState.RECOVERING:
@@ -146,28 +136,16 @@ class Router:
             group = self._groups.get(key)
             if group is None:
                 receiver = self._route.receiver
-                group = self._groups[key] = Group(receiver, key, _hash(receiver, key, alert_id))
-            group.open[alert_id] = member
-            self._told[alert_id] = key
-            told.setdefault(key, _Steps()).fired.append(member)
+                group = self._groups[key] = Group(receiver, key, digest(receiver, key, alert_id), is_new=True)
+            group.join(member, at_ns)
+            self._grouped[alert_id] = key
+            self._changed(key)
 
     def _key(self, rule: str, labels: Labels, severity: str) -> Labels:
         """The labels that the route groups by; those that an alert lacks are left out."""
         known = self._rules.get(rule)
         values = dict(known.labels if known else ()) | dict(labels) | {"alert": rule, "severity": severity}
         return tuple((name, values[name]) for name in sorted(self._route.group_by) if values.get(name))
-
-    def _notices(self, key: Labels, steps: "_Steps", at_ns: int) -> Iterable[Notice]:
-        group = self._groups[key]
-        open_members = list(group.open.values())
-        if steps.fired:
-            rest = [member for member in open_members if member not in steps.fired]
-            yield _notice(group, Status.FIRING, steps.fired, rest, at_ns)
-        elif steps.still:
-            yield _notice(group, Status.STILL_FIRING, steps.still, [], at_ns)
-        if not group.open:
-            yield _notice(group, Status.RESOLVED, group.closed, [], at_ns)
-            del self._groups[key]
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain JSON-able values."""
@@ -181,57 +159,9 @@ class Router:
         """The router that `snapshot` was taken of. The rules may have changed: open groups go on as they began."""
         router = cls(rules, max_page_age_ns)
         for fields in state["groups"]:
-            members = {alert_id: _member(member) for alert_id, member in fields["open"].items()}
-            closed = [_member(member) for member in fields["closed"]]
-            group = Group(**{**fields, "labels": labels_from(fields["labels"]), "open": members, "closed": closed})
+            group = group_from(fields)
             router._groups[group.labels] = group
-            router._told.update(dict.fromkeys(members, group.labels))
-        router._held = {fields["alert_id"]: _member(fields) for fields in state["held"]}
+            router._grouped.update(dict.fromkeys(group.open, group.labels))
+            router._changed(group.labels)
+        router._held = {fields["alert_id"]: member_from(fields) for fields in state["held"]}
         return router
-
-
-@dataclass
-class _Steps:
-    """What one tick did to one group."""
-
-    fired: list[Member] = field(default_factory=list)
-    still: list[Member] = field(default_factory=list)
-
-
-def _notice(group: Group, status: Status, about: Sequence[Member], others: Sequence[Member], at_ns: int) -> Notice:
-    members = [*about, *others]
-    first = min(members, key=lambda member: _urgency(member.severity))
-    total = len(members) + (group.closed_before if status is Status.RESOLVED else 0)
-    lines = [member.line for member in members[:LINES_MAX]]
-    if left_out := total - len(lines):
-        lines.append(f"… and {left_out} more")
-    ids = [member.alert_id for member in about]
-    facts = [] if status is Status.RESOLVED else sorted(ids)
-    return Notice(
-        notice_id=_hash(group.group, status.value, facts),
-        receiver=group.receiver,
-        group=group.group,
-        status=status,
-        severity=first.severity,
-        rule=first.rule,
-        title=about[0].title + (f" (and {total - 1} more)" if total > 1 else ""),
-        lines=tuple(lines),
-        labels=tuple((name, clean(value, VALUE_LENGTH_MAX)) for name, value in group.labels),
-        at_ns=at_ns,
-        began_ns=min(member.began_ns for member in members),
-        runbook=first.runbook,
-        alert_ids=tuple(ids[:LINES_MAX]),
-    )
-
-
-def _urgency(severity: str) -> int:
-    return _SEVERITIES.index(severity) if severity in _SEVERITIES else len(_SEVERITIES)
-
-
-def _hash(*facts: object) -> str:
-    """64 hex digits that say these facts and nothing of when we said them."""
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _member(fields: Mapping[str, Any]) -> Member:
-    return Member(**{**fields, "labels": labels_from(fields["labels"])})

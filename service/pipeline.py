@@ -113,6 +113,7 @@ class Pipeline:
             self._tell(self.detect.add(slot, self.ingest.cells), now_ns, step)
         if self.ingest.watermark_ns is not None:
             self._tell(self.detect.advance(self.ingest.watermark_ns), now_ns, step)
+            step.notices += self.router.elapse(self.ingest.watermark_ns, now_ns)
 
     def _tell(self, ticks: Iterable[Moved], now_ns: int, step: _Step) -> None:
         for at_ns, transitions, tickets in ticks:

@@ -3,10 +3,11 @@
 import json
 from dataclasses import replace
 
+from alertrules.groups import LINES_MAX
 from alertrules.lifecycle import AlertState, Identity, Labels, Transition, alert_id
 from alertrules.notice import Status, from_json, to_json
 from alertrules.parse import RuleSet, combine, parse_rules
-from alertrules.routing import LINES_MAX, Router
+from alertrules.routing import Router
 from detectors.core.columns import TICK_NS, Finding
 
 RULES = """

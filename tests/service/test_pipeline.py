@@ -37,6 +37,8 @@ groups:
         budget: 1/week
         by: [tenant, agent]
 """
+TIMES = "route: {group_by: [alert], group_wait: 95s, group_interval: 3m, repeat_interval: 4m}\n"
+"""All that a group can wait for, in less than the incidents last."""
 AGENTS = 4
 MINUTES = 40
 
@@ -101,31 +103,34 @@ def test_both_incidents_page_and_resolve() -> None:
     assert {n.group for n in told if n.status is Status.RESOLVED} == {n.group for n in told}
 
 
-def test_how_the_stream_is_cut_changes_nothing() -> None:
+@pytest.mark.parametrize("route", ["", TIMES])
+def test_how_the_stream_is_cut_changes_nothing(route: str) -> None:
     """One record a batch, all in one, or cut at random: the same notices and transitions."""
     stream = records()
-    expected = fed(pipeline(), stream)
+    expected = fed(pipeline(RULES + route), stream)
     for seed in range(3):
         cuts = random.Random(seed).sample(range(1, len(stream)), [0, 5, 60][seed])
-        again = fed(pipeline(), stream, cuts or [len(stream)])
+        again = fed(pipeline(RULES + route), stream, cuts or [len(stream)])
         assert notices(again) == notices(expected)
         assert [t for o in again for t in o.transitions] == [t for o in expected for t in o.transitions]
 
 
-def test_a_restored_pipeline_goes_on_where_it_was() -> None:
+@pytest.mark.parametrize("route", ["", TIMES])
+def test_a_restored_pipeline_goes_on_where_it_was(route: str) -> None:
     """Saved and restored at thirty moments, it tells exactly what one that never stopped tells."""
     stream = records()
-    expected = notices(fed(pipeline(), stream))
-    one = pipeline()
+    expected = notices(fed(pipeline(RULES + route), stream))
+    one = pipeline(RULES + route)
     told: list[Notice] = []
     for index, record in enumerate(stream):
         told += one.step(Batch((record,), {}), end_ns(index)).notices
         if index % 16 == 7:
             state = one.snapshot()
-            one = pipeline()
+            one = pipeline(RULES + route)
             assert one.restore(state) == ()
     told += one.flush(end_ns(len(stream))).notices
     assert told == expected
+    assert len(expected) > 4 * bool(route)
 
 
 def test_garbage_between_good_records_changes_nothing() -> None:

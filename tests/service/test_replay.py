@@ -37,10 +37,10 @@ def calls(
         at_s += rng.expovariate(1 / every_s)
 
 
-def told(directory: Path, rule: str, spans: Iterable[Sent], **settings: str) -> OnCall:
+def told(directory: Path, rule: str, spans: Iterable[Sent], route: str = "", **settings: str) -> OnCall:
     """What on-call hears of these spans by one rule for the agents' model calls; every span was taken."""
     fields = "select: {operation: llm}, by: [agent], keep_firing_for: 10m"
-    rules = f"groups: [{{name: replay, rules: [{{{rule}, {fields}}}]}}]"
+    rules = f"groups: [{{name: replay, rules: [{{{rule}, {fields}}}]}}]\n{route}"
     oncall = asyncio.run(replayed(directory, rules, by_hour(spans), **settings))
     assert not [key for key, count in oncall.metrics.items() if key[0] == "tocsin_dropped_total" and count]
     return oncall
@@ -166,3 +166,18 @@ def test_sampling(tmp_path: Path) -> None:
     counted_s = kept[-1].end_s // 10 * 10 - MINUTE_S  # What ended later waits for what may come late.
     weighted = [call for call in kept if not call.failed and call.end_s < counted_s]
     assert oncall.metrics["tocsin_weighted_calls_total",] == len(weighted)
+
+
+def test_a_group_that_waits(tmp_path: Path) -> None:
+    """Two agents that begin to fail four minutes apart are one page, once the group has waited for both."""
+    failing: list[Sent] = []
+    for minute in range(40):
+        for agent, first in (("early", 10), ("late", 14)):
+            at_s = MONDAY_S + minute * MINUTE_S
+            call = chat(len(failing) + 1, 1, at_s, at_s + 1, gen_ai__agent__name=agent)
+            failing.append(replace(call, failed=first <= minute < 20))
+    rule = "alert: Fails, detector: static, signal: error_ratio, above: 20%, window: 1m"
+    incident, *_ = told(tmp_path, rule, failing, "route: {group_by: [alert], group_wait: 5m}\n").incidents
+    assert (incident.triggers, incident.summary) == (1, "Fails: agent early (and 1 more)")
+    assert [line.split(":")[0] for line in incident.details["changed"]] == ["agent early", "agent late"]
+    assert incident.resolved_s is not None
