@@ -167,11 +167,12 @@ class KafkaSource:
             if self._news:
                 expected, self._news = self._news, ()
                 await self.arrivals.put(Arrival((), {}, None, expected))
-            self._asks = False
+            self._asks, put_s = False, time.monotonic()
             for partition, messages in fetched.items():
                 await self._put(consumer, partition, messages)
-            self._listen(consumer, bool(fetched))
+            self._heard_s += time.monotonic() - put_s
             self._asks = True
+            self._listen(consumer)
             await self._commit(consumer)
         await self._commit(consumer)
 
@@ -195,12 +196,12 @@ class KafkaSource:
         self._next[name] = messages[-1].offset + 1
         await self.arrivals.put(Arrival(records, {name: self._next[name]}, read))
 
-    def _listen(self, consumer: AIOKafkaConsumer, fetched: bool) -> None:
+    def _listen(self, consumer: AIOKafkaConsumer) -> None:
         """Note when a broker was last heard. Raises KafkaError if that is too long ago."""
         now_s = time.monotonic()
         polled = [consumer.last_poll_timestamp(partition) or 0 for partition in consumer.assignment()]
         quiet_s = time.time() - max(polled, default=0) / 1000
-        if fetched or not polled:
+        if not polled:
             self._heard_s = now_s
         elif quiet_s < 10 * POLL_S:
             self._heard_s = max(self._heard_s, now_s - max(0.0, quiet_s))
@@ -257,14 +258,37 @@ class _Seek(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 async def _stopped(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer, which may hang in a rebalance that never ends."""
+    """Stop a consumer, which may hang in a rebalance that never ends, or stop halfway where brokers are gone."""
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await consumer.stop()
+        return
     except TimeoutError:
         log.warning("the consumer did not stop within %.0f s", STOP_TIMEOUT_S)
     except KafkaError as error:
         log.warning("the consumer did not stop cleanly: %s", _said(error))
+    except asyncio.CancelledError:
+        # It waits for fetches that it has cancelled, and lets their end out as if it were ours (aiokafka #647).
+        if (task := asyncio.current_task()) is None or task.cancelling():
+            raise
+    await _abandoned(consumer)
+
+
+async def _abandoned(consumer: AIOKafkaConsumer) -> None:
+    """End what a stop has left running, which would ask for brokers for ever; there is no public way to."""
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher
+    names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_fetch_task")
+    tasks = [getattr(part, name, None) for part in (coordinator, fetcher) for name in names]
+    left = [task for task in (*tasks, *getattr(fetcher, "_pending_tasks", ())) if task is not None and not task.done()]
+    for task in left:
+        task.cancel()
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            if left:
+                await asyncio.wait(left)
+            await consumer._client.close()
+    except TimeoutError:
+        log.warning("the consumer's connections did not close within %.0f s", STOP_TIMEOUT_S)
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

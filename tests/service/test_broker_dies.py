@@ -3,18 +3,21 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import pytest
 
 from service.demo.standins import PagerDutyStandIn, Serving, serving
+from service.sources import kafka as module
 from service.sources.kafka import SILENT_S
 from tests import broker
 from tests.service.replay import KEY
 from tests.service.replay import values as metrics
 from tests.service.running import Running, running
 from tests.service.test_crash import AGO_S, RULES, by_key, expected, produce, same_state, stream
+from tests.service.test_kafka import committed, reading, source, write
 
 TOPIC = "spans"
 
@@ -53,7 +56,14 @@ async def bereaved(kafka: broker.Broker, bodies: list[bytes], place: Serving, wa
     assert await asyncio.to_thread(daemon.stop) == 0, daemon.said
 
 
-def test_the_broker_dies(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[broker.Broker]:
+    """A broker that these tests kill, and start again."""
+    with broker.running(tmp_path_factory.mktemp("kafka")) as one:
+        yield one
+
+
+def test_the_broker_dies(mortal: broker.Broker, tmp_path: Path) -> None:
     """Not ready meanwhile, but healthy: a restart of ours would not bring it back. Then all goes on where it was."""
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
@@ -75,6 +85,32 @@ def test_the_broker_dies(tmp_path: Path) -> None:
             assert not stand_in.open() and not stand_in.dropped_resolves
             same_state(tmp_path / "state", state)
 
-    (tmp_path / "kafka").mkdir()
-    with broker.running(tmp_path / "kafka") as kafka:
-        asyncio.run(run(kafka))
+    asyncio.run(run(mortal))
+
+
+def test_brokers_that_are_gone_for_long(mortal: broker.Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Consumers are replaced until one finds a broker; it goes on where reading stopped, and nothing of the others is
+    left."""
+    topic = "long_spans"
+    for name, seconds in (("SILENT_MAX_S", 0.5), ("POLL_S", 0.1), ("AGAIN_FIRST_S", 0.1), ("AGAIN_MAX_S", 0.5)):
+        monkeypatch.setattr(module, name, seconds)
+    broker.make_topics(mortal.address, {topic: 1})
+
+    async def run() -> None:
+        await write(mortal.address, topic, [b"a", b"b"])
+        async with reading(source(mortal.address, topic)) as reader:
+            await reader.until(2)
+            mortal.kill()
+            async with asyncio.timeout(30):
+                while reader.source.restarts < 3:
+                    await asyncio.sleep(0.05)
+            assert reader.source.silent_s() > 1
+            await asyncio.to_thread(mortal.start)
+            await write(mortal.address, topic, [b"c"])
+            await reader.until(3)
+            assert reader.bodies == [b"a", b"b", b"c"] and reader.source.silent_s() < 1
+            reader.source.saved({f"{topic}/0": 3})
+        assert await committed(mortal.address, topic) == 3
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
