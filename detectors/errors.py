@@ -168,7 +168,7 @@ class Errors:
         """(S,) by how much, as a factor, an hour's share lies off its expectation: one standard deviation."""
         failures = dispersion.sessions_an_hour()[:, 0] * self.baseline.share.mean(1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            wobble: Floats = 1 + dispersion.hourly_wobble()[:, 0] / failures
+            wobble: Floats = 1 + dispersion.hourly_wobble() / failures
         return wobble
 
     def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:

@@ -169,7 +169,7 @@ class Outcomes:
     def wobble(self, dispersion: Dispersion) -> Floats:
         """(S,) by how much an hour's good share lies off its expectation: one standard deviation, as a share."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            wobble: Floats = dispersion.hourly_wobble()[:, 0] / dispersion.sessions_an_hour()[:, 0]
+            wobble: Floats = dispersion.hourly_wobble() / dispersion.sessions_an_hour()[:, 0]
         return wobble
 
     def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:

@@ -72,7 +72,7 @@ class Evidence:
     since: Ids = column("alternatives", dtype=np.int32)
     run: Singles = column("alternatives", "sums", dtype=np.float32)
     reverse: Floats = column()
-    reverse_of: Ids = column(dtype=np.int32)
+    reverse_of: Bytes = column(dtype=np.int8)
     suspicious: Bools = column(dtype=np.bool_)
     mode: Bytes = column(dtype=np.int8)
 
@@ -92,7 +92,9 @@ class Evidence:
 
     def begin(self, rows: Ids) -> None:
         """A tick of these watched or recovering series begins: with it, a change may have begun."""
-        self.log_r[rows] = np.logaddexp(0, self.log_r[rows])
+        # log(1 + R), a few operations of a whole column each: several times as fast as logaddexp, number by number.
+        log_r = self.log_r[rows]
+        self.log_r[rows] = np.maximum(log_r, 0) + np.log(1 + np.exp(-np.abs(log_r)))
 
     def add(self, rows: Ids, gain: Floats, sums: Floats, tick: int) -> None:
         """What a tick (or a part of it) says of series for which it has begun.
