@@ -171,7 +171,7 @@ class Errors:
             wobble: Floats = 1 + dispersion.hourly_wobble() / failures
         return wobble
 
-    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
+    def crept(self, day: int, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
         b = self.baseline
         found = self.anchor.crept(b.count.sum(1), b.failed.sum(1), dispersion.inflation()[:, DAY_BLOCK, 0])
         return {row: ("ratio", *levels) for row, levels in found.items()}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.core import packed, shape
+from detectors.core.anchor import LevelAnchor
 from detectors.core.columns import TICK_NS, Bools, Bytes, Entries, Floats, Ids, Places, Precision, Singles, Tick
 from detectors.core.dispersion import KEEP, Dispersion
 from detectors.core.engine import Counted
@@ -43,6 +44,7 @@ PLACED_AT = 50
 UNSEEN, ON_FIRST_TICK, ON_MEDIAN = range(3)
 SLIDE_AT = 8
 """Buckets that the median may leave the middle by before the window follows: a factor of four."""
+WEEK_DAYS = 7
 SWAY_HOURS, SWAY_START = 12.0, 0.10
 """Hours with which the pool's wobble weighs on a series', and the wobble (log) where there is no pool yet."""
 SWAY_SESSIONS, WARM_SESSIONS = 30, 200
@@ -124,7 +126,8 @@ class Distribution:
         self.gates = Gates(ratio, 0.0)
         self.baseline = ShapeBaseline()
         self.traffic = Traffic()
-        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "traffic": self.traffic}
+        self.anchor = LevelAnchor()
+        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "traffic": self.traffic, "anchor": self.anchor}
 
     def counted(self, tick: Tick) -> Counted:
         """Dense windows of the series that counted; sampling weights are scaled to their effective size."""
@@ -306,9 +309,21 @@ class Distribution:
         wobble: Floats = np.exp(self.baseline.wobble.astype(np.float64))
         return wobble
 
-    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
-        """Nothing: the four-week anchor is the failures' alone."""
-        return {}
+    def crept(self, day: int, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
+        """Whose mean level has risen in four weeks; told as the p95 of now, and so much less."""
+        if day % WEEK_DAYS:
+            return {}
+        b, mass = self.baseline, self.mass()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            level = STEP * (b.total.sum(1, dtype=np.float64) / mass + b.offset)
+        # At the worst an hour's stray lasts for its day.
+        crept = self.anchor.crept(np.where(mass >= WARM_SESSIONS, level, np.nan), b.wobble / np.sqrt(WEEK_DAYS))
+        told = {}
+        for row, rise in crept.items():
+            whole = b.all_blocks(np.array([row], np.int32))
+            p95 = float(value_at(quantile_position(whole, 0.95), b.offset[[row]])[0])
+            told[row] = self.unit, p95 / np.exp(rise), p95, float(mass[row])
+        return told
 
     def gauges(self, hour: int) -> dict[str, Floats]:
         """Quantiles of the last minutes, the baseline's p95 and the p95 from which there is an effect."""

@@ -97,7 +97,7 @@ class CountSignal(Protocol):
     def mass(self) -> Floats: ...
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]: ...
     def wobble(self, dispersion: Dispersion) -> Floats: ...
-    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]: ...
+    def crept(self, day: int, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]: ...
     def gauges(self, hour: int) -> dict[str, Floats]: ...
 
 
@@ -113,11 +113,11 @@ class Life:
     doubted   (S,)     day (since 1970) of the last page that a person called noise, -1 for none
     """
 
-    days: Ids = column(dtype=np.int32)
+    days: NDArray[np.int16] = column(dtype=np.int16)
     warm: Bools = column(dtype=np.bool_)
     today: Bools = column(dtype=np.bool_)
     excluded: NDArray[np.uint8] = column(3, dtype=np.uint8)
-    left_out: Ids = column(dtype=np.int32)
+    left_out: NDArray[np.int16] = column(dtype=np.int16)
     doubted: Ids = column(fill=-1, dtype=np.int32)
 
     def __post_init__(self) -> None:
@@ -187,7 +187,8 @@ class Engine:
             self.signal.enter_hour(self.now // 60, midnight // 60, self._excluded())
             self.dispersion.close_blocks(self.now, midnight)
             self._refit()
-            for row, (unit, before, level, count) in self.signal.crept(self.dispersion).items():
+            crept_up = self.signal.crept(midnight // DAY_TICKS, self.dispersion)
+            for row, (unit, before, level, count) in crept_up.items():
                 since_ns = (midnight - 7 * DAY_TICKS) * TICK_NS
                 found = Finding(unit, before, level, since_ns, count, math.nan, math.nan, "")
                 crept[row] = Judgement(Verdict.CREPT, found)
@@ -285,8 +286,8 @@ class Engine:
         life = self.life
         excluded = self.signal.refit(self._excluded(), (life.days > 0) & self._may_leave_out())
         left_out = excluded.sum(1)
-        life.left_out = np.where(left_out > 0, life.left_out + left_out, 0).astype(np.int32)
-        life.days += (life.today | (life.days > 0)).astype(np.int32)
+        life.left_out = np.where(left_out > 0, life.left_out + left_out, 0).astype(np.int16)
+        life.days += (life.today | (life.days > 0)).astype(np.int16)
         tracked = int((life.days > 0).sum())
         self.misses.refit(KEEP, life.warm & life.today, self.evidence.suspicious, self.threshold)
         self.threshold = budget.threshold(self.budget_per_week, tracked)
