@@ -7,6 +7,7 @@ tempered by eta = 1 / phi_b. All of it is refitted at midnight from residuals ag
 earlier days.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,9 @@ RHO_START, PHI_START = 0.02, 4.0
 RHO_MARGIN, RHO_MIN, RHO_MAX = 1.1, 1e-5, 0.5
 POOL_BLOCKS = 3.0
 """Blocks of its own that a series needs before its phi weighs as much as the pool's."""
+ALIKE, ALIKE_SERIES = 4.0, 20
+"""Pools: the rule's series from quiet to busy, cut where traffic is this factor of a pool's quietest, or further on, so
+that each pool holds so many."""
 
 
 def _close_plainly(
@@ -241,19 +245,27 @@ class Dispersion:
             wobble: Floats = np.sqrt(np.maximum(square - variance, 0) / hours)
         return wobble
 
+    def _pooled(self, phi: Floats) -> Floats:
+        """(S, W, A) upper quartile of phi over each series' pool, PHI_START while nothing is known.
+
+        What wobble adds to chance grows with the variance that chance gives: a busy series' phi is tens of times a
+        quiet one's of equal wobble, and no prior for it.
+        """
+        pooled, a_tick = np.full(phi.shape, PHI_START), self.variance_sum / np.maximum(self.ticks_sum, 1)[:, None]
+        for a in range(self.residuals):
+            for alike in _alike(a_tick[:, a]):
+                pooled[alike, :, a] = np.quantile(phi[alike, :, a], 0.75, axis=0)
+        return pooled
+
     def temper(self, drift: Floats, residual_of: Ids, threshold: float) -> None:
         """Set eta from the blocks: 1 / phi of the shortest block in which an alternative can reach the threshold.
 
         drift (S, J) log-likelihood ratio that one effective session gives under its own alternative ·
         residual_of (J,) which residual tells the wobble of each alternative
         """
-        has = self.variance_sum > 0
         self.raw[:] = self.ratios().max(2)
         phi = self.inflation()
-        pooled = np.full(phi.shape[1:], PHI_START)
-        for b, a in np.ndindex(*pooled.shape):
-            if has[:, a].any():
-                pooled[b, a] = np.quantile(phi[has[:, a], b, a], 0.75)
+        pooled = self._pooled(phi)
         own = (self.block_count / (self.block_count + POOL_BLOCKS))[:, :, None]
         phi = np.maximum.accumulate(np.exp(own * np.log(phi) + (1 - own) * np.log(pooled)), 1)
         a_tick = self.effective_sum / np.maximum(self.ticks_sum, 1)[:, None]
@@ -262,3 +274,23 @@ class Dispersion:
             reach = BLOCK_TICKS * (a_tick[:, a] * drift[:, j])[:, None] / phi[:, :, a] >= threshold
             block = np.where(reach.any(1), reach.argmax(1), len(BLOCK_TICKS) - 1)
             self.eta[:, j] = 1 / phi[np.arange(len(phi)), block, a]
+
+
+def _alike(traffic: Floats) -> Iterator[Places]:
+    """The series that have any traffic (S,), pool by pool.
+
+    >>> [pool.tolist() for pool in _alike(np.array([9.0] * 3 + [0.0] + [1.0] * 25))]
+    [[4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 0, 1, 2]]
+    >>> [len(pool) for pool in _alike(np.array([9.0] * 30 + [0.0] + [1.0] * 25))]
+    [25, 30]
+    """
+    known = np.flatnonzero(traffic > 0)
+    order = known[np.argsort(traffic[known], kind="stable")]
+    begin = 0
+    while begin < len(order):
+        end = int(np.searchsorted(traffic[order], ALIKE * traffic[order[begin]], "right"))
+        end = max(end, begin + ALIKE_SERIES)
+        if len(order) - end < ALIKE_SERIES:
+            end = len(order)
+        yield order[begin:end]
+        begin = end
