@@ -220,23 +220,29 @@ def _ratios(null: Floats, x: Floats, concentration: Floats) -> Floats:
     out = np.zeros((len(x), len(DROPS) * CLASSES))
     for i in range(len(x)):
         m = concentration[i]
-        for d in range(len(DROPS)):
-            lost = min(DROPS[d], 0.9 * null[i, 0])
-            spread = 1 + lost / (1 - null[i, 0])
-            for k in range(CLASSES):
-                if x[i, k] == 0:
-                    continue
-                a = null[i, k] * m
+        for k in range(CLASSES):
+            sessions, a, before = x[i, k], null[i, k] * m, 0.0
+            if sessions == 0:
+                continue
+            terms = int(sessions) if sessions <= TERMS_MAX and sessions == math.floor(sessions) else 0
+            if terms:
+                before = 1.0
+                for n in range(terms):
+                    before *= a + n
+            else:
+                before = math.lgamma(a + sessions) - math.lgamma(a)
+            for d in range(len(DROPS)):
+                lost = min(DROPS[d], 0.9 * null[i, 0])
                 for form in range(1 if k == 0 else 2):  # The good class; a bad one that grows in proportion, or alone.
-                    b = (null[i, k] - lost) * m if k == 0 else a * spread if form == 0 else a + lost * m
-                    if x[i, k] <= TERMS_MAX and x[i, k] == math.floor(x[i, k]):
-                        over, under = 1.0, 1.0
-                        for n in range(int(x[i, k])):
-                            over *= b + n
-                            under *= a + n
-                        said = math.log(over / under)
+                    spread = 1 + lost / (1 - null[i, 0])
+                    b = a - lost * m if k == 0 else a * spread if form == 0 else a + lost * m
+                    if terms:
+                        after = 1.0
+                        for n in range(terms):
+                            after *= b + n
+                        said = math.log(after / before)
                     else:
-                        said = math.lgamma(b + x[i, k]) - math.lgamma(b) - math.lgamma(a + x[i, k]) + math.lgamma(a)
+                        said = math.lgamma(b + sessions) - math.lgamma(b) - before
                     if k == 0:
                         for g in range(CLASSES):
                             out[i, d * CLASSES + g] += said

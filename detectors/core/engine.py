@@ -227,8 +227,9 @@ class Engine:
             counted, told = counted.only(gathering), plain if gathering.all() else plain[gathering]
             gain = self.signal.tempering(counted.rows, self.dispersion.eta[counted.rows]) * told
             evidence.begin(counted.rows)
-            evidence.add(counted.rows, np.minimum(gain, self.cap), self.signal.run_sums(counted, hour), self.now)
-            judged |= self._changed(counted.rows, hour)
+            sums = self.signal.run_sums(counted, hour)
+            top = evidence.add(counted.rows, np.minimum(gain, self.cap), sums, self.now)
+            judged |= self._changed(counted.rows, top, hour)
         if turned.any():
             rows = rows[turned]
             evidence.turn_round(rows, -plain[turned])
@@ -236,9 +237,9 @@ class Engine:
                 judged[row] = Judgement(Verdict.RECOVERED)
         return judged
 
-    def _changed(self, rows: Ids, hour: int) -> dict[int, Judgement]:
-        """Which of these series now have the evidence and the effect; the others are quiet."""
-        evidence, top = self.evidence, self.evidence.log_r[rows].max(1)
+    def _changed(self, rows: Ids, top: Floats, hour: int) -> dict[int, Judgement]:
+        """Which of these series, `top` (r,) their largest log R, have the evidence and the effect; others are quiet."""
+        evidence = self.evidence
         suspicious = top >= self.threshold / 2
         evidence.suspicious[rows] = suspicious
         rows = rows[suspicious | (top >= np.maximum(LEAST_NATS, self.tail.highest.nats[rows]))]
