@@ -76,7 +76,7 @@ class Evidence:
     cusum: Floats = column("alternatives", dtype=PRECISION)
     since: Ids = column("alternatives", dtype=np.int32)
     run: Singles = column("alternatives", "sums", dtype=np.float32)
-    reverse: Floats = column()
+    reverse: Floats = column(dtype=PRECISION)
     reverse_of: Bytes = column(dtype=np.int8)
     suspicious: Bools = column(dtype=np.bool_)
     mode: Bytes = column(dtype=np.int8)

@@ -41,7 +41,7 @@ class Tail:
 
     def __init__(self) -> None:
         self.highest = Highest()
-        self.days = np.zeros((DAYS, 1 + BINS))
+        self.days = np.zeros((DAYS, 1 + BINS), np.float32)
 
     def saw(self, rows: Ids, nats: Floats) -> None:
         """Evidence (r,) of series that show an effect now."""
