@@ -6,15 +6,16 @@ biased sample, most of all when a new model appears: the series is then neither 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.core.columns import TICK_NS, Arrays, Bytes, Entries, Floats, Ids, Tick
+from detectors.core.columns import TICK_NS, Arrays, Bytes, Entries, Floats, Ids, Singles, Tick
 from detectors.core.contract import Judgement, Terms
 from detectors.core.distribution import Distribution
 from detectors.core.engine import Engine
-from detectors.core.rows import clear, resize, restore, snapshot
-from detectors.core.traffic import Traffic
+from detectors.core.rows import clear, column, resize, restore, snapshot
+from detectors.core.traffic import HOUR_DECAY
 
 LEAST_RATIO = 1.5
 UNPRICED_MAX = 0.10
@@ -25,6 +26,30 @@ def build(terms: Terms) -> "Cost":
     return Cost(terms)
 
 
+@dataclass(eq=False)
+class Priced:
+    """Sessions of about the last hour, and those of them that have a call without a price; decayed, as of tick `at`."""
+
+    at: Ids = column(dtype=np.int32)
+    sessions: Singles = column(dtype=np.float32)
+    unpriced: Singles = column(dtype=np.float32)
+
+    def __post_init__(self) -> None:
+        resize(self, 0)
+
+    def add(self, tick: Tick) -> None:
+        rows, index = tick.series, tick.start_ns // TICK_NS
+        left = HOUR_DECAY ** np.maximum(index - self.at[rows], 1)
+        self.sessions[rows] = self.sessions[rows] * left + tick.count
+        self.unpriced[rows] = self.unpriced[rows] * left + tick.unpriced
+        self.at[rows] = index
+
+    def unpriced_share(self, rows: Ids) -> Floats:
+        sessions = self.sessions[rows]
+        share: Floats = self.unpriced[rows] / np.where(sessions > 0, sessions, 1)
+        return share
+
+
 class Cost:
     """The engine over session costs, fed only with the series whose prices are known."""
 
@@ -32,31 +57,20 @@ class Cost:
         self.engine = Engine(
             Distribution(lambda tick: tick.cost, "usd", "session_cost", terms.ratio or LEAST_RATIO), terms
         )
-        self.unpriced = Traffic()
-        self.sessions = Traffic()
+        self.priced = Priced()
 
     def tick(self, tick: Tick, modes: Bytes) -> Mapping[int, Judgement]:
-        for part in (self.unpriced, self.sessions):
-            resize(part, len(modes))
-        index = tick.start_ns // TICK_NS
-        self.unpriced.add(tick.series, tick.unpriced, index)
-        self.sessions.add(tick.series, tick.count, index)
-        blind = tick.series[self._share(tick.series) > UNPRICED_MAX]
+        resize(self.priced, len(modes))
+        self.priced.add(tick)
+        blind = tick.series[self.priced.unpriced_share(tick.series) > UNPRICED_MAX]
         return self.engine.tick(_without(tick, blind), modes)
-
-    def _share(self, rows: Ids) -> Floats:
-        """Unpriced share of the sessions of about the last hour."""
-        all_ = self.sessions.now[rows]
-        share: Floats = self.unpriced.now[rows] / np.where(all_ > 0, all_, 1)
-        return share
 
     def ask(self, row: int, ratio: float | None, points: float | None) -> None:
         self.engine.ask(row, ratio, points)
 
     def forget(self, rows: Ids) -> None:
         self.engine.forget(rows)
-        clear(self.unpriced, rows)
-        clear(self.sessions, rows)
+        clear(self.priced, rows)
 
     def doubt(self, row: int) -> None:
         self.engine.doubt(row)
@@ -67,20 +81,15 @@ class Cost:
     def gauges(self) -> Mapping[str, Floats]:
         levels = self.engine.gauges()
         if levels:
-            levels["session_unpriced_ratio"] = self._share(np.arange(self.engine.size, dtype=np.int32))
+            levels["session_unpriced_ratio"] = self.priced.unpriced_share(np.arange(self.engine.size, dtype=np.int32))
         return levels
 
     def snapshot(self) -> Arrays:
-        return {
-            **self.engine.snapshot(),
-            **snapshot(self.unpriced, "unpriced"),
-            **snapshot(self.sessions, "sessions"),
-        }
+        return {**self.engine.snapshot(), **snapshot(self.priced, "priced")}
 
     def restore(self, arrays: Arrays) -> None:
         self.engine.restore(arrays)
-        restore(self.unpriced, arrays, "unpriced")
-        restore(self.sessions, arrays, "sessions")
+        restore(self.priced, arrays, "priced")
 
 
 def _without(tick: Tick, rows: Ids) -> Tick:

@@ -168,10 +168,10 @@ class Errors:
         """(S,) by how much, as a factor, an hour's share lies off its expectation: one standard deviation."""
         failures = dispersion.sessions_an_hour()[:, 0] * self.baseline.share.mean(1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            wobble: Floats = 1 + dispersion.hourly_wobble()[:, 0] / failures
+            wobble: Floats = 1 + dispersion.hourly_wobble() / failures
         return wobble
 
-    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
+    def crept(self, day: int, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
         b = self.baseline
         found = self.anchor.crept(b.count.sum(1), b.failed.sum(1), dispersion.inflation()[:, DAY_BLOCK, 0])
         return {row: ("ratio", *levels) for row, levels in found.items()}

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln
 
+from detectors.core.anchor import Anchor
 from detectors.core.columns import OUTCOMES, TICK_NS, Bools, Floats, Ids, Precision, Singles, Tick
 from detectors.core.compiled import compiled
 from detectors.core.contract import Terms
-from detectors.core.dispersion import KEEP, Dispersion
+from detectors.core.dispersion import DAY_BLOCK, KEEP, Dispersion
 from detectors.core.engine import Counted, Engine
 from detectors.core.gates import Gates
 from detectors.core.hours import HOUR_STRENGTH, with_neighbours
@@ -69,7 +70,8 @@ class Outcomes:
         self.gates = Gates(1.0, points)
         self.baseline = MixBaseline()
         self.recent = Recent(CLASSES)
-        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "recent": self.recent}
+        self.anchor = Anchor()
+        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "recent": self.recent, "anchor": self.anchor}
 
     def counted(self, tick: Tick) -> Counted:
         """(r, K) sessions by class, of series that closed any with an outcome; weights scaled to effective size."""
@@ -148,8 +150,11 @@ class Outcomes:
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
         """Midnight: decay, add today's hours that may be learnt, and derive the mix and its null."""
         b = self.baseline
+        b.today[excluded] = 0
         b.count *= KEEP
-        b.count += np.where(excluded[:, :, None], 0, b.today)
+        b.count += b.today
+        learnt = b.today.sum(1, dtype=np.float64)
+        self.anchor.add(learnt.sum(1), learnt[:, 1:].sum(1))
         b.today[:] = 0
         whole = b.count.sum(1, dtype=np.float64)
         sessions = whole.sum(1)
@@ -169,12 +174,15 @@ class Outcomes:
     def wobble(self, dispersion: Dispersion) -> Floats:
         """(S,) by how much an hour's good share lies off its expectation: one standard deviation, as a share."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            wobble: Floats = dispersion.hourly_wobble()[:, 0] / dispersion.sessions_an_hour()[:, 0]
+            wobble: Floats = dispersion.hourly_wobble() / dispersion.sessions_an_hour()[:, 0]
         return wobble
 
-    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
-        """Nothing: the four-week anchor is the failures' alone."""
-        return {}
+    def crept(self, day: int, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
+        """Whose share of bad sessions has risen in four weeks; told as the good one."""
+        mass = self.baseline.count.sum(1, dtype=np.float64)
+        clumping = dispersion.inflation()[:, DAY_BLOCK, 0]
+        found = self.anchor.crept(mass.sum(1), mass[:, 1:].sum(1), clumping)
+        return {row: ("share", 1 - before, 1 - now, count) for row, (before, now, count) in found.items()}
 
     def gauges(self, hour: int) -> dict[str, Floats]:
         """Share of each class now, and the good one's baseline and the share from which there is an effect."""
@@ -212,23 +220,29 @@ def _ratios(null: Floats, x: Floats, concentration: Floats) -> Floats:
     out = np.zeros((len(x), len(DROPS) * CLASSES))
     for i in range(len(x)):
         m = concentration[i]
-        for d in range(len(DROPS)):
-            lost = min(DROPS[d], 0.9 * null[i, 0])
-            spread = 1 + lost / (1 - null[i, 0])
-            for k in range(CLASSES):
-                if x[i, k] == 0:
-                    continue
-                a = null[i, k] * m
+        for k in range(CLASSES):
+            sessions, a, before = x[i, k], null[i, k] * m, 0.0
+            if sessions == 0:
+                continue
+            terms = int(sessions) if sessions <= TERMS_MAX and sessions == math.floor(sessions) else 0
+            if terms:
+                before = 1.0
+                for n in range(terms):
+                    before *= a + n
+            else:
+                before = math.lgamma(a + sessions) - math.lgamma(a)
+            for d in range(len(DROPS)):
+                lost = min(DROPS[d], 0.9 * null[i, 0])
                 for form in range(1 if k == 0 else 2):  # The good class; a bad one that grows in proportion, or alone.
-                    b = (null[i, k] - lost) * m if k == 0 else a * spread if form == 0 else a + lost * m
-                    if x[i, k] <= TERMS_MAX and x[i, k] == math.floor(x[i, k]):
-                        over, under = 1.0, 1.0
-                        for n in range(int(x[i, k])):
-                            over *= b + n
-                            under *= a + n
-                        said = math.log(over / under)
+                    spread = 1 + lost / (1 - null[i, 0])
+                    b = a - lost * m if k == 0 else a * spread if form == 0 else a + lost * m
+                    if terms:
+                        after = 1.0
+                        for n in range(terms):
+                            after *= b + n
+                        said = math.log(after / before)
                     else:
-                        said = math.lgamma(b + x[i, k]) - math.lgamma(b) - math.lgamma(a + x[i, k]) + math.lgamma(a)
+                        said = math.lgamma(b + sessions) - math.lgamma(b) - before
                     if k == 0:
                         for g in range(CLASSES):
                             out[i, d * CLASSES + g] += said

@@ -41,7 +41,7 @@ class Outcome:
     tally: Tally
 
 
-FORMAT = 4
+FORMAT = 5
 """Of the state's arrays and alerts: it grows when a version cannot go on from an older one's."""
 
 

@@ -1,4 +1,4 @@
-"""Slow ramps: each week's failures against the baseline of four weeks ago. Worth a ticket, never a page.
+"""Slow ramps: each week against the baseline of four weeks ago. Worth a ticket, never a page.
 
 A baseline that follows its series would follow a ramp too. What has grown by less than half in four weeks is
 absorbed on purpose.
@@ -8,27 +8,29 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from detectors.core.columns import Bools, Floats
+from detectors.core.columns import Bools, Bytes, Floats, Singles
 from detectors.core.rows import column, dataclass, resize
 
 WEEKS = 4
 RATIO, POINTS, SIGMAS, COUNT_MIN = 1.5, 0.005, 4.5, 200.0
 SLACK = 1.1
-"""The share of four weeks ago may have been this much higher than estimated, besides the estimate's own error."""
+LEVEL_SLACK = 1.05
+"""What was four weeks ago may have been this much higher than estimated, besides the estimate's own error."""
 
 
 @dataclass(eq=False)
 class Anchor:
-    """Counts of the week so far, and the baseline's masses at the ends of the last weeks, oldest at the end.
+    """Of shares: counts of the week so far, and the baseline's masses at the ends of the last weeks, oldest at the end.
 
-    days    (S,)            days of the week so far; a week begins when the series does
+    days    (S,)  days of the week so far; a week begins when the series does
+    failed  (S,)  of `count`, those whose share must not rise: failed calls, sessions that ended badly
     """
 
-    days: Floats = column()
-    count: Floats = column()
-    failed: Floats = column()
-    past_count: Floats = column(WEEKS)
-    past_failed: Floats = column(WEEKS)
+    days: Bytes = column(dtype=np.int8)
+    count: Singles = column(dtype=np.float32)
+    failed: Singles = column(dtype=np.float32)
+    past_count: Singles = column(WEEKS, dtype=np.float32)
+    past_failed: Singles = column(WEEKS, dtype=np.float32)
 
     def __post_init__(self) -> None:
         resize(self, 0)
@@ -46,8 +48,8 @@ class Anchor:
         what independence would give, >= 1
         """
         over = np.flatnonzero(self.days >= 7)
-        n, k = self.past_count[over, -1], self.past_failed[over, -1]
-        count, failed = self.count[over], self.failed[over]
+        n, k = self.past_count[over, -1].astype(np.float64), self.past_failed[over, -1].astype(np.float64)
+        count, failed = self.count[over].astype(np.float64), self.failed[over].astype(np.float64)
         pool = (mass_failed.sum() + 1) / (mass.sum() + 100)
         share = (k + 1) / (n + 1 / pool)
         upper = share * (SLACK + 1 / np.sqrt(k + 1))
@@ -61,3 +63,26 @@ class Anchor:
         return {
             int(over[i]): (float(share[i]), float(failed[i] / count[i]), float(count[i])) for i in np.flatnonzero(found)
         }
+
+
+@dataclass(eq=False)
+class LevelAnchor:
+    """Of levels: the baseline's at the ends of the last weeks, natural log, oldest at the end, NaN where unknown.
+
+    It is held against the baseline of now, which four weeks lie between as well, and so needs no sums of its own.
+    """
+
+    past: Singles = column(WEEKS, fill=np.nan, dtype=np.float32)
+
+    def __post_init__(self) -> None:
+        resize(self, 0)
+
+    def crept(self, level: Floats, error: Floats) -> Mapping[int, float]:
+        """End a week: by how much, natural log, the levels (S,) rose in four weeks that have crept up.
+
+        level (S,) NaN where the baseline is too young · error (S,) standard deviation of a week's level
+        """
+        rise = level - self.past[:, -1]
+        found = (rise >= np.log(RATIO)) & (rise - np.log(LEVEL_SLACK) >= SIGMAS * error)
+        self.past[:] = np.concatenate([level[:, None], self.past[:, :-1]], 1)
+        return {int(row): float(rise[row]) for row in np.flatnonzero(found)}

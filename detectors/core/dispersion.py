@@ -7,6 +7,7 @@ tempered by eta = 1 / phi_b. All of it is refitted at midnight from residuals ag
 earlier days.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,31 +31,29 @@ RHO_START, PHI_START = 0.02, 4.0
 RHO_MARGIN, RHO_MIN, RHO_MAX = 1.1, 1e-5, 0.5
 POOL_BLOCKS = 3.0
 """Blocks of its own that a series needs before its phi weighs as much as the pool's."""
+ALIKE, ALIKE_SERIES = 4.0, 20
+"""Pools: the rule's series from quiet to busy, cut where traffic is this factor of a pool's quietest, or further on, so
+that each pool holds so many."""
 
 
 def _close_plainly(
-    due: Places,
-    at_residual: Floats,
-    at_variance: Floats,
-    from_residual: Floats,
-    from_variance: Floats,
-    raw: Floats,
-    square: Floats,
-    variance: Floats,
-    count: Floats,
-) -> None:
+    due: Places, at_residual: Floats, at_variance: Floats, from_residual: Floats, from_variance: Floats,
+    raw: Floats, square: Floats, count: Floats,
+) -> None:  # fmt: skip
+    share = at_variance / np.where(at_variance[:, :1] > 0, at_variance[:, :1], 1)
     for b in due:
-        off, spread = at_residual - from_residual[:, b - 1], at_variance - from_variance[:, b - 1]
-        square[:, b] += np.minimum(off * off, WINSOR * spread * np.maximum(1, raw[:, b])) / KEEP
-        variance[:, b] += spread / KEEP
-        count[:, b] += (spread > 0).any(1) / KEEP
-        from_residual[:, b - 1], from_variance[:, b - 1] = at_residual, at_variance
+        first = at_variance[:, 0] - from_variance[:, b - 1]
+        off, spread = at_residual - from_residual[:, b - 1], first[:, None] * share
+        limit = WINSOR * spread * np.maximum(1, raw[:, b])[:, None]
+        square[:, b] += np.minimum(off * off, limit) / KEEP
+        count[:, b] += (first > 0) / KEEP
+        from_residual[:, b - 1], from_variance[:, b - 1] = at_residual, at_variance[:, 0]
 
 
 def _learn_plainly(
     rows: Places, count: Floats, residual: Floats, variance: Floats, rho: Floats,
     icc_over: Floats, icc_full: Floats, effective: Floats, at_residual: Floats, at_variance: Floats,
-    raw: Floats, block_square: Floats, block_variance: Floats, block_count: Floats,
+    raw: Floats, block_square: Floats, block_count: Floats,
 ) -> None:  # fmt: skip
     n = count[:, None]
     weight = 1 / (1 + np.maximum(n - 1, 0) * rho[rows])
@@ -65,27 +64,27 @@ def _learn_plainly(
     residual, variance = residual * weight, variance * weight
     at_residual[rows] += residual
     at_variance[rows] += variance
-    limit = WINSOR * variance * np.maximum(1, raw[rows, 0])
+    limit = WINSOR * variance * np.maximum(1, raw[rows, 0])[:, None]
     block_square[rows, 0] += np.minimum(residual * residual, limit) / KEEP
-    block_variance[rows, 0] += variance / KEEP
-    block_count[rows, 0] += (variance > 0).any(1) / KEEP
+    block_count[rows, 0] += (variance[:, 0] > 0) / KEEP
 
 
 _TICK = "i8[::1],f8[::1],f8[:,::1],f8[:,::1],{0}[:,::1],{0}[:,::1],{0}[:,::1],{0}[:,::1],{0}[:,::1],{0}[:,::1]"
 
 
 @compiled(
-    [f"void({_TICK},{{0}}[:,:,::1],{{0}}[:,:,::1],{{0}}[:,:,::1],{{0}}[:,::1])".format(kind) for kind in ("f4", "f8")],
+    [f"void({_TICK},{{0}}[:,::1],{{0}}[:,:,::1],{{0}}[:,::1])".format(kind) for kind in ("f4", "f8")],
     _learn_plainly,
 )
 def _learn(
     rows: Places, count: Floats, residual: Floats, variance: Floats, rho: Floats,
     icc_over: Floats, icc_full: Floats, effective: Floats, at_residual: Floats, at_variance: Floats,
-    raw: Floats, block_square: Floats, block_variance: Floats, block_count: Floats,
+    raw: Floats, block_square: Floats, block_count: Floats,
 ) -> None:  # fmt: skip
     """Add one tick, which is a block of its own too, to the sums of these rows."""
     for i in range(len(rows)):
-        row, more, any_ = rows[i], max(count[i] - 1, 0.0), False
+        row, more = rows[i], max(count[i] - 1, 0.0)
+        most = WINSOR * max(1.0, raw[row, 0])
         for a in range(residual.shape[1]):
             off, spread = residual[i, a], variance[i, a]
             weight = 1 / (1 + more * rho[row, a])
@@ -97,56 +96,47 @@ def _learn(
             off, spread = off * weight, spread * weight
             at_residual[row, a] += off
             at_variance[row, a] += spread
-            block_square[row, 0, a] += min(off * off, WINSOR * spread * max(1.0, raw[row, 0, a])) / KEEP
-            block_variance[row, 0, a] += spread / KEEP
-            any_ = any_ or spread > 0
-        if any_:
+            block_square[row, 0, a] += min(off * off, most * spread) / KEEP
+        if variance[i, 0] > 0:
             block_count[row, 0] += 1 / KEEP
 
 
-_SUMS = "{0}[:,::1],{0}[:,::1],{0}[:,:,::1],{0}[:,:,::1],{0}[:,:,::1],{0}[:,:,::1],{0}[:,:,::1],{0}[:,::1]"
+_SUMS = "{0}[:,::1],{0}[:,::1],{0}[:,:,::1],{0}[:,::1],{0}[:,::1],{0}[:,:,::1],{0}[:,::1]"
 
 
 @compiled([f"void(i8[::1],{_SUMS.format(kind)})" for kind in ("f4", "f8")], _close_plainly)
 def _close(
-    due: Places,
-    at_residual: Floats,
-    at_variance: Floats,
-    from_residual: Floats,
-    from_variance: Floats,
-    raw: Floats,
-    square: Floats,
-    variance: Floats,
-    count: Floats,
-) -> None:
+    due: Places, at_residual: Floats, at_variance: Floats, from_residual: Floats, from_variance: Floats,
+    raw: Floats, square: Floats, count: Floats,
+) -> None:  # fmt: skip
     """Add the blocks of widths `due` that end now to their sums, and begin the next ones."""
     for row in range(len(count)):
+        whole = at_variance[row, 0]
         for b in due:
-            any_ = False
-            for a in range(at_residual.shape[1]):
-                spread = at_variance[row, a] - from_variance[row, b - 1, a]
-                if spread > 0:
-                    any_ = True
-                    off = at_residual[row, a] - from_residual[row, b - 1, a]
-                    square[row, b, a] += min(off * off, WINSOR * spread * max(1.0, raw[row, b, a])) / KEEP
-                    variance[row, b, a] += spread / KEEP
-                    from_residual[row, b - 1, a] = at_residual[row, a]
-                    from_variance[row, b - 1, a] = at_variance[row, a]
-            if any_:
+            first = whole - from_variance[row, b - 1]
+            if first > 0:
                 count[row, b] += 1 / KEEP
+                from_variance[row, b - 1] = whole
+                most = WINSOR * max(1.0, raw[row, b]) * first
+                for a in range(at_residual.shape[1]):
+                    off = at_residual[row, a] - from_residual[row, b - 1, a]
+                    square[row, b, a] += min(off * off, most * (at_variance[row, a] / whole)) / KEEP
+                    from_residual[row, b - 1, a] = at_residual[row, a]
 
 
 @dataclass(eq=False)
 class Dispersion:
     """The sums of all series of a rule; A residuals a series (`residuals`), J alternatives (`alternatives`).
 
-    icc_*       (S, A)     residual variance beyond independence, and what full correlation would give
-    effective   (S, A)     sessions of today after the discount by rho; `effective_sum` those of past days, and
-                           `ticks_sum` (S,) the minutes they came in
-    at_*        (S, A)     running residual and variance since midnight
-    from_*      (S, V, A)  their values where the open block of each width between a tick and a day began
-    block_*     (S, W, A)  squares and variances of blocks, `block_count` (S, W) how many
-    raw         (S, W, A)  the last refit's variance ratio by width
+    icc_*         (S, A)     residual variance beyond independence, and what full correlation would give
+    effective     (S, A)     sessions of today after the discount by rho; `effective_sum` those of past days, and
+                             `ticks_sum` (S,) the minutes they came in
+    at_*          (S, A)     running residual and variance since midnight
+    from_*        (S, V, A)  their values where the open block of each width between a tick and a day began; of the
+                             variance (S, V) the first residual's, as the others' follow it but for the limit of a block
+    variance_sum  (S, A)     variance of past days: the same for all widths, as each of them divides the day
+    block_square  (S, W, A)  squares of blocks, `block_count` (S, W) how many
+    raw           (S, W)     the last refit's variance ratio by width, of the residual that wobbles most
     icc and blocks are decayed over days, today's with them: they are added divided by what midnight will leave of them.
     """
 
@@ -161,11 +151,11 @@ class Dispersion:
     at_residual: Floats = column("residuals", dtype=PRECISION)
     at_variance: Floats = column("residuals", dtype=PRECISION)
     from_residual: Floats = column(INNER, "residuals", dtype=PRECISION)
-    from_variance: Floats = column(INNER, "residuals", dtype=PRECISION)
+    from_variance: Floats = column(INNER, dtype=PRECISION)
+    variance_sum: Floats = column("residuals", dtype=PRECISION)
     block_square: Floats = column(len(BLOCK_TICKS), "residuals", dtype=PRECISION)
-    block_variance: Floats = column(len(BLOCK_TICKS), "residuals", dtype=PRECISION)
     block_count: Floats = column(len(BLOCK_TICKS), dtype=PRECISION)
-    raw: Floats = column(len(BLOCK_TICKS), "residuals", fill=PHI_START, dtype=PRECISION)
+    raw: Floats = column(len(BLOCK_TICKS), fill=PHI_START, dtype=PRECISION)
     rho: Floats = column("residuals", fill=RHO_START, dtype=PRECISION)
     eta: Floats = column("alternatives", fill=1.0, dtype=PRECISION)
 
@@ -175,7 +165,7 @@ class Dispersion:
     def learn(self, rows: Ids, count: Floats, residual: Floats, variance: Floats) -> None:
         """One tick: `count` (r,) sessions, `residual` and `variance` (r, A) under independence, > 0 where it can be."""
         sums = self.icc_over, self.icc_full, self.effective, self.at_residual, self.at_variance
-        blocks = self.raw, self.block_square, self.block_variance, self.block_count
+        blocks = self.raw, self.block_square, self.block_count
         _learn(rows.astype(np.int64), count, residual, variance, self.rho, *sums, *blocks)
 
     def close_blocks(self, previous: int, tick: int) -> None:
@@ -183,19 +173,19 @@ class Dispersion:
         due = np.flatnonzero(previous // BLOCK_TICKS != tick // BLOCK_TICKS)
         due = due[(due > 0) & (due <= INNER)]
         if len(due):
-            blocks = self.block_square, self.block_variance, self.block_count
-            _close(due, self.at_residual, self.at_variance, self.from_residual, self.from_variance, self.raw, *blocks)
+            at, since = (self.at_residual, self.at_variance), (self.from_residual, self.from_variance)
+            _close(due, *at, *since, self.raw, self.block_square, self.block_count)
 
     def refit(self, learning: Bools) -> None:
         """Midnight: end the day's block, decay, and start a new day. `learning` (S,) counts today's minutes."""
-        square = np.minimum(self.at_residual**2, WINSOR * self.at_variance * np.maximum(1, self.raw[:, DAY_BLOCK]))
-        self.block_square[:, DAY_BLOCK] += square / KEEP
-        self.block_variance[:, DAY_BLOCK] += self.at_variance / KEEP
-        self.block_count[:, DAY_BLOCK] += (self.at_variance > 0).any(1) / KEEP
+        limit = WINSOR * self.at_variance * np.maximum(1, self.raw[:, DAY_BLOCK])[:, None]
+        self.block_square[:, DAY_BLOCK] += np.minimum(self.at_residual**2, limit) / KEEP
+        self.block_count[:, DAY_BLOCK] += (self.at_variance[:, 0] > 0) / KEEP
+        self.variance_sum += self.at_variance / KEEP
         self.effective_sum += self.effective / KEEP
         self.ticks_sum += learning * DAY_TICKS / KEEP
-        blocks = self.block_square, self.block_variance, self.block_count
-        for past in (self.icc_over, self.icc_full, self.effective_sum, self.ticks_sum, *blocks):
+        sums = self.icc_over, self.icc_full, self.effective_sum, self.ticks_sum, self.variance_sum
+        for past in (*sums, self.block_square, self.block_count):
             past *= KEEP
         at, since = (self.at_residual, self.at_variance), (self.from_residual, self.from_variance)
         for today in (self.effective, *at, *since):
@@ -232,9 +222,14 @@ class Dispersion:
             rho[:, a] = RHO_MARGIN * (own[:, a] * information + pool * prior) / (information + prior)
         return np.clip(rho, RHO_MIN, RHO_MAX)
 
+    def ratios(self) -> Floats:
+        """(S, W, A) variance of a block over what independence gives, PHI_START where nothing is known. At midnight."""
+        known, variance = (self.variance_sum > 0)[:, None], np.maximum(self.variance_sum, 1e-12)[:, None]
+        return np.where(known, self.block_square / variance, PHI_START)
+
     def inflation(self) -> Floats:
-        """(S, W, A) variance of a block over what independence gives, at its upper end while blocks are few; >= 1."""
-        phi: Floats = np.maximum(1, self.raw * (1 + np.sqrt(2 / np.maximum(self.block_count, 1)))[:, :, None])
+        """(S, W, A) the same at its upper end while blocks are few; >= 1."""
+        phi: Floats = np.maximum(1, self.ratios() * (1 + np.sqrt(2 / np.maximum(self.block_count, 1)))[:, :, None])
         return phi
 
     def sessions_an_hour(self) -> Floats:
@@ -243,11 +238,24 @@ class Dispersion:
         return sessions
 
     def hourly_wobble(self) -> Floats:
-        """(S, A) standard deviation of an hour's residual beyond what chance gives, NaN while no hour is known."""
-        square, variance = self.block_square[:, HOUR_BLOCK], self.block_variance[:, HOUR_BLOCK]
+        """(S,) standard deviation of an hour's first residual beyond what chance gives, NaN while no hour is known."""
+        square, hours = self.block_square[:, HOUR_BLOCK, 0], self.block_count[:, HOUR_BLOCK]
+        variance = self.variance_sum[:, 0] + self.from_variance[:, HOUR_BLOCK - 1] / KEEP
         with np.errstate(invalid="ignore", divide="ignore"):
-            wobble: Floats = np.sqrt(np.maximum(square - variance, 0) / self.block_count[:, HOUR_BLOCK, None])
+            wobble: Floats = np.sqrt(np.maximum(square - variance, 0) / hours)
         return wobble
+
+    def _pooled(self, phi: Floats) -> Floats:
+        """(S, W, A) upper quartile of phi over each series' pool, PHI_START while nothing is known.
+
+        What wobble adds to chance grows with the variance that chance gives: a busy series' phi is tens of times a
+        quiet one's of equal wobble, and no prior for it.
+        """
+        pooled, a_tick = np.full(phi.shape, PHI_START), self.variance_sum / np.maximum(self.ticks_sum, 1)[:, None]
+        for a in range(self.residuals):
+            for alike in _alike(a_tick[:, a]):
+                pooled[alike, :, a] = np.quantile(phi[alike, :, a], 0.75, axis=0)
+        return pooled
 
     def temper(self, drift: Floats, residual_of: Ids, threshold: float) -> None:
         """Set eta from the blocks: 1 / phi of the shortest block in which an alternative can reach the threshold.
@@ -255,13 +263,9 @@ class Dispersion:
         drift (S, J) log-likelihood ratio that one effective session gives under its own alternative ·
         residual_of (J,) which residual tells the wobble of each alternative
         """
-        has = self.block_variance > 0
-        self.raw[:] = np.where(has, self.block_square / np.maximum(self.block_variance, 1e-12), PHI_START)
+        self.raw[:] = self.ratios().max(2)
         phi = self.inflation()
-        pooled = np.full(phi.shape[1:], PHI_START)
-        for b, a in np.ndindex(*pooled.shape):
-            if has[:, b, a].any():
-                pooled[b, a] = np.quantile(phi[has[:, b, a], b, a], 0.75)
+        pooled = self._pooled(phi)
         own = (self.block_count / (self.block_count + POOL_BLOCKS))[:, :, None]
         phi = np.maximum.accumulate(np.exp(own * np.log(phi) + (1 - own) * np.log(pooled)), 1)
         a_tick = self.effective_sum / np.maximum(self.ticks_sum, 1)[:, None]
@@ -270,3 +274,23 @@ class Dispersion:
             reach = BLOCK_TICKS * (a_tick[:, a] * drift[:, j])[:, None] / phi[:, :, a] >= threshold
             block = np.where(reach.any(1), reach.argmax(1), len(BLOCK_TICKS) - 1)
             self.eta[:, j] = 1 / phi[np.arange(len(phi)), block, a]
+
+
+def _alike(traffic: Floats) -> Iterator[Places]:
+    """The series that have any traffic (S,), pool by pool.
+
+    >>> [pool.tolist() for pool in _alike(np.array([9.0] * 3 + [0.0] + [1.0] * 25))]
+    [[4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 0, 1, 2]]
+    >>> [len(pool) for pool in _alike(np.array([9.0] * 30 + [0.0] + [1.0] * 25))]
+    [25, 30]
+    """
+    known = np.flatnonzero(traffic > 0)
+    order = known[np.argsort(traffic[known], kind="stable")]
+    begin = 0
+    while begin < len(order):
+        end = int(np.searchsorted(traffic[order], ALIKE * traffic[order[begin]], "right"))
+        end = max(end, begin + ALIKE_SERIES)
+        if len(order) - end < ALIKE_SERIES:
+            end = len(order)
+        yield order[begin:end]
+        begin = end

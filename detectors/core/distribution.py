@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.core import shape
-from detectors.core.columns import TICK_NS, Bools, Entries, Floats, Ids, Precision, Singles, Tick
+from detectors.core import packed, shape
+from detectors.core.anchor import LevelAnchor
+from detectors.core.columns import TICK_NS, Bools, Bytes, Entries, Floats, Ids, Places, Precision, Singles, Tick
 from detectors.core.dispersion import KEEP, Dispersion
 from detectors.core.engine import Counted
 from detectors.core.gates import Gates
@@ -29,7 +30,8 @@ from detectors.core.histogram import (
     windowed,
 )
 from detectors.core.hours import with_neighbours
-from detectors.core.recent import Recent
+from detectors.core.packed import FINEST, Packed, unpacked
+from detectors.core.recent import DECAY
 from detectors.core.rows import column, resize
 from detectors.core.traffic import Traffic
 
@@ -38,9 +40,11 @@ BLOCKS, BLOCK_HOURS = 6, 4
 SHIFT_STRENGTH, BLOCK_STRENGTH, POOL_STRENGTH = 300.0, 3000.0, 20.0
 """Sessions with which no shift, the series' shape and the pool's shape weigh."""
 PLACED_AT = 50
-"""Sessions after which a series' window is put on its median."""
+"""Sessions after which, at the next hour, a series' window moves from its first tick's median to its own."""
+UNSEEN, ON_FIRST_TICK, ON_MEDIAN = range(3)
 SLIDE_AT = 8
 """Buckets that the median may leave the middle by before the window follows: a factor of four."""
+WEEK_DAYS = 7
 SWAY_HOURS, SWAY_START = 12.0, 0.10
 """Hours with which the pool's wobble weighs on a series', and the wobble (log) where there is no pool yet."""
 SWAY_SESSIONS, WARM_SESSIONS = 30, 200
@@ -48,39 +52,64 @@ SWAY_SESSIONS, WARM_SESSIONS = 30, 200
 GATE_POWER = 2 / 3
 """The gate stands at `effect ** (2/3)`: one at the effect itself would miss a third of the changes that large."""
 GATE_SHARE, GATE_COUNT = 0.05, 3.0
+REBUILT_ROWS = 1024
+"""Series whose tables are made together: what that needs fits into a processor's cache."""
+RESIDUALS = np.array([0, 4, 5], np.int32)
+"""Alternatives whose ratios tell the wobble: of shifts one does, as the ratios of all sizes rise and fall together. Of
+1.3, 1.5, 2 and 3 times, the variance of their blocks was the same to 5% at all widths but the day's, where the first
+of them had most (9%)."""
 
 
 @dataclass(eq=False)
 class ShapeBaseline:
     """What a series' distribution was.
 
-    offset   (S,)         OTLP scale-2 index of the window's first bucket; `placed` once it stands on the median
-    blocks   (S, 6, W)    decayed counts by 4-hour block of the day, each hour's shift taken out
+    offset   (S,)         OTLP scale-2 index of the window's first bucket, and `placed` what it stands on
+    blocks   (S, 6, W)    decayed counts by 4-hour block of the day, each hour's shift taken out (`packed.py`)
+    hour     (S, W)       the open hour's counts; `recent` (S, W) the last minutes', for what is shown
     count    (S, 24)      decayed sessions by hour of day; `total` (S, 24) the sum of their positions
-    hour     (S, W)       the open hour's counts
     shift    (S,)         the open hour's expected shift, in buckets
     table    (S, W, J)    log ratios of the open block; `worth` (S, J) their mean under j, `mean` and
-             `variance` (S, J) under the baseline
+             `variance` (S, A) of those that are residuals, under the baseline
     sway     (S, 2)       decayed squares of how far hours lay from what was expected (buckets), and how many
+    wobble   (S,)         from them: standard deviation of an hour's level, natural log
     p95      (S,)         position of the open block's 95% quantile before the shift
     """
 
     offset: Ids = column(dtype=np.int32)
-    placed: Bools = column(dtype=np.bool_)
-    blocks: Singles = column(BLOCKS, WIDTH, dtype=np.float32)
+    placed: Bytes = column(fill=UNSEEN, dtype=np.int8)
+    blocks: Packed = column(BLOCKS, WIDTH, dtype=np.uint16)
+    blocks_unit: Singles = column(BLOCKS, fill=FINEST, dtype=np.float32)
+    hour: Packed = column(WIDTH, dtype=np.uint16)
+    hour_unit: Singles = column(fill=FINEST, dtype=np.float32)
+    recent: Packed = column(WIDTH, dtype=np.uint8)
+    recent_unit: Singles = column(fill=FINEST, dtype=np.float32)
     count: Singles = column(24, dtype=np.float32)
     total: Singles = column(24, dtype=np.float32)
-    hour: Singles = column(WIDTH, dtype=np.float32)
-    shift: Floats = column()
+    shift: Singles = column(dtype=np.float32)
     table: NDArray[np.int16] = column(WIDTH, shape.ALTERNATIVES, dtype=np.int16)
     worth: Singles = column(shape.ALTERNATIVES, dtype=np.float32)
-    mean: Singles = column(shape.ALTERNATIVES, dtype=np.float32)
-    variance: Singles = column(shape.ALTERNATIVES, dtype=np.float32)
+    mean: Singles = column(len(RESIDUALS), dtype=np.float32)
+    variance: Singles = column(len(RESIDUALS), dtype=np.float32)
     sway: Singles = column(2, dtype=np.float32)
-    p95: Floats = column(fill=np.nan)
+    wobble: Singles = column(fill=SWAY_START, dtype=np.float32)
+    p95: Singles = column(fill=np.nan, dtype=np.float32)
 
     def __post_init__(self) -> None:
         resize(self, 0)
+
+    def block(self, rows: Ids, block: int) -> Floats:
+        """(r, W) counts of one block of the day."""
+        return unpacked(self.blocks[rows, block], self.blocks_unit[rows, block])
+
+    def each_block(self) -> tuple[Packed, Singles]:
+        """(S * 6, W) counts and their units; block b of series s is row 6 s + b."""
+        return self.blocks.reshape(-1, WIDTH), self.blocks_unit.reshape(-1)
+
+    def all_blocks(self, rows: Ids) -> Floats:
+        """(r, W) counts of the whole day."""
+        whole: Floats = np.sum([self.block(rows, block) for block in range(BLOCKS)], 0)
+        return whole
 
 
 class Distribution:
@@ -89,16 +118,16 @@ class Distribution:
     alternatives = shape.ALTERNATIVES
     sums = 2
     precision: Precision = np.float32
-    residual_of = np.arange(shape.ALTERNATIVES, dtype=np.int32)
+    residual_of = np.array([0, 0, 0, 0, 1, 2], np.int32)
     effects = np.concatenate([np.exp(shape.SHIFTS), np.full(len(shape.TAILS), np.nan)])
 
     def __init__(self, entries: Callable[[Tick], Entries], unit: str, gauge: str, ratio: float) -> None:
         self.entries, self.unit, self.gauge = entries, unit, gauge
         self.gates = Gates(ratio, 0.0)
         self.baseline = ShapeBaseline()
-        self.recent = Recent(WIDTH)
         self.traffic = Traffic()
-        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "recent": self.recent, "traffic": self.traffic}
+        self.anchor = LevelAnchor()
+        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "traffic": self.traffic, "anchor": self.anchor}
 
     def counted(self, tick: Tick) -> Counted:
         """Dense windows of the series that counted; sampling weights are scaled to their effective size."""
@@ -106,30 +135,26 @@ class Distribution:
         rows, cell = entries.cells()
         if not len(rows):
             return Counted(tick.start_ns // TICK_NS, rows, np.empty(0), np.empty((0, WIDTH)), np.empty((0, 0)))
-        self._place(entries, rows, tick.start_ns // HOUR_NS % 24)
+        self._place(entries, rows, cell)
         at = np.searchsorted(tick.series, rows)
         values = windowed(entries, cell, self.baseline.offset[rows], tick.count[at] / tick.squares[at])
         ratios = shape.ratios(values, rows, self.baseline.shift[rows], self.baseline.table)
-        return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values, ratios)
+        return Counted(tick.start_ns // TICK_NS, rows, values @ np.ones(WIDTH), values, ratios)
 
-    def _place(self, entries: Entries, rows: Ids, hour: int) -> None:
-        """Put new windows on the tick's median, and those that have seen PLACED_AT sessions on their own."""
+    def _place(self, entries: Entries, rows: Ids, cell: Places) -> None:
+        """Put new windows on the tick's median; `cell` (m,) says which of the rows each entry is of."""
         b = self.baseline
-        rows = rows[~b.placed[rows]]
-        if not len(rows):
-            return
-        seen = b.hour[rows].sum(1) + b.count[rows].sum(1)
-        new, enough = rows[seen == 0], rows[seen >= PLACED_AT]
-        mine = np.isin(entries.cell, new)
-        first = Entries(entries.cell[mine], entries.bucket[mine], entries.count[mine])
-        b.offset[new] = medians(first) - BELOW
-        self._slide(enough, hour, least=1)
-        b.placed[enough] = True
+        new = b.placed[rows] == UNSEEN
+        if new.any():
+            mine = new[cell]
+            first = Entries(entries.cell[mine], entries.bucket[mine], entries.count[mine])
+            b.offset[rows[new]] = medians(first) - BELOW
+            b.placed[rows[new]] = ON_FIRST_TICK
 
     def _slide(self, rows: Ids, hour: int, least: int) -> None:
         """Move the windows of these series whose median is `least` or more buckets off the middle."""
         b = self.baseline
-        everything = b.blocks[rows].sum(1) + b.hour[rows]
+        everything = b.all_blocks(rows) + unpacked(b.hour[rows], b.hour_unit[rows])
         off = np.nan_to_num(quantile_position(everything, 0.5) - BELOW - 0.5)
         by = np.rint(off).astype(np.int32)
         moved = np.abs(by) >= least
@@ -137,26 +162,29 @@ class Distribution:
         if not len(rows):
             return
         for block in range(BLOCKS):
-            b.blocks[rows, block] = slid(b.blocks[rows, block], by)
-        b.hour[rows] = slid(b.hour[rows], by)
-        self.recent.sums[rows] = slid(self.recent.sums[rows], by)
+            packed.put(*b.each_block(), BLOCKS * rows + block, slid(b.block(rows, block), by))
+        for counts, unit in ((b.hour, b.hour_unit), (b.recent, b.recent_unit)):
+            packed.put(counts, unit, rows, slid(unpacked(counts[rows], unit[rows]), by))
         b.total[rows] -= b.count[rows] * by[:, None]
         b.p95[rows] -= by
         b.offset[rows] += by
         self._rebuild(rows, hour)
 
     def learn(self, counted: Counted, hour: int) -> None:
-        self.baseline.hour[counted.rows] += counted.values
-        self.recent.add(counted.rows, counted.values)
-        self.traffic.add(counted.rows, counted.count, counted.index)
+        b, rows = self.baseline, counted.rows
+        packed.add(b.hour, b.hour_unit, rows, counted.values)
+        b.recent_unit[rows] = np.maximum(DECAY * b.recent_unit[rows], packed.LEAST)
+        packed.add(b.recent, b.recent_unit, rows, counted.values)
+        self.traffic.add(rows, counted.count, counted.index)
 
     def residuals(self, counted: Counted, hour: int) -> tuple[Floats, Floats]:
         b, n = self.baseline, counted.count[:, None]
-        return counted.ratios - n * b.mean[counted.rows], n * b.variance[counted.rows]
+        return counted.ratios[:, RESIDUALS] - n * b.mean[counted.rows], n * b.variance[counted.rows]
 
     def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
         """(r, J) log-likelihood ratios, discounted for sessions of one tick that move together."""
-        return counted.ratios / (1 + np.maximum(counted.count[:, None] - 1, 0) * rho)
+        apart = 1 / (1 + np.maximum(counted.count[:, None] - 1, 0) * rho)
+        return counted.ratios * apart[:, self.residual_of]
 
     def tempering(self, rows: Ids, eta: Floats) -> Floats:
         return self.traffic.tempered(rows, eta)
@@ -186,20 +214,25 @@ class Distribution:
         b = self.baseline
         if closing is not None:
             self.traffic.close_hour()
-            rows = np.flatnonzero((b.hour.sum(1) > 0) & ~excluded[:, closing % 24]).astype(np.int32)
+            rows = np.flatnonzero(b.hour.any(1) & ~excluded[:, closing % 24]).astype(np.int32)
             self._take_in(rows, closing % 24)
-            b.hour[:] = 0
-        known = np.flatnonzero(b.count.sum(1) > 0).astype(np.int32)
-        b.shift[known] = self._shifts(known)[:, opening % 24]
+            b.hour[:], b.hour_unit[:] = 0, FINEST
+            b.wobble[:] = self._sway()
+        known = np.flatnonzero(b.count.any(1)).astype(np.int32)
+        b.shift[known] = self._shift(known, opening % 24)
+        settled = known[(b.placed[known] == ON_FIRST_TICK) & (b.count[known].sum(1) >= PLACED_AT)]
+        self._slide(settled, opening % 24, least=1)
+        b.placed[settled] = ON_MEDIAN
         if closing is None or closing // BLOCK_HOURS != opening // BLOCK_HOURS:
             self._rebuild(known, opening % 24)
 
     def _take_in(self, rows: Ids, hour: int) -> None:
-        b, counts = self.baseline, self.baseline.hour[rows].astype(np.float64)
+        b = self.baseline
+        counts = unpacked(b.hour[rows], b.hour_unit[rows])
         n = counts.sum(1)
         self._learn_sway(rows, counts, n)
         shares = shifted(counts / n[:, None], -b.shift[rows] * STEP)
-        b.blocks[rows, hour // BLOCK_HOURS] += n[:, None] * shares
+        packed.add(*b.each_block(), BLOCKS * rows + hour // BLOCK_HOURS, n[:, None] * shares)
         b.count[rows, hour] += n
         b.total[rows, hour] += counts @ np.arange(WIDTH)
 
@@ -214,51 +247,50 @@ class Distribution:
         off = mean - (b.total[rows].sum(1, dtype=np.float64) / count + b.shift[rows])
         b.sway[rows] += np.stack([off * off - variance / n, np.ones(len(rows))], 1)
 
-    def _sway(self, rows: Ids) -> Floats:
-        """(r,) standard deviation of the hours' levels about the expected ones, in natural log.
+    def _sway(self) -> Floats:
+        """(S,) standard deviation of the hours' levels about the expected ones, in natural log.
 
         Drawn towards the pool's upper quartile while a series has few hours of its own.
         """
         square, hours = self.baseline.sway.T.astype(np.float64)
         told = hours >= SWAY_HOURS
         pool = float(np.quantile(square[told] / hours[told], 0.75)) if told.any() else (SWAY_START / STEP) ** 2
-        known = (square[rows] + SWAY_HOURS * max(pool, 0.0)) / (hours[rows] + SWAY_HOURS)
+        known = (square + SWAY_HOURS * max(pool, 0.0)) / (hours + SWAY_HOURS)
         sway: Floats = np.sqrt(np.maximum(known, 0)) * STEP
         return sway
 
-    def _shifts(self, rows: Ids) -> Floats:
-        """(r, 24) how far each hour lies from the series' mean, in buckets, shrunk to none."""
-        b = self.baseline
+    def _shift(self, rows: Ids, hour: int) -> Floats:
+        """(r,) how far this hour of the day lies from the series' mean, in buckets, shrunk to none."""
+        b, around = self.baseline, np.array([hour - 1, hour, (hour + 1) % 24])
         count, total = b.count[rows].astype(np.float64), b.total[rows].astype(np.float64)
-        mean = total.sum(1, keepdims=True) / count.sum(1, keepdims=True)
-        near = with_neighbours(count)
-        shifts: Floats = (with_neighbours(total) - near * mean) / (near + SHIFT_STRENGTH)
-        return shifts
+        mean = total.sum(1) / count.sum(1)
+        near = with_neighbours(count[:, around])[:, 1]
+        shift: Floats = (with_neighbours(total[:, around])[:, 1] - near * mean) / (near + SHIFT_STRENGTH)
+        return shift
 
     def _rebuild(self, rows: Ids, hour: int) -> None:
         """Ratio tables of the hour's block for these series."""
-        if not len(rows):
-            return
         b = self.baseline
-        block = b.blocks[rows, hour // BLOCK_HOURS].astype(np.float64)
-        whole = b.blocks[rows].sum(1, dtype=np.float64)
-        sessions = whole.sum(1)
-        p = (whole + POOL_STRENGTH * shape.POOL) / (sessions + POOL_STRENGTH)[:, None]
-        p = (block + BLOCK_STRENGTH * p) / (block.sum(1) + BLOCK_STRENGTH)[:, None]
-        table, worth = shape.table(p, sessions, self._sway(rows))
-        nats = table / shape.UNITS
-        b.table[rows], b.worth[rows] = table, worth
-        b.mean[rows] = np.einsum("rw,rwj->rj", p, nats)
-        b.variance[rows] = np.einsum("rw,rwj->rj", p, nats * nats) - b.mean[rows] ** 2
-        b.p95[rows] = quantile_position(p, 0.95)
+        for some in (rows[at : at + REBUILT_ROWS] for at in range(0, len(rows), REBUILT_ROWS)):
+            block, whole = b.block(some, hour // BLOCK_HOURS), b.all_blocks(some)
+            sessions = whole.sum(1)
+            p = (whole + POOL_STRENGTH * shape.POOL) / (sessions + POOL_STRENGTH)[:, None]
+            p = (block + BLOCK_STRENGTH * p) / (block.sum(1) + BLOCK_STRENGTH)[:, None]
+            b.table[some], b.worth[some] = shape.table(p, sessions, b.wobble[some].astype(np.float64))
+            nats = b.table[some][:, :, RESIDUALS] / shape.UNITS
+            mean = np.einsum("rw,rwj->rj", p, nats)
+            b.mean[some] = mean
+            b.variance[some] = np.einsum("rw,rwj->rj", p, nats * nats) - mean**2
+            b.p95[some] = quantile_position(p, 0.95)
 
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
         """Midnight: decay, and let windows follow their medians."""
         b = self.baseline
-        for past in (b.blocks, b.count, b.total, b.sway):
+        packed.decay(b.blocks_unit, KEEP)
+        for past in (b.count, b.total, b.sway):
             past *= KEEP
         self.traffic.decay(KEEP)
-        self._slide(np.flatnonzero(b.placed).astype(np.int32), hour=0, least=SLIDE_AT)
+        self._slide(np.flatnonzero(b.placed == ON_MEDIAN).astype(np.int32), hour=0, least=SLIDE_AT)
         return excluded
 
     def mass(self) -> Floats:
@@ -267,28 +299,40 @@ class Distribution:
 
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:
         b = self.baseline
-        now = quantile_position(self.recent.sums[[row]], 0.95)[0]
+        now = quantile_position(b.recent[[row]], 0.95)[0]
         before = b.p95[row] + b.shift[row]
         offset = b.offset[[row]]
         return self.unit, float(value_at(before, offset)[0]), float(value_at(now, offset)[0]), float(run[1])
 
     def wobble(self, dispersion: Dispersion) -> Floats:
         """(S,) by how much, as a factor, an hour's level lies off its expectation: one standard deviation."""
-        wobble: Floats = np.exp(self._sway(np.arange(len(self.baseline.sway), dtype=np.int32)))
+        wobble: Floats = np.exp(self.baseline.wobble.astype(np.float64))
         return wobble
 
-    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
-        """Nothing: the four-week anchor is the failures' alone."""
-        return {}
+    def crept(self, day: int, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]:
+        """Whose mean level has risen in four weeks; told as the p95 of now, and so much less."""
+        if day % WEEK_DAYS:
+            return {}
+        b, mass = self.baseline, self.mass()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            level = STEP * (b.total.sum(1, dtype=np.float64) / mass + b.offset)
+        # At the worst an hour's stray lasts for its day.
+        crept = self.anchor.crept(np.where(mass >= WARM_SESSIONS, level, np.nan), b.wobble / np.sqrt(WEEK_DAYS))
+        told = {}
+        for row, rise in crept.items():
+            whole = b.all_blocks(np.array([row], np.int32))
+            p95 = float(value_at(quantile_position(whole, 0.95), b.offset[[row]])[0])
+            told[row] = self.unit, p95 / np.exp(rise), p95, float(mass[row])
+        return told
 
     def gauges(self, hour: int) -> dict[str, Floats]:
         """Quantiles of the last minutes, the baseline's p95 and the p95 from which there is an effect."""
         b = self.baseline
         known = self.mass() > 0
         levels = {
-            f"{self.gauge}_p{round(100 * q)}": value_at(quantile_position(self.recent.sums, q), b.offset)
+            f"{self.gauge}_p{round(100 * q)}": value_at(quantile_position(b.recent, q), b.offset)
             for q in (0.5, 0.95, 0.99)
         }
-        before = np.where(known, value_at(b.p95 + b.shift, b.offset), np.nan)
+        before = np.where(known, value_at(b.p95.astype(np.float64) + b.shift, b.offset), np.nan)
         asked = self.gates.ratios(np.arange(len(before), dtype=np.int32))
         return levels | {f"{self.gauge}_baseline": before, f"{self.gauge}_effect": before * asked}

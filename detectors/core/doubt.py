@@ -14,5 +14,6 @@ def raised(doubted: Ids, day: int) -> Floats:
     >>> raised(np.array([-1, 100, 80], np.int32), 100).round(2).tolist()
     [1.0, 1.5, 1.25]
     """
-    factors: Floats = 1 + np.where(doubted >= 0, MORE * KEEP ** np.maximum(day - doubted, 0), 0.0)
+    factors, marked = np.ones(len(doubted)), doubted >= 0
+    factors[marked] += MORE * KEEP ** np.maximum(day - doubted[marked], 0)
     return factors

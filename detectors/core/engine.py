@@ -97,7 +97,7 @@ class CountSignal(Protocol):
     def mass(self) -> Floats: ...
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]: ...
     def wobble(self, dispersion: Dispersion) -> Floats: ...
-    def crept(self, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]: ...
+    def crept(self, day: int, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]: ...
     def gauges(self, hour: int) -> dict[str, Floats]: ...
 
 
@@ -108,20 +108,30 @@ class Life:
     days      (S,)     refits since it was first seen
     warm      (S,)     whether it is judged
     today     (S,)     whether it counted anything today
-    excluded  (S, 24)  hours of today that held an open alert or suspicion
+    excluded  (S, 3)   hours of today that held an open alert or suspicion, a bit each, the first hour's the highest
     left_out  (S,)     hours in a row that were kept out so far
     doubted   (S,)     day (since 1970) of the last page that a person called noise, -1 for none
     """
 
-    days: Ids = column(dtype=np.int32)
+    days: NDArray[np.int16] = column(dtype=np.int16)
     warm: Bools = column(dtype=np.bool_)
     today: Bools = column(dtype=np.bool_)
-    excluded: Bools = column(24, dtype=np.bool_)
-    left_out: Ids = column(dtype=np.int32)
+    excluded: NDArray[np.uint8] = column(3, dtype=np.uint8)
+    left_out: NDArray[np.int16] = column(dtype=np.int16)
     doubted: Ids = column(fill=-1, dtype=np.int32)
 
     def __post_init__(self) -> None:
         resize(self, 0)
+
+    def exclude(self, rows: Ids, first: int, last: int) -> None:
+        """Today's hours from the first to the last, both included, are not to be learnt of these series."""
+        hours = np.zeros(24, np.bool_)
+        hours[first : last + 1] = True
+        self.excluded[rows] |= np.packbits(hours)
+
+    def excluded_hours(self) -> Bools:
+        """(S, 24)"""
+        return np.unpackbits(self.excluded, axis=1).view(np.bool_)
 
 
 class Engine:
@@ -177,7 +187,8 @@ class Engine:
             self.signal.enter_hour(self.now // 60, midnight // 60, self._excluded())
             self.dispersion.close_blocks(self.now, midnight)
             self._refit()
-            for row, (unit, before, level, count) in self.signal.crept(self.dispersion).items():
+            crept_up = self.signal.crept(midnight // DAY_TICKS, self.dispersion)
+            for row, (unit, before, level, count) in crept_up.items():
                 since_ns = (midnight - 7 * DAY_TICKS) * TICK_NS
                 found = Finding(unit, before, level, since_ns, count, math.nan, math.nan, "")
                 crept[row] = Judgement(Verdict.CREPT, found)
@@ -196,12 +207,12 @@ class Engine:
         suspicious = self.evidence.suspicious[rows] & (life.left_out[rows] < LEFT_OUT_HOURS)
         shut = (mode == Mode.PAGING) | (mode == Mode.RECOVERING) | suspicious
         life.today[rows] = True
-        life.excluded[rows[shut], hour] = True
+        if shut.any():
+            life.exclude(rows[shut], hour, hour)
         self.signal.learn(counted, hour)
-        use = ~shut & (life.days[rows] > 0)
-        if use.any():
-            residual, variance = self.signal.residuals(counted, hour)
-            self.dispersion.learn(rows[use], counted.count[use], residual[use], variance[use])
+        counted = counted.only(~shut & (life.days[rows] > 0))
+        if len(counted.rows):
+            self.dispersion.learn(counted.rows, counted.count, *self.signal.residuals(counted, hour))
 
     def _judge(self, counted: Counted, hour: int) -> dict[int, Judgement]:
         warm = self.life.warm[counted.rows]
@@ -213,11 +224,12 @@ class Engine:
         gathering, turned = evidence.modes(rows)
         judged: dict[int, Judgement] = {}
         if gathering.any():
-            gain = np.minimum(self.signal.tempering(rows, self.dispersion.eta[rows]) * plain, self.cap)
+            counted, told = counted.only(gathering), plain if gathering.all() else plain[gathering]
+            gain = self.signal.tempering(counted.rows, self.dispersion.eta[counted.rows]) * told
+            evidence.begin(counted.rows)
             sums = self.signal.run_sums(counted, hour)
-            evidence.begin(rows[gathering])
-            evidence.add(rows[gathering], gain[gathering], sums[gathering], self.now)
-            judged |= self._changed(rows[gathering], hour)
+            top = evidence.add(counted.rows, np.minimum(gain, self.cap), sums, self.now)
+            judged |= self._changed(counted.rows, top, hour)
         if turned.any():
             rows = rows[turned]
             evidence.turn_round(rows, -plain[turned])
@@ -225,9 +237,9 @@ class Engine:
                 judged[row] = Judgement(Verdict.RECOVERED)
         return judged
 
-    def _changed(self, rows: Ids, hour: int) -> dict[int, Judgement]:
-        """Which of these series now have the evidence and the effect; the others are quiet."""
-        evidence, top = self.evidence, self.evidence.log_r[rows].max(1)
+    def _changed(self, rows: Ids, top: Floats, hour: int) -> dict[int, Judgement]:
+        """Which of these series, `top` (r,) their largest log R, have the evidence and the effect; others are quiet."""
+        evidence = self.evidence
         suspicious = top >= self.threshold / 2
         evidence.suspicious[rows] = suspicious
         rows = rows[suspicious | (top >= np.maximum(LEAST_NATS, self.tail.highest.nats[rows]))]
@@ -249,7 +261,7 @@ class Engine:
             found = Finding(unit, before, now, since * TICK_NS, count, float(total[i]), float(asked[i]), "")
             if not relapsing[i]:  # Today's hours since the run began are not learnt.
                 first = max(since, self.now - self.now % DAY_TICKS) // 60 % 24
-                self.life.excluded[row, first : hour + 1] = True
+                self.life.exclude(rows[i : i + 1], first, hour)
             judged[row] = Judgement(Verdict.RELAPSED if relapsing[i] else Verdict.ANOMALOUS, found)
         return judged
 
@@ -261,7 +273,7 @@ class Engine:
         """A page of this series was noise: ask for more evidence for a while, and learn from today after all."""
         self._resize(row + 1)
         self.life.doubted[row] = max(self.now, 0) // DAY_TICKS
-        self.life.excluded[row] = False
+        self.life.excluded[row] = 0
 
     def _may_leave_out(self) -> Bools:
         """(S,): at most about a day in a row is left out, and nothing while muted: then the new level is learnt."""
@@ -269,14 +281,14 @@ class Engine:
         return may
 
     def _excluded(self) -> Bools:
-        return self.life.excluded & self._may_leave_out()[:, None]
+        return self.life.excluded_hours() & self._may_leave_out()[:, None]
 
     def _refit(self) -> None:
         life = self.life
         excluded = self.signal.refit(self._excluded(), (life.days > 0) & self._may_leave_out())
         left_out = excluded.sum(1)
-        life.left_out = np.where(left_out > 0, life.left_out + left_out, 0).astype(np.int32)
-        life.days += (life.today | (life.days > 0)).astype(np.int32)
+        life.left_out = np.where(left_out > 0, life.left_out + left_out, 0).astype(np.int16)
+        life.days += (life.today | (life.days > 0)).astype(np.int16)
         tracked = int((life.days > 0).sum())
         self.misses.refit(KEEP, life.warm & life.today, self.evidence.suspicious, self.threshold)
         self.threshold = budget.threshold(self.budget_per_week, tracked)
@@ -286,7 +298,7 @@ class Engine:
             self.dispersion.temper(self.signal.drift(), self.signal.residual_of, self.threshold)
         self.tail.end_day(np.flatnonzero(life.warm & life.today).astype(np.int32))
         life.warm |= (life.days >= WARM_REFITS) & (self.signal.mass() >= WARM_SESSIONS)
-        life.excluded[:] = False
+        life.excluded[:] = 0
         life.today[:] = False
 
     def _resize(self, size: int) -> None:

@@ -20,22 +20,25 @@ REVERSE_ENOUGH = 5.0
 
 def _add_plainly(
     log_r: Floats, cusum: Floats, since: Ids, run: Singles, rows: Places, gain: Floats, sums: Floats, tick: int
-) -> None:
+) -> Floats:
     fresh = cusum[rows] <= 0
     cusum[rows] = np.where(fresh, 0, cusum[rows]) + gain
     run[rows] = np.where(fresh[:, :, None], 0, run[rows]) + sums[:, None, :].astype(run.dtype)
     since[rows] = np.where(fresh, tick, since[rows])
     log_r[rows] += gain
+    top: Floats = log_r[rows].max(1).astype(np.float64)
+    return top
 
 
-_TAKES = "void({0}[:,::1], {0}[:,::1], i4[:,::1], f4[:,:,::1], i8[::1], f8[:,::1], f8[:,::1], i8)"
+_TAKES = "f8[::1]({0}[:,::1], {0}[:,::1], i4[:,::1], f4[:,:,::1], i8[::1], f8[:,::1], f8[:,::1], i8)"
 
 
 @compiled([_TAKES.format(kind) for kind in ("f4", "f8")], _add_plainly)
 def _add(
     log_r: Floats, cusum: Floats, since: Ids, run: Singles, rows: Places, gain: Floats, sums: Floats, tick: int
-) -> None:
-    """Add `gain` (r, J) and `sums` (r, Q) to the evidence and the runs of these rows, in place."""
+) -> Floats:
+    """Add `gain` (r, J) and `sums` (r, Q) to the evidence and the runs of these rows; their largest log R."""
+    top = np.full(len(rows), -np.inf)
     for i in range(len(rows)):
         row = rows[i]
         for j in range(gain.shape[1]):
@@ -46,8 +49,10 @@ def _add(
                     run[row, j, q] = 0
             cusum[row, j] += gain[i, j]
             log_r[row, j] += gain[i, j]
+            top[i] = max(top[i], log_r[row, j])
             for q in range(sums.shape[1]):
                 run[row, j, q] += np.float32(sums[i, q])
+    return top
 
 
 @dataclass(eq=False)
@@ -71,8 +76,8 @@ class Evidence:
     cusum: Floats = column("alternatives", dtype=PRECISION)
     since: Ids = column("alternatives", dtype=np.int32)
     run: Singles = column("alternatives", "sums", dtype=np.float32)
-    reverse: Floats = column()
-    reverse_of: Ids = column(dtype=np.int32)
+    reverse: Floats = column(dtype=PRECISION)
+    reverse_of: Bytes = column(dtype=np.int8)
     suspicious: Bools = column(dtype=np.bool_)
     mode: Bytes = column(dtype=np.int8)
 
@@ -92,15 +97,18 @@ class Evidence:
 
     def begin(self, rows: Ids) -> None:
         """A tick of these watched or recovering series begins: with it, a change may have begun."""
-        self.log_r[rows] = np.logaddexp(0, self.log_r[rows])
+        # log(1 + R), a few operations of a whole column each: several times as fast as logaddexp, number by number.
+        log_r = self.log_r[rows]
+        self.log_r[rows] = np.maximum(log_r, 0) + np.log(1 + np.exp(-np.abs(log_r)))
 
-    def add(self, rows: Ids, gain: Floats, sums: Floats, tick: int) -> None:
-        """What a tick (or a part of it) says of series for which it has begun.
+    def add(self, rows: Ids, gain: Floats, sums: Floats, tick: int) -> Floats:
+        """What a tick (or a part of it) says of series for which it has begun; (r,) their largest log R_j then.
 
         rows (r,) ids · gain (r, J) l_j, already capped · sums (r, Q) what this tick adds to every run
         """
         state = self.log_r, self.cusum, self.since, self.run
-        _add(*state, rows.astype(np.int64), np.ascontiguousarray(gain), sums.astype(np.float64), tick)
+        top: Floats = _add(*state, rows.astype(np.int64), np.ascontiguousarray(gain), sums.astype(np.float64), tick)
+        return top
 
     def turn_round(self, rows: Ids, against: Floats) -> None:
         """One tick of paging or muted series; `against` (r, J) is -l_j, untempered: evidence for the baseline."""

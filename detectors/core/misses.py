@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.core.columns import Bools, Floats, Ids
+from detectors.core.columns import Bools, Floats, Ids, Singles
 from detectors.core.rows import column, resize
 
 POOL_MISSES = 1.0
@@ -38,11 +38,11 @@ class Misses:
     asked   (S,)  evidence asked of the series beyond the rule's threshold, as a factor >= 1
     """
 
-    top: Floats = column()
-    days: Floats = column()
-    count: Floats = column()
-    excess: Floats = column()
-    asked: Floats = column(fill=1.0)
+    top: Singles = column(dtype=np.float32)
+    days: Singles = column(dtype=np.float32)
+    count: Singles = column(dtype=np.float32)
+    excess: Singles = column(dtype=np.float32)
+    asked: Singles = column(fill=1.0, dtype=np.float32)
 
     def __post_init__(self) -> None:
         resize(self, 0)
@@ -57,9 +57,9 @@ class Misses:
         Where the evidence still stands over h/2 it is no miss yet: it may be a change on its way to a page.
         """
         missed = np.isfinite(self.top) & (self.top > 0) & ~standing
-        self.days = keep * self.days + judged
-        self.count = keep * self.count + missed
-        self.excess = keep * self.excess + np.where(missed, np.maximum(self.top - threshold / 2, 0), 0)
+        self.days[:] = keep * self.days + judged
+        self.count[:] = keep * self.count + missed
+        self.excess[:] = keep * self.excess + np.where(missed, np.maximum(self.top - threshold / 2, 0), 0)
         self.top[~standing] = 0
         all_count, all_days = self.count.sum(), self.days.sum()
         if not all_count:
@@ -69,4 +69,4 @@ class Misses:
         rate = (self.count + POOL_MISSES) / (self.days + POOL_MISSES * all_days / all_count)
         # 7 S' / B is exp(h) a tick, and a day has 1440 of them.
         needed = threshold / 2 + further * (threshold - np.log(1440) + np.log(rate))
-        self.asked = np.clip(needed / threshold, 1, MOST)
+        self.asked[:] = np.clip(needed / threshold, 1, MOST)

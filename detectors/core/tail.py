@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from detectors.core.columns import Floats, Ids
+from detectors.core.columns import Floats, Ids, Singles
 from detectors.core.rows import column, dataclass, resize
 
 DAYS = 28
@@ -27,7 +27,7 @@ HOLDS_NATS, BROKEN_NATS = 1.0, 1.5
 class Highest:
     """The day so far: the largest evidence with an effect that each series had while it was watched."""
 
-    nats: Floats = column(fill=-np.inf)
+    nats: Singles = column(fill=-np.inf, dtype=np.float32)
 
     def __post_init__(self) -> None:
         resize(self, 0)
@@ -41,7 +41,7 @@ class Tail:
 
     def __init__(self) -> None:
         self.highest = Highest()
-        self.days = np.zeros((DAYS, 1 + BINS))
+        self.days = np.zeros((DAYS, 1 + BINS), np.float32)
 
     def saw(self, rows: Ids, nats: Floats) -> None:
         """Evidence (r,) of series that show an effect now."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.core.columns import Floats, Ids
+from detectors.core.columns import Floats, Ids, Singles
 from detectors.core.rows import column, resize
 
 HOUR_DECAY = np.exp(-1 / 60)
@@ -18,11 +18,11 @@ class Traffic:
     therefore too small on a day of tenfold traffic, by about the ratio of the two.
     """
 
-    now: Floats = column()
-    at: Ids = column(dtype=np.int64)
-    hour: Floats = column()
-    sessions: Floats = column()
-    squares: Floats = column()
+    now: Singles = column(dtype=np.float32)
+    at: Ids = column(dtype=np.int32)
+    hour: Singles = column(dtype=np.float32)
+    sessions: Singles = column(dtype=np.float32)
+    squares: Singles = column(dtype=np.float32)
 
     def __post_init__(self) -> None:
         resize(self, 0)

@@ -1,10 +1,12 @@
 """Compiled loops against numpy's form of the same, which stands in for them where nothing can be compiled."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from detectors import outcomes
-from detectors.core import compiled, dispersion, evidence, shape
+from detectors.core import compiled, dispersion, evidence, histogram, packed, shape
 from detectors.core.columns import Arrays, Floats, Precision
 from detectors.core.compiled import Compiled
 from detectors.core.dispersion import BLOCK_TICKS, Dispersion
@@ -12,7 +14,10 @@ from detectors.core.evidence import Evidence
 from detectors.core.histogram import BELOW, STEP, WIDTH
 from detectors.core.rows import resize, snapshot
 
-LOOPS = [outcomes._ratios, shape._ratios, evidence._add, dispersion._close, dispersion._learn]
+LOOPS = [
+    outcomes._ratios, shape._ratios, evidence._add, dispersion._close, dispersion._learn,
+    histogram._windowed, histogram._count_above, packed._add,
+]  # fmt: skip
 ROWS = 300
 
 
@@ -50,6 +55,46 @@ def test_histogram_ratios_agree() -> None:
     rows, shift = rng.permutation(ROWS), rng.uniform(-50, 50, ROWS)
     ours, plain = (ratios(counts, rows, shift, tables) for ratios in (shape._ratios, shape.ratios_plainly))
     np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-9)
+
+
+def test_histograms_are_laid_out_alike() -> None:
+    """Entries of many series in their windows, far beyond their ends too."""
+    rng, many = np.random.default_rng(5), 5000
+    at = np.sort(rng.integers(0, ROWS, many))
+    bucket, offset = rng.integers(-200, 200, many).astype(np.int32), rng.integers(-30, 30, ROWS).astype(np.int32)
+    count, weight = rng.poisson(2.0, many).astype(float), rng.uniform(0.1, 1, ROWS)
+    ours, plain = (one(bucket, count, at, offset, weight) for one in (histogram._windowed, histogram.windowed_plainly))
+    np.testing.assert_allclose(ours, plain, rtol=1e-12)
+
+
+def test_what_lies_above_is_counted_alike() -> None:
+    """Above any position, below, in and beyond the window; above none nothing is known."""
+    rng = np.random.default_rng(6)
+    counts, position = rng.poisson(1.0, (ROWS, WIDTH)).astype(float), rng.uniform(-5, WIDTH + 5, ROWS)
+    position[7] = np.nan
+    ours, plain = (count(counts, position) for count in (histogram._count_above, histogram.count_above_plainly))
+    np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_packed_histograms_are_added_to_alike(kind: type[np.unsignedinteger[Any]]) -> None:
+    """Units and buckets, through many a doubling; and both stay as close to the truth as they say."""
+    rng, most = np.random.default_rng(7), float(np.iinfo(kind).max)
+    true, ours, plain = np.zeros((ROWS, WIDTH)), *(
+        (np.zeros((ROWS, WIDTH), kind), np.full(ROWS, packed.FINEST, np.float32)) for _ in range(2)
+    )  # fmt: skip
+    for _ in range(40):
+        rows = np.flatnonzero(rng.random(ROWS) < 0.7)
+        values = rng.poisson(rng.choice([0.1, 30.0], (len(rows), WIDTH))) * rng.choice([1.0, 0.3], (len(rows), 1))
+        true[rows] += values
+        for one, (counts, unit) in ((packed._add, ours), (packed.add_plainly, plain)):
+            one(counts, unit, rows, values, most)
+        for mine in (true, ours[1], plain[1]):
+            mine *= 0.75
+    np.testing.assert_allclose(ours[1], plain[1], rtol=1e-6)
+    np.testing.assert_allclose(ours[0], plain[0], atol=1)
+    told = packed.unpacked(*ours)
+    assert (np.abs(told - true) <= 4 * ours[1][:, None]).all() and (ours[1] <= 4 * true.max(1) / most + 1e-3).all()
 
 
 def gathered(precision: Precision, add: object, monkeypatch: pytest.MonkeyPatch) -> Arrays:

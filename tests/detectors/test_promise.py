@@ -4,14 +4,16 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from detectors.core.anchor import Anchor
-from detectors.core.columns import Verdict
+from detectors.core.columns import Floats, Verdict
 from detectors.core.contract import Terms, build
+from detectors.core.dispersion import Dispersion
 from detectors.core.engine import Engine
 from detectors.core.rows import resize
 from detectors.core.tail import DAYS, LEAST_NATS, Tail
-from tests.detectors.ticks import MIDNIGHT, tick
+from tests.detectors.ticks import EMPTY, MIDNIGHT, entries, tick
 
 DAY = 1440
 
@@ -76,6 +78,35 @@ def test_a_slow_ramp_is_a_ticket_once_a_week() -> None:
     assert crept[0] > 0 and crept[1] == 0
 
 
+def ramped(name: str, growth: float) -> int:
+    """Tickets of two series in seven weeks: latency, cost or the bad share grows by that factor a week."""
+    rng, rows, n = np.random.default_rng(8), np.arange(2), np.full(2, 60)
+    detector = build(name, Terms(1.0, None if name == "outcomes" else 1.5, 0.1))
+    edges, tickets = np.arange(-40, 80) * math.log(2) / 8, 0
+    for t in range(0, 49 * DAY, 10):
+        factor = growth ** (t // DAY / 7)
+        if name == "outcomes":
+            drawn = entries(rows, rng.multinomial(n, [1 - 0.15 * factor, *np.full(4, 0.15 / 4 * factor)]))
+        else:
+            cdf = ndtr((edges - math.log(factor)) / 0.6)
+            drawn = entries(rows, rng.multinomial(n, np.diff(cdf, prepend=0.0, append=1.0)), -41)
+        duration, cost, outcome = (drawn if name == kind else EMPTY for kind in ("latency", "cost", "outcomes"))
+        ticked = tick(MIDNIGHT + t, rows, n, duration=duration, cost=cost, outcome=outcome)
+        judged = detector.tick(ticked, np.zeros(2, np.int8))
+        crept = [one.finding for one in judged.values() if one.verdict is Verdict.CREPT]
+        tickets += len(crept)
+        for found in crept:
+            assert found is not None and (found.now > found.before) == (name != "outcomes")
+    return tickets
+
+
+@pytest.mark.parametrize("name", ["latency", "cost", "outcomes"])
+def test_what_grows_slowly_is_a_ticket_whatever_it_is(name: str) -> None:
+    """A sixth a week is nearly twice in four weeks; what stays as it is creeps nowhere."""
+    assert ramped(name, 1.17) > 0
+    assert ramped(name, 1.0) == 0
+
+
 def test_no_anchor_without_a_past() -> None:
     """Four weeks must have been seen."""
     anchor = Anchor()
@@ -95,3 +126,21 @@ def test_a_series_tells_how_far_it_wobbles_by_itself() -> None:
         count = np.full(5, 100)
         wild.tick(tick(MIDNIGHT + t, np.arange(5), count, rng.binomial(100, share, 5)), np.zeros(5, np.int8))
     assert np.nanmax(calm.gauges()["wobble"]) < 1.2 < np.nanmin(wild.gauges()["wobble"])
+
+
+def tempered(quiet: int, busy: int) -> Floats:
+    """eta of so many calm, quiet series and so many busy ones, whose blocks vary nine times as much."""
+    part, busily = Dispersion(1, 1, np.float64), np.arange(quiet + busy) >= quiet
+    resize(part, len(busily))
+    part.ticks_sum[:] = 3 * DAY
+    part.effective_sum[:] = part.variance_sum[:] = np.where(busily, 1e5, 1e2)[:, None]
+    part.block_square[:] = np.where(busily, 9e5, 1e2)[:, None, None]
+    part.block_count[:] = 3
+    part.temper(np.full((len(busily), 1), 1e-9), np.zeros(1, np.int32), 16.0)
+    return part.eta[:, 0]
+
+
+def test_busy_series_say_nothing_of_how_quiet_ones_wobble() -> None:
+    """A quiet series leans on those as quiet as it is, where there are enough of them."""
+    assert tempered(25, 60)[0] == tempered(25, 0)[0]
+    assert tempered(5, 60)[0] < tempered(25, 0)[0]
