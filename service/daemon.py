@@ -32,8 +32,9 @@ from service.batch import Batch
 from service.compiled import decoder as compiled_decoder
 from service.deliver import Deliverer
 from service.detect import Level
+from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
-from service.ingest.stage import IN_PROTOBUF, IngestLimits
+from service.ingest.stage import IN_PROTOBUF
 from service.notifiers import pagerduty, slack
 from service.notifiers.destination import Configured, Destination, destinations
 from service.pipeline import Outcome, Pipeline, State

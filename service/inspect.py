@@ -11,11 +11,12 @@ from pathlib import Path
 from detectors.core.columns import OUTCOMES, Slot
 from detectors.core.series import SeriesTable
 from service.batch import Dropped, Record, Signal, Tally
+from service.ingest.join.closing import Labels
+from service.ingest.limits import IngestLimits
 from service.ingest.metrics.meters import Meters
 from service.ingest.prices import CostSource, Tokens
-from service.ingest.stage import Ingest, IngestLimits
-from service.ingest.traces import Labels
-from service.ingest.vocabulary import MODEL_OPERATIONS, SESSION_UNIT, Span
+from service.ingest.stage import Ingest
+from service.ingest.vocabulary import MODEL_OPERATIONS, SESSION_UNIT
 
 # Files come in any order and from any time, so nothing is late or in the future and all is closed at the end.
 _FOREVER_NS = 2**62
@@ -40,7 +41,7 @@ class Group:
 
 
 class Inspection:
-    """A review of everything ingest counts; see `service.ingest.resolve.Review`."""
+    """A review of everything ingest counts; see `service.ingest.review.Review`."""
 
     def __init__(self) -> None:
         self.dialects: Counter[str] = Counter()
@@ -48,9 +49,9 @@ class Inspection:
         self.sessions: set[str] = set()
         self.groups: dict[tuple[str, str], Group] = {}
 
-    def span(self, span: Span) -> None:
-        """Count a span by its dialect."""
-        self.dialects[span.dialect or "none"] += 1
+    def spans(self, dialects: Counter[str]) -> None:
+        """Count spans by their dialect."""
+        self.dialects.update({dialect or "none": spans for dialect, spans in dialects.items()})
 
     def call(self, labels: Labels, failed: bool, tokens: Tokens, cost: tuple[float, CostSource]) -> None:
         """Count a call, and what it used."""

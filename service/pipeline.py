@@ -19,9 +19,10 @@ from detectors.core.rows import under
 from service.batch import Answer, Batch, Tally
 from service.detect import Detect, Level, Moved
 from service.ingest.decode import Decoder
+from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.metrics.meters import Meters
-from service.ingest.stage import IN_PROTOBUF, NOTHING_LOCAL, Ingest, IngestLimits
+from service.ingest.stage import IN_PROTOBUF, NOTHING_LOCAL, Ingest
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Pipeline:
             self.ingest.expect(batch.expected, now_ns)
         for answer in self.ingest.read_all(batch.records, now_ns, step.tally):
             answers.append(answer)
-            self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
+            self._judge(self.ingest.take_closed(), now_ns, step)
         for mark in batch.marks:
             answer, moved = self.detect.mark(mark)
             answers.append(answer)

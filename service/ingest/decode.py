@@ -7,50 +7,53 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from service.batch import Dropped, Record, Signal
+from service.ingest.join.kernels import Kernels
 from service.ingest.otlp import in_json, points
 from service.ingest.otlp.columns import Columns
 from service.ingest.otlp.in_protobuf import UnreadableError
-from service.ingest.spans import Decoded, Spans
+from service.ingest.reader import Decoded, Reader
 
 JOINED_BYTES_MAX = 1 << 20
 """Small records are decoded together until they are so large: a call of the scanner costs what 20 spans do."""
 
 
 class Decoder(Protocol):
-    """What reads traces in protobuf. All give the same columns, and refuse the same bodies."""
+    """What reads traces in protobuf. All give the same columns, and refuse the same bodies.
+
+    kernels  what is done with the columns then, compiled if the decoder is
+    """
 
     name: str
+    kernels: Kernels
 
     def scan(self, bodies: Sequence[bytes]) -> Columns:
         """The spans of some bodies; good until the next call."""
 
 
-def decode(records: Sequence[Record], body_bytes_max: int, decoder: Decoder) -> Iterator[Decoded]:
+def decode(records: Sequence[Record], body_bytes_max: int, decoder: Decoder, reader: Reader) -> Iterator[Decoded]:
     """What each record holds, in order. Traces in protobuf that follow one another are decoded together."""
     waiting: list[bytes] = []
     size = 0
     for record in records:
         if record.signal is Signal.TRACES and len(record.body) <= body_bytes_max and not in_json.is_json(record.body):
             if waiting and size + len(record.body) > JOINED_BYTES_MAX:
-                yield from _decode_together(waiting, decoder)
+                yield from _decode_together(waiting, decoder, reader)
                 waiting, size = [], 0
             waiting.append(record.body)
             size += len(record.body)
             continue
-        yield from _decode_together(waiting, decoder)
+        yield from _decode_together(waiting, decoder, reader)
         waiting, size = [], 0
-        yield _decode_alone(record, body_bytes_max)
-    yield from _decode_together(waiting, decoder)
+        yield _decode_alone(record, body_bytes_max, reader)
+    yield from _decode_together(waiting, decoder, reader)
 
 
-def _decode_together(bodies: list[bytes], decoder: Decoder) -> Iterator[Decoded]:
+def _decode_together(bodies: list[bytes], decoder: Decoder, reader: Reader) -> Iterator[Decoded]:
     if bodies:
-        spans = Spans(decoder.scan(bodies))
-        for row in range(len(bodies)):
-            yield spans.of_record(row)
+        yield from reader.read(decoder.scan(bodies))
 
 
-def _decode_alone(record: Record, body_bytes_max: int) -> Decoded:
+def _decode_alone(record: Record, body_bytes_max: int, reader: Reader) -> Decoded:
     """A record in JSON, or of another signal, or too large."""
     body, signal = record.body, record.signal
     decoded = Decoded()
@@ -60,7 +63,7 @@ def _decode_alone(record: Record, body_bytes_max: int) -> Decoded:
         return decoded
     try:
         if signal is Signal.TRACES:
-            return Spans(in_json.traces(body)).of_record(0)
+            return reader.read(in_json.traces(body))[0]
         decoded.read = points.read(signal, body)
     except UnreadableError as error:
         decoded.dropped[Dropped.MALFORMED] += 1

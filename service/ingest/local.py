@@ -1,13 +1,10 @@
 """What only the operator knows: prices that no list has, and how much of the traffic the collector lets through."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 from typing import Any
-
-from service.ingest.traces import Trace
-from service.ingest.vocabulary import Span
 
 PRICE_MAX = 100_000.0
 """Dollars for a million tokens that nobody asks."""
@@ -58,18 +55,6 @@ class Local:
 
     prices: tuple[Override, ...] = ()
     sampling: Sampling | None = None
-
-    def weigh(self, pending: Iterable[tuple[Trace, Span]]) -> None:
-        """Give each span whose own trace state says nothing the weight that its trace's class has."""
-        if self.sampling is None:
-            return
-        failed: dict[int, bool] = {}
-        for trace, span in pending:
-            if span.weight == 1.0:
-                key = id(trace)
-                if key not in failed:
-                    failed[key] = any(each.failed for each in trace.spans.values())
-                span.weight = self.sampling.weight(failed[key])
 
 
 def overrides(written: Any) -> tuple[Override, ...]:

@@ -5,17 +5,17 @@ of the dialects are all there is to say what anything means, and a span read by 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import count
 
 import numpy as np
 
 from service.ingest.dialects import DIALECTS, DOCUMENT, LABEL, NAMED_ONLY, WANTED
 from service.ingest.dialects import NUMBER as NUMBER_ENTRY
+from service.ingest.join.lexicon import Lexicon
+from service.ingest.join.said import NUMBERS as NUMBERS_SAID
+from service.ingest.join.said import PLAN_CELLS
+from service.ingest.join.tables import FAILED
+from service.ingest.machine import address, text_hash
 from service.ingest.otlp.columns import FIRST, KEYS, PARENT, STOP, Columns
-from service.ingest.otlp.memory import address, text_hash
-from service.ingest.otlp.scan import scan
-from service.ingest.otlp.scanner import Scanner
 from service.ingest.otlp.shapes import (
     ASK_NAME,
     ENTRY_CELLS,
@@ -30,35 +30,29 @@ from service.ingest.otlp.shapes import (
     recognise,
     shape_of,
 )
-from service.ingest.read import Found, read_fields, sane_number
-from service.ingest.vocabulary import (
-    NUMBERS,
-    RESPONSE_ID,
-    SESSION,
-    TENANT,
-    Plan,
-    Resource,
-    Scalar,
-    Span,
-    lends,
-)
+from service.ingest.read import Found, read_span, sane_number
+from service.ingest.vocabulary import NUMBERS, RESPONSE_ID, SESSION, TENANT, Reading, Scalar
 
-KERNELS = (text_hash, scan, recognise, shape_of)
-"""What Python calls, and so what is worth keeping compiled."""
+SHAPES = (text_hash, recognise, shape_of)
+"""What is called of the shapes."""
 PLANS_MAX = 20_000
 _KNOWN_BYTES = 16 << 20
 _SLOTS = 1 << 16
 SPANS_BETWEEN = 1_000_000
 """Spans before plans may be forgotten to make room for new ones: making them is dear, and must not become the rule."""
-_FREE = frozenset((TENANT, SESSION, RESPONSE_ID))
-_NO_RESOURCE = Resource()
-_NUMBERS = count()
+_FREE_TEXTS = (TENANT, SESSION, RESPONSE_ID)
+_FREE = frozenset(_FREE_TEXTS)
 
 
 class Plans:
-    """The plans of the shapes seen so far, bounded; spans of others are read one by one."""
+    """The plans of the shapes seen so far, bounded; spans of others are read one by one.
 
-    def __init__(self) -> None:
+    rows  (plans, PLAN_CELLS); see `join/said.py`
+    """
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+        self.rows = np.zeros((PLANS_MAX, PLAN_CELLS), np.int64)
         self._classes = np.array([_class_of(key) for key in KEYS], np.int64)
         self._table = np.zeros((_SLOTS, ENTRY_CELLS), np.int64)
         self._known = np.zeros(_KNOWN_BYTES, np.uint8)
@@ -68,8 +62,7 @@ class Plans:
     def forget(self) -> None:
         """Begin anew."""
         self._table[:, 2] = -1
-        self._known_bytes = self._entries = self._seen = 0
-        self.plans: list[Plan] = []
+        self._known_bytes = self._entries = self._seen = self.count = 0
 
     def recognise(self, columns: Columns) -> None:
         """Write the plan of each span into its row, NO_PLAN where it has none."""
@@ -94,13 +87,38 @@ class Plans:
         span = columns.spans[row].tolist()
         name, values = columns.said(span, columns.attributes[span[FIRST] : span[STOP]].tolist())
         asked = _Asked(name)
-        plan = _planned(asked, values, bool(columns.spans[row, PARENT]))
-        number = NO_PLAN if plan is None else len(self.plans)
+        plan = self._planned(asked, values, not columns.spans[row, PARENT])
+        number = NO_PLAN if plan is None else self.count
         self._enter(columns, row, False, ASK_NAME if asked.times else number)
         if asked.times:
             self._enter(columns, row, True, number)
         if plan is not None:
-            self.plans.append(plan)
+            self.rows[number] = plan
+            self.count += 1
+
+    def _planned(
+        self, name: Callable[[], str], values: Sequence[tuple[int, Scalar]], is_root: bool
+    ) -> list[int] | None:
+        """The plan of spans like this one; None where a free text does not stay as it is."""
+        found: Found = []
+        for place, (key, value) in enumerate(values):
+            entry = WANTED.get(KEYS[key])
+            if entry is not None:
+                is_number = _CLASSES[key] == NUMBER and sane_number(value) >= 0
+                mark = _number_mark(place) if is_number else _text_mark(place) if _CLASSES[key] == FREE_TEXT else value
+                found.append((entry, mark))
+        reading = Reading(is_root)
+        bad, apart = read_span(reading, name, found)
+        own = reading.own
+        places: dict[Scalar, int] = {}
+        for place in range(len(values)):
+            places[_number_mark(place)] = places[_text_mark(place)] = place
+        if reading.dialect in _ESCAPED and not _FREE.isdisjoint(own):
+            return None
+        where = [places.get(own[field], NO_PLAN) if field in own else -1 for field in (*_FREE_TEXTS, *NUMBERS_SAID)]
+        if NO_PLAN in where:
+            return None
+        return [self._lexicon.reading(reading, apart), FAILED if reading.failed else 0, bad, *where]
 
     def _enter(self, columns: Columns, row: int, with_name: bool, plan: int) -> None:
         """Put a row's shape into the table, unless it is there."""
@@ -144,32 +162,6 @@ class _Asked:
         return self._name()
 
 
-def _planned(name: Callable[[], str], values: Sequence[tuple[int, Scalar]], is_child: bool) -> Plan | None:
-    """The plan of spans like this one; None where a free text does not stay as it is."""
-    found: Found = []
-    for place, (key, value) in enumerate(values):
-        entry = WANTED.get(KEYS[key])
-        if entry is not None:
-            is_number = _CLASSES[key] == NUMBER and sane_number(value) >= 0
-            mark = _number_mark(place) if is_number else _text_mark(place) if _CLASSES[key] == FREE_TEXT else value
-            found.append((entry, mark))
-    span = Span(bytes(16), bytes(8), bytes(8) if is_child else b"", 1, 1, 1.0, _NO_RESOURCE)
-    bad, apart = read_fields(span, name, found)
-    places: dict[Scalar, int] = {}
-    for place in range(len(values)):
-        places[_number_mark(place)] = places[_text_mark(place)] = place
-    numbers = tuple((places[value], field) for field, value in span.own.items() if field in NUMBERS)
-    texts = tuple((places[value], field) for field, value in span.own.items() if field in _FREE)
-    if texts and span.dialect in _ESCAPED:
-        return None
-    placed = {field for _, field in (*numbers, *texts)}
-    return Plan(
-        next(_NUMBERS), span.operation, span.dialect, span.session_rank, span.failed, span.is_log,
-        {field: value for field, value in span.own.items() if field not in placed}, numbers, texts,
-        lends(span.own, span.operation), apart, bad,
-    )  # fmt: skip
-
-
 def _number_mark(place: int) -> float:
     return place + 1.0
 
@@ -180,18 +172,3 @@ def _text_mark(place: int) -> str:
 
 _CLASSES = tuple(_class_of(key) for key in KEYS)
 _ESCAPED = frozenset(dialect.name for dialect in DIALECTS if dialect.html)
-
-
-class CompiledDecoder:
-    """The scanner, and plans for what it finds. One owner at a time."""
-
-    name = "compiled"
-
-    def __init__(self) -> None:
-        self._scanner, self._plans = Scanner(), Plans()
-
-    def scan(self, bodies: Sequence[bytes]) -> Columns:
-        """The spans of some bodies, each with its plan; good until the next call."""
-        columns = self._scanner.scan(bodies)
-        self._plans.recognise(columns)
-        return replace(columns, plans=self._plans.plans)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from detectors.core.columns import SECOND_NS
-from service.ingest.vocabulary import Span
 
 WINDOW_NS = 600 * SECOND_NS
 RATIO = 1.5
@@ -26,18 +25,19 @@ class Policies:
         self._now: dict[str, tuple[int, float]] = {}
         self._window = -1
 
-    def slot(self, start_ns: int, spans: Iterable[Span]) -> Iterator[str]:
-        """A slot closes with these spans: a line for each service whose policy is another since the last window."""
+    def slot(self, start_ns: int, sampled: Iterable[tuple[str, int, float]]) -> Iterator[str]:
+        """A slot closes with so many spans of a service and so large a weight among them: a line for each service whose
+        policy is another since the last window.
+        """
         window = start_ns // WINDOW_NS
         if window != self._window:
             yield from self._changes()
             self._now, self._window = {}, window
         now = self._now
-        for span in spans:
-            service = span.resource.agent
+        for service, spans, weight in sampled:
             count, largest = now.get(service, (0, 0.0))
             if count or len(now) < SERVICES_MAX:
-                now[service] = (count + 1, span.weight if span.weight > largest else largest)
+                now[service] = (count + spans, max(weight, largest))
 
     def _changes(self) -> Iterator[str]:
         for service, (count, largest) in self._now.items():

@@ -1,7 +1,7 @@
 """What a call cost: as stated on its span, else tokens times list price, else not known."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -58,9 +58,6 @@ class Tokens(NamedTuple):
     reasoning: float = 0.0
 
 
-NO_TOKENS = Tokens()
-
-
 class Prices:
     """Prices by provider, model and day, looked up once each: the library takes 100 us a call. The operator's first."""
 
@@ -68,16 +65,13 @@ class Prices:
         self._overrides = overrides
         self._known: dict[tuple[str, str, int], Bands | str | None] = {}
 
-    def _own(self, provider: str, models: tuple[str, ...]) -> UnitPrices | None:
+    def own(self, provider: str, models: tuple[str, ...]) -> UnitPrices | None:
         """The operator's price, if there is one."""
         fitting = (each for model in models if model for each in self._overrides if each.fits(provider, model))
         return next((each.units for each in fitting), None)
 
-    def cost(self, provider: str, models: tuple[str, ...], tokens: Tokens, time_ns: int) -> tuple[float, CostSource]:
-        """Dollars of a call by the first of `models` that has a price; 0.0 with UNPRICED if none has."""
-        if self._overrides and (own := self._own(provider, models)) is not None:
-            paid, source = _times(own, tokens)
-            return paid, CostSource.OVERRIDE if source is CostSource.PRICED else source
+    def listed(self, provider: str, models: tuple[str, ...], time_ns: int) -> Iterator[tuple[str, Bands | str]]:
+        """Those of the models that have a list price on that day, and it; or who is to be asked for it each time."""
         day = time_ns // DAY_NS
         for model in models:
             if not model:
@@ -88,12 +82,20 @@ class Prices:
                     self._known.clear()
                 self._known[key] = _look_up(provider, model, day * DAY_NS)
             price = self._known[key]
+            if price is not None:
+                yield model, price
+
+    def cost(self, provider: str, models: tuple[str, ...], tokens: Tokens, time_ns: int) -> tuple[float, CostSource]:
+        """Dollars of a call by the first of `models` that has a price; 0.0 with UNPRICED if none has."""
+        if (own := self.own(provider, models)) is not None:
+            paid, source = _times(own, tokens)
+            return paid, CostSource.OVERRIDE if source is CostSource.PRICED else source
+        for model, price in self.listed(provider, models, time_ns):
             if isinstance(price, Bands):
                 return _times(price.units[bisect_left(price.starts, tokens.input)], tokens)
-            if isinstance(price, str):
-                dollars = _ask(price, model, tokens, time_ns)
-                if dollars is not None:
-                    return dollars, CostSource.PRICED if dollars > 0 else CostSource.FREE
+            dollars = _ask(price, model, tokens, time_ns)
+            if dollars is not None:
+                return dollars, CostSource.PRICED if dollars > 0 else CostSource.FREE
         return 0.0, CostSource.UNPRICED
 
 

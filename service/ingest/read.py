@@ -30,9 +30,7 @@ from service.ingest.vocabulary import (
     AGENT_RUN,
     AGENT_VERSION,
     CACHE_READ,
-    CACHE_WRITE,
     COST,
-    EMBEDDING,
     ENTITY,
     ERROR_TYPE,
     FRAMEWORKS,
@@ -43,7 +41,6 @@ from service.ingest.vocabulary import (
     OUTPUT,
     OUTPUT_COST,
     PROVIDER,
-    REASONING,
     RESPONSE_MODEL,
     SESSION,
     TENANT,
@@ -53,9 +50,9 @@ from service.ingest.vocabulary import (
     WORKFLOW,
     Dialect,
     Own,
+    Reading,
     Resource,
     Scalar,
-    Span,
     label,
     provider_name,
 )
@@ -70,25 +67,18 @@ _FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # t
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
 
 
-def read_span(span: Span, name: Callable[[], str], found: Found) -> int:
-    """Fill `span` with what its name and its wanted attributes mean; how many numbers were no sane numbers.
+def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[int, bool | None]:
+    """Fill `reading` with what a span's name and its wanted attributes mean.
 
-    `name` is asked for what the span is called, and only if that means anything beside the attributes.
+    `name` is asked for what the span is called, and only if that means anything beside the attributes. Returns how many
+    numbers were no sane ones, and whether the parts of its usage are told apart; None where it told no usage.
     """
-    bad, apart = read_fields(span, name, found)
-    if apart is not None:
-        include_parts(span, apart)
-    return bad
-
-
-def read_fields(span: Span, name: Callable[[], str], found: Found) -> tuple[int, bool | None]:
-    """All of it but for what the numbers come to together; also how `include_parts` is to be asked, None if not."""
     ranks: dict[str, int] = {}
     special: Found = []
     bad = 0
     told = best = NO_RANK  # Of any operation, and of one that its dialect knows.
     operation = ""
-    own = span.own
+    own = reading.own
     for entry, value in found:
         field, rank, kind, table = entry
         if kind == LABEL:
@@ -118,14 +108,14 @@ def read_fields(span: Span, name: Callable[[], str], found: Found) -> tuple[int,
         else:
             special.append((entry, value))
     if operation and operation != WORKFLOW:
-        span.operation = operation
+        reading.operation = operation
         dialect: Dialect | None = DIALECTS[best // RANKS_PER_DIALECT]
     else:
-        dialect = _tell_by_name(span, name, operation, min(best, told), ranks)
+        dialect = _tell_by_name(reading, name, operation, min(best, told), ranks)
     if special:
-        dialect = _read_special(span, special, ranks, dialect)
-    span.dialect = dialect.name if dialect else ""
-    _settle(span, name, ranks, dialect)
+        dialect = _read_special(reading, special, ranks, dialect)
+    reading.dialect = dialect.name if dialect else ""
+    _settle(reading, name, ranks, dialect)
     return bad, None if _SPEND.isdisjoint(own) else dialect is not None and dialect.cache_apart
 
 
@@ -142,26 +132,26 @@ def _is_in(value: Scalar, table: Table) -> bool:
 
 
 def _tell_by_name(
-    span: Span, name: Callable[[], str], operation: str, rank: int, ranks: Mapping[str, int]
+    reading: Reading, name: Callable[[], str], operation: str, rank: int, ranks: Mapping[str, int]
 ) -> Dialect | None:
     """The dialect of a span whose attributes do not say what it is, or only that it is a step of something."""
-    match = _named(span, name())
+    match = _named(reading, name())
     if match is not None:
-        span.operation, dialect = match
+        reading.operation, dialect = match
         return dialect
     if operation:
-        span.operation = operation
+        reading.operation = operation
     if rank < NO_RANK:
         return DIALECTS[rank // RANKS_PER_DIALECT]
     if not ranks:
         return None
     dialect = DIALECTS[min(ranks.values()) // RANKS_PER_DIALECT]
     if any(field in ranks for field in (INPUT, OUTPUT, RESPONSE_MODEL)):
-        span.operation = dialect.usage_means or span.operation
+        reading.operation = dialect.usage_means or reading.operation
     return dialect
 
 
-def _named(span: Span, name: str) -> tuple[str, Dialect] | None:
+def _named(reading: Reading, name: str) -> tuple[str, Dialect] | None:
     """The operation that a span's name tells; what follows the name of a tool call is the tool's."""
     match = SPAN_NAMES.get(name)
     if match is not None or _FIRST_WORD.match(name)[0] not in _FIRST_WORDS:  # type: ignore[index]
@@ -171,29 +161,29 @@ def _named(span: Span, name: str) -> tuple[str, Dialect] | None:
             match = SPAN_NAMES[name[:at]]
             rest = name[at + 1 :].strip()
             if match[0] == TOOL and rest:
-                span.own.setdefault(TOOL_NAME, label(rest))
+                reading.own.setdefault(TOOL_NAME, label(rest))
             return match
     return None
 
 
-def _read_special(span: Span, special: Found, ranks: dict[str, int], dialect: Dialect | None) -> Dialect | None:
+def _read_special(reading: Reading, special: Found, ranks: dict[str, int], dialect: Dialect | None) -> Dialect | None:
     """What waits until it is known what a span is. Attributes of their own said the same better than documents."""
     for (field, rank, kind, table), value in sorted(special, key=lambda each: each[0][1]):
         owner = DIALECTS[rank // RANKS_PER_DIALECT]
         if kind == FAILURES:
-            span.failed = span.failed or _is_in(value, table)
+            reading.failed = reading.failed or _is_in(value, table)
         elif kind == LOGS:
-            span.is_log = span.is_log or _is_in(value, table)
+            reading.is_log = reading.is_log or _is_in(value, table)
         elif kind == NAMED_ONLY:
             if dialect is owner:
-                _take(span.own, field, value, rank, ranks)
+                _take(reading.own, field, value, rank, ranks)
         elif kind == IMPLIED:
             if dialect is None and isinstance(table, str):
-                span.operation, dialect = table, owner
+                reading.operation, dialect = table, owner
         elif kind == DOCUMENT and callable(table):
             for said, entry in table(parse_document(value)):
                 if isinstance(entry, str | int | float):
-                    _take(span.own, said, entry, rank, ranks)
+                    _take(reading.own, said, entry, rank, ranks)
             dialect = dialect or owner
     return dialect
 
@@ -218,62 +208,35 @@ def parse_document(value: Scalar) -> Mapping[str, object]:
     return document if isinstance(document, dict) else {}
 
 
-def _settle(span: Span, name: Callable[[], str], ranks: Mapping[str, int], dialect: Dialect | None) -> None:
+def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int], dialect: Dialect | None) -> None:
     """What can be said once all fields are known."""
-    own = span.own
+    own = reading.own
     if own.pop(ERROR_TYPE, None) is not None:
-        span.failed = True
+        reading.failed = True
     if SESSION in own:
-        span.session_rank = ranks[SESSION]
+        reading.session_rank = ranks[SESSION]
     if PROVIDER in own:
         own[PROVIDER] = provider_name(str(own[PROVIDER]))
         if own[PROVIDER] in FRAMEWORKS:
             del own[PROVIDER]
-    if AGENT in own and own[AGENT] in PLACEHOLDERS and span.operation != AGENT_RUN:
+    if AGENT in own and own[AGENT] in PLACEHOLDERS and reading.operation != AGENT_RUN:
         del own[AGENT]
     if dialect is not None and (dialect.entity or dialect.roots or dialect.html or ENTITY in own):
-        _name_entity(span, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
+        _name_entity(reading, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
 
 
-def _name_entity(span: Span, name: Callable[[], str], dialect: Dialect) -> None:
+def _name_entity(reading: Reading, name: Callable[[], str], dialect: Dialect) -> None:
     """What a span is called is the name of its tool, or of its agent, where its dialect has it so."""
-    own = span.own
+    own = reading.own
     entity = str(own.pop(ENTITY, ""))
-    field = dialect.entity.get(span.operation)
-    if field is None and not span.parent_id and span.operation in dialect.roots:
+    field = dialect.entity.get(reading.operation)
+    if field is None and reading.is_root and reading.operation in dialect.roots:
         field = AGENT_BY_NAME
     if field is not None and field not in own and (entity := entity or label(name())):
         own[field] = entity
     if dialect.html:
         for field in own.keys() & {AGENT, AGENT_BY_NAME, TOOL_NAME, TENANT}:
             own[field] = label(html.unescape(str(own[field])))
-
-
-def include_parts(span: Span, apart: bool) -> None:
-    """Make input include the cache and output include the reasoning, as the conventions have it.
-
-    A sender whose parts exceed the whole reported them apart, as some always do. Google's thoughts may show only in
-    the total; an embedding's input may be the total alone.
-    """
-    own = span.own
-    total = float(own.pop(TOTAL, 0.0))
-    if INPUT_COST in own or OUTPUT_COST in own:
-        parts = float(own.pop(INPUT_COST, 0.0)) + float(own.pop(OUTPUT_COST, 0.0))
-        own.setdefault(COST, parts)
-    if total and span.operation == EMBEDDING:
-        own.setdefault(INPUT, total)
-    if not (INPUT in own or OUTPUT in own or CACHE_READ in own):
-        span.spent = COST in own
-        return
-    span.spent = True
-    cached = float(own.get(CACHE_READ, 0.0)) + float(own.get(CACHE_WRITE, 0.0))
-    whole = float(own.get(INPUT, 0.0))
-    own[INPUT] = whole = whole + cached if apart or cached > whole else whole
-    reasoning, output = float(own.get(REASONING, 0.0)), float(own.get(OUTPUT, 0.0))
-    if not reasoning and total > whole + output > 0 and str(own.get(PROVIDER, "")).startswith("gcp."):
-        own[REASONING] = reasoning = total - whole - output
-        output += reasoning
-    own[OUTPUT] = output if reasoning <= output else output + reasoning
 
 
 def sane_number(value: Scalar) -> float:

@@ -1,61 +1,59 @@
 """Calls and closed sessions of one slot, added up into the columns that detectors read."""
 
-from itertools import chain
-
 import numpy as np
 
 from detectors.core.columns import HISTOGRAM_SCALE, Entries, Floats, Ids, Slot
-from service.ingest.prices import CostSource
+from service.ingest.join.tables import (
+    UNIT_DOLLARS,
+    UNIT_FAILED,
+    UNIT_FREE,
+    UNIT_INPUT,
+    UNIT_OUTCOME,
+    UNIT_OUTPUT,
+    UNIT_SECONDS,
+    UNIT_UNPRICED,
+    UNIT_WEIGHT,
+)
 
 BUCKET_MIN, BUCKET_MAX = -240, 200
 """A nanosecond and 32 million: what lies outside is counted at the edge."""
-Unit = tuple[int, float, float, float, float, float, float, float, float, int]
-"""cell, weight, failed, input tokens, output tokens, dollars, unpriced, free, seconds or NaN, outcome or -1."""
 
 
-def call_unit(
-    cell: int, weight: float, failed: bool, tokens: tuple[float, float], cost: tuple[float, CostSource], seconds: float
-) -> Unit:
-    """One call: its tokens and dollars count in its cell."""
-    dollars, source = cost
-    unpriced, free = float(source is CostSource.UNPRICED), float(source is CostSource.FREE)
-    return (cell, weight, float(failed), *tokens, dollars, unpriced, free, seconds, -1)
+def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int) -> Slot:
+    """The slot that begins at `start_ns`, of units as `join/tables.py` has them and their cells; the first are calls.
 
-
-def roll_up(start_ns: int, calls: list[Unit], sessions: list[Unit]) -> Slot:
-    """The slot that begins at `start_ns`. Units are added in the order given, so equal lists give equal sums.
-
-    A unit of weight w counts w times in everything: tokens and dollars too. A call that only hands in what a wrapper
-    knew of its tokens has weight 0 in the count; see `resolve`.
+    Units are added in the order given, so equal ones give equal sums. A unit of weight w counts w times in everything:
+    tokens and dollars too. A call that only hands in what a wrapper knew of its tokens has weight 0 in the count.
     """
-    units = chain.from_iterable(chain(calls, sessions))
-    rows = np.fromiter(units, np.float64, 10 * (len(calls) + len(sessions))).reshape(-1, 10)
-    cells, place = np.unique(rows[:, 0].astype(np.int32), return_inverse=True)
-    weight = rows[:, 1]
-    is_session = np.arange(len(rows)) >= len(calls)
+    present = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
+    present[cells] = True
+    found = np.flatnonzero(present).astype(np.int32)
+    place = (np.cumsum(present) - 1)[cells]
+    weight = units[UNIT_WEIGHT]
+    is_session = np.arange(len(cells)) >= calls
 
     def summed(values: Floats) -> Floats:
-        return np.bincount(place, values, len(cells)).astype(np.float64)
+        return np.bincount(place, values, len(found)).astype(np.float64)
 
-    seconds, dollars, outcome = rows[:, 8], rows[:, 5], rows[:, 9]
+    seconds, dollars, outcome = units[UNIT_SECONDS], units[UNIT_DOLLARS], units[UNIT_OUTCOME]
     timed = ~np.isnan(seconds)
-    priced = is_session & (dollars > 0) & (rows[:, 6] == 0)
+    priced = is_session & (dollars > 0) & (units[UNIT_UNPRICED] == 0)
     labelled = is_session & (outcome >= 0)
     return Slot(
         start_ns=start_ns,
-        cell=cells,
+        cell=found,
         count=summed(weight),
         squares=summed(weight * weight),
-        failed=summed(weight * rows[:, 2]),
-        input_tokens=summed(rows[:, 3]),
-        output_tokens=summed(rows[:, 4]),
+        failed=summed(weight * units[UNIT_FAILED]),
+        input_tokens=summed(units[UNIT_INPUT]),
+        output_tokens=summed(units[UNIT_OUTPUT]),
         cost_usd=summed(np.where(is_session, 0.0, dollars)),
-        unpriced=summed(weight * rows[:, 6]),
-        free=summed(weight * rows[:, 7]),
-        amount=np.zeros(len(cells)),
-        duration=_entries(cells[place[timed]], buckets(seconds[timed]), weight[timed]),
-        cost=_entries(cells[place[priced]], buckets(dollars[priced]), weight[priced]),
-        outcome=_entries(cells[place[labelled]], outcome[labelled].astype(np.int32), weight[labelled]),
+        unpriced=summed(weight * units[UNIT_UNPRICED]),
+        free=summed(weight * units[UNIT_FREE]),
+        amount=np.zeros(len(found)),
+        duration=_entries(cells[timed], buckets(seconds[timed]), weight[timed]),
+        cost=_entries(cells[priced], buckets(dollars[priced]), weight[priced]),
+        outcome=_entries(cells[labelled], outcome[labelled].astype(np.int32), weight[labelled]),
     )
 
 
@@ -76,6 +74,8 @@ def _entries(cell: Ids, bucket: Ids, weight: Floats) -> Entries:
     span = BUCKET_MAX - BUCKET_MIN + 1
     kept = weight > 0
     key = cell[kept].astype(np.int64) * span + (bucket[kept].astype(np.int64) - BUCKET_MIN)
-    pairs, place = np.unique(key, return_inverse=True)
-    count = np.bincount(place, weight[kept], len(pairs)).astype(np.float64)
+    order = np.argsort(key)
+    key, weight = key[order], weight[kept][order]
+    first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))[: len(key)]
+    pairs, count = key[first], np.add.reduceat(weight, first) if len(first) else np.zeros(0)
     return Entries((pairs // span).astype(np.int32), (pairs % span + BUCKET_MIN).astype(np.int32), count)

@@ -2,29 +2,26 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from heapq import heappop, heappush
 
 import numpy as np
 
-from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, Arrays, Slot
-from detectors.core.series import OVERFLOW, SeriesTable
+from detectors.core.columns import CELL_LABELS, SLOT_NS, Arrays, Slot
+from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
 from service.batch import Answer, Dropped, Record, Signal, Tally
-from service.ingest import snapshot
 from service.ingest.decode import Decoder, decode
+from service.ingest.join.closing import Closing, Labels
+from service.ingest.join.join import Join
+from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
-from service.ingest.metrics.measures import Cell, added
+from service.ingest.metrics.measures import Cell, Tells, added
 from service.ingest.metrics.meters import Meters
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.policies import Policies
 from service.ingest.prices import DAY_NS, Prices
-from service.ingest.resolve import Pending, Review, resolve
-from service.ingest.rollup import Unit, roll_up
-from service.ingest.sessions import Session, Sessions, session_unit
-from service.ingest.spans import Decoded
-from service.ingest.traces import Labels, Trace, TraceTable, labels_of
+from service.ingest.reader import Decoded
+from service.ingest.review import Review, reviewed
+from service.ingest.rollup import roll_up
 from service.ingest.twins import Twins
-from service.ingest.vocabulary import Span
 from service.ingest.watermark import Watermark
 
 IN_PROTOBUF = ProtobufDecoder()
@@ -34,34 +31,6 @@ METERS = "/metrics"
 AGENT_PLACE, NO_METRIC = CELL_LABELS.index("agent"), ""
 CELL_LIFE_NS = 8 * DAY_NS
 """Event time after which a cell that counted nothing gives its place up: a weekly job keeps its own."""
-
-
-@dataclass(frozen=True)
-class IngestLimits:
-    """How long ingest waits, and how much it holds.
-
-    lateness_ns       how far the watermark stays behind the latest end
-    future_max_ns     a span that ends later than this after the clock is rejected
-    session_idle_ns   quiet after which a session whose roots have ended closes
-    rootless_idle_ns  quiet after which a session without a root closes
-    session_max_ns    age at which a session closes whatever comes
-    traces_max        live traces; a new one then evicts the oldest, whose session closes
-    spans_max         spans in live traces, counted ones too; a further one evicts the oldest trace
-    pending_max       spans waiting for their slot to close; with more the oldest slot closes before its time
-    cells_max         label sets counted apart; later ones share one
-    body_bytes_max    a larger body is not read
-    """
-
-    lateness_ns: int = 60 * SECOND_NS
-    future_max_ns: int = 300 * SECOND_NS
-    session_idle_ns: int = 30 * SECOND_NS
-    rootless_idle_ns: int = 900 * SECOND_NS
-    session_max_ns: int = 86_400 * SECOND_NS
-    traces_max: int = 200_000
-    spans_max: int = 2_000_000
-    pending_max: int = 1_000_000
-    cells_max: int = 50_000
-    body_bytes_max: int = 64 * 2**20
 
 
 class Ingest:
@@ -81,16 +50,10 @@ class Ingest:
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
         self._review = review
         self._watermark = Watermark(limits.lateness_ns)
-        self._traces = TraceTable(limits.traces_max, limits.spans_max)
-        self._sessions = Sessions(limits.session_idle_ns, limits.rootless_idle_ns, limits.session_max_ns)
-        self._prices = Prices(local.prices)
-        self._twins = Twins()
+        self.join = Join(limits, decoder.kernels, local)
+        self._closing = Closing(self.join, Prices(local.prices))
         self._policies = Policies()
-        self._open: dict[int, list[Pending]] = {}
-        self._pending = 0  # Spans in `_open`.
-        self._starts: list[int] = []  # The keys of `_open`, as a heap.
-        self._closed_sessions: dict[int, list[Unit]] = {}
-        self._floor_ns = 0
+        self._told_ns = np.zeros((limits.cells_max + 1, 2), np.int64)  # Cost and outcomes, by cell.
         self._ready: list[Slot] = []
         self._expired_day = 0
 
@@ -115,14 +78,21 @@ class Ingest:
 
         Small ones are decoded together, which changes nothing but the time it takes.
         """
-        for record, decoded in zip(records, decode(records, self.limits.body_bytes_max, self._decoder), strict=True):
+        self.join.make_room()
+        bodies = decode(records, self.limits.body_bytes_max, self._decoder, self.join.reader)
+        for record, decoded in zip(records, bodies, strict=True):
             self._expire_cells()
             yield self._take(record, decoded, now_ns, tally)
 
     def _take(self, record: Record, decoded: Decoded, now_ns: int, tally: Tally) -> Answer:
-        latest_ns = self._join(decoded, now_ns, tally)
-        tally.dropped.update(decoded.dropped)
-        tally.content.update(decoded.content)
+        future_ns = now_ns + self.limits.future_max_ns
+        if self._review is not None:
+            self._review.spans(self.join.dialects(decoded, future_ns))
+        latest_ns = self.join.admit(decoded, future_ns, tally)
+        if decoded.dropped:
+            tally.dropped.update(decoded.dropped)
+        if decoded.content:
+            tally.content.update(decoded.content)
         if decoded.error is not None:
             return Answer(error=decoded.error)
         if record.signal is not Signal.TRACES:
@@ -148,163 +118,96 @@ class Ingest:
             return self._cell(labels, seen_ns, tally)
 
         future_ns = now_ns + self.limits.future_max_ns
-        for start_ns in self.meters.take(read, self._floor_ns, future_ns, cell_of, self._joined):
-            self._slot(start_ns)
+        self._tell_meters()
+        for start_ns in self.meters.take(read, self.join.floor_ns, future_ns, cell_of, self.join.labels_of):
+            self.join.open(start_ns)
         tally.dropped.update(read.dropped)
         decoded.dropped.update(read.dropped)
         tally.saturated.update(read.saturated)
         times = [point.time_ns for point in read.points] + [each.time_ns for each in read.evaluations]
         return max((time_ns for time_ns in times if time_ns <= future_ns), default=0)
 
-    def _joined(self, trace_id: bytes, span_id: bytes) -> tuple[str, str]:
-        """Tenant and agent of a span of a live trace."""
-        trace = self._traces.live.get(trace_id)
-        span = (trace.spans.get(span_id) or trace.root) if trace else None
-        return labels_of(trace, span)[:2] if trace and span else ("", "")
-
-    def _join(self, decoded: Decoded, now_ns: int, tally: Tally) -> int:
-        """Put a body's spans into their traces and slots; the latest end among them, 0 if there is none."""
-        latest_ns = 0
-        future_ns = now_ns + self.limits.future_max_ns
-        traces, review, floor_ns, spans_max = self._traces, self._review, self._floor_ns, self.limits.spans_max
-        told = self.meters.told.span
-        for span in decoded.spans:
-            end_ns = span.end_ns
-            if end_ns > future_ns:
-                decoded.dropped[Dropped.FUTURE] += 1
-                continue
-            tally.spans += 1
-            if end_ns > latest_ns:
-                latest_ns = end_ns
-            told(span.resource, span.operation, span.spent, end_ns)
-            if review is not None:
-                review.span(span)
-            is_late = end_ns < floor_ns
-            if traces.spans >= spans_max:
-                self._evict_oldest(tally)
-            trace = traces.live.get(span.trace_id)
-            if trace is not None and span.span_id in trace.spans:
-                decoded.dropped[Dropped.DUPLICATE] += 1
-                continue
-            if end_ns < span.start_ns:
-                decoded.dropped[Dropped.NEGATIVE_DURATION] += 1
-            if is_late:
-                decoded.dropped[Dropped.LATE] += 1
-                if trace is None:  # Nothing left to join: its session, if it had one, is closed and counted.
-                    continue
-            if trace is None:
-                trace = self._new_trace(span, tally)
-            if not traces.add(trace, span):
-                decoded.dropped[Dropped.TRACE_FULL] += 1
-            if is_late:
-                self._sessions.learn(trace, span)
-                traces.strip(((trace, span),))
-            else:
-                trace.waiting += 1
-                self._pending += 1
-                self._slot(end_ns - end_ns % SLOT_NS).append((trace, span))
-        return latest_ns
-
-    def _slot(self, start_ns: int) -> list[Pending]:
-        """The calls waiting for a slot to close, the slot opened if it is not."""
-        calls = self._open.get(start_ns)
-        if calls is None:
-            calls = self._open[start_ns] = []
-            heappush(self._starts, start_ns)
-        return calls
-
-    def _new_trace(self, span: Span, tally: Tally) -> Trace:
-        if len(self._traces.live) >= self.limits.traces_max:
-            self._evict_oldest(tally)
-        return self._traces.open(span.trace_id)
-
-    def _evict_oldest(self, tally: Tally) -> None:
-        oldest = self._traces.oldest()
-        tally.dropped[Dropped.TRACES_FULL] += 1
-        session = self._sessions.open.get(oldest.session_key)
-        if session is not None:
-            self._close_session(session, session.last_ns, tally)
-        self._traces.forget(oldest)
-
     def closed_slots(self, now_ns: int, tally: Tally) -> Iterator[Slot]:
         """The slots that the watermark has passed and that were not given before, oldest first."""
         self._move(now_ns, tally)
-        return self._take_ready()
+        return self.take_closed()
 
     def flush(self, tally: Tally) -> Iterator[Slot]:
         """Close whatever is open, sessions too: the end of a finite replay. What still comes is late."""
         self._settle(None, tally)
-        return self._take_ready()
+        return self.take_closed()
 
-    def _take_ready(self) -> Iterator[Slot]:
+    def take_closed(self) -> Iterator[Slot]:
+        """The slots that the records read last have closed, oldest first."""
         ready, self._ready = self._ready, []
         return iter(ready)
 
     def _move(self, now_ns: int, tally: Tally) -> None:
-        before_ns = self._watermark.ns
         watermark_ns = self._watermark.advance(now_ns)
-        if watermark_ns is not None and watermark_ns != before_ns:
+        # Before the next slot begins nothing more can close, be it a slot or a session.
+        if watermark_ns is not None and watermark_ns - watermark_ns % SLOT_NS > self.join.floor_ns:
             self._settle(watermark_ns, tally)
-            self._floor_ns = max(self._floor_ns, watermark_ns - watermark_ns % SLOT_NS)
-        while self._pending > self.limits.pending_max:
-            start_ns = self._starts[0]
-            tally.dropped[Dropped.SPANS_FULL] += len(self._open[start_ns])
+            self.join.rise(watermark_ns - watermark_ns % SLOT_NS)
+        while self.join.pending > self.limits.pending_max:
+            start_ns = self.join.store.first_start_ns
+            assert start_ns is not None
+            tally.dropped[Dropped.SPANS_FULL] += self.join.waiting(start_ns)
             self._settle(start_ns + SLOT_NS, tally)
             self._watermark.force(start_ns + SLOT_NS)
 
     def _settle(self, until_ns: int | None, tally: Tally) -> None:
         """Close, in the order of event time, the slots that `until_ns` has passed (everything, if None)."""
-        while True:
-            due = self._sessions.next_due()
-            if due is not None:
-                self._slot(max(due[0] - due[0] % SLOT_NS, self._floor_ns))
-            if not self._starts or (until_ns is not None and self._starts[0] + SLOT_NS > until_ns):
+        while (start_ns := self.join.next_start_ns()) is not None:
+            if until_ns is not None and start_ns + SLOT_NS > until_ns:
                 return
-            start_ns = self._starts[0]
             self._close_slot(start_ns, tally)
-            del self._open[heappop(self._starts)]
-            self._floor_ns = max(self._floor_ns, start_ns + SLOT_NS)
+            self.join.rise(start_ns + SLOT_NS)
 
     def _close_slot(self, start_ns: int, tally: Tally) -> None:
-        cells: dict[Labels, int] = {}
-
-        def cell_of(labels: Labels) -> int:
-            cell = cells.get(labels, OVERFLOW)
+        def cell_of(labels: Labels, units: int) -> int:
+            is_other = OVERFLOW_VALUE in labels  # A name for which there was no room.
+            cell = OVERFLOW if is_other else self.cells.id_of((*labels, NO_METRIC), start_ns)
             if cell == OVERFLOW:
-                cell = cells[labels] = self._cell((*labels, NO_METRIC), start_ns, tally)
+                tally.dropped[Dropped.SERIES_FULL] += units
+                tally.refused[labels[AGENT_PLACE]] += units
             return cell
 
-        def close(session: Session, due_ns: int) -> None:
-            self._close_session(session, due_ns, tally)
-
-        def reach(trace: Trace, span: Span) -> None:
-            self._sessions.reach(trace, span, close)
-            trace.waiting -= 1
-
-        pending = self._open[start_ns]
-        calls = resolve(start_ns, pending, self._prices, self.local, self._twins, reach, cell_of, self._review, tally)
-        tally.tickets += self._policies.slot(start_ns, (span for _, span in pending))
-        self._pending -= len(pending)
-        self._traces.strip(pending)
-        while (due := self._sessions.next_due()) is not None and due[0] < start_ns + SLOT_NS:
-            self._close_session(due[1], due[0], tally)
-        slot = roll_up(start_ns, calls, self._closed_sessions.pop(start_ns, []))
-        self.meters.told.slot(slot, lambda cell: self.cells.values(cell)[AGENT_PLACE])
+        closed = self._closing.close(start_ns, cell_of, tally)
+        self.cells.touch(closed.cells, start_ns)
+        tally.tickets += self._policies.slot(start_ns, closed.sampled)
+        tally.sessions += len(closed.ended)
+        tally.sessionless.update(closed.nameless)
+        if self._review is not None:
+            reviewed(self._review, closed, self._closing.labels)
+        slot = roll_up(start_ns, closed.units, closed.cells, closed.calls)
+        self._told_ns[slot.cell[slot.cost_usd > 0], 0] = start_ns
+        self._told_ns[slot.outcome.cell, 1] = start_ns
         metered = self.meters.slot(start_ns)
         slot = slot if metered is None else added(slot, metered)
         if len(slot.cell):
             tally.slots += 1
             self._ready.append(slot)
 
+    def _tell_meters(self) -> None:
+        """Tell the metrics what spans told since this was done last."""
+        for service, operation, last_ns in self.join.lexicon.told():
+            self.meters.told.hear(service, operation or Tells.TOKENS, last_ns)
+        for cell, signal in np.argwhere(self._told_ns > 0).tolist():
+            agent = self.cells.values(cell)[AGENT_PLACE]
+            self.meters.told.hear(agent, (Tells.COST, Tells.OUTCOMES)[signal], int(self._told_ns[cell, signal]))
+        self._told_ns[:] = 0
+
     def _expire_cells(self) -> None:
         """Once a day of event time, free the cells long unseen.
 
         Before a body closes slots, and never while slots wait to be taken: an id that a slot holds keeps its meaning.
         """
-        day = self._floor_ns // DAY_NS
+        day = self.join.floor_ns // DAY_NS
         if day > self._expired_day and not self._ready:
             self._expired_day = day  # Not saved: doing it again frees nothing more.
+            self._tell_meters()
             self.cells.expire(day * DAY_NS - CELL_LIFE_NS)
+            self.join.forget_labels()
 
     def _cell(self, labels: Cell, seen_ns: int, tally: Tally) -> int:
         cell = self.cells.id_of(labels, seen_ns)
@@ -313,30 +216,20 @@ class Ingest:
             tally.refused[labels[AGENT_PLACE]] += 1
         return cell
 
-    def _close_session(self, session: Session, close_ns: int, tally: Tally) -> None:
-        labels, unit, outcome = session_unit(session)
-        # A root that came late can make a session due in a closed slot: it counts in the first open one.
-        start_ns = max(close_ns - close_ns % SLOT_NS, self._floor_ns)
-        cell = self._cell((*labels, NO_METRIC), start_ns, tally)
-        self._slot(start_ns)
-        self._closed_sessions.setdefault(start_ns, []).append((cell, *unit[1:]))
-        tally.sessions += 1
-        if session.is_trace:
-            tally.sessionless[labels[AGENT_PLACE]] += 1
-        if self._review is not None:
-            self._review.session(labels, session.key, outcome)
-        for trace in self._sessions.close(session):
-            self._traces.forget(trace)
-
     def snapshot(self) -> Arrays:
         """All state as named arrays. The slots that closed must have been taken."""
         assert not self._ready, "take the closed slots before saving: they are in no snapshot"
-        state = snapshot.take(
-            self.cells, self._watermark, self._traces, self._sessions, self._open, self._closed_sessions,
-            self._floor_ns, self._twins,
-        )  # fmt: skip
-        policies = np.frombuffer(json.dumps(self._policies.state()).encode(), np.uint8)
-        return {**state, "meters": self.meters.snapshot(), "policies": policies}
+        self._tell_meters()
+        text = {
+            "watermark": self._watermark.state(), "twins": self._closing.twins.state(),
+            "policies": self._policies.state(),
+        }  # fmt: skip
+        return {
+            **self.join.snapshot(),
+            **{f"cells.{name}": array for name, array in self.cells.snapshot().items()},
+            "meters": self.meters.snapshot(),
+            "text": np.frombuffer(json.dumps(text).encode(), np.uint8),
+        }
 
     @classmethod
     def restore(
@@ -345,14 +238,12 @@ class Ingest:
     ) -> "Ingest":  # fmt: skip
         """What `snapshot` was taken of: reading on from it gives what never having stopped would have."""
         ingest = cls(limits, decoder=decoder, meters=meters, local=local)
+        text = json.loads(arrays["text"].tobytes())
+        ingest.join.restore(arrays)
         ingest.meters.restore(arrays)
-        ingest._policies = Policies.resume(json.loads(arrays["policies"].tobytes()))
-        ingest.cells = SeriesTable.restore(snapshot.cells_of(arrays), limits.cells_max)
-        state = snapshot.State(arrays)
-        ingest._watermark = Watermark.resume(state.watermark, limits.lateness_ns)
-        state.fill(ingest._traces, ingest._sessions, ingest._open, ingest._closed_sessions)
-        ingest._starts = sorted(ingest._open)
-        ingest._floor_ns = state.floor_ns
-        ingest._twins = Twins.resume(state.twins)
-        ingest._pending = sum(len(pending) for pending in ingest._open.values())
+        ingest._watermark = Watermark.resume(text["watermark"], limits.lateness_ns)
+        ingest._closing.twins = Twins.resume(text["twins"])
+        ingest._policies = Policies.resume(text["policies"])
+        cells = {name.removeprefix("cells."): array for name, array in arrays.items() if name.startswith("cells.")}
+        ingest.cells = SeriesTable.restore(cells, limits.cells_max)
         return ingest

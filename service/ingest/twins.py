@@ -13,44 +13,42 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from detectors.core.columns import SECOND_NS
-from service.ingest.vocabulary import (
-    CACHE_READ,
-    CACHE_WRITE,
-    COST,
-    INPUT,
-    MODEL_OPERATIONS,
-    OUTPUT,
-    REASONING,
-    REQUEST_MODEL,
-    RESPONSE_ID,
-    RESPONSE_MODEL,
-    Own,
-    Resource,
-    Span,
-)
+from service.ingest.vocabulary import Resource
 
 REMEMBERED_NS = 30 * SECOND_NS
 """How long the other account of a call that was counted may come after it."""
 ALONE_MAX = 10_000
 LOOKED_AT_MAX = 64
 """Of so many that are alike, one that ended about then is the one."""
-_PARTS = (CACHE_READ, CACHE_WRITE, REASONING, COST)
 
 
 class Account(NamedTuple):
-    """What two accounts of one call agree on, and the span itself where it is still at hand."""
+    """What two accounts of one call agree on, and the row of the span where it still waits.
+
+    input_tokens  None where it did not say
+    response_id   what stands for it; 0 for none
+    """
 
     resource: Resource
     failed: bool
-    input_tokens: float | str | None
+    input_tokens: float | None
     start_ns: int
     end_ns: int
-    response_id: str
+    response_id: int
     models: tuple[str, ...]
-    span: Span | None = None
+    row: int = -1
 
 
-Key = tuple[Resource, bool, float | str | None]
+class Pairs(NamedTuple):
+    """Rows of accounts whose call another one counts; and pairs of an SDK's and that other, which knew the tokens less
+    well: the SDK reads them off the answer itself.
+    """
+
+    told: list[int]
+    better: list[tuple[int, int]]
+
+
+Key = tuple[Resource, bool, float | None]
 
 
 class Twins:
@@ -58,48 +56,55 @@ class Twins:
 
     def __init__(self) -> None:
         self._alone: dict[Key, deque[Account]] = {}
-        self._by_id: dict[str, Account] = {}
+        self._by_id: dict[int, Account] = {}
 
-    def pair(self, spans: Sequence[Span], start_ns: int) -> None:
-        """Mark what is told twice among the spans of a slot, which come in the order in which they ended.
+    @property
+    def remembers(self) -> bool:
+        """Whether an account of an SDK still waits for another one."""
+        return bool(self._alone)
+
+    def pair(self, natives: Iterable[Account], others: Iterable[Account], start_ns: int) -> Pairs:
+        """What is told twice among the calls of a slot, which come in the order in which they ended.
 
         Those of SDKs are roots, or their trace would have joined them.
         """
-        natives = [span for span in spans if span.is_native and not span.parent_id and _is_open(span)]
-        if not (natives or self._alone):
-            return
-        others = [_account(span) for span in spans if not span.is_native and _is_open(span)]
+        pairs = Pairs([], [])
         self._forget(start_ns - REMEMBERED_NS)
-        others = [other for other in others if not self._was_counted(other)]
-        by_id = {other.response_id: other for other in others if other.response_id}
+        left = []
+        for other in others:
+            if self._was_counted(other):
+                pairs.told.append(other.row)
+            else:
+                left.append(other)
+        by_id = {other.response_id: other for other in left if other.response_id}
         by_key: dict[Key, deque[Account]] = {}
         used: set[int] = set()
-        for other in others:
+        for other in left:
             by_key.setdefault(_key(other), deque()).append(other)
-        for native in map(_account, natives):
+        for native in natives:
             told = by_id.pop(native.response_id, None) or _enclosing(by_key.get(_key(native)), used, native)
             if told is None:
                 self._remember(native)
-            elif told.span is not None and native.span is not None:
-                used.add(id(told.span))
-                native.span.covered = native.span.usage_below = True
-                _hand_over(native.span, told.span)
+            else:
+                used.add(told.row)
+                pairs.told.append(native.row)
+                pairs.better.append((native.row, told.row))
+        return pairs
 
     def _was_counted(self, other: Account) -> bool:
         """Whether an SDK's account of the same call was counted in an earlier slot; it is forgotten then."""
         native = self._by_id.get(other.response_id) or _enclosed(self._alone.get(_key(other), ()), other)
-        if native is None or other.span is None:
+        if native is None:
             return False
         with suppress(ValueError):  # A full row of those alike has let it go.
             self._alone[_key(native)].remove(native)
         self._by_id.pop(native.response_id, None)
-        other.span.covered = other.span.usage_below = True
         return True
 
     def _remember(self, native: Account) -> None:
         if len(self._by_id) + len(self._alone) >= ALONE_MAX:
             return
-        native = native._replace(span=None)
+        native = native._replace(row=-1)
         self._alone.setdefault(_key(native), deque(maxlen=LOOKED_AT_MAX)).append(native)
         if native.response_id:
             self._by_id[native.response_id] = native
@@ -123,25 +128,6 @@ class Twins:
         return twins
 
 
-def _is_open(span: Span) -> bool:
-    return span.operation in MODEL_OPERATIONS and not span.covered and not span.is_log
-
-
-def _account(span: Span) -> Account:
-    own = span.own
-    models = tuple(str(own[field]) for field in (REQUEST_MODEL, RESPONSE_MODEL) if field in own)
-    return Account(
-        span.resource,
-        span.failed,
-        own.get(INPUT),
-        span.start_ns,
-        span.end_ns,
-        str(own.get(RESPONSE_ID, "")),
-        models,
-        span,
-    )
-
-
 def _key(account: Account) -> Key:
     return account[:3]
 
@@ -150,10 +136,10 @@ def _enclosing(alike: deque[Account] | None, used: set[int], native: Account) ->
     """The account whose time a native one lies in; those too early for it are too early for all that follow."""
     if not alike:
         return None
-    while alike and (alike[0].end_ns < native.end_ns or id(alike[0].span) in used):
+    while alike and (alike[0].end_ns < native.end_ns or alike[0].row in used):
         alike.popleft()
     near = islice(alike, LOOKED_AT_MAX)
-    return next((other for other in near if id(other.span) not in used and _agree(other, native)), None)
+    return next((other for other in near if other.row not in used and _agree(other, native)), None)
 
 
 def _enclosed(natives: Iterable[Account], other: Account) -> Account | None:
@@ -167,20 +153,3 @@ def _agree(other: Account, native: Account) -> bool:
         and not (other.response_id and native.response_id)
         and (not other.models or not native.models or not set(other.models).isdisjoint(native.models))
     )
-
-
-def _hand_over(native: Span, other: Span) -> None:
-    """Give the span that counts what the SDK knew better: it reads the tokens off the answer itself."""
-    if native.spent:
-        for field in (INPUT, OUTPUT, *_PARTS):
-            if field in native.own and (field != COST or COST not in other.own):
-                other.own[field] = native.own[field]
-        other.spent = True
-
-
-def complete(own: Own, other: Own) -> None:
-    """Add from another account of the same tokens what parts they had, and what they cost."""
-    if own.get(INPUT) == other.get(INPUT) and own.get(OUTPUT) == other.get(OUTPUT):
-        for field in _PARTS:
-            if not own.get(field) and other.get(field):
-                own[field] = other[field]

@@ -57,92 +57,24 @@ class Resource(NamedTuple):
     version: str = ""
 
 
-LENT = frozenset((AGENT, AGENT_BY_NAME, TENANT, AGENT_VERSION, PROVIDER, REQUEST_MODEL))
-"""Fields that a span may have from its ancestors, or from its trace."""
-KEPT = LENT | {TOOL_NAME}
-"""Fields that are still of use once a span was counted."""
-MODEL_FIELDS = frozenset((PROVIDER, REQUEST_MODEL))
+class Reading:
+    """What the dialects say of one span, in canonical fields; `own` holds only what the span itself said.
 
-
-def lends(own: Own, operation: str) -> frozenset[str]:
-    """Those of its fields that a span lends to its trace: an embedding's model is nobody else's."""
-    fields = LENT.intersection(own)
-    return fields - MODEL_FIELDS if operation == EMBEDDING else fields
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """What spans of a shape have in common.
-
-    number   that no other plan of this process has
-    own      canonical fields whose value is in the shape
-    numbers  (place among the span's attributes, field) of its numbers; texts likewise
-    lends    those of its fields that it lends
-    apart    how the parts of its usage are to be included; None where it has none
-    bad      how many of its numbers are not sane
+    is_root       whether it has no parent
+    session_rank  precedence of the name that gave `own[SESSION]`; smaller is better
+    dialect       name of the dialect that told the operation
+    is_log        a log written as a span: no call, though it may say what one spent
     """
 
-    number: int
-    operation: str
-    dialect: str
-    session_rank: int
-    failed: bool
-    is_log: bool
-    own: Own
-    numbers: tuple[tuple[int, str], ...]
-    texts: tuple[tuple[int, str], ...]
-    lends: frozenset[str]
-    apart: bool | None
-    bad: int
+    __slots__ = ("dialect", "failed", "is_log", "is_root", "operation", "own", "session_rank")
 
-
-class Span:
-    """One decoded span, in canonical fields; `own` holds only what the span itself said.
-
-    trace_id, span_id, parent_id  bytes, 16, 8 and 8; parent_id is empty on a root
-    start_ns, end_ns              int; end_ns < start_ns if a clock was wrong
-    weight                        1 / sampling probability, 1.0 if the trace state does not say
-    session_rank                  precedence of the name that gave `own[SESSION]`; smaller is better
-    dialect                       name of the dialect that told the operation
-    spent                         it said what it spent, in tokens or in dollars
-    is_log                        a log written as a span: no call, though it may say what one spent
-    is_native                     an SDK's own span, which stands beside those of any instrumentation
-    plan                          by which it was read, if it was
-
-    The rest is the trace join's: `covered` a finer span of the same call lies below; `usage_below` a leaf below
-    reported usage; `counted` it was a call of its own; `usage_counted` its aggregate stood in for its leaves'.
-    """
-
-    __slots__ = (
-        "counted", "covered", "dialect", "end_ns", "failed", "is_log", "is_native", "operation", "own", "parent_id",
-        "plan", "resource", "session_rank", "span_id", "spent", "start_ns", "trace_id", "usage_below", "usage_counted",
-        "weight",
-    )  # fmt: skip
-
-    def __init__(
-        self, trace_id: bytes, span_id: bytes, parent_id: bytes, start_ns: int, end_ns: int, weight: float,
-        resource: Resource,
-    ) -> None:  # fmt: skip
-        self.trace_id = trace_id
-        self.span_id = span_id
-        self.parent_id = parent_id
-        self.start_ns = start_ns
-        self.end_ns = end_ns
-        self.weight = weight
-        self.resource = resource
+    def __init__(self, is_root: bool) -> None:
+        self.is_root = is_root
         self.own: Own = {}
-        self.plan: Plan | None = None
         self.operation = OTHER
         self.dialect = ""
         self.session_rank = 0
-        self.failed = self.spent = self.is_log = self.is_native = False
-        self.covered = self.usage_below = self.counted = self.usage_counted = False
-
-    @property
-    def lends(self) -> frozenset[str]:
-        """Those of its fields that it lends to its trace."""
-        plan = self.plan
-        return plan.lends if plan is not None else lends(self.own, self.operation)
+        self.failed = self.is_log = False
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from alertrules.parse import load
@@ -32,8 +33,17 @@ from detectors.core.series import SeriesTable
 from service.batch import Record, Signal, Tally
 from service.compiled import decoder
 from service.detect import Watch
+from service.ingest.join.tables import (
+    UNIT_CELLS,
+    UNIT_DOLLARS,
+    UNIT_FAILED,
+    UNIT_OUTCOME,
+    UNIT_SECONDS,
+    UNIT_WEIGHT,
+)
+from service.ingest.limits import IngestLimits
 from service.ingest.rollup import roll_up
-from service.ingest.stage import Ingest, IngestLimits
+from service.ingest.stage import Ingest
 from tests.bench.scan import CACHE
 from tests.bench.sessions import AGENTS, BEGIN_NS, MODELS, RESOURCE, TENANTS, Value, _call, _span
 
@@ -125,7 +135,7 @@ def traces(count: int, waves: int) -> Sizes:
     if waves > 1:
         at_ns += 120 * SECOND_NS
         read(ingest, template(chance, at_ns, 1), at_ns)
-    live = len(ingest._traces.live)
+    live = ingest.join.traces
     assert live >= count // waves // BODY * BODY * waves and not tally.dropped, tally.dropped
     return {"trace": (resident() - empty) / live, "process": empty}
 
@@ -147,11 +157,10 @@ def rules(count: int) -> Sizes:
     """Bytes of a series of each shipped rule, by its alert: view, detector and ledger."""
     table, sizes = SeriesTable(CELL_LABELS, count + 2), {}
     _fill(table, count)
-    units = [
-        (cell, 1.0, float(cell % 100 == 0), 0.0, 0.0, 0.01 + cell % 7, 0.0, 0.0, 1.0 + cell % 30, cell % 4)
-        for cell in range(1, count + 1)
-    ]
-    slot = roll_up(BEGIN_NS, [], units)
+    cell, units = np.arange(1, count + 1, dtype=np.int32), np.zeros((UNIT_CELLS, count))
+    units[UNIT_WEIGHT], units[UNIT_FAILED], units[UNIT_DOLLARS] = 1.0, cell % 100 == 0, 0.01 + cell % 7
+    units[UNIT_SECONDS], units[UNIT_OUTCOME] = 1.0 + cell % 30, cell % 4
+    slot = roll_up(BEGIN_NS, units, cell, 0)
     for rule in load([PACKS]).rules:
         before, watch = resident(), Watch(rule.model_copy(update={"series_max": count + 2}))
         for hour in range(24):

@@ -29,10 +29,21 @@ RESOURCE = {
 Value = str | int | float | bool
 
 
-def session(chance: random.Random, at_ns: int) -> Iterator[tuple[str, Span]]:
-    """The spans of one session with the agent that wrote them, children first; about nine of them."""
+def session(chance: random.Random, end_ns: int) -> list[tuple[str, Span]]:
+    """The spans of one session that ended then, with the agent that wrote them, children first; about nine of them."""
+    spans = list(_session(chance))
+    by_ns = end_ns - spans[-1][1].end_time_unix_nano
+    for _, span in spans:
+        span.start_time_unix_nano += by_ns
+        span.end_time_unix_nano += by_ns
+        for event in span.events:
+            event.time_unix_nano += by_ns
+    return spans
+
+
+def _session(chance: random.Random) -> Iterator[tuple[str, Span]]:
     agent, trace_id = chance.choice(AGENTS), chance.randbytes(16)
-    root_id, begun_ns = chance.randbytes(8), at_ns + chance.randrange(5 * SECOND_NS)
+    root_id, begun_ns = chance.randbytes(8), BEGIN_NS
     model = chance.choice(MODELS)
     shared: dict[str, Value] = {
         "gen_ai.conversation.id": f"conv_{uuid.UUID(bytes=chance.randbytes(16)).hex}",
@@ -80,7 +91,7 @@ def _call(chance: random.Random, kind: str, model: tuple[str, str]) -> tuple[str
         }  # fmt: skip
         return f"execute_tool {tool}", said
     said |= {
-        "gen_ai.data_source.id": f"kb-{number % 30}", "db.system.name": "pgvector", "db.query.summary": "knn documents",
+        "gen_ai.data_source.id": f"kb-{number % 3}", "db.system.name": "pgvector", "db.query.summary": "knn documents",
         "retrieval.top_k": 8, "retrieval.score.max": 0.83, "server.address": f"pg-{number % 4}.internal",
     }  # fmt: skip
     return "retrieval kb", said
@@ -120,13 +131,15 @@ def _set(span: Span, said: dict[str, Value]) -> None:
             target.string_value = value
 
 
-def bodies(count: int, sessions_each: int, seed: int = 1) -> list[bytes]:
-    """So many requests, a second apart, each of so many whole sessions."""
+def bodies(count: int, sessions_each: int, seed: int = 1, after_ns: int = 0) -> list[bytes]:
+    """So many requests, a second apart, each of so many whole sessions that ended in it, as a collector that groups by
+    trace sends them; the first so long after BEGIN_NS.
+    """
     chance, made = random.Random(seed), []
     for number in range(count):
         request = ExportTraceServiceRequest()
         for _ in range(sessions_each):
-            spans = list(session(chance, BEGIN_NS + number * SECOND_NS))
+            spans = session(chance, BEGIN_NS + after_ns + number * SECOND_NS + chance.randrange(SECOND_NS))
             group = request.resource_spans.add(schema_url="https://opentelemetry.io/schemas/1.37.0")
             for key, text in {"service.name": spans[0][0], **RESOURCE}.items():
                 group.resource.attributes.add(key=key).value.string_value = text

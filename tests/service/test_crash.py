@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from alertrules.parse import load
 from service.batch import Batch, Record, Signal
 from service.demo.standins import Fault, PagerDutyStandIn, Serving, serving
-from service.ingest.stage import IngestLimits
+from service.ingest.limits import IngestLimits
 from service.notifiers import pagerduty
 from service.pipeline import Pipeline, State
 from service.store.sqlite import Store

@@ -28,7 +28,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 
 from service.batch import Tally
-from service.ingest.stage import Ingest, IngestLimits
+from service.ingest.limits import IngestLimits
+from service.ingest.stage import Ingest
 from service.sources import otlp_http
 from service.sources.otlp_http import JSON, PROTOBUF, Door, Refused
 from service.sources.unpack import unpacked

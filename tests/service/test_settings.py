@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.ingest.stage import IngestLimits
+from service.ingest.limits import IngestLimits
 from service.settings import PREFIX, Settings, SettingsError, load, table
 
 ROOT = Path(__file__).parents[2]

@@ -34,9 +34,8 @@ from service.ingest.vocabulary import (
     TOOL,
     TOOL_NAME,
     WORKFLOW,
-    Resource,
+    Reading,
     Scalar,
-    Span,
     outcome_class,
 )
 
@@ -107,14 +106,14 @@ def meaning(operation: str, attributes: Labels, resource: Labels, metric: str = 
     """The labels of a stream's cell, by the tables of the dialects, and the few plain names besides."""
     known: dict[str, Scalar] = {PLAIN.get(name, name): value for name, value in attributes}
     process = read_resource([(name, value) for name, value in resource if name in _RESOURCE])
-    span = Span(b"", b"", b"", 0, 0, 1.0, process)
-    read_span(span, lambda: "", [(WANTED[name], value) for name, value in known.items() if name in WANTED])
+    reading = Reading(is_root=True)
+    read_span(reading, lambda: "", [(WANTED[name], value) for name, value in known.items() if name in WANTED])
     said = str(known.get("operation", "")).lower()
     if said and f"agent.{said}" in SPAN_NAMES:
         operation = SPAN_NAMES[f"agent.{said}"][0]
-    elif span.operation != OTHER and "gen_ai.operation.name" in known:
-        operation = span.operation
-    own, is_model = span.own, operation in MODEL_OPERATIONS
+    elif reading.operation != OTHER and "gen_ai.operation.name" in known:
+        operation = reading.operation
+    own, is_model = reading.own, operation in MODEL_OPERATIONS
     labels = (
         str(own.get(TENANT) or process.tenant),
         str(own.get(AGENT) or process.agent),
@@ -125,7 +124,7 @@ def meaning(operation: str, attributes: Labels, resource: Labels, metric: str = 
         str(own.get(AGENT_VERSION) or process.version),
         metric,
     )
-    failed = span.failed or str(known.get("status", "")).lower() in _FAILED
+    failed = reading.failed or str(known.get("status", "")).lower() in _FAILED
     token = str(known.get("gen_ai.token.type") or known.get("direction") or known.get("type") or "").lower()
     return Meaning(labels, failed, token, str(known.get("outcome", "")), process.agent)
 
@@ -143,21 +142,12 @@ class Told:
     def __init__(self) -> None:
         self._last_ns: dict[tuple[str, str], int] = {}
 
-    def span(self, resource: Resource, operation: str, spent: bool, end_ns: int) -> None:
-        """A span came."""
-        self._last_ns[resource.agent, operation] = end_ns
-        if spent:
-            self._last_ns[resource.agent, Tells.TOKENS] = end_ns
-
-    def slot(self, slot: Slot, agent_of: Callable[[int], str]) -> None:
-        """A slot of spans closed: whose cost and outcomes it knows. Who was silent longest gives up its place."""
+    def hear(self, name: str, signal: str, last_ns: int) -> None:
+        """Spans of a service or an agent told a signal until then. Who was silent longest gives up its place."""
         if len(self._last_ns) > TOLD_MAX:
             latest = sorted(self._last_ns.items(), key=lambda told: told[1])[-TOLD_MAX // 2 :]
             self._last_ns = dict(latest)
-        for cell in slot.cell[slot.cost_usd > 0].tolist():
-            self._last_ns[agent_of(cell), Tells.COST] = slot.start_ns
-        for cell in np.unique(slot.outcome.cell).tolist():
-            self._last_ns[agent_of(cell), Tells.OUTCOMES] = slot.start_ns
+        self._last_ns[name, signal] = max(last_ns, self._last_ns.get((name, signal), 0))
 
     def knows(self, measure: Measure, meant: Meaning, time_ns: int) -> bool:
         """Whether spans tell it already."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.ingest.dialects import CONTENT, RESOURCE_WANTED, WANTED
-from service.ingest.vocabulary import Plan, Scalar
+from service.ingest.vocabulary import Scalar
 
 Cells = NDArray[np.int64]
 Value = bytes | int | float | bool
@@ -66,7 +66,6 @@ class Columns:
     attributes  (a, 4) int64  key, index into KEYS; kind; value: an integer, a bool, a double's bits or a text's size;
                               offset of a text. Values that are empty or no scalar are left out
     content     (KEYS,) int64 texts of spans that were seen under a key that holds what was said
-    plans       the plans that the spans' rows name; empty from a decoder that makes none
 
     The arrays may be views of a decoder's own memory: they are good until it decodes again.
     """
@@ -78,7 +77,6 @@ class Columns:
     scopes: Cells
     attributes: Cells
     content: Cells
-    plans: Sequence[Plan] = ()
 
     def values(self, rows: Iterable[Sequence[int]]) -> Iterator[tuple[int, Scalar]]:
         """Keys and values of some rows of attributes."""

@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from service.batch import Signal
+from service.ingest.join.kernels import INTERPRETED
 from service.ingest.otlp.columns import LOOKED_FOR, RECORD_IS_BAD, RESOURCE_KEYS, Columns, Gatherer, Value, joined
 from service.ingest.vocabulary import label
 
@@ -73,7 +74,7 @@ def parse(signal: Signal, body: bytes) -> Any:
 class ProtobufDecoder:
     """The decoder of traces for where nothing is compiled: the same columns, an object or more a span."""
 
-    name = "protobuf"
+    name, kernels = "protobuf", INTERPRETED
 
     def scan(self, bodies: Sequence[bytes]) -> Columns:
         """The spans of some bodies."""

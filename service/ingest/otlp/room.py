@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from service.ingest.otlp.memory import Memory
+from service.ingest.memory import Memory
 
 KEY_CELLS = 4
 KEY_BYTES_MAX = 63

@@ -8,6 +8,8 @@ how one source makes both the fast build and the checked one.
 
 from numba import int64, njit
 
+from service.ingest.machine import COMPILED, INLINED, same_text, text_hash
+from service.ingest.memory import cell, put, word
 from service.ingest.otlp.columns import (
     ATTRIBUTE_CELLS,
     BOOL_KIND,
@@ -45,7 +47,6 @@ from service.ingest.otlp.columns import (
     TRACE,
     VALUE,
 )
-from service.ingest.otlp.memory import COMPILED, INLINED, cell, put, same_text, text_hash, word
 from service.ingest.otlp.room import ATTRIBUTES, KEY_BYTES_MAX, KEY_CELLS, RESOURCES, SCOPES, SPANS
 from service.ingest.otlp.wire import (
     ARRAY,

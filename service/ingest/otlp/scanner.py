@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from service.ingest.machine import address, text_hash
 from service.ingest.otlp.columns import (
     ATTRIBUTE_CELLS,
     HOLDER_CELLS,
@@ -16,7 +17,6 @@ from service.ingest.otlp.columns import (
     Cells,
     Columns,
 )
-from service.ingest.otlp.memory import address, text_hash
 from service.ingest.otlp.room import ATTRIBUTES, KEY_BYTES_MAX, KEY_CELLS, RESOURCES, SCOPES, SPANS, Room
 from service.ingest.otlp.scan import scan
 from service.ingest.otlp.wire import STACK_CELLS

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from numba import float64, int64, njit
 
+from service.ingest.machine import COMPILED, INLINED, same_text, text_hash
+from service.ingest.memory import Memory, as_bits, as_float, byte, cell, put, put_byte
 from service.ingest.otlp.columns import (
     ATTRIBUTE_CELLS,
     DOUBLE_KIND,
@@ -25,19 +27,6 @@ from service.ingest.otlp.columns import (
     TEXT,
     TEXT_KIND,
     VALUE,
-)
-from service.ingest.otlp.memory import (
-    COMPILED,
-    INLINED,
-    Memory,
-    as_bits,
-    as_float,
-    byte,
-    cell,
-    put,
-    put_byte,
-    same_text,
-    text_hash,
 )
 
 SAID, FREE_TEXT, NUMBER, NEVER, NOT_OF_SPANS = 0, 1, 2, 3, 4
@@ -116,12 +105,12 @@ def _append_attribute(shapes, at, row):
         return int64(-1)
     if told == NUMBER:
         if kind == INT_KIND:
-            value = as_bits(float64(value))  # type: ignore[call-arg]
+            value = as_bits(float64(value))
             put(shapes.attributes, row + KIND, int64(DOUBLE_KIND))
             put(shapes.attributes, row + VALUE, value)
         elif kind != DOUBLE_KIND:
             return int64(-1)
-        sane = 0.0 <= as_float(value) <= NUMBER_MAX  # type: ignore[call-arg]
+        sane = 0.0 <= as_float(value) <= NUMBER_MAX
         return _append_number(shapes, at, (key << 8 | told) if sane else (key << 8 | told | 8))
     if told == FREE_TEXT:
         if kind != TEXT_KIND or not _is_fit(shapes, cell(shapes.attributes, row + TEXT), value):

@@ -5,7 +5,8 @@
 
 from numba import int64, njit
 
-from service.ingest.otlp.memory import COMPILED, INLINED, byte, cell, put
+from service.ingest.machine import COMPILED, INLINED
+from service.ingest.memory import byte, cell, put
 
 MALFORMED = -1
 """In place of where a field ends: this is no protobuf."""

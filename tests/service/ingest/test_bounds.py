@@ -2,8 +2,8 @@
 
 from detectors.core.columns import SECOND_NS
 from service.batch import Dropped, Record, Signal
+from service.ingest.join.admit import SPANS_OF_TRACE_MAX
 from service.ingest.stage import Ingest
-from service.ingest.traces import SPANS_MAX
 from tests.service.ingest.wire import Stream, agent, at_ns, body, chat, same_slots
 
 DAY_S = 86_400
@@ -96,10 +96,10 @@ def test_an_id_keeps_its_meaning_while_a_slot_holds_it() -> None:
 def test_a_trace_keeps_so_many_spans() -> None:
     """Those that come after are counted, with the labels that the trace lends, under a reason; the root is kept."""
     stream = Stream()
-    stream.send(*(chat(1, n + 2, 0, n / 1000, parent=1) for n in range(SPANS_MAX + 20)), agent(1, 1, 0, 40))
+    stream.send(*(chat(1, n + 2, 0, n / 1000, parent=1) for n in range(SPANS_OF_TRACE_MAX + 20)), agent(1, 1, 0, 40))
     stream.ingest = Ingest.restore(stream.ingest.snapshot(), stream.limits)
     rows = stream.flush().of("llm")
-    assert sum(float(str(row["count"])) for row in rows) == SPANS_MAX + 20
+    assert sum(float(str(row["count"])) for row in rows) == SPANS_OF_TRACE_MAX + 20
     assert {row["labels"][1] for row in rows} == {"helper"}  # type: ignore[index]
     assert stream.dropped(Dropped.TRACE_FULL) == 20
     (session,) = stream.of("session")
@@ -111,7 +111,7 @@ def test_live_spans_are_bounded() -> None:
     stream = Stream(spans_max=100)
     for n in range(500):
         stream.send(chat(n + 1, 1, n, n + 0.5, gen_ai__conversation__id="long"))
-    assert sum(len(trace.spans) for trace in stream.ingest._traces.live.values()) <= 100
+    assert stream.ingest.join.spans <= 100
     assert stream.dropped(Dropped.TRACES_FULL) > 0
     assert sum(float(str(row["count"])) for row in stream.flush().of("llm")) == 500
 
@@ -122,7 +122,7 @@ def test_waiting_spans_are_bounded() -> None:
     stream.send(chat(9999, 1, 0, 0), now_s=1, partition="slow")
     for n in range(300):
         stream.send(chat(n + 1, 1, 0, n * 0.75 + 100), now_s=30, partition="fast")
-    assert sum(len(calls) for calls in stream.ingest._open.values()) <= 100
+    assert stream.ingest.join.pending <= 100
     assert 195 <= stream.dropped(Dropped.SPANS_FULL) <= 215
     stream.send(chat(9998, 1, 1, 1), now_s=31, partition="slow")
     assert stream.dropped(Dropped.LATE) == 1
@@ -134,12 +134,10 @@ def test_what_is_counted_is_not_kept() -> None:
     stream = Stream()
     more = {"gen_ai__response__id": "r", "gen_ai__response__model": "m", "gen_ai__conversation__id": "c"}
     stream.send(*(chat(1, n, 0, n / 100, parent=1, **more) for n in range(2, 100)))
-    before = sum(array.nbytes for array in stream.ingest.snapshot().values())
+    assert len(stream.ingest.snapshot()["join.waits"]) == 98
     stream.send(agent(2, 1, 80, 80))
-    kept = [span.own for span in stream.ingest._traces.live[(1).to_bytes(16, "big")].spans.values()]
-    assert all(own == {"provider": "openai", "request_model": "gpt-4o-mini"} for own in kept)
-    assert len({id(own) for own in kept}) == 1
-    assert sum(array.nbytes for array in stream.ingest.snapshot().values()) < before / 2
+    assert stream.ingest.join.spans == 99 and stream.ingest.join.pending == 1
+    assert len(stream.ingest.snapshot()["join.waits"]) == 1
 
 
 def test_a_child_inherits_from_what_was_counted() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from service.batch import Record, Signal, Tally
-from service.ingest.stage import Ingest, IngestLimits
+from service.ingest.limits import IngestLimits
+from service.ingest.stage import Ingest
 from service.inspect import bodies_in, inspect_bodies
 from tests.service.ingest.wire import FIXTURES
 

@@ -7,7 +7,7 @@ import pytest
 from service.ingest.dialects import CONTENT
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.stage import Ingest
-from tests.service.ingest.decoders import scanner
+from tests.service.ingest.decoders import compiled, scanner
 from tests.service.ingest.wire import FIXTURES, Stream, agent, body, chat, json_body
 
 SECRET = "Please transfer my pension to Elbonia"
@@ -23,7 +23,7 @@ def test_what_was_said_is_counted_and_not_kept(encoding: str) -> None:
     """By every decoder alike; nothing of it stands in the state that is saved."""
     stream = Stream()
     if encoding == "compiled":
-        stream.ingest = Ingest(stream.limits, decoder=scanner())
+        stream.ingest = Ingest(stream.limits, decoder=compiled())
     call = chat(1, 2, 1, 3, 1, **{name.replace(".", "__"): text for name, text in SAID.items()})
     spans = (agent(1, 1, 0, 5), call)
     stream.send_bytes(json_body(*spans) if encoding == "json" else body(*spans), 6)

@@ -13,10 +13,11 @@ from alertrules.lifecycle import AlertState
 from alertrules.parse import combine, parse_rules
 from detectors.core.columns import OUTCOMES, SECOND_NS
 from service.batch import Batch, Dropped, Record, Signal
+from service.ingest.limits import IngestLimits
 from service.ingest.metrics.meters import Meters
 from service.ingest.metrics.streams import less
 from service.ingest.otlp.points import Histogram
-from service.ingest.stage import Ingest, IngestLimits
+from service.ingest.stage import Ingest
 from service.inspect import inspect_points
 from service.pipeline import Pipeline
 from tests.service.ingest.wire import FIXTURES, Stream, agent, at_ns, body, chat

@@ -8,7 +8,6 @@ from service.compiled import first_that_works
 from service.ingest.decode import Decoder
 from service.ingest.otlp.columns import RECORD_IS_BAD
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
-from service.ingest.otlp.scanner import Scanner
 from tests.service.ingest.decoders import GuardedScanner, checked, compare, compiled, meaning, scanner
 from tests.service.ingest.noise import FIXTURES, Noise
 from tests.service.ingest.wire import agent, body, chat
@@ -85,7 +84,7 @@ def test_broken_code_on_disk_is_made_anew(tmp_path: Path) -> None:
         tries.append((tmp_path / "kept").exists())
         if tries[-1] or works_at > len(tries):
             raise EOFError("cut short")
-        return Scanner()
+        return compiled()
 
     (tmp_path / "kept").mkdir()
     works_at = 2

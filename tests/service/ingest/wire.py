@@ -11,7 +11,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from detectors.core.columns import SECOND_NS, Slot
 from service.batch import Answer, Dropped, Record, Signal, Tally
-from service.ingest.stage import Ingest, IngestLimits
+from service.ingest.limits import IngestLimits
+from service.ingest.stage import Ingest
 
 EPOCH_S = 1_790_000_000
 """A multiple of ten seconds, so that second 0 of a test begins a slot."""

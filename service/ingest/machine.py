@@ -1,9 +1,8 @@
-"""Memory as the compiled code sees it: an array, or just the address of one.
+"""Kernels compiled: the loads and stores of `memory.py` as machine code.
 
-Every kernel is written once, against the loads and stores below. Given arrays, each access is checked against their
-bounds: the build that is fuzzed. Given integers, they are taken for addresses and nothing is checked or counted, which
-is several times faster: numba counts references to an array at each helper that it passes. Cells are 8 bytes wide,
-little-endian and need no alignment.
+Every kernel is written once. Given arrays, each access is checked against their bounds: the build that is fuzzed. Given
+integers, they are taken for addresses and nothing is checked or counted, which is several times faster: numba counts
+references to an array at each helper that it passes. Cells are 8 bytes wide, little-endian and need no alignment.
 """
 
 from collections.abc import Callable
@@ -11,22 +10,43 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import int64, njit, types, uint64
-from numba.extending import intrinsic, overload
+from numba import float64, int64, njit, types, uint64
+from numba.extending import intrinsic, overload, register_jitable
 
-Memory = Any
-"""An array of uint8 or int64, or the address of its first element."""
-Number = Any
-"""An int64, as the compiler has it."""
+from service.ingest.memory import (
+    KERNELS,
+    as_bits,
+    as_float,
+    byte,
+    cell,
+    mixed,
+    number,
+    put,
+    put_byte,
+    put_number,
+    soon,
+    word,
+)
+
 COMPILED: Any = {"nogil": True, "boundscheck": True, "error_model": "numpy"}
 """How kernels are compiled. Bounds are of arrays: where there are only addresses, checking them costs nothing."""
 INLINED: Any = COMPILED | {"forceinline": True}
 _MIX = uint64(0x9E3779B97F4A7C15)
+_KNOWN: set[str] = set()
+
+
+def compiled(loop: Callable[..., Any]) -> Any:
+    """A kernel as machine code, to be called from Python; those that it calls become so too."""
+    for each in KERNELS:
+        if each.__qualname__ not in _KNOWN:
+            _KNOWN.add(each.__qualname__)
+            register_jitable(**COMPILED)(each)
+    return njit(**COMPILED)(loop)
 
 
 def address(array: np.ndarray[Any, Any]) -> int:
     """Where an array begins; whoever asks keeps it alive."""
-    return int(array.ctypes.data)
+    return int(array.__array_interface__["data"][0])  # `ctypes` makes objects, and takes three times as long.
 
 
 def _load(bits: int, stride: int) -> Callable[..., Any]:
@@ -66,32 +86,20 @@ def _store_byte(context: Any, base: Any, at: Any, value: Any) -> Any:
     return types.void(types.int64, types.int64, types.int64), code
 
 
+@intrinsic
+def _prefetch(context: Any, base: Any, at: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        place = builder.add(given[0], builder.mul(given[1], ir.Constant(ir.IntType(64), 8)))
+        pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        wish = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+        asked = builder.module.declare_intrinsic("llvm.prefetch.p0", (), wish)
+        builder.call(asked, [builder.inttoptr(place, pointer), *(ir.Constant(flag, n) for n in (1, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), code
+
+
 _load_byte, _load_word, _load_cell = _load(8, 1), _load(64, 1), _load(64, 8)
-
-
-def byte(memory: Memory, at: Number) -> Number:
-    """The byte at an index."""
-    return int(memory[at])
-
-
-def word(memory: Memory, at: Number) -> Number:
-    """Eight bytes from an index on, as an int64. The caller knows that there are eight."""
-    return int.from_bytes(bytes(memory[at : at + 8]), "little", signed=True)
-
-
-def cell(memory: Memory, at: Number) -> Number:
-    """The int64 at an index of cells."""
-    return int(memory[at])
-
-
-def put(memory: Memory, at: Number, value: Number) -> None:
-    """Set the int64 at an index of cells."""
-    memory[at] = value
-
-
-def put_byte(memory: Memory, at: Number, value: Number) -> None:
-    """Set the byte at an index to the lowest byte of a value."""
-    memory[at] = value & 0xFF
 
 
 @njit(**COMPILED)
@@ -134,6 +142,13 @@ def _put(memory, at, value):
     return checked
 
 
+@overload(soon, jit_options=INLINED)
+def _soon(memory, at):
+    if isinstance(memory, types.Integer):
+        return lambda memory, at: _prefetch(memory, at)  # type: ignore[call-arg]
+    return lambda memory, at: None
+
+
 @overload(put_byte, jit_options=INLINED)
 def _put_byte(memory, at, value):
     if isinstance(memory, types.Integer):
@@ -145,11 +160,13 @@ def _put_byte(memory, at, value):
     return checked
 
 
-@njit(**INLINED)
-def mixed(state, value):
-    """A hash of what was hashed before and one more int64."""
-    state = (uint64(state) ^ uint64(value)) * _MIX
-    return int64(state ^ (state >> uint64(29)))
+@overload(mixed, jit_options=INLINED)
+def _mixed(state, value):
+    def mix(state, value):
+        state = (uint64(state) ^ uint64(value)) * _MIX
+        return int64(state ^ (state >> uint64(29)))
+
+    return mix
 
 
 @njit(**INLINED)
@@ -168,7 +185,7 @@ def text_hash(memory, at, size):
                 last = (last << 8) | byte(memory, at)
                 at += 1
             state = mixed(state, last)
-    return int64(uint64(state) ^ (uint64(state) >> uint64(32)))
+    return int64(uint64(state) ^ (uint64(state) >> uint64(32)))  # type: ignore[operator]
 
 
 @njit(**INLINED)
@@ -187,9 +204,7 @@ def same_text(memory, at, other, other_at, size):
 
 
 @intrinsic
-def as_float(context: Any, bits: Any) -> Any:
-    """The float64 that an int64 holds the bits of."""
-
+def _float_of(context: Any, bits: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return builder.bitcast(given[0], ir.DoubleType())
 
@@ -197,10 +212,28 @@ def as_float(context: Any, bits: Any) -> Any:
 
 
 @intrinsic
-def as_bits(context: Any, number: Any) -> Any:
-    """The bits of a float64 as an int64."""
-
+def _bits_of(context: Any, number: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return builder.bitcast(given[0], ir.IntType(64))
 
     return types.int64(types.float64), code
+
+
+@overload(as_float, jit_options=INLINED)
+def _as_float(bits):
+    return lambda bits: _float_of(bits)  # type: ignore[call-arg]
+
+
+@overload(as_bits, jit_options=INLINED)
+def _as_bits(number):
+    return lambda number: _bits_of(number)  # type: ignore[call-arg]
+
+
+@overload(number, jit_options=INLINED)
+def _number(memory, at):
+    return lambda memory, at: _float_of(cell(memory, at))  # type: ignore[call-arg]
+
+
+@overload(put_number, jit_options=INLINED)
+def _put_number(memory, at, value):
+    return lambda memory, at, value: put(memory, at, _bits_of(float64(value)))  # type: ignore[call-arg]

@@ -1,0 +1,1 @@
+"""Spans in columns, joined: from what a span says to what its call, its trace and its session came to."""

@@ -1,0 +1,115 @@
+"""Memory as kernels see it: loops over numbers, written once, run by the interpreter or compiled.
+
+A kernel is a plain function over the loads and stores below. Called as it is, the memory it is given are memoryviews,
+and it is Python, slow and the same everywhere. Compiled (`machine.py`), they are addresses. Cells are int64,
+little-endian; a number stands in a cell by its bits.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Memory = Any
+"""A memoryview of bytes or of int64; an array of either, or the address of its first element, once compiled."""
+Number = Any
+"""An int64, as the compiler has it."""
+Loop = TypeVar("Loop", bound=Callable[..., Any])
+
+KERNELS: list[Callable[..., Any]] = []
+"""Every kernel, in the order in which they were written."""
+_MIX, _ALL = 0x9E3779B97F4A7C15, 2**64 - 1
+_DOUBLE, _BITS = struct.Struct("<d"), struct.Struct("<q")
+
+
+def kernel(loop: Loop) -> Loop:
+    """Mark a function as a kernel. It stays what it is; other kernels may call it, compiled or not."""
+    KERNELS.append(loop)
+    return loop
+
+
+def byte(memory: Memory, at: Number) -> Number:
+    """The byte at an index."""
+    return int(memory[at])
+
+
+def word(memory: Memory, at: Number) -> Number:
+    """Eight bytes from an index on, as an int64. The caller knows that there are eight."""
+    return int.from_bytes(bytes(memory[at : at + 8]), "little", signed=True)
+
+
+def cell(memory: Memory, at: Number) -> Number:
+    """The int64 at an index of cells."""
+    return memory[at]
+
+
+def put(memory: Memory, at: Number, value: Number) -> None:
+    """Set the int64 at an index of cells."""
+    memory[at] = value
+
+
+def put_byte(memory: Memory, at: Number, value: Number) -> None:
+    """Set the byte at an index to the lowest byte of a value."""
+    memory[at] = value & 0xFF
+
+
+def soon(memory: Memory, at: Number) -> None:
+    """Have the cell at an index brought near: it will be asked for. No more than a wish, and no index is wrong."""
+
+
+def as_float(bits: Number) -> Any:
+    """The float64 that an int64 holds the bits of."""
+    return _DOUBLE.unpack(_BITS.pack(bits))[0]
+
+
+def as_bits(number: Any) -> Any:
+    """The bits of a float64 as an int64.
+
+    >>> as_float(as_bits(1.5))
+    1.5
+    """
+    return _BITS.unpack(_DOUBLE.pack(number))[0]
+
+
+def mixed(state: Number, value: Number) -> Number:
+    """A hash of what was hashed before and one more int64."""
+    state = ((state ^ value) & _ALL) * _MIX & _ALL
+    state ^= state >> 29
+    return state - 2**64 if state >= 2**63 else state
+
+
+def number(memory: Memory, at: Number) -> Any:
+    """The float64 at an index of cells."""
+    return as_float(cell(memory, at))
+
+
+def put_number(memory: Memory, at: Number, value: Any) -> None:
+    """Set the float64 at an index of cells."""
+    put(memory, at, as_bits(value))
+
+
+@kernel
+def fingerprint(memory: Memory, at: Number, size: Number) -> tuple[Number, Number]:
+    """128 bits that stand for a text; the first 64 serve as its hash. No two of a fleet's session ids share them by
+    chance; a sender could make two of its own that do, which does it the same good as sending one id twice.
+    """
+    end = at + size
+    one, two = mixed(0, size), mixed(1, size)
+    while at + 8 <= end:
+        one = mixed(one, word(memory, at))
+        two = mixed(two, one)
+        at += 8
+    last = 0
+    while at < end:
+        last = (last << 8) | byte(memory, at)
+        at += 1
+    one = mixed(one, last)
+    return one, mixed(two, one)
+
+
+@kernel
+def same_bytes(memory: Memory, at: Number, other: Memory, other_at: Number, size: Number) -> Any:
+    """Whether `size` bytes here and there are equal."""
+    done = 0
+    while done < size and byte(memory, at + done) == byte(other, other_at + done):
+        done += 1
+    return done == size

@@ -1,0 +1,179 @@
+"""Columns to what their spans say: by plan where their shape has one, else each by the tables of the dialects."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from service.batch import Dropped
+from service.ingest.dialects import NATIVE_SCOPES, WANTED
+from service.ingest.join.lexicon import Lexicon
+from service.ingest.join.said import (
+    NUMBERS,
+    PLAN_CELLS,
+    SAID_CELLS,
+    SAID_FLAGS,
+    SAID_NAME_HIGH,
+    SAID_NUMBERS,
+    SAID_READING,
+    SAID_RESPONSE,
+    SAID_TENANT,
+)
+from service.ingest.join.said import Columns as SpanColumns
+from service.ingest.join.store import Cells, Store
+from service.ingest.join.tables import BAD_NUMBERS, FAILED, ORIGINS, WORDS
+from service.ingest.otlp.columns import (
+    FIRST,
+    KEYS,
+    PARENT,
+    PLAN,
+    RECORD_BAD_IDS,
+    RECORD_BAD_TIMES,
+    RECORD_FIRST,
+    RECORD_IS_BAD,
+    RECORD_STOP,
+    STOP,
+    Columns,
+)
+from service.ingest.otlp.points import Read
+from service.ingest.read import read_resource, read_span
+from service.ingest.vocabulary import RESPONSE_ID, SESSION, TENANT, Reading
+
+_ENTRIES = tuple(WANTED.get(key) for key in KEYS)
+_NATIVE = tuple(scope.encode() for scope in NATIVE_SCOPES)
+ORIGINS_MAX = 1 << 16
+"""Resources and scopes that are known at a time; with more of them all are worked out again."""
+_NO_PLANS = np.zeros((1, PLAN_CELLS), np.int64)
+EXAMPLES = {
+    Dropped.BAD_ID: "a trace id is 16 bytes and a span id 8, not all zero (in JSON 32 and 16 hex digits)",
+    Dropped.BAD_TIME: "a time is nanoseconds since 1970, above zero and before the year 2262",
+    Dropped.FUTURE: "a span ends after the clock of the receiver",
+}
+
+
+@dataclass
+class Decoded:
+    """What one record holds: its spans, as rows of `said` from `first` to `stop`, or its points; and what was left out
+    of it by reason; or why it could not be read.
+    """
+
+    said: Cells | None = None
+    first: int = 0
+    stop: int = 0
+    dropped: Counter[Dropped] = field(default_factory=Counter)
+    read: Read | None = None
+    content: Counter[str] = field(default_factory=Counter)
+    error: str | None = None
+
+    def rejected(self) -> tuple[int, str]:
+        """How many spans were rejected, and why, for the sender to read."""
+        if not self.dropped:
+            return 0, ""
+        found = {reason: self.dropped[reason] for reason in EXAMPLES if self.dropped[reason]}
+        return sum(found.values()), "; ".join(f"{n} {reason}: {EXAMPLES[reason]}" for reason, n in found.items())
+
+
+class Reader:
+    """Makes cells of columns; what was said in texts goes to the lexicon."""
+
+    def __init__(self, store: Store, lexicon: Lexicon) -> None:
+        self._store, self._lexicon, self._kernels = store, lexicon, store.kernels
+        self._plans = None
+        if store.kernels.recognises:
+            from service.ingest.plans import Plans  # What it calls is compiled.
+
+            self._plans = Plans(lexicon)
+
+    def forget(self) -> None:
+        """Forget all that names the lexicon's numbers."""
+        if self._plans is not None:
+            self._plans.forget()
+
+    def read(self, columns: Columns) -> list[Decoded]:
+        """What each record holds. The columns are needed no longer then."""
+        said = np.zeros((len(columns.spans), SAID_CELLS), np.int64)
+        bad = self._fill(columns, said) if len(said) else 0
+        records = [self._record(record, said) for record in columns.records.tolist()]
+        if records:  # Counted of all records together.
+            seen = columns.content
+            records[0].content.update({KEYS[key]: int(seen[key]) for key in np.flatnonzero(seen).tolist()})
+            if bad:
+                records[0].dropped[Dropped.BAD_NUMBER] += bad
+        return records
+
+    @staticmethod
+    def _record(record: list[int], said: Cells) -> Decoded:
+        decoded = Decoded(said, record[RECORD_FIRST], record[RECORD_STOP])
+        if record[RECORD_IS_BAD]:
+            decoded.dropped[Dropped.MALFORMED] += 1
+            decoded.error = "not an OTLP traces body in protobuf"
+            return decoded
+        for reason, at in ((Dropped.BAD_ID, RECORD_BAD_IDS), (Dropped.BAD_TIME, RECORD_BAD_TIMES)):
+            if record[at]:
+                decoded.dropped[reason] += record[at]
+        return decoded
+
+    def _fill(self, columns: Columns, said: Cells) -> int:
+        """Write what the spans say; how many of their numbers were none."""
+        store, memory = self._store, self._kernels.memory
+        if self._plans is None:
+            columns.spans[:, PLAN] = -1
+        else:
+            self._plans.recognise(columns)
+        bad = sum(self._read(columns, said, row) for row in np.flatnonzero(columns.spans[:, PLAN] < 0).tolist())
+        arrays = (
+            np.frombuffer(columns.text, np.uint8), columns.spans, columns.attributes, columns.resources, columns.scopes,
+            np.zeros(len(columns.resources), np.int64), np.zeros(len(columns.scopes), np.int64),
+            _NO_PLANS if self._plans is None else self._plans.rows, said,
+        )  # fmt: skip
+        given = SpanColumns(*(memory(array) for array in arrays))
+        self._find_origins(columns, given, arrays[5], arrays[6])
+        store.room(WORDS, len(said))  # Each may name a tenant that is new.
+        store.counts[BAD_NUMBERS] = 0
+        self._kernels.read(store.tables, given, len(said))
+        return bad + int(store.counts[BAD_NUMBERS])
+
+    def _find_origins(self, columns: Columns, given: SpanColumns, resources: Cells, natives: Cells) -> None:
+        """Find the numbers of resources and scopes, and work out those that are new."""
+        store, kernels = self._store, self._kernels
+        if store.count(ORIGINS) > ORIGINS_MAX:
+            store.clear(ORIGINS)
+        if not kernels.find_origins(store.tables, given, len(resources), len(natives)):
+            return
+        store.room(ORIGINS, len(resources) + len(natives))
+        for row in np.flatnonzero(resources < 0).tolist():
+            resources[row] = self._resource(columns, row)
+            kernels.learn_origin(store.tables, given, row, False, int(resources[row]))
+        for row in np.flatnonzero(natives < 0).tolist():
+            natives[row] = self._is_native(columns, row)
+            kernels.learn_origin(store.tables, given, row, True, int(natives[row]))
+
+    def _read(self, columns: Columns, said: Cells, row: int) -> int:
+        """Write what a span says by the tables of the dialects; how many of its numbers were none."""
+        span = columns.spans[row].tolist()
+        name, values = columns.said(span, columns.attributes[span[FIRST] : span[STOP]].tolist())
+        found = [(entry, value) for key, value in values if (entry := _ENTRIES[key]) is not None]
+        reading = Reading(is_root=not span[PARENT])
+        bad, apart = read_span(reading, name, found)
+        own, cells = reading.own, said[row]
+        cells[SAID_READING] = self._lexicon.reading(reading, apart)
+        cells[SAID_FLAGS] = FAILED if reading.failed else 0
+        if TENANT in own:
+            cells[SAID_TENANT] = self._lexicon.word(str(own[TENANT]))
+        if SESSION in own:
+            cells[SAID_NAME_HIGH : SAID_NAME_HIGH + 2] = self._lexicon.fingerprint(str(own[SESSION]))
+        if RESPONSE_ID in own:
+            cells[SAID_RESPONSE] = self._lexicon.fingerprint(str(own[RESPONSE_ID]))[0]
+        numbers = cells[SAID_NUMBERS:].view(np.float64)
+        numbers[:] = [own.get(field, np.nan) for field in NUMBERS]
+        return bad
+
+    def _resource(self, columns: Columns, row: int) -> int:
+        first, stop = columns.resources[row].tolist()
+        values = columns.values(columns.attributes[first:stop].tolist())
+        return self._lexicon.resource(read_resource((KEYS[key], value) for key, value in values))
+
+    @staticmethod
+    def _is_native(columns: Columns, row: int) -> bool:
+        at, size = columns.scopes[row].tolist()
+        return columns.text[at : at + size].startswith(_NATIVE)

@@ -1,0 +1,178 @@
+"""Compiled, interpreted and restored, the join says the same; and no kernel reaches outside its tables."""
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from service.batch import Dropped
+from service.ingest.decode import Decoder
+from service.ingest.join.kernels import INTERPRETED, viewed
+from service.ingest.join.rows import enter, is_like, leave, pop, push, row_at
+from service.ingest.limits import IngestLimits
+from service.ingest.otlp.in_protobuf import ProtobufDecoder
+from service.ingest.stage import Ingest
+from tests.service.ingest.decoders import compiled
+from tests.service.ingest.wire import Sent, Stream, Value, body, chat, same_slots
+
+SAID: dict[str, tuple[float, tuple[Value, ...]]] = {
+    "gen_ai.operation.name": (1.0, ("chat", "embeddings", "execute_tool", "invoke_agent", "retrieval", "x")),
+    "gen_ai.agent.name": (0.3, ("a", "b")), "tenant.id": (0.3, ("t1", "t2", "t\x013")),
+    "gen_ai.agent.version": (0.3, ("1", "2")), "gen_ai.conversation.id": (0.25, ("c1", "c2")),
+    "session.id": (0.15, ("s1", "s2")), "gen_ai.request.model": (0.6, ("gpt-4o", "gemini-2.5-pro", "nope")),
+    "gen_ai.response.model": (0.3, ("gpt-4o-2024-08-06", "zzz")),
+    "gen_ai.provider.name": (0.5, ("openai", "gcp.vertex_ai")),
+    "gen_ai.usage.input_tokens": (0.5, (0, 10, 300_000, -4)), "gen_ai.usage.output_tokens": (0.5, (0, 10)),
+    "gen_ai.usage.cached_input_tokens": (0.2, (5, 700)), "gen_ai.usage.reasoning_tokens": (0.2, (5, 70)),
+    "gen_ai.usage.cost": (0.15, (0.0, 0.5)), "gen_ai.response.id": (0.2, ("r1", "r2")),
+    "gen_ai.tool.name": (0.4, ("look", "srv.look", "other")), "session.outcome": (0.1, ("resolved", "failed", "odd")),
+}  # fmt: skip
+"""Attributes, how many of the spans have them, and of what values."""
+
+
+class Strict:
+    """A view that knows no negative index, which Python would count from the end."""
+
+    def __init__(self, array: Any) -> None:
+        self._view = viewed(array)
+
+    def __getitem__(self, at: Any) -> Any:
+        assert isinstance(at, slice) or at >= 0
+        return self._view[at]
+
+    def __setitem__(self, at: int, value: int) -> None:
+        assert at >= 0
+        self._view[at] = value
+
+
+class StrictDecoder(ProtobufDecoder):
+    """Protobuf's, with kernels that are interpreted and watched."""
+
+    kernels = INTERPRETED._replace(memory=Strict)
+
+
+def limits(chance: random.Random) -> IngestLimits:
+    """Tight ones, often: what is given up for them is the harder part."""
+    tight: dict[str, int] = {"lateness_ns": chance.choice((5, 20, 60)) * 10**9}
+    if chance.random() < 0.4:
+        tight |= {"spans_max": chance.choice((20, 60)), "traces_max": chance.choice((5, 30))}
+    if chance.random() < 0.3:
+        tight["pending_max"] = chance.choice((10, 40))
+    if chance.random() < 0.3:
+        tight["cells_max"] = chance.choice((4, 12))
+    return IngestLimits(**tight)
+
+
+def arrivals(chance: random.Random) -> Iterator[tuple[bytes, float, str]]:
+    """Bodies of few traces and ids, in any order, early, late and twice; when they come, and on which partition."""
+    now_s, traces = 0.0, 0
+    for _ in range(chance.randint(5, 50)):
+        now_s += chance.choice((0, 1, 3, 12, 40, 200, 1000))
+        spans = []
+        for _ in range(chance.randint(1, 8)):
+            traces += chance.random() < 0.4
+            end_s = max(now_s - chance.choice((0, 1, 2, 10, 30, 80)) - chance.random() * chance.choice((0, 1)), 1.0)
+            start_s = max(end_s - chance.choice((0, 0.5, 3, 20, -1)), 0.5)
+            said = {key: chance.choice(values) for key, (share, values) in SAID.items() if chance.random() < share}
+            parent = chance.choice((0, 0, chance.randint(1, 12), chance.randint(1, 12)))
+            spans.append(
+                Sent(max(traces - chance.randint(0, 5), 1), chance.randint(1, 12), start_s, end_s, parent,
+                     chance.choice(("", "agent.session", "chat x")), chance.random() < 0.2,
+                     chance.choice(("", "", "ot=th:8", "x=1, ot=rv:12;th:c", "ot=th:zz")), said)
+            )  # fmt: skip
+        raw = body(
+            *spans, resource={"service.name": chance.choice(("one", "two")), "tenant_id": chance.choice(("", "r"))}
+        )
+        for _ in range(1 if chance.random() < 0.8 else 2):
+            yield raw, now_s + 1, chance.choice(("p/0", "p/0", "p/1"))
+
+
+def run(decoder: Decoder, given: IngestLimits, sent: Sequence[tuple[bytes, float, str]], stops: bool = False) -> Stream:
+    """The stream of these bodies; restored again and again if it `stops`."""
+    stream = Stream()
+    stream.ingest = Ingest(given, decoder=decoder)
+    for number, (raw, now_s, partition) in enumerate(sent):
+        stream.send_bytes(raw, now_s, partition)
+        if stops and number % 7 == 3:
+            stream.ingest = Ingest.restore(stream.ingest.snapshot(), given, decoder)
+    return stream.flush()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_all_ways_of_running_say_the_same(seed: int) -> None:
+    """Odd streams under tight limits: slots and tallies to the last bit, and each slot once."""
+    chance = random.Random(seed)
+    given, sent = limits(chance), list(arrivals(chance))
+    interpreted, fast = run(StrictDecoder(), given, sent), run(compiled(), given, sent)
+    assert same_slots(interpreted.slots, fast.slots) and interpreted.tally == fast.tally
+    starts = [slot.start_ns for slot in fast.slots]
+    assert starts == sorted(set(starts))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_restored_it_goes_on(seed: int) -> None:
+    """On one partition, as a second one that was silent is waited for anew after a stop."""
+    chance = random.Random(seed)
+    given, sent = limits(chance), [(raw, now_s, "p/0") for raw, now_s, _ in arrivals(chance)]
+    whole, parted = run(compiled(), given, sent), run(compiled(), given, sent, stops=True)
+    assert same_slots(whole.slots, parted.slots) and whole.tally == parted.tally
+
+
+def test_an_index_finds_what_is_left() -> None:
+    """Whatever was entered and left before, with hashes that fall on one another."""
+    chance, size = random.Random(1), 16
+    for _ in range(100):
+        index, rows = [0] * size, dict[int, int]()
+        for row in range(100):
+            if len(rows) < 10 and chance.random() < 0.55:
+                rows[row] = chance.choice((1, 2, 17, 14, 15, 31, chance.getrandbits(40)))
+                enter(index, size - 1, rows[row], row)
+            elif rows:
+                gone = chance.choice(list(rows))
+                leave(index, size - 1, rows.pop(gone), gone)
+            for known, hashed in rows.items():
+                at = hashed & (size - 1)
+                while not (is_like(index, at, hashed) and row_at(index, at) == known):
+                    assert index[at]
+                    at = (at + 1) & (size - 1)
+        assert sorted(row_at(index, at) for at in range(size) if index[at]) == sorted(rows)
+
+
+def test_a_heap_gives_the_least() -> None:
+    """As a sorted list would."""
+    chance, heap, keys = random.Random(1), [0] * 400, list[int]()
+    for row in range(500):
+        if chance.random() < 0.6 and len(keys) < 190:
+            keys.append(chance.randint(0, 50))
+            push(heap, len(keys) - 1, keys[-1], row)
+        elif keys:
+            assert heap[0] == min(keys)
+            keys.remove(heap[0])
+            pop(heap, len(keys) + 1)
+
+
+def test_names_that_nobody_needs_are_forgotten() -> None:
+    """A table nearly full of tenants of old begins anew with those of live traces, and says the same."""
+    runs = []
+    for forgets in (False, True):
+        stream = Stream()
+        stream.send(
+            chat(1, 2, 0, 2, parent=1, tenant__id="acme", gen_ai__agent__name="a", gen_ai__conversation__id="c")
+        )
+        stream.send(*(chat(n, 1, 0, 2, tenant__id=f"t{n}") for n in range(2, 200)))
+        stream.send(chat(900, 1, 0, 200))
+        if forgets:
+            before = len(stream.ingest.join.lexicon.texts())
+            stream.ingest.join._seen = 10**9
+            stream.ingest.join.lexicon.is_full = lambda: True  # type: ignore[method-assign]
+            stream.send(chat(999, 1, 90, 201))
+            assert len(stream.ingest.join.lexicon.texts()) < before - 100
+        else:
+            stream.send(chat(999, 1, 90, 201))
+        stream.send(chat(1, 3, 0, 210, parent=1), chat(998, 1, 0, 210, tenant__id="t7"))
+        runs.append(stream.flush())
+    assert same_slots(runs[0].slots, runs[1].slots) and runs[0].tally == runs[1].tally
+    assert not runs[0].dropped(Dropped.SERIES_FULL)
+    (late,) = [row for row in runs[1].of("llm") if row["start_s"] == 210 and row["labels"][1] == "a"]  # type: ignore[index]
+    assert late["labels"][0] == "acme"  # type: ignore[index]
