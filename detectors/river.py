@@ -194,6 +194,9 @@ class River:
         for value in values:
             self.model((value - self.unit.middle) / self.unit.spread)
 
+    def release(self) -> None:
+        """Nothing: models learn whatever comes."""
+
     def state(self) -> Floats:
         """Everything but the model, which is fed again."""
         facts = [self.since, self.score, self.threshold, self.next_step, self.last_above, self.model is not None]

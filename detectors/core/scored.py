@@ -57,6 +57,9 @@ class Scorer(Protocol):
     def observe(self, time_s: float, value: float) -> Score | None:
         """None where the value cannot be compared yet."""
 
+    def release(self) -> None:
+        """A person called the episode noise: if what came in it is held back, it is to be learnt from here on."""
+
     def state(self) -> Floats:
         """Everything, as one row of numbers: what `resume` of an equal new scorer takes."""
 
@@ -148,6 +151,7 @@ class Scored:
 
     def doubt(self, row: int) -> None:
         if row in self.series:
+            self.series[row].scorer.release()
             self.series[row].doubted = int(self.step * self.step_s // 86_400)
 
     def excess(self) -> float:
