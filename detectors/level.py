@@ -189,6 +189,10 @@ class Level:
         period = max(1, self.day // YOUNG_REFITS) if young else self.day
         return ((step + 1) // period + 1) * period
 
+    def said(self, score: float, bar: float) -> str:
+        """A score above its bar in words, for a page."""
+        return f"{score:.1f} times its usual stray, where {bar:.1f} is its bar"
+
     def release(self) -> None:
         """Learn from the next step on, though the episode is not over."""
         self.hold = None

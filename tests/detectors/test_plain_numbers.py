@@ -55,6 +55,26 @@ def test_an_incident_is_one_page_until_the_value_is_back(long: int) -> None:
     assert 4 < said[0].now < 6 and 0.8 < said[0].before < 1.3
 
 
+@pytest.mark.parametrize("name", ["river.ADWIN", "river.PageHinkley", "river.HDDMA"])
+def test_a_change_that_no_drift_detector_told_before_closes_again(name: str) -> None:
+    """A detection is forgotten within the hour, even where the detector has never told any: the alert closes."""
+    watching, said = watched(name, [(50, 1.0), (6, 5.0)])
+    ((page,), (closed,)) = minutes(watching.pages)[:1], minutes(watching.closed)[:1]
+    assert page >= 50 * HOUR and page + 30 <= closed <= page + 120
+    assert name.removeprefix("river.") in said[0].detail and "1.0" in said[0].detail and "0.6" in said[0].detail
+
+
+def test_a_page_says_what_its_scorer_measures() -> None:
+    """`level` counts usual strays, a drift detector its detections, an anomaly detector whatever River scores."""
+    details = {
+        name: watched(name, [(56, 1.0), (6, 5.0)])[1][0].detail
+        for name in ("level", "river.ADWIN", "river.StandardAbsoluteDeviation")
+    }
+    assert "times its usual stray" in details["level"]
+    assert "detections" in details["river.ADWIN"] and "stray" not in details["river.ADWIN"]
+    assert "score" in details["river.StandardAbsoluteDeviation"]
+
+
 def test_a_level_that_lasts_a_day_is_learnt() -> None:
     """It is one page, which ends by itself within hours after the day."""
     watching, _ = watched("level", [(56, 1.0), (40, 5.0)])
