@@ -90,7 +90,7 @@ def _features(make: Callable[[], Any]) -> Model:
 
 
 MODELS: dict[str, tuple[Callable[[], Model], bool]] = {
-    "ADWIN": (partial(_drift, drift.ADWIN), True),
+    "ADWIN": (partial(_drift, partial(drift.ADWIN, clock=1)), True),  # Its default looks at every 32nd step.
     "KSWIN": (partial(_drift, partial(drift.KSWIN, seed=1)), True),
     "PageHinkley": (partial(_drift, drift.PageHinkley), True),
     "DDM": (partial(_binary, binary.DDM), True),

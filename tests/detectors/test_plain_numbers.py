@@ -64,6 +64,13 @@ def test_a_change_that_no_drift_detector_told_before_closes_again(name: str) -> 
     assert name.removeprefix("river.") in said[0].detail and "1.0" in said[0].detail and "0.6" in said[0].detail
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_adwin_pages_within_the_incident(seed: int) -> None:
+    """It looks at every step, not at every 32nd, which might come hours later."""
+    watching, _ = watched("river.ADWIN", [(56, 1.0), (2, 5.0), (6, 1.0)], seed)
+    assert 56 * HOUR <= minutes(watching.pages)[0] < 58 * HOUR
+
+
 def test_a_page_says_what_its_scorer_measures() -> None:
     """`level` counts usual strays, a drift detector its detections, an anomaly detector whatever River scores."""
     details = {
