@@ -70,4 +70,6 @@ def _shown(placeholder: Placeholder, labels: Mapping[str, str], finding: Finding
             return usd(number)
         case "ratio":
             return f"{digits(number / finding.before if finding.before else math.nan)}x"
-    return f"{number:,.0f}" if placeholder.name == "count" else LEVELS.get(finding.unit, digits)(number)
+    if placeholder.name == "count":
+        return "?" if math.isnan(number) else f"{number:,.0f}"
+    return LEVELS.get(finding.unit, digits)(number)

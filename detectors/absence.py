@@ -113,7 +113,7 @@ class Absence:
         usual = float(heard.rate[row])
         since_ns = (int(heard.last[row]) + 1) * TICK_NS
         missing, bar = float(heard.missing[row]), float(self._bars()[row])
-        found = Finding("per minute", usual, 0.0, since_ns, 0.0, missing, bar, said)
+        found = Finding("per minute", usual, 0.0, since_ns, math.nan, missing, bar, said)
         return Judgement(Verdict.RELAPSED if mode == Mode.RECOVERING else Verdict.ANOMALOUS, found)
 
     def _pass_time(self, now: int) -> None:

@@ -2,11 +2,13 @@
 
 The residual against the usual level of the time of day (or the last hour's, whichever has been the better guess) is
 taken at two scales, the step itself and the mean of four, in units of its own usual size. The threshold comes from the
-series' own history: see `detectors.core.extremes`. Only the past is used.
+series' own history: see `detectors.core.extremes`. Only the past is used, and of it no episode: from its first step
+until it was calm for half an hour the series is expected where it was, and what is above the bar is remembered as
+what was expected. A level that has lasted a day is learnt.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,8 @@ FLOOR, TINY = 1e-3, 1e-30
 HUGE = 1e100
 """Larger values are taken for this one: their differences stay finite."""
 SCORE_MAX = 1e9
+BLOCK = 2048
+"""Steps judged at once, at most: where an episode begins or ends, those after it are judged again."""
 
 
 def build(terms: Terms) -> Scored:
@@ -71,6 +75,22 @@ class Fit:
     threshold: float
 
 
+@dataclass(frozen=True)
+class Hold:
+    """What is expected while an episode lasts, as its first step found it; NaN where unknown.
+
+    since   the first step
+    value   last hour's median
+    drift   last hour's median distance from the season
+    size    last two hours' median residual
+    """
+
+    since: int
+    value: float
+    drift: float
+    size: float
+
+
 class Level:
     """The detector of one series, as its values come; `observe` and `scores` give the same answers in any mixture.
 
@@ -95,6 +115,7 @@ class Level:
         self.new_values = False
         self.last: int | None = None
         self.last_above: int | None = None
+        self.hold: Hold | None = None
 
     def observe(self, time_s: float, value: float) -> Score | None:
         """Judge a value by those before it, then learn it.
@@ -122,16 +143,17 @@ class Level:
                 self._start()
                 self.last = int(at[done]) - 1
             stop = self._refit_after(self.last)
-            upto = int(np.searchsorted(at, stop))
-            end = stop if upto < len(rows) else int(at[-1]) + 1
-            block = np.full(end - self.last - 1, np.nan)
-            places = at[done:upto] - self.last - 1
-            block[places] = known[done:upto]
-            score, expected = self._judge(block)
-            here = rows[done:upto]
+            until = min(stop, self.last + 1 + BLOCK, int(at[-1]) + 1)
+            block = np.full(until - self.last - 1, np.nan)
+            upto = int(np.searchsorted(at, until))
+            block[at[done:upto] - self.last - 1] = known[done:upto]
+            threshold = self.fit.threshold if self.fit else np.inf
+            score, expected, page = self._judge(block, threshold)
+            end = self.last + 1 + len(score)
+            upto = int(np.searchsorted(at, end))
+            here, places = rows[done:upto], at[done:upto] - self.last - 1
             found.score[here], found.expected[here] = score[places], expected[places]
-            found.threshold[here] = self.fit.threshold if self.fit else np.inf
-            found.page[here] = self._pages(at[done:upto], found.above[here])
+            found.threshold[here], found.page[here] = threshold, page[places]
             self.last, done = end - 1, upto
             if end == stop:
                 self._refit()
@@ -140,23 +162,25 @@ class Level:
     def state(self) -> Floats:
         """Everything, as one row of numbers."""
         marks = [math.nan if one is None else one for one in (self.last, self.last_above)]
+        hold = astuple(self.hold) if self.hold else (math.nan,) * 4
         fit = self.fit
         facts = [fit.size, fit.floor, float(fit.seasonal), fit.threshold] if fit else []
         shapes = [fit.season, fit.spread] if fit else []
         return np.concatenate(
-            [[*marks, float(self.new_values), float(fit is not None), *facts], *shapes, self.history.state()]
+            [[*marks, *hold, float(self.new_values), float(fit is not None), *facts], *shapes, self.history.state()]
         )
 
     def resume(self, state: Floats) -> None:
         """Go on from what `state` gave of a detector with the same step."""
-        last, last_above, new_values, has_fit = state[:4].tolist()
+        last, last_above, since, value, drift, held_size, new_values, has_fit = state[:8].tolist()
         self.last = None if math.isnan(last) else int(last)
         self.last_above = None if math.isnan(last_above) else int(last_above)
-        self.new_values, at = bool(new_values), 4
+        self.hold = None if math.isnan(since) else Hold(int(since), value, drift, held_size)
+        self.new_values, at = bool(new_values), 8
         if has_fit:
-            size, floor, is_seasonal, threshold = state[4:8].tolist()
-            season, spread = state[8 : 8 + 2 * self.day].reshape(2, -1).copy()
-            self.fit, at = Fit(season, spread, size, floor, bool(is_seasonal), threshold), 8 + 2 * self.day
+            size, floor, is_seasonal, threshold = state[8:12].tolist()
+            season, spread = state[12 : 12 + 2 * self.day].reshape(2, -1).copy()
+            self.fit, at = Fit(season, spread, size, floor, bool(is_seasonal), threshold), 12 + 2 * self.day
         self.history.resume(state[at:])
 
     def _refit_after(self, step: int) -> int:
@@ -165,39 +189,87 @@ class Level:
         period = max(1, self.day // YOUNG_REFITS) if young else self.day
         return ((step + 1) // period + 1) * period
 
-    def _pages(self, at: Ints, above: Bools) -> Bools:
-        """Which steps begin an episode."""
-        pages = np.zeros(len(at), np.bool_)
-        for row in np.flatnonzero(above):
-            step = int(at[row])
-            pages[row] = self.last_above is None or step - self.last_above > self.quiet
-            self.last_above = step
-        return pages
+    def said(self, score: float, bar: float) -> str:
+        """A score above its bar in words, for a page."""
+        return f"{score:.1f} times its usual stray, where {bar:.1f} is its bar"
 
-    def _judge(self, values: Floats) -> tuple[Floats, Floats]:
-        """Score and expected value of the next steps, all before the next refit; both NaN where unknown."""
-        history, n = self.history, len(values)
-        own = history.extend(values)
-        if not np.isfinite(values).any():
-            return own["score"], own["expected"]
-        self.new_values = True
-        slots = (self.last + 1 + np.arange(n)) % self.day if self.last is not None else np.arange(n)
+    def release(self) -> None:
+        """Learn from the next step on, though the episode is not over."""
+        self.hold = None
+
+    def _judge(self, values: Floats, threshold: float) -> tuple[Floats, Floats, Bools]:
+        """Score, expected value and whether a page begins, of the next steps, all before the next refit.
+
+        Ends with a step at which an episode begins or ends: those after it expect something else. NaN where unknown.
+        """
+        first = 0 if self.last is None else self.last + 1
+        own = self.history.extend(values)
+        usual = self._score(own, (first + np.arange(len(values))) % self.day)
+        upto, begins = self._turn(first, own["score"], threshold)
+        self.history.drop(len(values) - upto)
+        score, expected, page = own["score"][:upto].copy(), own["expected"][:upto].copy(), np.zeros(upto, np.bool_)
+        if begins:
+            value, drift, size = (float(column[upto - 1]) for column in usual)
+            self.hold = Hold(first + upto - 1, float(expected[-1]) if math.isnan(value) else value, drift, size)
+            page[-1] = True
+        if self.hold:
+            kept = {name: column[:upto] for name, column in own.items()}
+            self._hold_back(self.hold, kept, (score > threshold) & (first + np.arange(upto) >= self.hold.since), first)
+            if not begins and self._over(self.hold, first + upto - 1, score[-1]):
+                self.hold = None
+        return score, expected, page
+
+    def _score(self, own: dict[str, Floats], slots: Ints) -> tuple[Floats, Floats, Floats]:
+        """Fill in the columns of the next steps; returns the last hour's median, its drift, and the usual residual."""
+        history, values, n, hold = self.history, own["value"], len(slots), self.hold
         fit = self.fit or Fit(np.full(self.day, np.nan), np.full(self.day, np.nan), np.nan, TINY, False, np.inf)
         own["deviation"][:] = values - fit.season[slots]
-        by_hour = seasonal.trailing(history["value"], n, self.hour, 3)
-        drift = seasonal.trailing(history["deviation"], n, self.hour, 3)
+        by_hour = np.full(n, hold.value) if hold else seasonal.trailing(history["value"], n, self.hour, 3)
+        drift = np.full(n, hold.drift) if hold else seasonal.trailing(history["deviation"], n, self.hour, 3)
         by_day = fit.season[slots] + np.where(np.isfinite(drift), drift, 0.0)
         own["hourly"][:], own["daily"][:] = abs(values - by_hour), abs(values - by_day)
         own["expected"][:] = np.where(np.isfinite(by_day), by_day, by_hour) if fit.seasonal else by_hour
         error = values - own["expected"]
         own["size"][:] = abs(error)
-        recent = seasonal.trailing(history["size"], n, self.two_hours, 5)
+        recent = np.full(n, hold.size) if hold else seasonal.trailing(history["size"], n, self.two_hours, 5)
         usual = np.where(np.isfinite(fit.spread[slots]), fit.spread[slots], recent)
         local = (recent + usual) / 2
         unit = TO_SD * np.maximum(fit.size, np.where(np.isfinite(local), local, 0.0))
         own["step"][:] = np.clip(error / np.maximum(unit, fit.floor), -SCORE_MAX, SCORE_MAX)
         own["score"][:] = np.maximum(abs(own["step"]), SLOW_WEIGHT * abs(seasonal.mean(history["step"], n, SLOW)))
-        return own["score"], own["expected"]
+        self.new_values |= bool(np.isfinite(values).any())
+        return by_hour, drift, recent
+
+    def _turn(self, first: int, score: Floats, threshold: float) -> tuple[int, bool]:
+        """How many of the steps stand, and whether an episode begins with the last of them."""
+        above = np.flatnonzero(score > threshold)
+        if self.hold is None:
+            for row in above.tolist():
+                before, self.last_above = self.last_above, first + row
+                if before is None or first + row - before > self.quiet:
+                    return row + 1, True
+            return len(score), False
+        for row in range(len(score)):
+            if score[row] > threshold:
+                self.last_above = first + row
+            if self._over(self.hold, first + row, score[row]):
+                return row + 1, False
+        return len(score), False
+
+    def _over(self, hold: Hold, step: int, score: float) -> bool:
+        """Whether an episode has lasted a day, or been calm for long enough; silence is no calm."""
+        calm = self.last_above is not None and step - self.last_above >= self.quiet
+        return step - hold.since >= self.day or (calm and not math.isnan(score))
+
+    def _hold_back(self, hold: Hold, own: dict[str, Floats], above: Bools, first: int) -> None:
+        """Keep what is above the bar out of what is learnt. Of its scores the highest of half an hour counts, once."""
+        own["value"][above], own["deviation"][above], own["size"][above] = own["expected"][above], hold.drift, hold.size
+        own["hourly"][above] = own["daily"][above] = np.nan
+        early = above & (first + np.arange(len(above)) - hold.since <= self.half_hour)
+        highest = np.max(own["score"][early], initial=0.0)
+        own["score"][above] = np.nan
+        scores, place = self.history["score"], hold.since - first - len(above)
+        scores[place] = np.fmax(scores[place], highest)
 
     def _refit(self) -> None:
         """Learn from all steps so far; nothing to do where no value came since."""
@@ -262,8 +334,14 @@ class History:
         """Add steps; returns their columns to be filled in, all but `value` NaN."""
         own = {name: self._more(name, len(values)) for name in self.NAMES}
         own["value"][:] = values
-        self.used = min(self.used + len(values), self.most)
+        self.used += len(values)
         return own
+
+    def drop(self, n: int) -> None:
+        """Take the last `n` steps back."""
+        self.used -= n
+        for name in self.NAMES:
+            self._used[name] -= n
 
     def _more(self, name: str, n: int) -> Floats:
         if self._used[name] + n > len(self._columns[name]):

@@ -20,7 +20,7 @@ from river.drift import binary
 from detectors.core import extremes
 from detectors.core.columns import Floats
 from detectors.core.contract import Terms
-from detectors.core.scored import Score, Scored, calm_steps
+from detectors.core.scored import CALM_S, Score, Scored, calm_steps
 
 DAY_S, WEEK_S = 86_400.0, 604_800.0
 FED_DAYS, SCORED_DAYS = 7, 28
@@ -29,6 +29,8 @@ JUDGED_MIN = 100
 """Scores that must be known before any is judged."""
 LEAK_S = 3600.0
 """Detections of a drift detector are forgotten at this pace."""
+ONE_LEFT = math.exp(-CALM_S / LEAK_S)
+"""What is left of a detection after half an hour. A drift detector's bar is no lower: so each episode has an end."""
 TO_SD = 1.4826
 
 Model = Callable[[float], float]
@@ -88,7 +90,7 @@ def _features(make: Callable[[], Any]) -> Model:
 
 
 MODELS: dict[str, tuple[Callable[[], Model], bool]] = {
-    "ADWIN": (partial(_drift, drift.ADWIN), True),
+    "ADWIN": (partial(_drift, partial(drift.ADWIN, clock=1)), True),  # Its default looks at every 32nd step.
     "KSWIN": (partial(_drift, partial(drift.KSWIN, seed=1)), True),
     "PageHinkley": (partial(_drift, drift.PageHinkley), True),
     "DDM": (partial(_binary, binary.DDM), True),
@@ -132,8 +134,7 @@ class River:
 
     def __init__(self, model: str, step_s: float, budget_per_week: float) -> None:
         self.step_s, self.budget_per_week = step_s, budget_per_week
-        make, self.leaks = MODELS[model]
-        self.make = make
+        self.name, (self.make, self.leaks) = model, MODELS[model]
         self.day = max(1, round(DAY_S / step_s))
         self.quiet = calm_steps(step_s)
         self.fed: list[float] = []  # Values since a week before the last refit; `since` of them are newer than it.
@@ -181,18 +182,26 @@ class River:
         self._feed(self.fed)
         if len(self.scores) >= JUDGED_MIN:
             scores = np.array(self.scores)
-            level = extremes.calm(scores)
+            least = ONE_LEFT if self.leaks else -math.inf
+            level = max(extremes.calm(scores), least)
             found = extremes.peaks(scores, level, self.quiet)
             weeks = len(scores) * self.step_s / WEEK_S
             known = len(found) > 1
-            self.threshold = (
-                extremes.reached(found, level, weeks, self.budget_per_week) if known else float(scores.max())
-            )
+            bar = extremes.reached(found, level, weeks, self.budget_per_week) if known else float(scores.max())
+            self.threshold = max(bar, least)
 
     def _feed(self, values: list[float]) -> None:
         self.unit, self.model = Unit.of(np.array(values)), self.make()
         for value in values:
             self.model((value - self.unit.middle) / self.unit.spread)
+
+    def said(self, score: float, bar: float) -> str:
+        """A score above its bar in words, for a page."""
+        told = "counts its detections of about the last hour as" if self.leaks else "gives it a score of"
+        return f"{self.name} {told} {score:.1f}, where {bar:.1f} is the bar"
+
+    def release(self) -> None:
+        """Nothing: models learn whatever comes."""
 
     def state(self) -> Floats:
         """Everything but the model, which is fed again."""

@@ -57,6 +57,12 @@ class Scorer(Protocol):
     def observe(self, time_s: float, value: float) -> Score | None:
         """None where the value cannot be compared yet."""
 
+    def said(self, score: float, bar: float) -> str:
+        """A score above its bar in words, for a page."""
+
+    def release(self) -> None:
+        """A person called the episode noise: if what came in it is held back, it is to be learnt from here on."""
+
     def state(self) -> Floats:
         """Everything, as one row of numbers: what `resume` of an equal new scorer takes."""
 
@@ -133,7 +139,7 @@ class Scored:
         since_ns = int((one.last.time_s - self.step_s / 2) * SECOND_NS)
         found = Finding(
             self.window.unit, one.last.expected, one.last.value, since_ns, math.nan, math.nan, math.nan,
-            f"{one.last.score:.1f} times its usual stray, where {self._bar(one):.1f} is its bar",
+            one.scorer.said(one.last.score, self._bar(one)),
         )  # fmt: skip
         return Judgement(Verdict.RELAPSED if mode == Mode.RECOVERING else Verdict.ANOMALOUS, found)
 
@@ -148,6 +154,7 @@ class Scored:
 
     def doubt(self, row: int) -> None:
         if row in self.series:
+            self.series[row].scorer.release()
             self.series[row].doubted = int(self.step * self.step_s // 86_400)
 
     def excess(self) -> float:

@@ -51,6 +51,7 @@ def test_silence_is_a_page_and_the_next_call_its_end(rate: float, within_minutes
     assert said and {row for _, row, _ in said} == {1}
     found = said[0][2].finding
     assert found is not None and abs(found.since_ns // 60_000_000_000 - gone) < 15 and "would have come" in found.detail
+    assert math.isnan(found.count)
     paging = np.array([0, Mode.PAGING, 0, 0], np.int8)
     back = detector.tick(tick(gone + 500, np.array([1]), np.array([1])), paging)
     assert back[1].verdict is Verdict.RECOVERED

@@ -42,7 +42,7 @@ def same(one: Scores, other: Scores, rows: slice = slice(None)) -> None:
 def test_the_budget_is_kept(step_s: float, budget: float) -> None:
     """Where nothing happens, pages stay below 1.5 times the budget, over many series-weeks, cold start included."""
     rng = np.random.default_rng(11)
-    series, weeks = (6, 6) if step_s == 60 else (12, 14)
+    series, weeks = (6 if step_s == 60 else 12), 14
     spent = 0
     for _ in range(series):
         times, values = rhythm(rng, weeks, step_s)
@@ -77,6 +77,17 @@ def test_a_new_level_is_one_page() -> None:
     found = Level(FIVE_MINUTES_S, 0.25).scores(times, values)
     assert found.page[6000:6003].any()
     assert found.page[6000:].sum() <= 3
+
+
+def test_what_a_person_calls_noise_is_learnt() -> None:
+    """An episode keeps its expectation until somebody says that nothing is wrong; then an hour is enough."""
+    times, values = rhythm(np.random.default_rng(4), 3.2)
+    values[6000:] += 60
+    one, other = Level(FIVE_MINUTES_S, 0.25), Level(FIVE_MINUTES_S, 0.25)
+    one.scores(times[:6020], values[:6020]), other.scores(times[:6020], values[:6020])
+    other.release()
+    held, learnt = (level.scores(times[6020:6040], values[6020:6040]) for level in (one, other))
+    assert held.above[-5:].all() and not learnt.above[-5:].any()
 
 
 def test_the_time_of_day_is_no_news() -> None:
@@ -137,6 +148,7 @@ def test_how_a_series_is_cut_changes_nothing() -> None:
     keep = np.delete(keep, slice(900, 1100))
     times, values = times[keep] + rng.uniform(0, 200, len(keep)), values[keep]
     values[500], values[501], times[700] = np.nan, np.inf, times[650]
+    values[1500:1560] += 300  # Held back while it lasts.
     whole = Level(FIVE_MINUTES_S, 4.0).scores(times, values)
     cuts = np.sort(rng.integers(0, len(times), 60))
     parts, level = np.split(np.arange(len(times)), cuts), Level(FIVE_MINUTES_S, 4.0)
