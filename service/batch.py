@@ -93,5 +93,6 @@ class Tally:
     leaf_tokens: float = 0.0  # and what those said.
     content: Counter[str] = field(default_factory=Counter)  # By attribute: what was said, seen and not kept.
     sessionless: Counter[str] = field(default_factory=Counter)  # By agent: sessions that nothing named.
+    cut: Counter[str] = field(default_factory=Counter)  # By agent: calls with a value too long for a label.
     refused: Counter[str] = field(default_factory=Counter)  # By agent: calls and sessions under `_other`.
     saturated: Counter[str] = field(default_factory=Counter)  # By metric: values over the last bound of a histogram.

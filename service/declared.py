@@ -109,6 +109,9 @@ HEALTH = {
         "counter", ("attribute",), "Texts that people and models said, seen on spans and never kept."
     ),
     "tocsin_sessionless_total": Declared("counter", ("agent",), "Sessions that no span named: each was one trace."),
+    "tocsin_values_cut_total": Declared(
+        "counter", ("agent",), "Calls with a name or id of more than 200 characters, which was cut there."
+    ),
     "tocsin_overflowed_total": Declared("counter", ("agent",), "Calls and sessions counted under _other."),
     "tocsin_priced_calls_total": Declared("counter", ("source",), "Calls with tokens, by where their cost comes from."),
     "tocsin_weighted_calls_total": Declared("counter", (), "Calls counted with a sampling weight other than one."),

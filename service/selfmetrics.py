@@ -82,6 +82,7 @@ class SelfMetrics:
         self.costs: Counter[str] = Counter()
         self.content: Counter[str] = Counter()
         self.sessionless = ByAgent()
+        self.cut = ByAgent()
         self.refused = ByAgent()
         self.weighted = 0
         self.stated_tokens = self.leaf_tokens = 0.0
@@ -104,6 +105,7 @@ class SelfMetrics:
         self.costs.update(tally.costs)
         self.content.update(tally.content)
         self.sessionless.add(tally.sessionless)
+        self.cut.add(tally.cut)
         self.refused.add(tally.refused)
         self.weighted += tally.weighted
         self.stated_tokens += tally.stated_tokens
@@ -145,6 +147,7 @@ class SelfMetrics:
             "tocsin_dropped_total": {(reason.value,): self.dropped[reason] for reason in Dropped},
             "tocsin_content_attributes_total": {(name,): count for name, count in self.content.items()},
             "tocsin_sessionless_total": self.sessionless.values(),
+            "tocsin_values_cut_total": self.cut.values(),
             "tocsin_overflowed_total": self.refused.values(),
             "tocsin_priced_calls_total": {
                 (source.value,): self.costs[source] for source in CostSource if source is not CostSource.NONE

@@ -89,6 +89,7 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
             text = value if fit else _text(value)
             if not text:
                 continue
+            reading.is_cut = reading.is_cut or (not fit and len(str(value)) > LABEL_CHARACTERS_MAX)
             own[field] = text
             ranks[field] = rank
         elif kind == NUMBER:

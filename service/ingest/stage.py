@@ -177,6 +177,7 @@ class Ingest:
         tally.tickets += self._policies.slot(start_ns, closed.sampled)
         tally.sessions += len(closed.ended)
         tally.sessionless.update(closed.nameless)
+        tally.cut.update(closed.cut)
         if self._review is not None:
             reviewed(self._review, closed, self._closing.labels)
         slot = roll_up(start_ns, closed.units, closed.cells, closed.calls)

@@ -64,9 +64,10 @@ class Reading:
     session_rank  precedence of the name that gave `own[SESSION]`; smaller is better
     dialect       name of the dialect that told the operation
     is_log        a log written as a span: no call, though it may say what one spent
+    is_cut        one of its values was longer than a label may be
     """
 
-    __slots__ = ("dialect", "failed", "is_log", "is_root", "operation", "own", "session_rank")
+    __slots__ = ("dialect", "failed", "is_cut", "is_log", "is_root", "operation", "own", "session_rank")
 
     def __init__(self, is_root: bool) -> None:
         self.is_root = is_root
@@ -74,7 +75,7 @@ class Reading:
         self.operation = OTHER
         self.dialect = ""
         self.session_rank = 0
-        self.failed = self.is_log = False
+        self.failed = self.is_log = self.is_cut = False
 
 
 @dataclass(frozen=True)

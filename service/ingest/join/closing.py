@@ -9,7 +9,7 @@ from detectors.core.columns import SLOT_NS, Floats, Ids
 from detectors.core.series import OVERFLOW
 from service.batch import Tally
 from service.ingest.join.join import Join
-from service.ingest.join.labels import L_CELLS
+from service.ingest.join.labels import L_AGENT, L_CELLS
 from service.ingest.join.rows import HIGH
 from service.ingest.join.store import Cells
 from service.ingest.join.tables import (
@@ -64,6 +64,7 @@ from service.ingest.join.tables import (
     TRACE_LOW,
     TRACES,
     UNIT_CELL,
+    UNIT_IS_CUT,
     UNITS,
     UNKNOWN,
     USAGE_BELOW,
@@ -97,6 +98,7 @@ class Closed(NamedTuple):
     ended     (sessions, ENDED_CELLS) of the sessions
     sampled   services, the number of their spans, and the largest weight among them
     nameless  agents, and the number of sessions that nothing named
+    cut       agents, and the number of calls one of whose values was too long for a label
     """
 
     units: Floats
@@ -106,6 +108,7 @@ class Closed(NamedTuple):
     ended: Cells
     sampled: list[tuple[str, int, float]]
     nameless: dict[str, int]
+    cut: dict[str, int]
 
 
 class Closing:
@@ -271,14 +274,19 @@ class Closing:
             if labels[row, LABEL_CELL] == OVERFLOW:
                 labels[row, LABEL_CELL] = ASK
         over = store.rows[ENDED][store.order[:ended]]
-        agents, sessions = np.unique(over[over[:, ENDED_IS_TRACE] > 0, ENDED_AGENT], return_counts=True)
-        nameless = {lexicon.text(agent): n for agent, n in zip(agents.tolist(), sessions.tolist(), strict=True)}
+        nameless = self._by_text(over[over[:, ENDED_IS_TRACE] > 0, ENDED_AGENT])
+        cut = self._by_text(labels[rows[units[UNIT_IS_CUT] > 0], LABEL_WORDS + L_AGENT])
         sampled = store.sampled[: len(lexicon.resources)]
         weights = sampled[:, 1].view(np.float64)
         seen = np.flatnonzero(sampled[:, 0]).tolist()
         services = [(lexicon.resources[i].agent, int(sampled[i, 0]), float(weights[i])) for i in seen]
         sampled[:] = 0
-        return Closed(units, cells, rows, calls, over, services, nameless)
+        return Closed(units, cells, rows, calls, over, services, nameless, cut)
+
+    def _by_text(self, words: Cells) -> dict[str, int]:
+        """How often each of the words stands there."""
+        found = zip(*(each.tolist() for each in np.unique(words, return_counts=True)), strict=True)
+        return {self._join.lexicon.text(word): times for word, times in found}
 
     def labels(self, rows: Sequence[int] | Cells) -> list[Labels]:
         """The texts of some labels."""

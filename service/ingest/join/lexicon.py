@@ -91,7 +91,7 @@ class Lexicon:
         for text in _FIRST_WORDS[1:]:
             self.word(text)
         for operation in OPERATIONS[:-1]:
-            self._enter((operation, 0, False, INCLUDED, -1, "", OVERFLOW_VALUE, *[""] * (len(_WORDS) - 1)))
+            self._enter((operation, 0, False, INCLUDED, -1, False, "", OVERFLOW_VALUE, *[""] * (len(_WORDS) - 1)))
         self.resource(Resource(agent=OVERFLOW_VALUE))
 
     def word(self, text: str) -> int:
@@ -125,18 +125,20 @@ class Lexicon:
         outcome = outcome_class(str(own[OUTCOME])) if OUTCOME in own else -1
         parts = 0 if apart is None else APART if apart else INCLUDED
         texts = tuple([str(own.get(field, "")) for field in _WORDS])
-        saying = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.dialect, *texts)
+        head = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.is_cut)
+        saying = (*head, reading.dialect, *texts)
         number = self._readings.get(saying)
         if number is None:
             number = _NUMBER_OF[reading.operation] if len(self._readings) >= READINGS_MAX else self._enter(saying)
         return number
 
     def _enter(self, saying: Saying) -> int:
-        operation, rank, is_log, parts, outcome, dialect, *texts = saying
+        operation, rank, is_log, parts, outcome, is_cut, dialect, *texts = saying
         number = self._readings[saying] = len(self._readings)
         is_google = str(texts[_WORDS.index(PROVIDER)]).startswith("gcp.")
         words = [self.word(text) for text in texts]
-        self._store.readings[number] = (_NUMBER_OF[operation], rank, is_log, parts, outcome, is_google, *words)
+        head = (_NUMBER_OF[operation], rank, is_log, parts, outcome, is_google)
+        self._store.readings[number] = (*head, *words, is_cut)
         self.told_by.append(dialect)
         return number
 

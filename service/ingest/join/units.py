@@ -5,6 +5,7 @@ from service.ingest.join.tables import (
     FAILED,
     FREE_OF_CHARGE,
     NOTHING_TO_PRICE,
+    READING_IS_CUT,
     SOURCES,
     SPAN_CELLS,
     SPAN_START,
@@ -23,6 +24,7 @@ from service.ingest.join.tables import (
     UNIT_FAILED,
     UNIT_FREE,
     UNIT_INPUT,
+    UNIT_IS_CUT,
     UNIT_OUTCOME,
     UNIT_OUTPUT,
     UNIT_REASONING,
@@ -45,6 +47,7 @@ from service.ingest.join.tables import (
     Tables,
     has,
     more,
+    of_reading,
     of_span,
     of_wait,
 )
@@ -104,6 +107,7 @@ def write_unit(
     put_number(t.units, UNIT_CACHE_WRITE * room + unit, said(t, wait, WAIT_CACHE_WRITE) if usage else 0.0)
     put_number(t.units, UNIT_REASONING * room + unit, said(t, wait, WAIT_REASONING) if usage else 0.0)
     put_number(t.units, UNIT_EACH * room + unit, weight)
+    put_number(t.units, UNIT_IS_CUT * room + unit, of_reading(t, span, READING_IS_CUT))
 
 
 @kernel

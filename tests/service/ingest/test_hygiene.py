@@ -1,6 +1,7 @@
 """At the door: what people said is seen, counted by attribute and kept nowhere; what has no session or room is told."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,19 @@ def test_sessions_that_nothing_named_are_told_by_agent() -> None:
     )
     stream.flush()
     assert stream.tally.sessionless == {"one": 2}
+
+
+@pytest.mark.parametrize("decoder", ["protobuf", "compiled"])
+def test_values_that_are_too_long_are_told_by_agent(decoder: str) -> None:
+    """Tenants and models, met once or again; a value as long as may be is not among them."""
+    stream = Stream()
+    if decoder == "compiled":
+        stream.ingest = Ingest(stream.limits, decoder=compiled())
+    for n in range(1, 4):
+        said: dict[str, Any] = {"gen_ai__agent__name": "wordy", "tenant__id": "t" * 201, "gen_ai__request__model": f"m-{n}"}
+        stream.send(chat(n, 1, 0, 5, **said), chat(n, 2, 0, 5, gen_ai__agent__name="neat", tenant__id="t" * 200))
+        stream.send(chat(n, 3, 0, 5, gen_ai__agent__name="odd", gen_ai__request__model="m" * 300))
+    assert stream.flush().tally.cut == {"wordy": 3, "odd": 3}
 
 
 def test_labels_that_explode_are_told_by_agent() -> None:
