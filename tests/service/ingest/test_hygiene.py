@@ -61,8 +61,11 @@ def test_values_that_are_too_long_are_told_by_agent(decoder: str) -> None:
     if decoder == "compiled":
         stream.ingest = Ingest(stream.limits, decoder=compiled())
     for n in range(1, 4):
-        said: dict[str, Any] = {"gen_ai__agent__name": "wordy", "tenant__id": "t" * 201, "gen_ai__request__model": f"m-{n}"}
-        stream.send(chat(n, 1, 0, 5, **said), chat(n, 2, 0, 5, gen_ai__agent__name="neat", tenant__id="t" * 200))
+        wordy: dict[str, Any] = {"tenant__id": "t" * 201, "gen_ai__request__model": f"m-{n}"}
+        stream.send(
+            chat(n, 1, 0, 5, gen_ai__agent__name="wordy", **wordy),
+            chat(n, 2, 0, 5, gen_ai__agent__name="neat", tenant__id="t" * 200),
+        )
         stream.send(chat(n, 3, 0, 5, gen_ai__agent__name="odd", gen_ai__request__model="m" * 300))
     assert stream.flush().tally.cut == {"wordy": 3, "odd": 3}
 
