@@ -1,5 +1,6 @@
 """Spans on their way in: into their trace, and into the slot in which they ended."""
 
+from detectors.core.columns import SLOT_NS
 from service.ingest.join.labels import find_span
 from service.ingest.join.rows import NONE, USED, give_back, take
 from service.ingest.join.said import (
@@ -90,7 +91,6 @@ from service.ingest.memory import Memory, Number, cell, kernel, put
 
 SPANS_OF_TRACE_MAX = 10_000
 """Spans kept of one trace."""
-SLOT_NS = 10_000_000_000
 _KEPT = 6
 """Numbers that are kept of a span: its tokens and its cost."""
 

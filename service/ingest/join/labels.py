@@ -4,7 +4,7 @@ The resource speaks for the tenant before ancestors do; model and provider are m
 are nobody else's.
 """
 
-from service.ingest.join.rows import MASK, NONE, enter, is_like, row_at, take
+from service.ingest.join.rows import MASK, enter, find, is_like, row_at, take
 from service.ingest.join.tables import (
     ASK,
     ASKED,
@@ -37,6 +37,7 @@ from service.ingest.join.tables import (
     RESOURCE_TENANT,
     RESOURCE_VERSION,
     SPAN_ABOVE,
+    SPAN_CELLS,
     SPAN_ID,
     SPAN_NEXT,
     SPAN_PARENT_ID,
@@ -73,18 +74,7 @@ def find_span(t: Tables, trace: Number, span_id: Number) -> Number:
             row = of_span(t, row, SPAN_NEXT)
         return row
     hashed, mask = mixed(mixed(0, span_id), trace), cell(t.heads, SPANS + MASK)
-    place = hashed & mask
-    while True:
-        row = row_at(t.span_index, place)
-        if row < 0:
-            return NONE
-        if (
-            is_like(t.span_index, place, hashed)
-            and of_span(t, row, SPAN_ID) == span_id
-            and of_span(t, row, SPAN_TRACE) == trace
-        ):
-            return row
-        place = (place + 1) & mask
+    return find(t.span_index, mask, hashed, t.spans, SPAN_CELLS, SPAN_ID, span_id, SPAN_TRACE, trace)
 
 
 @kernel

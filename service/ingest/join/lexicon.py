@@ -66,7 +66,6 @@ _NUMBER_OF = {operation: number for number, operation in enumerate(OPERATIONS)}
 _WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, TOOL_NAME, STORE)
 """Fields that a reading holds as words, in the order of its cells."""
 _FIRST_WORDS = ("", OVERFLOW_VALUE, *OPERATIONS)
-_ROOM_FOR_LATER = 1 << 10
 Saying = tuple[Any, ...]
 
 

@@ -1,6 +1,6 @@
 """Where spans come from: resources and scopes met lately, known by what stands for all that they say."""
 
-from service.ingest.join.rows import MASK, NONE, enter, row_at, take
+from service.ingest.join.rows import MASK, NONE, enter, find, take
 from service.ingest.join.said import Columns
 from service.ingest.join.tables import ORIGIN_CELLS, ORIGIN_HIGH, ORIGIN_LOW, ORIGIN_NUMBER, ORIGINS, Tables
 from service.ingest.memory import Number, cell, fingerprint, kernel, mixed, put
@@ -38,15 +38,8 @@ def _scope(columns: Columns, row: Number) -> tuple[Number, Number]:
 @kernel
 def _find(t: Tables, high: Number, low: Number) -> Number:
     mask = cell(t.heads, ORIGINS + MASK)
-    place = high & mask
-    while True:
-        row = row_at(t.origin_index, place)
-        if row < 0:
-            return NONE
-        at = row * ORIGIN_CELLS
-        if cell(t.origins, at + ORIGIN_HIGH) == high and cell(t.origins, at + ORIGIN_LOW) == low:
-            return cell(t.origins, at + ORIGIN_NUMBER)
-        place = (place + 1) & mask
+    row = find(t.origin_index, mask, high, t.origins, ORIGIN_CELLS, ORIGIN_HIGH, high, ORIGIN_LOW, low)
+    return cell(t.origins, row * ORIGIN_CELLS + ORIGIN_NUMBER) if row >= 0 else NONE
 
 
 @kernel

@@ -61,7 +61,8 @@ def price_row(t: Tables, provider: Number, response: Number, model: Number) -> N
 
 
 @kernel
-def _number(t: Tables, wait: Number, column: Number) -> Number:
+def said_number(t: Tables, wait: Number, column: Number) -> Number:
+    """A number of a span, 0.0 where it did not say it."""
     value = number(t.waits, wait * WAIT_CELLS + column)
     return value if value == value else 0.0
 
@@ -85,8 +86,8 @@ def dollars_of(t: Tables, wait: Number, row: Number) -> tuple[Number, Number]:
         if dollars != dollars:
             return 0.0, UNPRICED
         return dollars, PRICED if dollars > 0.0 else FREE_OF_CHARGE
-    cached, written = _number(t, wait, WAIT_CACHE_READ), _number(t, wait, WAIT_CACHE_WRITE)
-    tokens = _number(t, wait, WAIT_INPUT)
+    cached, written = said_number(t, wait, WAIT_CACHE_READ), said_number(t, wait, WAIT_CACHE_WRITE)
+    tokens = said_number(t, wait, WAIT_INPUT)
     band = price + PRICE_BANDS
     for i in range(1, cell(t.prices, price + PRICE_COUNT)):
         if tokens > number(t.prices, price + PRICE_BANDS + i * BAND_CELLS + BAND_START):
@@ -94,7 +95,7 @@ def dollars_of(t: Tables, wait: Number, row: Number) -> tuple[Number, Number]:
     dollars = max(tokens - cached - written, 0.0) * number(t.prices, band + BAND_INPUT)
     dollars += cached * number(t.prices, band + BAND_READ)
     dollars += written * number(t.prices, band + BAND_WRITE)
-    dollars += _number(t, wait, WAIT_OUTPUT) * number(t.prices, band + BAND_OUTPUT)
+    dollars += said_number(t, wait, WAIT_OUTPUT) * number(t.prices, band + BAND_OUTPUT)
     if dollars <= 0.0:
         return 0.0, FREE_OF_CHARGE
     return dollars, BY_OVERRIDE if kind == OWN else PRICED

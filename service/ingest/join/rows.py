@@ -52,6 +52,24 @@ def is_like(index: Memory, place: Number, hashed: Number) -> Number:
 
 
 @kernel
+def find(
+    index: Memory, mask: Number, hashed: Number, rows: Memory, width: Number, column: Number, value: Number,
+    other_column: Number, other: Number,
+) -> Number:  # fmt: skip
+    """The row that was entered under a hash and has these two cells, -1 if there is none."""
+    place = hashed & mask
+    while True:
+        row = row_at(index, place)
+        if row < 0:
+            return NONE
+        if is_like(index, place, hashed):
+            at = row * width
+            if cell(rows, at + column) == value and cell(rows, at + other_column) == other:
+                return row
+        place = (place + 1) & mask
+
+
+@kernel
 def enter(index: Memory, mask: Number, hashed: Number, row: Number) -> None:
     """Have a row found under a hash."""
     place = hashed & mask

@@ -5,8 +5,9 @@ time of silence where a root is missing; and at the latest so long after it bega
 which they ended, once their slot closes: the order of arrival changes nothing.
 """
 
+from detectors.core.columns import SLOT_NS
 from service.ingest.join.labels import L_AGENT, L_TENANT, label
-from service.ingest.join.rows import MASK, NONE, USED, enter, give_back, is_like, leave, pop, push, row_at, take
+from service.ingest.join.rows import MASK, NONE, USED, enter, find, give_back, leave, pop, push, take
 from service.ingest.join.slots import slot_of
 from service.ingest.join.tables import (
     DUE,
@@ -80,29 +81,15 @@ from service.ingest.join.tables import (
     set_session,
     set_trace,
 )
-from service.ingest.join.traces import before, begin_leg, forget, is_before
+from service.ingest.join.traces import NEVER, before, begin_leg, forget, is_before
 from service.ingest.memory import Number, cell, kernel, mixed, number, put, put_number
-
-SLOT_NS = 10_000_000_000
-NEVER = 2**63 - 1
 
 
 @kernel
 def find_session(t: Tables, high: Number, low: Number) -> Number:
     """The open session of a key: its name's fingerprint, or the id of its one trace."""
     hashed, mask = mixed(mixed(0, high), low), cell(t.heads, SESSIONS + MASK)
-    place = hashed & mask
-    while True:
-        row = row_at(t.session_index, place)
-        if row < 0:
-            return NONE
-        if (
-            is_like(t.session_index, place, hashed)
-            and of_session(t, row, SESSION_HIGH) == high
-            and of_session(t, row, SESSION_LOW) == low
-        ):
-            return row
-        place = (place + 1) & mask
+    return find(t.session_index, mask, hashed, t.sessions, SESSION_CELLS, SESSION_HIGH, high, SESSION_LOW, low)
 
 
 @kernel

@@ -1,6 +1,6 @@
 """Open slots: the 10 s in which spans that wait ended, found by their start; the first to close is first in a queue."""
 
-from service.ingest.join.rows import MASK, NONE, enter, give_back, leave, pop, push, row_at, take
+from service.ingest.join.rows import MASK, NONE, enter, find, give_back, leave, pop, push, take
 from service.ingest.join.tables import (
     OPENED,
     PAGE_BEFORE,
@@ -25,14 +25,7 @@ from service.ingest.memory import Number, cell, kernel, mixed, put
 def find_slot(t: Tables, start_ns: Number) -> Number:
     """The open slot that begins then, or -1."""
     hashed, mask = mixed(0, start_ns), cell(t.heads, SLOTS + MASK)
-    place = hashed & mask
-    while True:
-        row = row_at(t.slot_index, place)
-        if row < 0:
-            return NONE
-        if cell(t.slots, row * SLOT_CELLS + SLOT_START) == start_ns:
-            return row
-        place = (place + 1) & mask
+    return find(t.slot_index, mask, hashed, t.slots, SLOT_CELLS, SLOT_START, start_ns, SLOT_START, start_ns)
 
 
 @kernel

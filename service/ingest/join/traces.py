@@ -1,6 +1,6 @@
 """Live traces, oldest first, each with its spans; and what a trace as a whole knows."""
 
-from service.ingest.join.rows import MASK, NONE, enter, give_back, is_like, leave, row_at, take
+from service.ingest.join.rows import MASK, NONE, enter, find, give_back, leave, take
 from service.ingest.join.tables import (
     ANSWERED,
     FAILED,
@@ -68,7 +68,7 @@ from service.ingest.join.tables import (
 )
 from service.ingest.memory import Number, cell, kernel, mixed, put, put_number
 
-_NEVER = 2**63 - 1
+NEVER = 2**63 - 1
 FEW_SPANS = 16
 """A trace of more has its spans in an index."""
 
@@ -77,18 +77,7 @@ FEW_SPANS = 16
 def find_trace(t: Tables, high: Number, low: Number) -> Number:
     """The live trace of this id, or -1."""
     hashed, mask = mixed(mixed(0, high), low), cell(t.heads, TRACES + MASK)
-    place = hashed & mask
-    while True:
-        row = row_at(t.trace_index, place)
-        if row < 0:
-            return NONE
-        if (
-            is_like(t.trace_index, place, hashed)
-            and of_trace(t, row, TRACE_HIGH) == high
-            and of_trace(t, row, TRACE_LOW) == low
-        ):
-            return row
-        place = (place + 1) & mask
+    return find(t.trace_index, mask, hashed, t.traces, TRACE_CELLS, TRACE_HIGH, high, TRACE_LOW, low)
 
 
 @kernel
@@ -125,7 +114,7 @@ def begin_leg(t: Tables, trace: Number) -> None:
     """Leave the session: what was counted of this leg is told."""
     set_trace(t, trace, TRACE_SESSION, NONE)
     set_trace(t, trace, TRACE_SIBLING, NONE)
-    set_trace(t, trace, TRACE_FIRST, _NEVER)
+    set_trace(t, trace, TRACE_FIRST, NEVER)
     set_trace(t, trace, TRACE_LAST, 0)
     set_trace(t, trace, TRACE_OUTCOME_NS, 0)
     set_trace(t, trace, TRACE_OUTCOME_ID, 0)
@@ -218,19 +207,7 @@ def find_answer(t: Tables, trace: Number, response: Number) -> Number:
             row = of_span(t, row, SPAN_NEXT)
         return row
     hashed, mask = mixed(mixed(1, response), trace), cell(t.heads, SPANS + MASK)
-    place = hashed & mask
-    while True:
-        row = row_at(t.span_index, place)
-        if row < 0:
-            return NONE
-        if (
-            is_like(t.span_index, place, hashed)
-            and has(t, row, ANSWERED) != 0
-            and of_span(t, row, SPAN_RESPONSE) == response
-            and of_span(t, row, SPAN_TRACE) == trace
-        ):
-            return row
-        place = (place + 1) & mask
+    return find(t.span_index, mask, hashed, t.spans, SPAN_CELLS, SPAN_RESPONSE, response, SPAN_TRACE, trace)
 
 
 @kernel

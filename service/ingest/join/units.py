@@ -1,6 +1,6 @@
 """What a call comes to: its tokens, its dollars, and the unit that is written of it."""
 
-from service.ingest.join.prices import dollars_of
+from service.ingest.join.prices import dollars_of, said_number
 from service.ingest.join.tables import (
     FAILED,
     FREE_OF_CHARGE,
@@ -58,15 +58,8 @@ _NAN = float("nan")
 
 
 @kernel
-def said(t: Tables, wait: Number, column: Number) -> Number:
-    """A number of a span, 0.0 where it did not say it."""
-    value = number(t.waits, wait * WAIT_CELLS + column)
-    return value if value == value else 0.0
-
-
-@kernel
 def tokens_of(t: Tables, wait: Number) -> Number:
-    return said(t, wait, WAIT_INPUT) + said(t, wait, WAIT_OUTPUT)
+    return said_number(t, wait, WAIT_INPUT) + said_number(t, wait, WAIT_OUTPUT)
 
 
 @kernel
@@ -95,17 +88,17 @@ def write_unit(
     put_number(t.units, UNIT_CELL * room + unit, labels)
     put_number(t.units, UNIT_WEIGHT * room + unit, weight if counts else 0.0)
     put_number(t.units, UNIT_FAILED * room + unit, 1.0 if has(t, span, FAILED) != 0 else 0.0)
-    put_number(t.units, UNIT_INPUT * room + unit, said(t, wait, WAIT_INPUT) * weight if usage else 0.0)
-    put_number(t.units, UNIT_OUTPUT * room + unit, said(t, wait, WAIT_OUTPUT) * weight if usage else 0.0)
+    put_number(t.units, UNIT_INPUT * room + unit, said_number(t, wait, WAIT_INPUT) * weight if usage else 0.0)
+    put_number(t.units, UNIT_OUTPUT * room + unit, said_number(t, wait, WAIT_OUTPUT) * weight if usage else 0.0)
     put_number(t.units, UNIT_DOLLARS * room + unit, dollars * weight)
     put_number(t.units, UNIT_UNPRICED * room + unit, 1.0 if source == UNPRICED else 0.0)
     put_number(t.units, UNIT_FREE * room + unit, 1.0 if source == FREE_OF_CHARGE else 0.0)
     put_number(t.units, UNIT_SECONDS * room + unit, lasted_ns / SECOND_NS if lasted_ns >= 0 else _NAN)
     put_number(t.units, UNIT_OUTCOME * room + unit, -1.0)
     put_number(t.units, UNIT_SOURCE * room + unit, source)
-    put_number(t.units, UNIT_CACHE_READ * room + unit, said(t, wait, WAIT_CACHE_READ) if usage else 0.0)
-    put_number(t.units, UNIT_CACHE_WRITE * room + unit, said(t, wait, WAIT_CACHE_WRITE) if usage else 0.0)
-    put_number(t.units, UNIT_REASONING * room + unit, said(t, wait, WAIT_REASONING) if usage else 0.0)
+    put_number(t.units, UNIT_CACHE_READ * room + unit, said_number(t, wait, WAIT_CACHE_READ) if usage else 0.0)
+    put_number(t.units, UNIT_CACHE_WRITE * room + unit, said_number(t, wait, WAIT_CACHE_WRITE) if usage else 0.0)
+    put_number(t.units, UNIT_REASONING * room + unit, said_number(t, wait, WAIT_REASONING) if usage else 0.0)
     put_number(t.units, UNIT_EACH * room + unit, weight)
     put_number(t.units, UNIT_IS_CUT * room + unit, of_reading(t, span, READING_IS_CUT))
 
