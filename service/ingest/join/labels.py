@@ -55,7 +55,7 @@ from service.ingest.join.tables import (
     of_trace,
     set_span,
 )
-from service.ingest.memory import Number, cell, kernel, mixed, put
+from service.ingest.memory import Number, cell, hash_of, kernel, mixed, put
 
 ANCESTORS_MAX = 64
 """How far up a value is looked for; parents may also point in a circle."""
@@ -73,7 +73,7 @@ def find_span(t: Tables, trace: Number, span_id: Number) -> Number:
         while row >= 0 and of_span(t, row, SPAN_ID) != span_id:
             row = of_span(t, row, SPAN_NEXT)
         return row
-    hashed, mask = mixed(mixed(0, span_id), trace), cell(t.heads, SPANS + MASK)
+    hashed, mask = hash_of(span_id, trace), cell(t.heads, SPANS + MASK)
     return find(t.span_index, mask, hashed, t.spans, SPAN_CELLS, SPAN_ID, span_id, SPAN_TRACE, trace)
 
 
