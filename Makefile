@@ -13,7 +13,7 @@ run: install ## Run the daemon with its defaults.
 	@$(BIN)/tocsin run
 
 test: install broker ## Run all tests, documentation tests among them.
-	@echo "== running the tests (about eight minutes)"
+	@echo "== running the tests (about eleven minutes)"
 	@$(BIN)/python -m pytest
 
 check: install lint types test ## What CI runs.
