@@ -78,7 +78,9 @@ class Ingest:
 
         Small ones are decoded together, which changes nothing but the time it takes.
         """
-        self.join.make_room()
+        if self.join.is_short_of_names():
+            self._tell_meters()  # What told of what is known by number.
+            self.join.forget_names()
         bodies = decode(records, self.limits.body_bytes_max, self._decoder, self.join.reader)
         for record, decoded in zip(records, bodies, strict=True):
             self._expire_cells()
@@ -193,10 +195,11 @@ class Ingest:
         """Tell the metrics what spans told since this was done last."""
         for service, operation, last_ns in self.join.lexicon.told():
             self.meters.told.hear(service, operation or Tells.TOKENS, last_ns)
-        for cell, signal in np.argwhere(self._told_ns > 0).tolist():
+        told_ns = self._told_ns[: self.cells.size]
+        for cell, signal in np.argwhere(told_ns > 0).tolist():
             agent = self.cells.values(cell)[AGENT_PLACE]
-            self.meters.told.hear(agent, (Tells.COST, Tells.OUTCOMES)[signal], int(self._told_ns[cell, signal]))
-        self._told_ns[:] = 0
+            self.meters.told.hear(agent, (Tells.COST, Tells.OUTCOMES)[signal], int(told_ns[cell, signal]))
+        told_ns[:] = 0
 
     def _expire_cells(self) -> None:
         """Once a day of event time, free the cells long unseen.

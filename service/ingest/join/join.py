@@ -132,15 +132,18 @@ class Join:
         """Have room made anew for the next spans: something else took of it."""
         self._room = 0
 
-    def make_room(self) -> None:
-        """Where names run short, forget those that nobody needs. What was decoded must have been admitted."""
-        if self._seen >= SPANS_BETWEEN and self.lexicon.is_full():
-            self._seen = 0
-            self.lexicon.forget_unused()
-            self.forget_labels()
-            self.store.clear(PRICES)
-            self.store.clear(ORIGINS)
-            self.reader.forget()
+    def is_short_of_names(self) -> bool:
+        """Whether it is time to forget the names that nobody needs."""
+        return self._seen >= SPANS_BETWEEN and self.lexicon.is_full()
+
+    def forget_names(self) -> None:
+        """Forget them. What was decoded must have been admitted, and what spans told must have been asked for."""
+        self._seen = 0
+        self.lexicon.forget_unused()
+        self.forget_labels()
+        self.store.clear(PRICES)
+        self.store.clear(ORIGINS)
+        self.reader.forget()
 
     def forget_labels(self) -> None:
         """Ask for the cells of all labels again: some were freed."""
