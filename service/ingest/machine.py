@@ -24,6 +24,7 @@ from service.ingest.memory import (
     put,
     put_byte,
     put_number,
+    same_text,
     soon,
     word,
 )
@@ -188,19 +189,21 @@ def text_hash(memory, at, size):
     return int64(uint64(state) ^ (uint64(state) >> uint64(32)))  # type: ignore[operator]
 
 
-@njit(**INLINED)
-def same_text(memory, at, other, other_at, size):
-    """Whether `size` bytes here and there are equal."""
-    done = 0
-    while done + 8 <= size:
-        if word(memory, at + done) != word(other, other_at + done):
-            return False
-        done += 8
-    while done < size:
-        if byte(memory, at + done) != byte(other, other_at + done):
-            return False
-        done += 1
-    return True
+@overload(same_text, jit_options=INLINED)
+def _same_text(memory, at, other, other_at, size):
+    def same(memory, at, other, other_at, size):
+        done = 0
+        while done + 8 <= size:
+            if word(memory, at + done) != word(other, other_at + done):
+                return False
+            done += 8
+        while done < size:
+            if byte(memory, at + done) != byte(other, other_at + done):
+                return False
+            done += 1
+        return True
+
+    return same
 
 
 @intrinsic

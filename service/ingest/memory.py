@@ -82,6 +82,13 @@ def number(memory: Memory, at: Number) -> Any:
     return as_float(cell(memory, at))
 
 
+@kernel
+def amount(memory: Memory, at: Number) -> Any:
+    """The float64 at an index of cells, 0.0 in the place of NaN."""
+    value = number(memory, at)
+    return value if value == value else 0.0
+
+
 def put_number(memory: Memory, at: Number, value: Any) -> None:
     """Set the float64 at an index of cells."""
     put(memory, at, as_bits(value))
@@ -116,10 +123,6 @@ def fingerprint(memory: Memory, at: Number, size: Number) -> tuple[Number, Numbe
     return one, mixed(two, one)
 
 
-@kernel
-def same_bytes(memory: Memory, at: Number, other: Memory, other_at: Number, size: Number) -> Any:
+def same_text(memory: Memory, at: Number, other: Memory, other_at: Number, size: Number) -> Any:
     """Whether `size` bytes here and there are equal."""
-    done = 0
-    while done < size and byte(memory, at + done) == byte(other, other_at + done):
-        done += 1
-    return done == size
+    return bytes(memory[at : at + size]) == bytes(other[other_at : other_at + size])

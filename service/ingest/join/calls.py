@@ -55,6 +55,7 @@ from service.ingest.join.tables import (
     SPANS,
     SPENT,
     STATED,
+    STOPPED_AT,
     TRACE_CELLS,
     TRACE_MARKS,
     TRACE_TOKENS,
@@ -87,7 +88,7 @@ from service.ingest.join.tables import (
 from service.ingest.join.traces import enter_answer, find_answer
 from service.ingest.join.units import cost_of, spend, tokens_of, write_unit
 from service.ingest.join.words import ends_like
-from service.ingest.memory import Number, cell, kernel, number, put_number, soon
+from service.ingest.memory import Number, cell, kernel, number, put, put_number, soon
 
 
 @kernel
@@ -205,17 +206,11 @@ def _look_ahead(t: Tables, i: Number, n: Number) -> None:
 
 
 @kernel
-def price_of(t: Tables, span: Number, wait: Number) -> Number:
-    """The row of the price that a span's tokens have; -1 if they need none."""
-    label(t, span)
-    return _price(t, span, wait)
-
-
-@kernel
 def count(t: Tables, first: Number, n: Number, end_ns: Number) -> Number:
     """Count the calls of a slot from the first of them on, and close the sessions that are due before it ends.
 
-    Returns `n`, or the place of a call whose price is to be looked up, or asked for, before it can be counted.
+    Returns `n`, or the place of a call whose price is to be looked up, or asked for, before it can be counted; that
+    price is left in the state.
     """
     for i in range(first, n):
         _look_ahead(t, i, n)
@@ -224,6 +219,7 @@ def count(t: Tables, first: Number, n: Number, end_ns: Number) -> Number:
         label(t, span)
         price = _price(t, span, wait)
         if price >= 0 and needs_help(t, price, i):
+            put(t.state, STOPPED_AT, price)
             return i
         labels = label_row(t)
         trace = of_span(t, span, SPAN_TRACE)

@@ -59,6 +59,7 @@ from service.ingest.join.tables import (
     SPANS,
     SPENT,
     STATED,
+    STOPPED_AT,
     TO_BE_ASKED,
     TRACE_HIGH,
     TRACE_LOW,
@@ -252,7 +253,7 @@ class Closing:
     def _ask(self, place: int) -> None:
         store, text = self._store, self._join.lexicon.text
         wait = store.rows[WAITS][store.order[place]]
-        price = self._join.kernels.price_of(store.tables, int(wait[WAIT_SPAN]), int(store.order[place]))
+        price = store.state[STOPPED_AT]
         provider, response, model = map(text, store.rows[PRICES][price, PRICE_PROVIDER : PRICE_PROVIDER + 3].tolist())
         tokens = Tokens(*np.nan_to_num(wait[WAIT_INPUT:WAIT_COST].view(np.float64)).tolist())
         dollars, source = self._prices.cost(provider, (response, model), tokens, int(wait[WAIT_END]))

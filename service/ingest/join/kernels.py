@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from service.ingest.join.admit import admit
-from service.ingest.join.calls import count, mark, price_of
+from service.ingest.join.calls import count, mark
 from service.ingest.join.ended import drop_ended, list_ended
 from service.ingest.join.labels import find_span, label
 from service.ingest.join.origins import find_origins, learn_origin
@@ -36,7 +36,6 @@ class Kernels(NamedTuple):
     admit: Callable[..., Any] = admit
     list_waiting: Callable[..., Any] = list_waiting
     mark: Callable[..., Any] = mark
-    price_of: Callable[..., Any] = price_of
     count: Callable[..., Any] = count
     list_ended: Callable[..., Any] = list_ended
     drop_ended: Callable[..., Any] = drop_ended

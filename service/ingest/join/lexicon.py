@@ -75,12 +75,16 @@ class Lexicon:
     def __init__(self, store: Store) -> None:
         self._store, self._kernels = store, store.kernels
         store.limits[WORDS_LIMIT] = WORDS_MAX
+        self._forget()
+        self._begin()
+
+    def _forget(self) -> None:
+        """Know none of them."""
         self._texts: list[str] = []
         self._readings: dict[Saying, int] = {}
         self._resources: dict[Resource, int] = {}
         self.told_by: list[str] = []
         self.resources: list[Resource] = []
-        self._begin()
 
     def _begin(self) -> None:
         """Enter what is always there: the words of operations, and what stands for readings that find no room."""
@@ -179,7 +183,7 @@ class Lexicon:
         used_resources = np.unique(self._store.rows[SPANS][spans, SPAN_RESOURCE]).tolist()
         self._store.clear(WORDS)
         self._store.state[WORD_BYTES] = 0
-        self._texts, self._readings, self._resources, self.told_by, self.resources = [], {}, {}, [], []
+        self._forget()
         self._begin()
         self._renumber(kept, {word: self.word(text) for word, text in texts.items()})
         self._renumber([(SPANS, SPAN_READING)], {old: self._again(sayings[old]) for old in used_readings})
@@ -206,7 +210,7 @@ class Lexicon:
 
     def restore(self, saved: str) -> None:
         """Take the place of what `snapshot` was taken of, the store being restored."""
-        self._texts, self._readings, self._resources, self.told_by, self.resources = [], {}, {}, [], []
+        self._forget()
         state = json.loads(saved)
         for saying in state["readings"]:
             self._enter(tuple(saying))

@@ -33,7 +33,7 @@ from service.ingest.join.tables import (
     WAIT_OUTPUT,
     Tables,
 )
-from service.ingest.memory import Number, cell, kernel, mixed, number, put
+from service.ingest.memory import Number, amount, cell, kernel, mixed, number, put
 
 
 @kernel
@@ -63,8 +63,7 @@ def price_row(t: Tables, provider: Number, response: Number, model: Number) -> N
 @kernel
 def said_number(t: Tables, wait: Number, column: Number) -> Number:
     """A number of a span, 0.0 where it did not say it."""
-    value = number(t.waits, wait * WAIT_CELLS + column)
-    return value if value == value else 0.0
+    return amount(t.waits, wait * WAIT_CELLS + column)
 
 
 @kernel

@@ -16,7 +16,7 @@ from service.ingest.join.tables import (
     more,
 )
 from service.ingest.join.words import word_of
-from service.ingest.memory import Memory, Number, byte, cell, fingerprint, kernel, number, put, put_number
+from service.ingest.memory import Memory, Number, amount, byte, cell, fingerprint, kernel, number, put, put_number
 from service.ingest.otlp.columns import (
     ATTRIBUTE_CELLS,
     END,
@@ -150,13 +150,6 @@ def _follow(t: Tables, columns: Columns, plan: Number, said: Number, first: Numb
 
 
 @kernel
-def _or_none(said: Memory, at: Number) -> Number:
-    """A number, 0.0 where the span did not say it."""
-    value = number(said, at)
-    return value if value == value else 0.0
-
-
-@kernel
 def _include_parts(t: Tables, said: Memory, row: Number) -> Number:
     """Make input include the cache and output include the reasoning, as the conventions have it; whether it spent.
 
@@ -167,10 +160,10 @@ def _include_parts(t: Tables, said: Memory, row: Number) -> Number:
     apart = cell(t.readings, reading + READING_APART)
     if apart == 0:
         return False
-    total = _or_none(said, row + _TOTAL)
+    total = amount(said, row + _TOTAL)
     stated, halves = number(said, row + _COST), (number(said, row + _INPUT_COST), number(said, row + _OUTPUT_COST))
     if stated != stated and (halves[0] == halves[0] or halves[1] == halves[1]):
-        stated = _or_none(said, row + _INPUT_COST) + _or_none(said, row + _OUTPUT_COST)
+        stated = amount(said, row + _INPUT_COST) + amount(said, row + _OUTPUT_COST)
         put_number(said, row + _COST, stated)
     whole, output, cached = number(said, row + _INPUT), number(said, row + _OUTPUT), number(said, row + _CACHE_READ)
     if whole != whole and total > 0.0 and cell(t.readings, reading + READING_OPERATION) == OP_EMBEDDING:
@@ -178,11 +171,11 @@ def _include_parts(t: Tables, said: Memory, row: Number) -> Number:
     if whole != whole and output != output and cached != cached:
         return stated == stated
     whole = whole if whole == whole else 0.0
-    cached = _or_none(said, row + _CACHE_READ) + _or_none(said, row + _CACHE_WRITE)
+    cached = amount(said, row + _CACHE_READ) + amount(said, row + _CACHE_WRITE)
     if apart == APART or cached > whole:
         whole += cached
     put_number(said, row + _INPUT, whole)
-    reasoning, output = _or_none(said, row + _REASONING), _or_none(said, row + _OUTPUT)
+    reasoning, output = amount(said, row + _REASONING), amount(said, row + _OUTPUT)
     if reasoning == 0.0 and total > whole + output > 0.0 and cell(t.readings, reading + READING_IS_GOOGLE) != 0:
         reasoning = total - whole - output
         output += reasoning

@@ -104,10 +104,11 @@ RESOURCE_TENANT, RESOURCE_AGENT, RESOURCE_VERSION, RESOURCE_CELLS = 0, 1, 2, 3
 
 # Single cells of the state: what was given up for good, counts of what lives, both ends of the list of live traces, and
 # sizes of the two queues.
-FLOOR, PENDING, LIVE_SPANS, LIVE_TRACES, OLDEST, NEWEST, QUEUED, OPENED, WORD_BYTES, DUE, ASKING, HELPED, HELP = range(
-    13
-)
-STATE_CELLS = 13
+FLOOR, PENDING, LIVE_SPANS, LIVE_TRACES, OLDEST, NEWEST, QUEUED, OPENED, WORD_BYTES, DUE, ASKING = range(11)
+STOPPED_AT, HELPED, HELP = 11, 12, 13
+"""The price of the call that could not be counted; the place of one whose price was asked for, and the dollars, NaN for
+unknown."""
+STATE_CELLS = 14
 # Single cells of the limits.
 IDLE, ROOTLESS_IDLE, LONGEST, TRACES_MAX, SPANS_MAX, IS_SAMPLED, FAILED_WEIGHT, REST_WEIGHT, WORDS_MAX, UNITS_ROOM = (
     range(10)

@@ -12,7 +12,7 @@ from service.ingest.join.tables import (
     Tables,
     more,
 )
-from service.ingest.memory import Memory, Number, byte, cell, fingerprint, kernel, put, put_byte, same_bytes
+from service.ingest.memory import Memory, Number, byte, cell, fingerprint, kernel, put, put_byte, same_text
 
 NO_WORD, OTHER_WORD = 0, 1
 """The empty text; and what stands for all texts that came when there was no room for more."""
@@ -33,7 +33,7 @@ def word_of(t: Tables, memory: Memory, at: Number, size: Number) -> Number:
             break
         row = word * WORD_CELLS
         if cell(t.words, row + WORD_HASH) == hashed and cell(t.words, row + WORD_SIZE) == size:  # noqa: SIM102
-            if same_bytes(t.text, cell(t.words, row + WORD_AT), memory, at, size):
+            if same_text(t.text, cell(t.words, row + WORD_AT), memory, at, size):
                 return word
         place = (place + 1) & mask
     used = cell(t.state, WORD_BYTES)
@@ -66,4 +66,4 @@ def ends_like(t: Tables, longer: Number, shorter: Number) -> Number:
     joint = byte(t.text, at - 1)
     if joint not in (0x5F, 0x2E, 0x2F, 0x3A, 0x2D):
         return False
-    return same_bytes(t.text, at, t.text, cell(t.words, shorter * WORD_CELLS + WORD_AT), fewer_bytes)
+    return same_text(t.text, at, t.text, cell(t.words, shorter * WORD_CELLS + WORD_AT), fewer_bytes)

@@ -8,8 +8,8 @@ how one source makes both the fast build and the checked one.
 
 from numba import int64, njit
 
-from service.ingest.machine import COMPILED, INLINED, same_text, text_hash
-from service.ingest.memory import cell, put, word
+from service.ingest.machine import COMPILED, INLINED, text_hash
+from service.ingest.memory import cell, put, same_text, word
 from service.ingest.otlp.columns import (
     ATTRIBUTE_CELLS,
     BOOL_KIND,

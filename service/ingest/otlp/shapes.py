@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from numba import float64, int64, njit
 
-from service.ingest.machine import COMPILED, INLINED, same_text, text_hash
-from service.ingest.memory import Memory, as_bits, as_float, byte, cell, put, put_byte
+from service.ingest.machine import COMPILED, INLINED, text_hash
+from service.ingest.memory import Memory, as_bits, as_float, byte, cell, put, put_byte, same_text
 from service.ingest.otlp.columns import (
     ATTRIBUTE_CELLS,
     DOUBLE_KIND,
