@@ -88,11 +88,11 @@ class Pipeline:
 
     def step(self, batch: Batch, now_ns: int) -> Outcome:
         """Read a batch, which may be empty: time alone can close slots too."""
-        step, answers = _Step(), []
+        step, answers = _Step(), list[Answer]()
         if batch.expected:
             self.ingest.expect(batch.expected, now_ns)
-        for answer in self.ingest.read_all(batch.records, now_ns, step.tally):
-            answers.append(answer)
+        for answered in self.ingest.read_all(batch.records, now_ns, step.tally):
+            answers += answered
             self._judge(self.ingest.take_closed(), now_ns, step)
         for mark in batch.marks:
             answer, moved = self.detect.mark(mark)

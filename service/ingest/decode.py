@@ -30,8 +30,8 @@ class Decoder(Protocol):
         """The spans of some bodies; good until the next call."""
 
 
-def decode(records: Sequence[Record], body_bytes_max: int, decoder: Decoder, reader: Reader) -> Iterator[Decoded]:
-    """What each record holds, in order. Traces in protobuf that follow one another are decoded together."""
+def decode(records: Sequence[Record], body_bytes_max: int, decoder: Decoder, reader: Reader) -> Iterator[list[Decoded]]:
+    """What each record holds, in order. Traces in protobuf that follow one another are decoded, and given, together."""
     waiting: list[bytes] = []
     size = 0
     for record in records:
@@ -44,13 +44,13 @@ def decode(records: Sequence[Record], body_bytes_max: int, decoder: Decoder, rea
             continue
         yield from _decode_together(waiting, decoder, reader)
         waiting, size = [], 0
-        yield _decode_alone(record, body_bytes_max, reader)
+        yield [_decode_alone(record, body_bytes_max, reader)]
     yield from _decode_together(waiting, decoder, reader)
 
 
-def _decode_together(bodies: list[bytes], decoder: Decoder, reader: Reader) -> Iterator[Decoded]:
+def _decode_together(bodies: list[bytes], decoder: Decoder, reader: Reader) -> Iterator[list[Decoded]]:
     if bodies:
-        yield from reader.read(decoder.scan(bodies))
+        yield reader.read(decoder.scan(bodies))
 
 
 def _decode_alone(record: Record, body_bytes_max: int, reader: Reader) -> Decoded:

@@ -12,6 +12,7 @@ from service.ingest.join.said import (
     NUMBERS,
     PLAN_CELLS,
     SAID_CELLS,
+    SAID_END,
     SAID_FLAGS,
     SAID_NAME_HIGH,
     SAID_NUMBERS,
@@ -53,13 +54,14 @@ EXAMPLES = {
 
 @dataclass
 class Decoded:
-    """What one record holds: its spans, as rows of `said` from `first` to `stop`, or its points; and what was left out
-    of it by reason; or why it could not be read.
+    """What one record holds: its spans, as rows of `said` from `first` to `stop`, the last of which ends at `last_ns`
+    (0 if there are none), or its points; and what was left out of it by reason; or why it could not be read.
     """
 
     said: Cells | None = None
     first: int = 0
     stop: int = 0
+    last_ns: int = 0
     dropped: Counter[Dropped] = field(default_factory=Counter)
     read: Read | None = None
     content: Counter[str] = field(default_factory=Counter)
@@ -93,7 +95,8 @@ class Reader:
         """What each record holds. The columns are needed no longer then."""
         said = np.zeros((len(columns.spans), SAID_CELLS), np.int64)
         bad = self._fill(columns, said) if len(said) else 0
-        records = [self._record(record, said) for record in columns.records.tolist()]
+        told = zip(columns.records.tolist(), _last(columns.records, said), strict=True)
+        records = [self._record(record, said, last_ns) for record, last_ns in told]
         if records:  # Counted of all records together.
             seen = columns.content
             records[0].content.update({KEYS[key]: int(seen[key]) for key in np.flatnonzero(seen).tolist()})
@@ -102,8 +105,8 @@ class Reader:
         return records
 
     @staticmethod
-    def _record(record: list[int], said: Cells) -> Decoded:
-        decoded = Decoded(said, record[RECORD_FIRST], record[RECORD_STOP])
+    def _record(record: list[int], said: Cells, last_ns: int) -> Decoded:
+        decoded = Decoded(said, record[RECORD_FIRST], record[RECORD_STOP], last_ns)
         if record[RECORD_IS_BAD]:
             decoded.dropped[Dropped.MALFORMED] += 1
             decoded.error = "not an OTLP traces body in protobuf"
@@ -177,3 +180,12 @@ class Reader:
     def _is_native(columns: Columns, row: int) -> bool:
         at, size = columns.scopes[row].tolist()
         return columns.text[at : at + size].startswith(_NATIVE)
+
+
+def _last(records: Cells, said: Cells) -> list[int]:
+    """When the last span of each record ends; 0 where there is none."""
+    first, stop = records[:, RECORD_FIRST], records[:, RECORD_STOP]
+    last_ns, some = np.zeros(len(records), np.int64), first < stop
+    if some.any():
+        last_ns[some] = np.maximum.reduceat(said[:, SAID_END], first[some])
+    return last_ns.tolist()

@@ -26,6 +26,7 @@ from service.ingest.watermark import Watermark
 
 IN_PROTOBUF = ProtobufDecoder()
 NOTHING_LOCAL = Local()
+TAKEN = Answer()
 METERS = "/metrics"
 """The watermark's name for all metrics together, which move it where no spans come."""
 AGENT_PLACE, NO_METRIC = CELL_LABELS.index("agent"), ""
@@ -71,40 +72,63 @@ class Ingest:
 
     def read(self, record: Record, now_ns: int, tally: Tally) -> Answer:
         """Take in one body. Any bytes get an answer."""
-        return next(self.read_all((record,), now_ns, tally))
+        return next(self.read_all((record,), now_ns, tally))[0]
 
-    def read_all(self, records: Sequence[Record], now_ns: int, tally: Tally) -> Iterator[Answer]:
-        """Take in bodies one by one, and give the answer to each before the next one moves anything.
+    def read_all(self, records: Sequence[Record], now_ns: int, tally: Tally) -> Iterator[list[Answer]]:
+        """Take in bodies one by one, and give the answers to those read last before the next one moves anything.
 
-        Small ones are decoded together, which changes nothing but the time it takes.
+        What closes is closed by the last of them, so it changes nothing but time that they are decoded and admitted
+        together.
         """
         if self.join.is_short_of_names():
             self._tell_meters()  # What told of what is known by number.
             self.join.forget_names()
-        bodies = decode(records, self.limits.body_bytes_max, self._decoder, self.join.reader)
-        for record, decoded in zip(records, bodies, strict=True):
-            self._expire_cells()
-            yield self._take(record, decoded, now_ns, tally)
+        at = 0
+        for bodies in decode(records, self.limits.body_bytes_max, self._decoder, self.join.reader):
+            first = 0
+            while first < len(bodies):
+                self._expire_cells()
+                run = self._run(records[at:], bodies[first:], now_ns)
+                yield self._take(records[at], bodies[first : first + run], now_ns, tally)
+                first, at = first + run, at + run
 
-    def _take(self, record: Record, decoded: Decoded, now_ns: int, tally: Tally) -> Answer:
+    def _run(self, records: Sequence[Record], bodies: Sequence[Decoded], now_ns: int) -> int:
+        """How many of the bodies can be admitted together: none but the last of those closes anything."""
+        partition, future_ns = records[0].partition, now_ns + self.limits.future_max_ns
+        next_ns = self.join.floor_ns - self.join.floor_ns % SLOT_NS + SLOT_NS
+        passing_ns = self._watermark.passing_ns(partition, next_ns, now_ns)
+        room = self.limits.pending_max - self.join.pending
+        for before, (record, body) in enumerate(zip(records, bodies, strict=False)):
+            if record.partition != partition or not 0 < body.last_ns <= future_ns:
+                return max(before, 1)
+            room -= body.stop - body.first
+            if body.last_ns >= passing_ns or room < 0:
+                return before + 1
+        return len(bodies)
+
+    def _take(self, record: Record, bodies: Sequence[Decoded], now_ns: int, tally: Tally) -> list[Answer]:
+        """Take in bodies that came with this record, or on its partition after it, and say what became of each."""
         future_ns = now_ns + self.limits.future_max_ns
         if self._review is not None:
-            self._review.spans(self.join.dialects(decoded, future_ns))
-        latest_ns = self.join.admit(decoded, future_ns, tally)
-        if decoded.dropped:
-            tally.dropped.update(decoded.dropped)
-        if decoded.content:
-            tally.content.update(decoded.content)
-        if decoded.error is not None:
-            return Answer(error=decoded.error)
+            for body in bodies:
+                self._review.spans(self.join.dialects(body, future_ns))
+        latest_ns = self.join.admit(bodies, future_ns, tally)
+        for body in bodies:
+            if body.dropped:
+                tally.dropped.update(body.dropped)
+            if body.content:
+                tally.content.update(body.content)
+        body = bodies[0]
+        if body.error is not None:
+            return [Answer(error=body.error)]
         if record.signal is not Signal.TRACES:
-            latest_ns = self._take_read(record, decoded, now_ns, tally)
+            latest_ns = self._take_read(record, body, now_ns, tally)
             if latest_ns and self._watermark.is_silent(METERS, now_ns):
                 self._watermark.hear(METERS, latest_ns, now_ns)
         elif latest_ns:
             self._watermark.hear(record.partition, latest_ns, now_ns)
         self._move(now_ns, tally)
-        return Answer(*decoded.rejected())
+        return [Answer(*body.rejected()) if body.dropped else TAKEN for body in bodies]
 
     def _take_read(self, record: Record, decoded: Decoded, now_ns: int, tally: Tally) -> int:
         """Take in metric points and evaluations; the latest time among them, 0 if there is none."""

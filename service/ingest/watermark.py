@@ -8,6 +8,7 @@ SILENCE_NS = 60 * SECOND_NS
 """A partition not heard for this long of wall time holds nobody up."""
 LIVE_NS = 600 * SECOND_NS
 """A stream further behind the wall clock than this is a replay, and moves by its data alone."""
+NEVER_NS = 2**63 - 1
 
 
 class Watermark:
@@ -50,6 +51,20 @@ class Watermark:
         heard = (since for partition, since in self._heard.items() if partition != besides)
         return not self._expected and all(now_ns - since >= SILENCE_NS for since in heard)
 
+    def passing_ns(self, partition: str, ns: int, now_ns: int) -> int:
+        """The end by which a partition would bring the watermark to `ns`; NEVER_NS while others hold it back."""
+        self._catch_up(now_ns)
+        end_ns = ns + self.lateness_ns
+        heard = [
+            self._ends[other]
+            for other, since in self._heard.items()
+            if other != partition and now_ns - since < SILENCE_NS
+        ]
+        expected = any(other != partition and now_ns - since < SILENCE_NS for other, since in self._expected.items())
+        if expected or min(heard, default=end_ns) < end_ns:
+            return NEVER_NS
+        return end_ns if self._ends.get(partition, 0) < end_ns else 0
+
     def force(self, ns: int) -> None:
         """Give up waiting for whatever could still come before `ns`."""
         self.ns = ns if self.ns is None else max(self.ns, ns)
@@ -58,11 +73,10 @@ class Watermark:
         """Move as far as the partitions and the clock allow, and say where that is."""
         self._catch_up(now_ns)
         if self._expected:
-            waited = self._expected.items()
-            self._expected = {partition: since for partition, since in waited if now_ns - since < SILENCE_NS}
+            self._expected = {partition: self._expected[partition] for partition in _waited(self._expected, now_ns)}
         if self._expected or not self._ends:
             return self.ns
-        active = [end for partition, end in self._ends.items() if now_ns - self._heard[partition] < SILENCE_NS]
+        active = [self._ends[partition] for partition in _waited(self._heard, now_ns)]
         if active:
             reached = min(active) - self.lateness_ns
         else:
@@ -103,3 +117,8 @@ class Watermark:
         watermark._ends, watermark._heard, watermark._expected = dict(ends), dict(heard), dict(expected)
         watermark._resumed = True
         return watermark
+
+
+def _waited(since_ns: Mapping[str, int], now_ns: int) -> list[str]:
+    """The partitions that have not been silent for too long."""
+    return [partition for partition, since in since_ns.items() if now_ns - since < SILENCE_NS]

@@ -119,9 +119,9 @@ async def tocsin(address: str, case: Case, group: str, given: Decoder, warm: Seq
 
 
 def _read(ingest: Ingest, arrival: Arrival, now_ns: int, tally: Tally) -> tuple[Answer, ...]:
-    answers = []
-    for answer in ingest.read_all(arrival.records, now_ns, tally):
-        answers.append(answer)
+    answers: list[Answer] = []
+    for answered in ingest.read_all(arrival.records, now_ns, tally):
+        answers += answered
         for _ in ingest.closed_slots(now_ns, tally):
             pass
     return tuple(answers)

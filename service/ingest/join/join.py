@@ -1,6 +1,7 @@
 """The join: what spans say goes in, units of closed slots come out. The owner of all tables; kernels do the work."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -101,23 +102,27 @@ class Join:
         """Spans of live traces."""
         return int(self.store.state[LIVE_SPANS])
 
-    def admit(self, decoded: Decoded, future_ns: int, tally: Tally) -> int:
-        """Put a body's spans into their traces and slots; the latest end among them, 0 if there is none."""
-        store, spans = self.store, decoded.stop - decoded.first
+    def admit(self, bodies: Sequence[Decoded], future_ns: int, tally: Tally) -> int:
+        """Put the spans of bodies that were decoded together into their traces and slots.
+
+        Returns the latest end among them, 0 if there is none. What is dropped is counted in the first of the bodies.
+        """
+        first, stop = bodies[0].first, bodies[-1].stop
+        store, spans, said = self.store, stop - first, bodies[0].said
         if not spans:
             return 0
         if spans > self._room:
             self._make_room(max(spans, _ROOM_AT_ONCE))
         self._room -= spans
         store.counts[:] = 0
-        assert decoded.said is not None
-        self.kernels.admit(store.tables, self.kernels.memory(decoded.said), decoded.first, decoded.stop, future_ns)
+        assert said is not None
+        self.kernels.admit(store.tables, self.kernels.memory(said), first, stop, future_ns)
         counts = store.counts.tolist()
         tally.spans += counts[READ]
         self._seen += spans
         for counted, reason in _DROPPED.items():
             if counts[counted]:
-                kept = decoded.dropped if reason is not Dropped.TRACES_FULL else tally.dropped
+                kept = bodies[0].dropped if reason is not Dropped.TRACES_FULL else tally.dropped
                 kept[reason] += counts[counted]
         return int(counts[LATEST])
 

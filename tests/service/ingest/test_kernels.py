@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.batch import Dropped
+from service.batch import Dropped, Record, Signal
 from service.ingest.decode import Decoder
 from service.ingest.join.kernels import INTERPRETED, viewed
 from service.ingest.join.rows import enter, is_like, leave, pop, push, row_at
@@ -14,7 +14,7 @@ from service.ingest.limits import IngestLimits
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.stage import Ingest
 from tests.service.ingest.decoders import compiled
-from tests.service.ingest.wire import Sent, Stream, Value, body, chat, same_slots
+from tests.service.ingest.wire import Sent, Stream, Value, at_ns, body, chat, same_slots
 
 SAID: dict[str, tuple[float, tuple[Value, ...]]] = {
     "gen_ai.operation.name": (1.0, ("chat", "embeddings", "execute_tool", "invoke_agent", "retrieval", "x")),
@@ -117,6 +117,29 @@ def test_restored_it_goes_on(seed: int) -> None:
     given, sent = limits(chance), [(raw, now_s, "p/0") for raw, now_s, _ in arrivals(chance)]
     whole, parted = run(compiled(), given, sent), run(compiled(), given, sent, stops=True)
     assert same_slots(whole.slots, parted.slots) and whole.tally == parted.tally
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_read_together_or_one_by_one(seed: int) -> None:
+    """Some bodies at once, as a fetch brings them, good and bad: the same answers, watermark, slots and tallies."""
+    chance = random.Random(seed)
+    given, single, together = limits(chance), Stream(), Stream()
+    single.ingest, together.ingest = Ingest(given, decoder=compiled()), Ingest(given, decoder=compiled())
+    sent = [
+        (b"\xff" if chance.random() < 0.05 else raw, now_s, partition) for raw, now_s, partition in arrivals(chance)
+    ]
+    while sent:
+        group, sent = sent[: (size := chance.randint(1, 20))], sent[size:]
+        now_s = group[chance.choice((0, -1))][1]  # With the first one's, the others may lie in the future.
+        records = [Record(Signal.TRACES, raw, partition) for raw, _, partition in group]
+        answers = [single.send_bytes(record.body, now_s, record.partition) for record in records]
+        answered = []
+        for some in together.ingest.read_all(records, at_ns(now_s), together.tally):
+            answered += some
+            together.idle(now_s)
+        assert answered == answers
+        assert single.ingest.watermark_ns == together.ingest.watermark_ns
+    assert same_slots(single.flush().slots, together.flush().slots) and single.tally == together.tally
 
 
 def test_an_index_finds_what_is_left() -> None:
