@@ -40,8 +40,9 @@ RIVALS = Path(__file__).parent / "processors.py"
 PARTITIONS = 4
 WARM = 600
 """Requests that ingest has read before: ten minutes of them."""
-SHAPES = {"256 KiB batches": (160, 37), "a trace a record": (4_000, 1)}
-"""Records, and sessions in each."""
+SESSIONS_A_SECOND = 37
+SHAPES = {"256 KiB batches": (160, SESSIONS_A_SECOND), "a trace a record": (4_000, 1)}
+"""Records, and sessions in each: the same stream, cut in two ways."""
 CODECS = (None, "lz4", "zstd")
 GOALS = {"aiokafka": 0.5, "quixstreams": 8.0, "faust": 8.0}
 
@@ -143,7 +144,7 @@ def cases(address: str, fetches: Sequence[int]) -> Iterator[Case]:
     """All of them, their records written just before."""
     scanner = Scanner()
     for shape, (records, sessions) in SHAPES.items():
-        values = bodies(records, sessions)
+        values = bodies(records, sessions, every_ns=SECOND_NS * sessions // SESSIONS_A_SECOND)
         spans = sum(len(scanner.scan([value]).spans) for value in values)
         for codec in CODECS:
             topic = f"spans-{shape.split()[0]}-{codec}"

@@ -131,15 +131,15 @@ def _set(span: Span, said: dict[str, Value]) -> None:
             target.string_value = value
 
 
-def bodies(count: int, sessions_each: int, seed: int = 1, after_ns: int = 0) -> list[bytes]:
-    """So many requests, a second apart, each of so many whole sessions that ended in it, as a collector that groups by
+def bodies(count: int, sessions_each: int, seed: int = 1, after_ns: int = 0, every_ns: int = SECOND_NS) -> list[bytes]:
+    """So many requests, so far apart, each of so many whole sessions that ended in it, as a collector that groups by
     trace sends them; the first so long after BEGIN_NS.
     """
     chance, made = random.Random(seed), []
     for number in range(count):
         request = ExportTraceServiceRequest()
         for _ in range(sessions_each):
-            spans = session(chance, BEGIN_NS + after_ns + number * SECOND_NS + chance.randrange(SECOND_NS))
+            spans = session(chance, BEGIN_NS + after_ns + number * every_ns + chance.randrange(every_ns))
             group = request.resource_spans.add(schema_url="https://opentelemetry.io/schemas/1.37.0")
             for key, text in {"service.name": spans[0][0], **RESOURCE}.items():
                 group.resource.attributes.add(key=key).value.string_value = text
