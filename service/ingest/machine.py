@@ -24,6 +24,7 @@ from service.ingest.memory import (
     put,
     put_byte,
     put_number,
+    put_word,
     same_text,
     soon,
     word,
@@ -71,6 +72,17 @@ def _store_cell(context: Any, base: Any, at: Any, value: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         place = builder.add(given[0], builder.mul(given[1], ir.Constant(ir.IntType(64), 8)))
         stored = builder.store(given[2], builder.inttoptr(place, ir.IntType(64).as_pointer()))
+        stored.align = 1
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), code
+
+
+@intrinsic
+def _store_word(context: Any, base: Any, at: Any, value: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        place = builder.inttoptr(builder.add(given[0], given[1]), ir.IntType(64).as_pointer())
+        stored = builder.store(given[2], place)
         stored.align = 1
         return context.get_dummy_value()
 
@@ -161,6 +173,18 @@ def _put_byte(memory, at, value):
     return checked
 
 
+@overload(put_word, jit_options=INLINED)
+def _put_word(memory, at, value):
+    if isinstance(memory, types.Integer):
+        return lambda memory, at, value: _store_word(memory, at, value)  # type: ignore[call-arg]
+
+    def checked(memory, at, value):
+        for i in range(8):
+            memory[uint64(at + i)] = (value >> int64(8 * i)) & 0xFF
+
+    return checked
+
+
 @overload(mixed, jit_options=INLINED)
 def _mixed(state, value):
     def mix(state, value):
@@ -171,6 +195,17 @@ def _mixed(state, value):
 
 
 @njit(**INLINED)
+def last_word(memory, end, size):
+    """The last bytes of a text of `size` that ends there: eight, or all if there are fewer. Looks at nothing else."""
+    if size >= 8:
+        return word(memory, end - 8)
+    last = int64(0)
+    for at in range(end - size, end):
+        last = (last << 8) | byte(memory, at)
+    return last
+
+
+@njit(**INLINED)
 def text_hash(memory, at, size):
     """A hash of `size` bytes. Good for tables, no defence: whoever uses it compares the text as well."""
     state, end = mixed(int64(0), size), at + size
@@ -178,14 +213,7 @@ def text_hash(memory, at, size):
         state = mixed(state, word(memory, at))
         at += 8
     if at < end:
-        if size >= 8:  # The last eight bytes, some of them again, without a look past the end.
-            state = mixed(state, word(memory, end - 8))
-        else:
-            last = int64(0)
-            while at < end:
-                last = (last << 8) | byte(memory, at)
-                at += 1
-            state = mixed(state, last)
+        state = mixed(state, last_word(memory, end, size))
     return int64(uint64(state) ^ (uint64(state) >> uint64(32)))  # type: ignore[operator]
 
 

@@ -52,6 +52,11 @@ def put_byte(memory: Memory, at: Number, value: Number) -> None:
     memory[at] = value & 0xFF
 
 
+def put_word(memory: Memory, at: Number, value: Number) -> None:
+    """Set eight bytes from an index on to an int64."""
+    memory[at : at + 8] = int(value).to_bytes(8, "little", signed=True)
+
+
 def soon(memory: Memory, at: Number) -> None:
     """Have the cell at an index brought near: it will be asked for. No more than a wish, and no index is wrong."""
 

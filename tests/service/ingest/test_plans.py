@@ -78,6 +78,25 @@ def test_values_of_one_shape_are_each_their_own(key: str) -> None:
         check([body(chat(1, 2, 0, 1, **{key: value}), agent(1, 1, 0, 2, **{key: value}))], read)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("letter", ["\x00", "\x1f", " ", "!", '"', "#", "~", "\x7f", "\x80", "\xff", "é", "\U0001f600"])
+def test_a_letter_is_fit_or_not_wherever_it_stands(letter: str) -> None:
+    """Texts are looked at eight letters at a time, and the rest one by one."""
+    read = Read(compiled())
+    texts = ["a" * at + letter + "z" * after for at in range(18) for after in range(0, 18, 3)]
+    check([body(*(chat(1, i + 1, 0, 1, tenant__id=text) for i, text in enumerate(texts)))], read)
+    shapes = read.join.reader._plans
+    assert isinstance(shapes, Plans) and shapes.count == (letter in " !#~")
+
+
+def test_shapes_differ_where_their_texts_do() -> None:
+    """Of texts alike but in one letter, and of one that is another's beginning: each its own plan."""
+    read, texts = Read(compiled()), ["abcdefghijklmnopqrst"[:size] for size in range(1, 20)]
+    texts += [text[:at] + "X" + text[at + 1 :] for text in texts for at in range(0, len(text), 3)]
+    check([body(*(chat(1, i + 1, 0, 1, gen_ai__agent__name=text) for i, text in enumerate(texts)))], read)
+    shapes = read.join.reader._plans
+    assert isinstance(shapes, Plans) and shapes.count == len(set(texts))
+
+
 def test_names_are_part_of_a_shape_where_they_mean_something() -> None:
     """Spans that only their names tell, after others like them."""
     read = Read(compiled())
