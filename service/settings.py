@@ -55,6 +55,17 @@ def words(text: object) -> object:
     return tuple(re.findall(r"[^\s,]+", text)) if isinstance(text, str) else text
 
 
+def topics(text: object) -> object:
+    """A list of names that Kafka allows for a topic."""
+    named = words(text)
+    for name in named if isinstance(named, tuple) else ():
+        if not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", name):
+            raise ValueError(
+                f'"{name[:80]}" is no name of a topic; write names between spaces, as otlp_spans otlp_logs'
+            )
+    return named
+
+
 def base_url(text: object) -> object:
     """An address that can be posted to. It may be a secret: what was read is never repeated."""
     raw = text.get_secret_value() if isinstance(text, SecretStr) else text
@@ -103,6 +114,7 @@ def price_file(path: object) -> object:
 PriceFile = Annotated[tuple[Override, ...], BeforeValidator(price_file)]
 Shares = Annotated[Sampling | None, BeforeValidator(shares)]
 Words = Annotated[tuple[str, ...], BeforeValidator(words)]
+Topics = Annotated[tuple[str, ...], BeforeValidator(topics)]
 Url = Annotated[str, BeforeValidator(base_url)]
 SecretUrl = Annotated[SecretStr, BeforeValidator(base_url)]
 
@@ -127,7 +139,7 @@ class WebSettings(Section):
 class KafkaSettings(Section):
     bootstrap_servers: str | None = Field(None, description="brokers as HOST:PORT,…; without them Kafka is not read")
     group: str = Field("tocsin", description="consumer group")
-    topics: Words = Field(
+    topics: Topics = Field(
         ("otlp_spans", "otlp_metrics", "otlp_logs"),
         min_length=1,
         description="topics to read; the word spans, traces, metrics or logs in a name says what it holds",

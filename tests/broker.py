@@ -48,7 +48,7 @@ class Broker:
     """A broker that keeps its log in `directory`, and has one address for good."""
 
     def __init__(self, directory: Path) -> None:
-        port, controller = _free_port(), _free_port()
+        port, controller = free_port(), free_port()
         self._directory, self._port = directory, port
         self._config = directory / "server.properties"
         self._config.write_text(PROPERTIES.format(port=port, controller=controller, directory=directory))
@@ -123,7 +123,7 @@ def _wait(port: int, broker: "subprocess.Popen[bytes]", directory: Path) -> None
     pytest.fail("the broker does not start: " + (directory / "broker.log").read_text()[-2000:])
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]

@@ -53,6 +53,11 @@ def test_what_may_be_written() -> None:
         ("OTLP__LISTEN", "4318", '"4318" is not an address; write HOST:PORT, as 127.0.0.1:4318'),
         ("WEB__LISTEN", "::1:80000", '"::1:80000" is not an address; write HOST:PORT, as 127.0.0.1:4318'),
         ("KAFKA__TOPICS", " ", "should have at least 1 item"),
+        (
+            "KAFKA__TOPICS",
+            '["a"]',
+            '"["a"]" is no name of a topic; write names between spaces, as otlp_spans otlp_logs',
+        ),
         ("SLACK__WEBHOOK_URL", "hunter2", "this is not a URL; write https://HOST or https://HOST/PATH"),
         ("PAGERDUTY__URL", "events", "this is not a URL; write https://HOST or https://HOST/PATH"),
         ("PAGERDUTY__KEY", "hunter2", "no such setting; there is TOCSIN_PAGERDUTY__ROUTING_KEY, TOCSIN_PAGERDUTY__URL"),
