@@ -119,8 +119,8 @@ class Outcomes:
         return dispersion.unpooled_rho()
 
     def drift(self) -> Floats:
-        """(S, J) mean log ratio of one session under each alternative, at the day's mean mix."""
-        null = np.mean([self._hour(hour)[1] for hour in range(24)], 0)
+        """(S, J) mean log ratio of one session under each alternative, at the series' mean mix."""
+        null = self._null(self.baseline.mean.astype(np.float64))
         mixes = []
         for drop in DROPS:
             lost = np.minimum(drop, 0.9 * null[:, :1])
@@ -139,13 +139,17 @@ class Outcomes:
         self.baseline.mix[:], self.baseline.null[:] = self._hour(opening % 24)
 
     def _hour(self, hour: int) -> tuple[Floats, Floats]:
-        """(S, K) mix of an hour of the day, and the null: good sessions fewer by some slack."""
+        """(S, K) mix of an hour of the day, and its null."""
         b, around = self.baseline, np.array([hour - 1, hour, (hour + 1) % 24])
         near = with_neighbours(b.count[:, around].astype(np.float64))[:, 1]
         mix = (near + HOUR_STRENGTH * b.mean) / (near.sum(1, keepdims=True) + HOUR_STRENGTH)
+        return mix, self._null(mix)
+
+    def _null(self, mix: Floats) -> Floats:
+        """(S, K) the mix with good sessions fewer by some slack."""
         good, sessions = mix[:, :1], np.maximum(self.mass(), 1)[:, None]
         slack = np.minimum(SLACK + np.sqrt(good * (1 - good) / sessions), good / 2)
-        return mix, np.concatenate([good - slack, mix[:, 1:] * (1 + slack / (1 - good))], 1)
+        return np.concatenate([good - slack, mix[:, 1:] * (1 + slack / (1 - good))], 1)
 
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
         """Midnight: decay, add today's hours that may be learnt, and derive the mix and its null."""

@@ -53,7 +53,8 @@ log = logging.getLogger("tocsin")
 TAKE_BYTES_MAX = 4 << 20
 """A step takes no further arrival once it has so many bytes: what bounds the time between two saves."""
 IDLE_S = 1.0
-LEVELS_EVERY_S = 1.0
+LOOK_EVERY_S, LOOK_PATIENCE_S = 1.0, 2.0
+"""How old levels may be that are shown; how long who asks waits for newer ones."""
 DRAIN_S = 10.0
 """How long a clean stop waits for the senders; what they do not manage is sent after the next start."""
 SAVE_AGAIN_S = 1.0
@@ -117,7 +118,7 @@ class Daemon:
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         token = settings.web.token.get_secret_value() if settings.web.token else ""
-        self.web = Web(self.metrics, self.arrivals, self.wall_ns, token, self.not_ready, self.work.hangs)
+        self.web = Web(self.metrics, self.arrivals, self.wall_ns, token, self.look, self.not_ready, self.work.hangs)
         self.ready = asyncio.Event()
         self.saving_fails = ""  # Why the last save failed; empty while saving works.
         self.listening: tuple[str, ...] = ()
@@ -126,7 +127,8 @@ class Daemon:
         self._untold: list[Delivery] = []
         self._unsaved = False
         self._saved_s = 0.0
-        self._levels_s = float("-inf")
+        self._looked_s = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
 
     def _restore(self) -> None:
         saved = self.store.load()
@@ -222,13 +224,28 @@ class Daemon:
             if marks:  # What a person said is kept before it is answered, as it cannot be read again.
                 await self._save()
             _answer(arrivals, outcome)
-            if time.monotonic() - self._levels_s >= LEVELS_EVERY_S:
-                self.metrics.levels, self.metrics.spend = await self.work.run("a look at the levels", self._levels)
-                self._levels_s = time.monotonic()
             self._unsaved |= bool(arrivals or outcome.tally.slots)
             overdue = time.monotonic() - self._saved_s >= self.settings.save_every / SECOND_NS
             if self._untold or (self._unsaved and overdue):
                 await self._save()
+
+    async def look(self) -> None:
+        """Have the levels as they stand now, for whoever asks; after a while without, if a long step is in the way.
+
+        Working them out takes a second where series are many, so nobody does it unasked.
+        """
+        if self._looking is None and time.monotonic() - self._looked_s >= LOOK_EVERY_S:
+            self._looking = asyncio.create_task(self._look(), name="look")
+        if self._looking is not None:
+            for looked in (await asyncio.wait([self._looking], timeout=LOOK_PATIENCE_S))[0]:
+                looked.result()  # What went wrong is raised where it was asked for.
+
+    async def _look(self) -> None:
+        try:
+            self.metrics.levels, self.metrics.spend = await self.work.run("a look at the levels", self._levels)
+            self._looked_s = time.monotonic()
+        finally:
+            self._looking = None
 
     def _levels(self) -> tuple[list[Level], dict[tuple[str, ...], float]]:
         return self.pipeline.levels(), self.pipeline.spend()

@@ -14,23 +14,24 @@ log = logging.getLogger("tocsin")
 
 
 class Watched:
-    """Runs one call after another in a thread; one that takes longer than `limit_s` is said to hang."""
+    """Runs calls in a thread, one after another; one that takes longer than `limit_s` is said to hang."""
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
+        self._turn = asyncio.Lock()
         self._what, self._since_s = "", 0.0
 
     async def run(self, what: str, call: Callable[[], T]) -> T:
         """What the call gives, or raises; `what` names it to people."""
-        assert not self._what, f"{what} while {self._what} runs"
-        loop = asyncio.get_running_loop()
-        late = loop.call_later(self.limit_s, self._late)
-        self._what, self._since_s = what, loop.time()
-        try:
-            return await asyncio.to_thread(call)
-        finally:
-            late.cancel()
-            self._what = ""
+        async with self._turn:
+            loop = asyncio.get_running_loop()
+            late = loop.call_later(self.limit_s, self._late)
+            self._what, self._since_s = what, loop.time()
+            try:
+                return await asyncio.to_thread(call)
+            finally:
+                late.cancel()
+                self._what = ""
 
     def running_s(self) -> float:
         """For how long the call under way has been running; 0 between calls. On the event loop."""

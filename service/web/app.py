@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import ipaddress
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -44,16 +44,17 @@ class Scrape(Collector):
 class Web:
     """The routes over one daemon's metrics.
 
+    look       has the levels taken, as they stand now
     not_ready  says what it waits for, nothing while it is ready
     hangs      says what runs for longer than it may, nothing while it is healthy
     """
 
     def __init__(
         self, metrics: SelfMetrics, arrivals: Arrivals, now_ns: Callable[[], int], token: str,
-        not_ready: Callable[[], str], hangs: Callable[[], str],
+        look: Callable[[], Awaitable[None]], not_ready: Callable[[], str], hangs: Callable[[], str],
     ) -> None:  # fmt: skip
         self.metrics, self.arrivals, self.now_ns = metrics, arrivals, now_ns
-        self.not_ready, self.hangs = not_ready, hangs
+        self._look, self.not_ready, self.hangs = look, not_ready, hangs
         self._token = token
         self._labels: Mapping[str, Sequence[str]] = {rule.name: rule.by for rule in metrics.parts.rules.rules}
         self._paths = {
@@ -70,11 +71,16 @@ class Web:
             routes=[Route("/", self.index), Route("/api/v1/marks", self.mark, methods=["POST"]), *routes]
         )
 
+    async def _levels(self) -> list[Level]:
+        await self._look()
+        return self.metrics.levels
+
     async def index(self, request: Request) -> Response:
         return PlainTextResponse("Tocsin\n" + "".join(f"{path}\n" for path in self._paths))
 
     async def scraped(self, request: Request) -> Response:
-        scrape = Scrape(self.metrics.health(), self.metrics.levels)
+        levels = await self._levels()
+        scrape = Scrape(self.metrics.health(), levels)
         # Rendering many series takes a while, and Kafka's heartbeats share this loop.
         return Response(await asyncio.to_thread(generate_latest, scrape), media_type=CONTENT_TYPE_LATEST)
 
@@ -89,11 +95,12 @@ class Web:
         return PlainTextResponse("ready\n")
 
     async def alerts(self, request: Request) -> Response:
-        found = [(level, labels, alert) for level in self.metrics.levels for labels, alert in level.alerts.items()]
+        levels = await self._levels()
+        found = [(level, labels, alert) for level in levels for labels, alert in level.alerts.items()]
         return _json({"alerts": [alert_told(*one) for one in found]})
 
     async def rules(self, request: Request) -> Response:
-        return _json({"rules": [told(level) for level in self.metrics.levels]})
+        return _json({"rules": [told(level) for level in await self._levels()]})
 
     async def rule(self, request: Request) -> Response:
         """One rule and its series; `?agent=support` picks those with that label."""
@@ -102,13 +109,13 @@ class Web:
             return _refused(404, f'"{name:.100}" is no rule; there are {", ".join(self._labels)}')
         if unknown := [label[:100] for label in wanted if label not in self._labels[name]]:
             return _refused(400, f'"{unknown[0]}" is no label of its series; they have {", ".join(self._labels[name])}')
-        level = next((level for level in self.metrics.levels if level.rule.name == name), None)
+        level = next((level for level in await self._levels() if level.rule.name == name), None)
         if level is None:
             return _refused(503, "nothing was judged yet; try again in a second")
         return _json(await asyncio.to_thread(explained, level, wanted))
 
     async def marks(self, request: Request) -> Response:
-        return _json({"marks": [packed(mark) for level in self.metrics.levels for mark in level.marks]})
+        return _json({"marks": [packed(mark) for level in await self._levels() for mark in level.marks]})
 
     async def mark(self, request: Request) -> Response:
         """Take a mark; answered once it is saved."""
