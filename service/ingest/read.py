@@ -30,6 +30,7 @@ from service.ingest.vocabulary import (
     AGENT_RUN,
     AGENT_VERSION,
     CACHE_READ,
+    CANCELLED,
     COST,
     ENTITY,
     ERROR_TYPE,
@@ -38,6 +39,8 @@ from service.ingest.vocabulary import (
     INPUT_COST,
     LABEL_CHARACTERS_MAX,
     NUMBERS,
+    OPERATION,
+    OTHER,
     OUTPUT,
     OUTPUT_COST,
     PROVIDER,
@@ -64,6 +67,8 @@ Found = list[tuple[Entry, Scalar]]
 """The wanted attributes of a span."""
 _FIRST_WORD = re.compile("[^ .:/]*")
 _FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # type: ignore[index]
+_TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
+"""Fields that may tell what a span is for want of a better sign, the most telling first."""
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
 
 
@@ -103,7 +108,8 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
             ranks[field] = rank
         elif kind == OPERATIONS:
             told = min(told, rank)
-            known = table.get(str(value).lower()) if rank < best else None  # type: ignore[union-attr]
+            # MLflow writes all its values as JSON, so a kind is in quotes.
+            known = table.get(str(value).strip('"').lower()) if rank < best else None  # type: ignore[union-attr]
             if known is not None:
                 best, operation = rank, known
         else:
@@ -146,10 +152,10 @@ def _tell_by_name(
         return DIALECTS[rank // RANKS_PER_DIALECT]
     if not ranks:
         return None
-    dialect = DIALECTS[min(ranks.values()) // RANKS_PER_DIALECT]
-    if any(field in ranks for field in (INPUT, OUTPUT, RESPONSE_MODEL)):
-        reading.operation = dialect.usage_means or reading.operation
-    return dialect
+    for field in _TELLING:
+        if field in ranks and reading.operation == OTHER:
+            reading.operation = DIALECTS[ranks[field] // RANKS_PER_DIALECT].means.get(field, OTHER)
+    return DIALECTS[min(ranks.values()) // RANKS_PER_DIALECT]
 
 
 def _named(reading: Reading, name: str) -> tuple[str, Dialect] | None:
@@ -172,7 +178,7 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
     for (field, rank, kind, table), value in sorted(special, key=lambda each: each[0][1]):
         owner = DIALECTS[rank // RANKS_PER_DIALECT]
         if kind == FAILURES:
-            reading.failed = reading.failed or _is_in(value, table)
+            reading.failed = reading.failed or (_is_in(value, table) and (dialect is owner or not owner.only_named))
         elif kind == LOGS:
             reading.is_log = reading.is_log or _is_in(value, table)
         elif kind == NAMED_ONLY:
@@ -183,7 +189,9 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
                 reading.operation, dialect = table, owner
         elif kind == DOCUMENT and callable(table):
             for said, entry in table(parse_document(value)):
-                if isinstance(entry, str | int | float):
+                if said == OPERATION and reading.operation == OTHER and str(entry).lower() in owner.operations:
+                    reading.operation, dialect = owner.operations[str(entry).lower()], owner
+                elif said != OPERATION and isinstance(entry, str | int | float):
                     _take(reading.own, said, entry, rank, ranks)
             dialect = dialect or owner
     return dialect
@@ -212,7 +220,8 @@ def parse_document(value: Scalar) -> Mapping[str, object]:
 def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int], dialect: Dialect | None) -> None:
     """What can be said once all fields are known."""
     own = reading.own
-    if own.pop(ERROR_TYPE, None) is not None:
+    error = own.pop(ERROR_TYPE, None)
+    if error is not None and str(error).rpartition(".")[2].lower() not in CANCELLED:
         reading.failed = True
     if SESSION in own:
         reading.session_rank = ranks[SESSION]

@@ -78,6 +78,7 @@ DIALECT = Dialect(
     },
     entity={TOOL: TOOL_NAME, RETRIEVAL: TOOL_NAME, AGENT_RUN: AGENT_BY_NAME},
     roots=frozenset((WORKFLOW,)),
+    means={INPUT: LLM, OUTPUT: LLM},
     documents={"llm.invocation_parameters": _REQUEST, "embedding.invocation_parameters": _REQUEST},
     content=(
         "input.value",

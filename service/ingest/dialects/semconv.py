@@ -1,6 +1,12 @@
 """OpenTelemetry's GenAI conventions, every generation at once: senders rarely say which one they follow.
 
-Source: semantic-conventions v1.27-v1.41 and semantic-conventions-genai, registries and changelogs.
+And what SDKs and gateways put under the same prefix beside them: parts of usage, costs, and operations of their own.
+
+Source: semantic-conventions v1.27-v1.41 and semantic-conventions-genai, registries and changelogs. Sentry's SDKs and
+OpenRouter's broadcast (`input_tokens.cached`, `total_cost`); pydantic-ai's `usage.details`; litellm's opentelemetry.py
+(its call types, `gen_ai.cost`); semantic-kernel's model_diagnostics (`chat.completions`, `response.prompt_tokens`);
+openlit's semcov (`vectordb`, `framework`); Microsoft.Extensions.AI's OpenTelemetryConsts (`orchestrate_tools`);
+gemini-cli (`llm_call`); azure-ai-agents (`process_thread_run`); strands-agents 0.1 (`Model invoke`); google-adk.
 """
 
 from service.ingest.vocabulary import (
@@ -16,9 +22,11 @@ from service.ingest.vocabulary import (
     EVALUATION,
     GUARDRAIL,
     INPUT,
+    INPUT_COST,
     LLM,
     OPERATION,
     OUTPUT,
+    OUTPUT_COST,
     PROVIDER,
     REASONING,
     REQUEST_MODEL,
@@ -35,13 +43,21 @@ from service.ingest.vocabulary import (
     Dialect,
 )
 
+_MODEL_CALLS = (
+    "chat", "chat.completion", "chat.completions", "chat_completion", "completion", "acompletion", "text.completions",
+    "text_completion", "atext_completion", "generate_content", "agenerate_content", "generate_content_stream",
+    "agenerate_content_stream", "generate", "generate_text", "stream_text", "generate_object", "stream_object",
+    "message", "messages", "anthropic_messages", "response", "responses", "aresponses", "converse", "converse_stream",
+    "invoke_model", "llm", "llm_call", "model_call",
+)  # fmt: skip
+
 DIALECT = Dialect(
     name="semconv",
     precedence=50,
     fields={
         AGENT: ("gen_ai.agent.name",),
         AGENT_VERSION: ("gen_ai.agent.version",),
-        SESSION: ("gen_ai.conversation.id", "session.id"),
+        SESSION: ("gen_ai.conversation.id", "session.id", "gcp.vertex.agent.session_id"),
         OPERATION: ("gen_ai.operation.name",),
         PROVIDER: ("gen_ai.provider.name", "gen_ai.system"),
         REQUEST_MODEL: ("gen_ai.request.model",),
@@ -50,62 +66,81 @@ DIALECT = Dialect(
         TOOL_NAME: ("gen_ai.tool.name",),
         STORE: ("gen_ai.data_source.id", "db.collection.name", "db.system.name", "db.system"),
         ERROR_TYPE: ("error.type",),
-        INPUT: ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
-        OUTPUT: ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
+        INPUT: ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "gen_ai.response.prompt_tokens"),
+        OUTPUT: ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "gen_ai.response.completion_tokens"),
         TOTAL: ("gen_ai.usage.total_tokens",),
         CACHE_READ: (
             "gen_ai.usage.cache_read.input_tokens",
             "gen_ai.usage.cache_read_input_tokens",
+            "gen_ai.usage.cache_read_tokens",
+            "gen_ai.usage.cached_input_tokens",
+            "gen_ai.usage.cached_tokens",
+            "gen_ai.usage.input_tokens.cached",
+            "gen_ai.usage.input_tokens_details.cached_tokens",
+            "gen_ai.usage.prompt_tokens_details.cached_tokens",
             "gen_ai.usage.details.cache_read_tokens",
+            "gen_ai.usage.details.cache_read_input_tokens",
+            "gen_ai.usage.details.cached_tokens",
         ),
         CACHE_WRITE: (
             "gen_ai.usage.cache_write.input_tokens",
             "gen_ai.usage.cache_creation.input_tokens",
             "gen_ai.usage.cache_write_input_tokens",
             "gen_ai.usage.cache_creation_input_tokens",
+            "gen_ai.usage.cache_write_tokens",
+            "gen_ai.usage.cache_creation_tokens",
+            "gen_ai.usage.input_tokens.cache_write",
             "gen_ai.usage.details.cache_write_tokens",
+            "gen_ai.usage.details.cache_creation_input_tokens",
         ),
         REASONING: (
             "gen_ai.usage.reasoning.output_tokens",
             "gen_ai.usage.reasoning_tokens",
+            "gen_ai.usage.reasoning_output_tokens",
+            "gen_ai.usage.output_tokens.reasoning",
+            "gen_ai.usage.output_tokens_details.reasoning_tokens",
+            "gen_ai.usage.completion_tokens_details.reasoning_tokens",
             "gen_ai.usage.details.reasoning_tokens",
         ),
         COST: (
             "operation.cost",
             "gen_ai.usage.cost.amount",
             "gen_ai.usage.cost",
+            "gen_ai.usage.total_cost",
+            "gen_ai.usage.cost_usd",
+            "gen_ai.usage.total_cost_usd",
             "gen_ai.cost.total_cost",
         ),
+        INPUT_COST: ("gen_ai.usage.input_cost", "gen_ai.cost.input_cost"),
+        OUTPUT_COST: ("gen_ai.usage.output_cost", "gen_ai.cost.output_cost"),
     },
     operations={
-        "chat": LLM,
-        "generate_content": LLM,
-        "text_completion": LLM,
-        "embeddings": EMBEDDING,
-        "embedding": EMBEDDING,
-        "retrieval": RETRIEVAL,
-        "search_memory": RETRIEVAL,
-        "rerank": RETRIEVAL,
-        "execute_tool": TOOL,
-        "invoke_agent": AGENT_RUN,
-        "create_agent": AGENT_RUN,
-        "agent_step": AGENT_RUN,
-        "invoke_workflow": WORKFLOW,
-        "plan": WORKFLOW,
-        "apply_guardrail": GUARDRAIL,
-        "run_guardrail": GUARDRAIL,
-        "guardrail_check": GUARDRAIL,
-        "classify": CLASSIFICATION,
-        "classification": CLASSIFICATION,
-        "intent": CLASSIFICATION,
-        "classify_intent": CLASSIFICATION,
-        "intent_classification": CLASSIFICATION,
-        "topic_classification": CLASSIFICATION,
-        "evaluate": EVALUATION,
-        "evaluation": EVALUATION,
+        **dict.fromkeys(_MODEL_CALLS, LLM),
+        **dict.fromkeys(("embeddings", "embedding", "embed", "embed_content", "aembedding"), EMBEDDING),
+        **dict.fromkeys(("retrieval", "retrieve", "search_memory", "rerank", "arerank", "vectordb"), RETRIEVAL),
+        **dict.fromkeys(("execute_tool", "call_tool", "tool_call", "function_call", "call_mcp_tool"), TOOL),
+        **dict.fromkeys(("invoke_agent", "create_agent", "agent_step", "agent_call", "agent_run"), AGENT_RUN),
+        **dict.fromkeys(("start_thread_run", "process_thread_run"), AGENT_RUN),
+        **dict.fromkeys(("invoke_workflow", "plan", "framework", "orchestrate_tools"), WORKFLOW),
+        **dict.fromkeys(("apply_guardrail", "run_guardrail", "guardrail_check"), GUARDRAIL),
+        **dict.fromkeys(("classify", "classification", "intent", "classify_intent"), CLASSIFICATION),
+        **dict.fromkeys(("intent_classification", "topic_classification"), CLASSIFICATION),
+        **dict.fromkeys(("evaluate", "evaluation"), EVALUATION),
     },
-    # ADK's first version named its operations only so.
-    span_names={"call_llm": LLM},
+    # Those of ADK and Strands from before they named their operations.
+    span_names={
+        "call_llm": LLM,
+        "Model invoke": LLM,
+        "execute_tool": TOOL,
+        "Tool": TOOL,
+        "agent_run": AGENT_RUN,
+    },
+    means={INPUT: LLM, OUTPUT: LLM, RESPONSE_MODEL: LLM, TOOL_NAME: TOOL},
+    failures={
+        "gen_ai.tool.status": frozenset(("error",)),
+        "tool.status": frozenset(("error",)),
+        "gen_ai.response.status": frozenset(("failed",)),
+    },
     # opentelemetry-instrumentation-openai-agents-v2 names its agents on invoke_agent only.
     placeholders=frozenset(("OpenAI Agent",)),
     resource={
@@ -113,7 +148,6 @@ DIALECT = Dialect(
         AGENT: ("gen_ai.agent.name", "gen_ai.main_agent.name", "service.name"),
         AGENT_VERSION: ("gen_ai.agent.version", "service.version"),
     },
-    usage_means=LLM,
     content=(
         "gen_ai.input.messages",
         "gen_ai.output.messages",

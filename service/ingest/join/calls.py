@@ -35,6 +35,7 @@ from service.ingest.join.tables import (
     NOTHING_TO_PRICE,
     OP_AGENT,
     OP_OTHER,
+    OP_RETRIEVAL,
     OP_TOOL,
     OP_WORKFLOW,
     PENDING,
@@ -94,7 +95,7 @@ from service.ingest.memory import Number, cell, kernel, number, put, put_number,
 @kernel
 def _is_twinned(operation: Number) -> Number:
     """Whether two layers of instrumentation may both write a span for such a call, one inside the other."""
-    return is_model(operation) or operation == OP_TOOL
+    return is_model(operation) or operation in (OP_TOOL, OP_RETRIEVAL)
 
 
 @kernel
@@ -128,10 +129,7 @@ def _mark(t: Tables, wait: Number, span: Number) -> Number:
             flag(t, row, USAGE_BELOW)
         if looking:
             theirs = of_reading(t, row, READING_OPERATION)
-            if theirs == operation and (
-                operation != OP_TOOL
-                or ends_like(t, of_reading(t, row, READING_TOOL), of_reading(t, span, READING_TOOL))
-            ):
+            if theirs == operation and (operation != OP_TOOL or _is_same_tool(t, span, row)):
                 twin, looking = row, False
                 flag(t, row, COVERED)
                 other = of_span(t, row, SPAN_WAIT)
@@ -143,6 +141,13 @@ def _mark(t: Tables, wait: Number, span: Number) -> Number:
         row = above(t, row)
         steps += 1
     return twin
+
+
+@kernel
+def _is_same_tool(t: Tables, span: Number, row: Number) -> Number:
+    """Whether a tool's span lies in another one of the same call. One that names no tool is part of what it lies in."""
+    tool = of_reading(t, span, READING_TOOL)
+    return tool == 0 or ends_like(t, of_reading(t, row, READING_TOOL), tool)
 
 
 @kernel

@@ -1,0 +1,44 @@
+"""SDKs that follow the conventions and say what a span is in a kind of their own as well.
+
+Alibaba's LoongSuite and those who export to ARMS (Dify, AgentScope) have `gen_ai.span.kind`; AgentOps its own.
+
+Source: alibaba/loongsuite-python-agent, its tests of each instrumentation; AgentOps-AI/agentops, semconv/span_kinds.py.
+"""
+
+from service.ingest.vocabulary import (
+    AGENT_RUN,
+    EMBEDDING,
+    GUARDRAIL,
+    LLM,
+    OPERATION,
+    RETRIEVAL,
+    SESSION,
+    TOOL,
+    WORKFLOW,
+    Dialect,
+)
+
+DIALECT = Dialect(
+    name="span_kinds",
+    precedence=59,
+    fields={
+        OPERATION: ("gen_ai.span.kind", "gen_ai.span_kind_name", "agentops.span.kind"),
+        SESSION: ("gen_ai.session.id",),
+    },
+    operations={
+        "llm": LLM,
+        "embedding": EMBEDDING,
+        "retriever": RETRIEVAL,
+        "reranker": RETRIEVAL,
+        "tool": TOOL,
+        "agent": AGENT_RUN,
+        "guardrail": GUARDRAIL,
+        "chain": WORKFLOW,
+        "entry": WORKFLOW,
+        "operation": WORKFLOW,
+        "session": WORKFLOW,
+        "step": WORKFLOW,
+        "task": WORKFLOW,
+        "workflow": WORKFLOW,
+    },
+)
