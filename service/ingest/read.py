@@ -10,6 +10,7 @@ from service.ingest.dialects import (
     DIALECTS,
     DOCUMENT,
     FAILURES,
+    GATHERS,
     IMPLIED,
     LABEL,
     LOGS,
@@ -38,6 +39,7 @@ from service.ingest.vocabulary import (
     INPUT,
     INPUT_COST,
     LABEL_CHARACTERS_MAX,
+    METHODS,
     NUMBERS,
     OPERATION,
     OTHER,
@@ -231,6 +233,8 @@ def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int],
             del own[PROVIDER]
     if AGENT in own and own[AGENT] in PLACEHOLDERS and reading.operation != AGENT_RUN:
         del own[AGENT]
+    if reading.operation == TOOL and own.get(TOOL_NAME) in GATHERS:
+        reading.is_log = True
     if dialect is not None and (dialect.entity or dialect.roots or dialect.html or ENTITY in own):
         _name_entity(reading, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
 
@@ -243,10 +247,20 @@ def _name_entity(reading: Reading, name: Callable[[], str], dialect: Dialect) ->
     if field is None and reading.is_root and reading.operation in dialect.roots:
         field = AGENT_BY_NAME
     if field is not None and field not in own and (entity := entity or label(name())):
-        own[field] = entity
+        own[field] = _without_method(entity) if field == AGENT_BY_NAME else entity
     if dialect.html:
         for field in own.keys() & {AGENT, AGENT_BY_NAME, TOOL_NAME, TENANT}:
             own[field] = label(html.unescape(str(own[field])))
+
+
+def _without_method(name: str) -> str:
+    """The agent that a span is called after.
+
+    >>> _without_method("Researcher._execute_core"), _without_method("v2.support")
+    ('Researcher', 'v2.support')
+    """
+    agent, _, method = name.rpartition(".")
+    return agent if agent and method in METHODS else name
 
 
 def sane_number(value: Scalar) -> float:

@@ -94,13 +94,14 @@ class Dialect:
     failures     values (lower case) of attributes that say that a call failed
     logs         values of attributes that say that a span is a log
     scopes       beginnings of the instrumentation scopes of an SDK that writes spans of its own
-    only_named   its attributes are named so plainly that they are believed only on spans told by `span_names`: fields and
-                 failures alike
+    only_named   its attributes are named so plainly that fields and failures are believed only on spans told by
+                 `span_names`
     cache_apart  its input tokens leave out the cache
     html         its text is escaped as HTML
-    documents    attributes whose text is a JSON object: a reader of that object, see `paths`; an operation that it tells
-                 is one of `operations`
+    documents    attributes whose text is a JSON object: a reader of that object, see `paths`; what it tells of the
+                 operation is looked up in `operations`
     placeholders agent names that an SDK writes on everything; believed on agent spans only
+    gathers      names of tools that are none: such a span hands in what others' spans told, and is no call
     resource     attribute names of resources by canonical field
     means        the operation of a span that says one of these canonical fields and has no other sign of what it is
     content      attributes that hold prompts, completions, arguments or results: never kept, only counted. Of numbered
@@ -123,6 +124,7 @@ class Dialect:
     html: bool = False
     documents: Mapping[str, Reader] = field(default_factory=dict)
     placeholders: frozenset[str] = frozenset()
+    gathers: frozenset[str] = frozenset()
     resource: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     means: Mapping[str, str] = field(default_factory=dict)
     content: tuple[str, ...] = ()
@@ -166,11 +168,13 @@ FRAMEWORKS = frozenset(
     )
 )  # fmt: skip
 """What frameworks write where a provider belongs; it is none."""
+METHODS = frozenset(("agent", "arun", "workflow", "run", "kickoff", "invoke", "ainvoke", "_execute_core", "_run"))
+"""What SDKs hang on the name of an agent to call its span by."""
 CANCELLED = frozenset(
     ("aborterror", "canceled", "cancelled", "cancellederror", "generatorexit", "operationcanceledexception",
      "taskcanceledexception")
 )  # fmt: skip
-"""Types of error, in lower case and without their module, that say that somebody called it off: by itself no failure."""
+"""Types of error, in lower case and without their module, that say that somebody called it off: no failure as such."""
 _INTERFACES = frozenset(
     ("chat", "responses", "completion", "embedding", "messages", "image", "speech", "transcription", "reranking")
 )

@@ -13,5 +13,11 @@ DIALECT = Dialect(
     fields={AGENT: ("lk.agent_name",), TOOL_NAME: ("lk.function_tool.name",)},
     span_names={"agent_turn": AGENT_RUN, "llm_request": LLM, "function_tool": TOOL},
     failures={"lk.function_tool.is_error": frozenset(("true",))},
-    content=("lk.user_input", "lk.chat_ctx", "lk.response.text", "lk.function_tool.arguments", "lk.function_tool.output"),
+    content=(
+        "lk.user_input",
+        "lk.chat_ctx",
+        "lk.response.text",
+        "lk.function_tool.arguments",
+        "lk.function_tool.output",
+    ),
 )

@@ -44,11 +44,12 @@ from service.ingest.vocabulary import (
 )
 
 _MODEL_CALLS = (
-    "chat", "chat.completion", "chat.completions", "chat_completion", "completion", "acompletion", "text.completions",
-    "text_completion", "atext_completion", "generate_content", "agenerate_content", "generate_content_stream",
-    "agenerate_content_stream", "generate", "generate_text", "stream_text", "generate_object", "stream_object",
-    "message", "messages", "anthropic_messages", "response", "responses", "aresponses", "converse", "converse_stream",
-    "invoke_model", "llm", "llm_call", "model_call",
+    "chat", "chat.completion", "chat.completions", "chat.streaming_completions", "chat_completion", "completion",
+    "acompletion", "text.completions", "text.streaming_completions", "text_completion", "atext_completion",
+    "generate_content", "agenerate_content", "generate_content_stream", "agenerate_content_stream", "generate",
+    "generate_text", "stream_text", "generate_object", "stream_object", "message", "messages", "anthropic_messages",
+    "response", "responses", "aresponses", "converse", "converse_stream", "invoke_model", "llm", "llm_call",
+    "model_call",
 )  # fmt: skip
 
 DIALECT = Dialect(
@@ -101,6 +102,8 @@ DIALECT = Dialect(
             "gen_ai.usage.output_tokens_details.reasoning_tokens",
             "gen_ai.usage.completion_tokens_details.reasoning_tokens",
             "gen_ai.usage.details.reasoning_tokens",
+            "gen_ai.usage.details.thinking_tokens",
+            "gen_ai.usage.details.thoughts_tokens",
         ),
         COST: (
             "operation.cost",
@@ -143,6 +146,8 @@ DIALECT = Dialect(
     },
     # opentelemetry-instrumentation-openai-agents-v2 names its agents on invoke_agent only.
     placeholders=frozenset(("OpenAI Agent",)),
+    # ADK hands in what tools that ran side by side answered.
+    gathers=frozenset(("(merged tools)",)),
     resource={
         TENANT: ("tenant.id", "tenant_id"),
         AGENT: ("gen_ai.agent.name", "gen_ai.main_agent.name", "service.name"),
