@@ -3,7 +3,7 @@
 Source: semantic-conventions-genai, docs/gen-ai/mcp.md.
 """
 
-from service.ingest.vocabulary import OPERATION, OTHER, TOOL, Dialect
+from service.ingest.vocabulary import OPERATION, OTHER, TOOL, TOOL_NAME, Dialect
 
 _OTHERS = (
     "completion/complete", "elicitation/create", "initialize", "logging/setlevel", "notifications/cancelled",
@@ -15,7 +15,7 @@ _OTHERS = (
 DIALECT = Dialect(
     name="mcp",
     precedence=58,
-    fields={OPERATION: ("mcp.method.name",)},
+    fields={OPERATION: ("mcp.method.name",), TOOL_NAME: ("mcp.tool.name",)},
     operations={"tools/call": TOOL, **dict.fromkeys(_OTHERS, OTHER)},
     span_names={"tools/call": TOOL},
 )

@@ -148,11 +148,11 @@ CASES = {
             (1, 0, "litellm_request", chat(
                 "gpt-4o", "acompletion", llm__request__type="acompletion", gen_ai__cost__total_cost=0.5,
                 gen_ai__cost__input_cost=0.25, metadata__user_api_key_team_id="", metadata__tenant_id="acme",
-                gen_ai__response__id="r", **usage(20, 4, gen_ai__usage__total_tokens=24),
-            )),
+                gen_ai__response__id="r",
+            ) | usage(20, 4, gen_ai__usage__total_tokens=24)),
             (2, 1, "raw_gen_ai_request", {"llm.openai.model": "gpt-4o", "llm.openai.usage": "{}"}),
             (3, 1, "guardrail", {"openinference.span.kind": "GUARDRAIL", "guardrail_name": "pii"}),
-            (4, 0, "litellm_request", chat("e", "aembedding", **usage(6, 0))),
+            (4, 0, "litellm_request", chat("e", "aembedding") | usage(6, 0)),
         ),
         "llm 1, embedding 1", (26, 4, 0, 0, 0), tenant="acme", models=("e", "gpt-4o"), stated=0.5,
     ),
@@ -186,7 +186,7 @@ CASES = {
             (1, 0, "agent_session", {"lk.agent_name": "voice"}),
             (2, 1, "agent_turn", {"lk.generation_id": "g"}),
             (3, 2, "llm_node", {"gen_ai.request.model": "gpt-4o"}),
-            (4, 3, "llm_request", chat("gpt-4o", **usage(11, 3))),
+            (4, 3, "llm_request", chat("gpt-4o") | usage(11, 3)),
             (5, 4, "llm_request_run", {"lk.retry_count": 0}),
             (6, 4, "llm_request_run", {"lk.retry_count": 1}),
             (7, 2, "function_tool", {"lk.function_tool.name": "look_up", "lk.function_tool.is_error": True}),
@@ -220,7 +220,7 @@ CASES = {
     # OpenRouter's broadcast, as its receivers read it.
     "openrouter": Case(
         (
-            (1, 0, "chat", chat("deepseek/v4", **usage(100, 20), session__id="s", trace__metadata__tenant_id="acme") | {
+            (1, 0, "chat", chat("deepseek/v4", session__id="s", trace__metadata__tenant_id="acme") | usage(100, 20) | {
                 "gen_ai.usage.input_tokens.cached": 60, "gen_ai.usage.output_tokens.reasoning": 5,
                 "gen_ai.usage.total_cost": 0.5, "gen_ai.usage.input_cost": 0.25,
             }),
@@ -314,7 +314,7 @@ CASES = {
     # A provider's client tries again by itself, somebody stops waiting, and a server completes an argument.
     "no failures and no calls": Case(
         (
-            (1, 0, "chat gpt-4o", chat("gpt-4o", **usage(9, 2))),
+            (1, 0, "chat gpt-4o", chat("gpt-4o") | usage(9, 2)),
             (2, 1, "POST", {"http.request.method": "POST", "error.type": "429"}),
             (3, 1, "POST", {"http.request.method": "POST"}),
             (4, 0, "chat gpt-4o", chat("gpt-4o", error__type="asyncio.exceptions.CancelledError")),
@@ -326,13 +326,18 @@ CASES = {
 }  # fmt: skip
 
 
-def found_in(case: Case, path: Path) -> dict[str, object]:
-    """What `tocsin inspect` says of a case, in its terms. Children end before their parents."""
+def body_of(case: Case) -> bytes:
+    """What its sender sends. Children end before their parents."""
     spans = [
         Sent(1, span, span / 100, 9 - span / 100, parent, name, span in case.failed, attributes=attributes)
         for span, parent, name, attributes in case.spans
     ]
-    path.write_bytes(body(*spans, resource=case.resource))
+    return body(*spans, resource=case.resource)
+
+
+def found_in(case: Case, path: Path) -> dict[str, object]:
+    """What `tocsin inspect` says of a case, in its terms."""
+    path.write_bytes(body_of(case))
     found = json.loads(json.dumps(inspect_bodies([path])))
     groups = [group for group in found["groups"] if any(group["calls"].get(leaf) for leaf in LEAVES)]
     calls = {leaf: sum(group["calls"].get(leaf, 0) for group in groups) for leaf in LEAVES}
