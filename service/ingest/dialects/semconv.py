@@ -149,7 +149,7 @@ DIALECT = Dialect(
     # ADK hands in what tools that ran side by side answered.
     gathers=frozenset(("(merged tools)",)),
     resource={
-        TENANT: ("tenant.id", "tenant_id"),
+        TENANT: ("tenant.id", "tenant_id", "tenant"),
         AGENT: ("gen_ai.agent.name", "gen_ai.main_agent.name", "service.name"),
         AGENT_VERSION: ("gen_ai.agent.version", "service.version"),
     },

@@ -262,6 +262,25 @@ CASES = {
         ),
         "llm 1, tool 1", (5, 1, 0, 0, 0), "helper", models=("qwen-max",),
     ),
+    # langwatch and deepeval.
+    "langwatch": Case(
+        (
+            (1, 0, "turn", {"langwatch.span.type": "chain", "langwatch.thread.id": "t"}),
+            (2, 1, "call", {"langwatch.span.type": "llm", "gen_ai.request.model": "gpt-4o", "langwatch.metrics":
+                            '{"type": "json", "value": {"promptTokens": 10, "completionTokens": 5, "cost": 0.5}}'}),
+            (3, 1, "look_up", {"langwatch.span.type": "rag"}),
+        ),
+        "llm 1, retrieval 1", (10, 5, 0, 0, 0), models=("gpt-4o",), stated=0.5,
+    ),
+    "confident": Case(
+        (
+            (1, 0, "answer", {"confident.span.type": "agent", "confident.agent.name": "helper"}),
+            (2, 1, "llm_span", {"confident.span.type": "llm", "confident.llm.model": "gpt-4o",
+                                "confident.llm.input_token_count": 42, "confident.llm.output_token_count": 18}),
+            (3, 1, "tool_span", {"confident.span.type": "tool", "confident.tool.name": "look_up"}),
+        ),
+        "llm 1, tool 1", (42, 18, 0, 0, 0), "helper", models=("gpt-4o",),
+    ),
     # logfire's integration of OpenAI's agents: names are templates.
     "logfire": Case(
         (
