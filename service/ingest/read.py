@@ -235,6 +235,8 @@ def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int],
         del own[AGENT]
     if reading.operation == TOOL and own.get(TOOL_NAME) in GATHERS:
         reading.is_log = True
+    if reading.operation == TOOL and TOOL_NAME not in own and ENTITY not in own:
+        _named(reading, name())
     if dialect is not None and (dialect.entity or dialect.roots or dialect.html or ENTITY in own):
         _name_entity(reading, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
 

@@ -272,14 +272,17 @@ def _counts(t: Tables, trace: Number, span: Number, twin: Number) -> tuple[Numbe
     operation = of_reading(t, span, READING_OPERATION)
     if of_reading(t, span, READING_IS_LOG) != 0:
         return False, usage and not _is_told_above(t, span)
-    if not _is_twinned(operation):
-        usage = usage and has(t, span, USAGE_BELOW) == 0
+    if is_model(operation):
+        if usage and of_trace(t, trace, TRACE_MARKS) & IS_CLAIMED != 0 and _is_claimed_above(t, span):
+            usage = False  # An aggregate above was counted before this leaf was known.
+    elif usage:
+        # A tool's or a retrieval's tokens are those of the models it asked, as an agent's are.
+        usage = has(t, span, USAGE_BELOW) == 0
         if usage:
             _claim(t, trace, span)
+    if not _is_twinned(operation):
         flag(t, span, IS_COUNTED)
         return True, usage
-    if usage and of_trace(t, trace, TRACE_MARKS) & IS_CLAIMED != 0 and _is_claimed_above(t, span):
-        usage = False  # An aggregate above was counted before this leaf was known.
     if has(t, span, COVERED) != 0:
         return False, usage and has(t, span, USAGE_BELOW) == 0
     if twin >= 0 and has(t, twin, IS_COUNTED) != 0:

@@ -330,6 +330,19 @@ CASES = {
         ),
         "llm 2, tool 1, retrieval 1",
     ),
+    # Smolagents writes a tool's and an agent's totals from the same counts; MCP names a tool in the span's name alone.
+    "tools within tools": Case(
+        (
+            (1, 0, "ToolCallingAgent.run", kind("AGENT", llm__token_count__prompt=30, llm__token_count__completion=3)),
+            (2, 1, "Retriever", kind("TOOL", llm__token_count__prompt=30, llm__token_count__completion=3)),
+            (3, 2, "Model", kind("LLM", llm__token_count__prompt=30, llm__token_count__completion=3)),
+            (4, 0, "execute_tool find", {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "find"}),
+            (5, 4, "tools/call find", {"mcp.method.name": "tools/call"}),
+            (6, 5, "POST", {"http.request.method": "POST"}),
+            (7, 6, "tools/call find", {"mcp.method.name": "tools/call"}),
+        ),
+        "llm 1, tool 2", (30, 3, 0, 0, 0), agent="ToolCallingAgent",
+    ),
     # A provider's client tries again by itself, somebody stops waiting, and a server completes an argument.
     "no failures and no calls": Case(
         (
