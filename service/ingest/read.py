@@ -177,17 +177,17 @@ def _named(reading: Reading, name: str) -> tuple[str, Dialect] | None:
 
 def _read_special(reading: Reading, special: Found, ranks: dict[str, int], dialect: Dialect | None) -> Dialect | None:
     """What waits until it is known what a span is. Attributes of their own said the same better than documents."""
-    for (field, rank, kind, table), value in sorted(special, key=lambda each: each[0][1]):
+    for (field, rank, kind, table), value in sorted(special, key=lambda each: (each[0][2] != IMPLIED, each[0][1])):
         owner = DIALECTS[rank // RANKS_PER_DIALECT]
         if kind == FAILURES:
             reading.failed = reading.failed or (_is_in(value, table) and (dialect is owner or not owner.only_named))
         elif kind == LOGS:
             reading.is_log = reading.is_log or _is_in(value, table)
         elif kind == NAMED_ONLY:
-            if dialect is owner:
+            if dialect is not None and _believes(dialect, table):
                 _take(reading.own, field, value, rank, ranks)
         elif kind == IMPLIED:
-            if dialect is None and isinstance(table, str):
+            if dialect is None and isinstance(table, str) and _has_company(owner, special):
                 reading.operation, dialect = table, owner
         elif kind == DOCUMENT and callable(table):
             for said, entry in table(parse_document(value)):
@@ -197,6 +197,17 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
                     _take(reading.own, said, entry, rank, ranks)
             dialect = dialect or owner
     return dialect
+
+
+def _has_company(owner: Dialect, special: Found) -> bool:
+    """Whether a dialect may be told by one attribute: where its names are plain ones, another has to be there too."""
+    if not owner.only_named:
+        return True
+    return any(kind == NAMED_ONLY and _believes(owner, table) for (_, _, kind, table), _ in special)
+
+
+def _believes(dialect: Dialect, table: Table) -> bool:
+    return isinstance(table, frozenset) and dialect.name in table
 
 
 def _take(own: Own, field: str, value: Scalar, rank: int, ranks: dict[str, int]) -> None:

@@ -95,7 +95,7 @@ class Dialect:
     logs         values of attributes that say that a span is a log
     scopes       beginnings of the instrumentation scopes of an SDK that writes spans of its own
     only_named   its attributes are named so plainly that fields and failures are believed only on spans told by
-                 `span_names`
+                 `span_names` or `implies`; several such dialects may share one
     cache_apart  its input tokens leave out the cache
     html         its text is escaped as HTML
     documents    attributes whose text is a JSON object: a reader of that object, see `paths`; what it tells of the

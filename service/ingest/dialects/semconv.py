@@ -104,6 +104,7 @@ DIALECT = Dialect(
             "gen_ai.usage.details.reasoning_tokens",
             "gen_ai.usage.details.thinking_tokens",
             "gen_ai.usage.details.thoughts_tokens",
+            "codex.usage.reasoning_output_tokens",
         ),
         COST: (
             "operation.cost",

@@ -123,7 +123,7 @@ def _mark(t: Tables, wait: Number, span: Number) -> Number:
     usage, looking = has(t, span, SPENT) != 0 and is_model(operation), True
     if of_reading(t, span, READING_IS_LOG) != 0:
         usage, looking = usage and not _is_told_above(t, span), False
-    twin, row, steps = NONE, above(t, span), 0
+    twin, part, row, steps = NONE, NONE, above(t, span), 0
     while row >= 0 and steps < ANCESTORS_MAX and (usage or looking):
         if usage:
             flag(t, row, USAGE_BELOW)
@@ -132,9 +132,13 @@ def _mark(t: Tables, wait: Number, span: Number) -> Number:
             if theirs == operation and (operation != OP_TOOL or _is_same_tool(t, span, row)):
                 twin, looking = row, False
                 flag(t, row, COVERED)
+                if part >= 0:
+                    flag(t, part, COVERED)
                 other = of_span(t, row, SPAN_WAIT)
                 if usage and other >= 0 and has(t, row, SPENT) != 0:
                     complete(t, wait, other)
+            elif theirs == operation == OP_TOOL and part < 0 and of_reading(t, row, READING_TOOL) == 0:
+                part = row  # Of this call, if what it lies in is.
             # What may stand between two spans of one call; under a tool or an agent another call begins.
             elif theirs not in (OP_OTHER, OP_WORKFLOW):
                 looking = False

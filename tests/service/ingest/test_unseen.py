@@ -1,62 +1,11 @@
 """Traces of SDKs that there is no capture of, as their sources write them: calls, failures, tokens, and whose."""
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from service.inspect import inspect_bodies
-from tests.service.ingest.wire import Sent, Value, body
-
-Attributes = dict[str, Value]
-TOKENS = ("input_tokens", "output_tokens", "cache_read", "cache_write", "reasoning")
-LEAVES = ("llm", "embedding", "tool", "retrieval")
-
-
-@dataclass(frozen=True)
-class Case:
-    """Spans by id, parent, name and attributes; and what they come to.
-
-    failed   ids of spans whose status is ERROR
-    calls    calls of models, tools and retrievals by operation; those that failed after a slash
-    tokens   in, out, cache read, cache written, reasoning
-    """
-
-    spans: tuple[tuple[int, int, str, Attributes], ...]
-    calls: str
-    tokens: tuple[int, ...] = (0, 0, 0, 0, 0)
-    agent: str = "shop"
-    tenant: str = ""
-    models: tuple[str, ...] = ()
-    stated: float = 0.0
-    failed: tuple[int, ...] = ()
-    resource: dict[str, str] = field(default_factory=lambda: {"service.name": "shop"})
-
-
-def quoted(**values: object) -> Attributes:
-    """Attributes of which each is JSON, as MLflow writes them."""
-    return {key.replace("__", "."): json.dumps(value) for key, value in values.items()}
-
-
-def usage(inside: int, outside: int, **more: Value) -> Attributes:
-    """Tokens by the names of the conventions."""
-    return {"gen_ai.usage.input_tokens": inside, "gen_ai.usage.output_tokens": outside} | {
-        key.replace("__", "."): value for key, value in more.items()
-    }
-
-
-def chat(model: str, operation: str = "chat", **more: Value) -> Attributes:
-    """What most spans of model calls say."""
-    return {"gen_ai.operation.name": operation, "gen_ai.system": "openai", "gen_ai.request.model": model} | {
-        key.replace("__", "."): value for key, value in more.items()
-    }
-
-
-def kind(which: str, **more: Value) -> Attributes:
-    """A span of OpenInference."""
-    return {"openinference.span.kind": which} | {key.replace("__", "."): value for key, value in more.items()}
-
+from tests.service.ingest.cases import Case, chat, found_in, kind, quoted, usage
 
 MLFLOW_CHAT = quoted(
     mlflow__spanType="CHAT_MODEL",
@@ -124,38 +73,6 @@ CASES = {
         ),
         "llm 1, tool 1, retrieval 1", (12, 5, 0, 0, 0), models=("gpt-4o",),
     ),
-    # Claude Code's manual, traces: the tool's span holds the wait and the execution.
-    "claude code": Case(
-        (
-            (1, 0, "claude_code.interaction", {"session.id": "s", "span.type": "interaction"}),
-            (2, 1, "claude_code.llm_request", {"model": "claude-opus-4-5", "input_tokens": 10, "output_tokens": 2,
-                                               "cache_read_tokens": 80, "cache_creation_tokens": 8, "success": True}),
-            (3, 1, "claude_code.tool", {"tool_name": "Bash"}),
-            (4, 3, "claude_code.tool.blocked_on_user", {"decision": "accept"}),
-            (5, 3, "claude_code.tool.execution", {"success": False}),
-            (6, 1, "claude_code.tool", {"tool_name": "Task"}),
-            (7, 6, "claude_code.tool.execution", {"success": True}),
-            (8, 7, "claude_code.tool", {"tool_name": "Read"}),
-            (9, 8, "claude_code.tool.execution", {"success": True}),
-            (10, 1, "claude_code.tool", {"tool_name": "Write"}),
-            (11, 10, "claude_code.tool.blocked_on_user", {"decision": "reject"}),
-        ),
-        "llm 1, tool 4/1", (98, 2, 80, 8, 0), models=("claude-opus-4-5",),
-    ),
-    # BerriAI/litellm, integrations/opentelemetry.py: the call type is the operation, and all is OK in its status.
-    "litellm": Case(
-        (
-            (1, 0, "litellm_request", chat(
-                "gpt-4o", "acompletion", llm__request__type="acompletion", gen_ai__cost__total_cost=0.5,
-                gen_ai__cost__input_cost=0.25, metadata__user_api_key_team_id="", metadata__tenant_id="acme",
-                gen_ai__response__id="r",
-            ) | usage(20, 4, gen_ai__usage__total_tokens=24)),
-            (2, 1, "raw_gen_ai_request", {"llm.openai.model": "gpt-4o", "llm.openai.usage": "{}"}),
-            (3, 1, "guardrail", {"openinference.span.kind": "GUARDRAIL", "guardrail_name": "pii"}),
-            (4, 0, "litellm_request", chat("e", "aembedding") | usage(6, 0)),
-        ),
-        "llm 1, embedding 1", (26, 4, 0, 0, 0), tenant="acme", models=("e", "gpt-4o"), stated=0.5,
-    ),
     # semantic-kernel, utils/telemetry/model_diagnostics (1.1-1.17).
     "semantic kernel": Case(
         (
@@ -216,16 +133,6 @@ CASES = {
             (4, 2, "search.run", kind("TOOL", tool__name="search")),
         ),
         "llm 1, tool 1", (9, 1, 0, 0, 0), "Researcher", models=("gpt-4o",),
-    ),
-    # OpenRouter's broadcast, as its receivers read it.
-    "openrouter": Case(
-        (
-            (1, 0, "chat", chat("deepseek/v4", session__id="s", trace__metadata__tenant_id="acme") | usage(100, 20) | {
-                "gen_ai.usage.input_tokens.cached": 60, "gen_ai.usage.output_tokens.reasoning": 5,
-                "gen_ai.usage.total_cost": 0.5, "gen_ai.usage.input_cost": 0.25,
-            }),
-        ),
-        "llm 1", (100, 20, 60, 0, 5), tenant="acme", models=("deepseek/v4",), stated=0.5,
     ),
     # vercel/ai 4 on Anthropic, which counts the cache apart; the stream broke off.
     "vercel of old": Case(
@@ -356,34 +263,6 @@ CASES = {
         "llm 2", (9, 2, 0, 0, 0), models=("gpt-4o",), failed=(2,),
     ),
 }  # fmt: skip
-
-
-def body_of(case: Case) -> bytes:
-    """What its sender sends. Children end before their parents."""
-    spans = [
-        Sent(1, span, span / 100, 9 - span / 100, parent, name, span in case.failed, attributes=attributes)
-        for span, parent, name, attributes in case.spans
-    ]
-    return body(*spans, resource=case.resource)
-
-
-def found_in(case: Case, path: Path) -> dict[str, object]:
-    """What `tocsin inspect` says of a case, in its terms."""
-    path.write_bytes(body_of(case))
-    found = json.loads(json.dumps(inspect_bodies([path])))
-    groups = [group for group in found["groups"] if any(group["calls"].get(leaf) for leaf in LEAVES)]
-    calls = {leaf: sum(group["calls"].get(leaf, 0) for group in groups) for leaf in LEAVES}
-    failed = {leaf: sum(group["failed"].get(leaf, 0) for group in groups) for leaf in LEAVES}
-    return {
-        "calls": ", ".join(
-            f"{leaf} {calls[leaf]}" + (f"/{failed[leaf]}" if failed[leaf] else "") for leaf in LEAVES if calls[leaf]
-        ),
-        "tokens": tuple(sum(group[name] for group in found["groups"]) for name in TOKENS),
-        "agent": ", ".join(sorted({group["agent"] for group in groups})),
-        "tenant": ", ".join(sorted({group["tenant"] for group in groups})),
-        "models": tuple(found["models"]),
-        "stated": pytest.approx(sum(group["cost_source"].get("span", 0.0) for group in found["groups"])),
-    }
 
 
 @pytest.mark.parametrize("which", CASES)
