@@ -40,7 +40,11 @@ DIALECT = Dialect(
     precedence=90,
     fields={
         # On a bare span customer_id and org_id may mean anything; under a metadata prefix the user chose them.
-        TENANT: (*TENANT_KEYS[:4], *(prefix + key for prefix in PREFIXES for key in TENANT_KEYS), "dify.tenant_id"),
+        TENANT: (
+            *TENANT_KEYS[:4],
+            *(prefix + key for prefix in PREFIXES for key in TENANT_KEYS),
+            *("dify.tenant_id", "bifrost.customer.id", "gen_ai.customer_id"),
+        ),
         SESSION: (
             *_LANGFUSE_KEYS,
             *(prefix + key for prefix in PREFIXES for key in SESSION_KEYS),

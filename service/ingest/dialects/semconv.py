@@ -6,7 +6,8 @@ Source: semantic-conventions v1.27-v1.41 and semantic-conventions-genai, registr
 OpenRouter's broadcast (`input_tokens.cached`, `total_cost`); pydantic-ai's `usage.details`; litellm's opentelemetry.py
 (its call types, `gen_ai.cost`); semantic-kernel's model_diagnostics (`chat.completions`, `response.prompt_tokens`);
 openlit's semcov (`vectordb`, `framework`); Microsoft.Extensions.AI's OpenTelemetryConsts (`orchestrate_tools`);
-gemini-cli (`llm_call`); azure-ai-agents (`process_thread_run`); strands-agents 0.1 (`Model invoke`); google-adk.
+gemini-cli (`llm_call`); azure-ai-agents (`process_thread_run`); strands-agents 0.1 (`Model invoke`); google-adk;
+maximhq/bifrost (`token_details`); openai/codex.
 """
 
 from service.ingest.vocabulary import (
@@ -66,7 +67,7 @@ DIALECT = Dialect(
         RESPONSE_ID: ("gen_ai.response.id",),
         TOOL_NAME: ("gen_ai.tool.name",),
         STORE: ("gen_ai.data_source.id", "db.collection.name", "db.system.name", "db.system"),
-        ERROR_TYPE: ("error.type",),
+        ERROR_TYPE: ("error.type", "gen_ai.error.type"),
         INPUT: ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "gen_ai.response.prompt_tokens"),
         OUTPUT: ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "gen_ai.response.completion_tokens"),
         TOTAL: ("gen_ai.usage.total_tokens",),
@@ -82,6 +83,8 @@ DIALECT = Dialect(
             "gen_ai.usage.details.cache_read_tokens",
             "gen_ai.usage.details.cache_read_input_tokens",
             "gen_ai.usage.details.cached_tokens",
+            "gen_ai.usage.prompt_token_details.cached_read_tokens",
+            "gen_ai.usage.input_token_details.cached_read_tokens",
         ),
         CACHE_WRITE: (
             "gen_ai.usage.cache_write.input_tokens",
@@ -93,6 +96,8 @@ DIALECT = Dialect(
             "gen_ai.usage.input_tokens.cache_write",
             "gen_ai.usage.details.cache_write_tokens",
             "gen_ai.usage.details.cache_creation_input_tokens",
+            "gen_ai.usage.prompt_token_details.cached_write_tokens",
+            "gen_ai.usage.input_token_details.cached_write_tokens",
         ),
         REASONING: (
             "gen_ai.usage.reasoning.output_tokens",
@@ -104,6 +109,8 @@ DIALECT = Dialect(
             "gen_ai.usage.details.reasoning_tokens",
             "gen_ai.usage.details.thinking_tokens",
             "gen_ai.usage.details.thoughts_tokens",
+            "gen_ai.usage.completion_token_details.reasoning_tokens",
+            "gen_ai.usage.output_token_details.reasoning_tokens",
             "codex.usage.reasoning_output_tokens",
         ),
         COST: (

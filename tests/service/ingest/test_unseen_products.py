@@ -80,6 +80,32 @@ PRODUCTS = {
         ),
         "llm 1", (100, 20, 60, 0, 5), tenant="acme", models=("deepseek/v4",), stated=0.5,
     ),
+    # TrueFoundry's manual: the first model failed, the next one answered; an embedding's model is `Model` too.
+    "truefoundry": Case(
+        (
+            (1, 0, "ChatCompletion: pool", {"tfy.span_type": "ChatCompletion", "tfy.request.model_name": "pool"}),
+            (2, 1, "Model: a", {"tfy.span_type": "Model", "tfy.model.name": "a"}),
+            (3, 1, "Model: b", {"tfy.span_type": "Model", "tfy.model.name": "b", "tfy.model.metric.input_tokens": 9,
+                                "tfy.model.metric.output_tokens": 2, "tfy.model.metric.cost_in_usd": 0.5}),
+            (4, 0, "Embedding: e", {"tfy.span_type": "Embedding"}),
+            (5, 4, "Model: e", {"tfy.span_type": "Model", "tfy.model.request_type": "Embedding",
+                                "tfy.model.name": "e", "tfy.model.metric.input_tokens": 6}),
+            (6, 0, "MCP", {"tfy.span_type": "MCP", "tfy.mcp.tool.name": "find"}),
+            (7, 0, "Agent", {"tfy.span_type": "AgentResponse"}),
+        ),
+        "llm 2/1, embedding 1, tool 1", (15, 2, 0, 0, 0), models=("a", "b", "e"), stated=0.5, failed=(2,),
+    ),
+    # maximhq/bifrost, core/schemas/trace.go.
+    "bifrost": Case(
+        (
+            (1, 0, "llm.call", chat("gpt-4o", gen_ai__customer_id="acme", gen_ai__usage__cost=0.5) | usage(9, 2) | {
+                "gen_ai.usage.prompt_token_details.cached_read_tokens": 4, "gen_ai.number_of_retries": 1,
+                "gen_ai.usage.completion_token_details.reasoning_tokens": 1,
+            }),
+            (2, 0, "llm.call", chat("gpt-4o", gen_ai__error__type="rate_limit", gen_ai__customer_id="acme")),
+        ),
+        "llm 2/1", (9, 2, 4, 0, 1), tenant="acme", models=("gpt-4o",), stated=0.5,
+    ),
     # vllm-project/vllm, tracing: the server's span of a call whose client wrote one too.
     "vllm": Case(
         (
