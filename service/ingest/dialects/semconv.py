@@ -3,11 +3,11 @@
 And what SDKs and gateways put under the same prefix beside them: parts of usage, costs, and operations of their own.
 
 Source: semantic-conventions v1.27-v1.41 and semantic-conventions-genai, registries and changelogs. Sentry's SDKs and
-OpenRouter's broadcast (`input_tokens.cached`, `total_cost`); pydantic-ai's `usage.details`; litellm's opentelemetry.py
-(its call types, `gen_ai.cost`); semantic-kernel's model_diagnostics (`chat.completions`, `response.prompt_tokens`);
-openlit's semcov (`vectordb`, `framework`); Microsoft.Extensions.AI's OpenTelemetryConsts (`orchestrate_tools`);
-gemini-cli (`llm_call`); azure-ai-agents (`process_thread_run`); strands-agents 0.1 (`Model invoke`); google-adk;
-maximhq/bifrost (`token_details`); openai/codex.
+OpenRouter's broadcast (`input_tokens.cached`, `total_cost`, `request`); pydantic-ai's `usage.details`; litellm's
+opentelemetry.py (its call types, `gen_ai.cost`); semantic-kernel's model_diagnostics (`chat.completions`,
+`response.prompt_tokens`); openlit's semcov (`vectordb`, `framework`); Microsoft.Extensions.AI's OpenTelemetryConsts
+(`orchestrate_tools`); gemini-cli (`llm_call`); azure-ai-agents (`process_thread_run`); strands-agents 0.1
+(`Model invoke`); google-adk; maximhq/bifrost (`token_details`); Cloudflare's AI Gateway (`model.provider`).
 """
 
 from service.ingest.vocabulary import (
@@ -50,7 +50,7 @@ _MODEL_CALLS = (
     "generate_content", "agenerate_content", "generate_content_stream", "agenerate_content_stream", "generate",
     "generate_text", "stream_text", "generate_object", "stream_object", "message", "messages", "anthropic_messages",
     "response", "responses", "aresponses", "converse", "converse_stream", "invoke_model", "llm", "llm_call",
-    "model_call",
+    "model_call", "request",
 )  # fmt: skip
 
 DIALECT = Dialect(
@@ -61,7 +61,7 @@ DIALECT = Dialect(
         AGENT_VERSION: ("gen_ai.agent.version",),
         SESSION: ("gen_ai.conversation.id", "session.id", "gcp.vertex.agent.session_id"),
         OPERATION: ("gen_ai.operation.name",),
-        PROVIDER: ("gen_ai.provider.name", "gen_ai.system"),
+        PROVIDER: ("gen_ai.provider.name", "gen_ai.system", "gen_ai.provider", "gen_ai.model.provider"),
         REQUEST_MODEL: ("gen_ai.request.model",),
         RESPONSE_MODEL: ("gen_ai.response.model",),
         RESPONSE_ID: ("gen_ai.response.id",),
@@ -121,9 +121,10 @@ DIALECT = Dialect(
             "gen_ai.usage.cost_usd",
             "gen_ai.usage.total_cost_usd",
             "gen_ai.cost.total_cost",
+            "gen_ai.cost.total",
         ),
-        INPUT_COST: ("gen_ai.usage.input_cost", "gen_ai.cost.input_cost"),
-        OUTPUT_COST: ("gen_ai.usage.output_cost", "gen_ai.cost.output_cost"),
+        INPUT_COST: ("gen_ai.usage.input_cost", "gen_ai.cost.input_cost", "gen_ai.cost.input"),
+        OUTPUT_COST: ("gen_ai.usage.output_cost", "gen_ai.cost.output_cost", "gen_ai.cost.output"),
     },
     operations={
         **dict.fromkeys(_MODEL_CALLS, LLM),

@@ -106,6 +106,16 @@ PRODUCTS = {
         ),
         "llm 2/1", (9, 2, 4, 0, 1), tenant="acme", models=("gpt-4o",), stated=0.5,
     ),
+    # Sentry's manual instrumentation, and future-agi/traceAI of old.
+    "requests": Case(
+        (
+            (1, 0, "request gpt-4o", chat("gpt-4o", "request")),
+            (2, 0, "ChatCompletion", {"fi.span.kind": "LLM", "llm.model_name": "m", "llm.token_count.prompt": 3,
+                                      "llm.token_count.completion": 1, "gen_ai.cost.total": 0.5}),
+            (3, 0, "search", {"fi.span.kind": "RETRIEVER"}),
+        ),
+        "llm 2, retrieval 1", (3, 1, 0, 0, 0), models=("gpt-4o", "m"), stated=0.5,
+    ),
     # vllm-project/vllm, tracing: the server's span of a call whose client wrote one too.
     "vllm": Case(
         (
