@@ -43,12 +43,13 @@ DIALECT = Dialect(
         TENANT: (
             *TENANT_KEYS[:4],
             *(prefix + key for prefix in PREFIXES for key in TENANT_KEYS),
-            *("dify.tenant_id", "bifrost.customer.id", "gen_ai.customer_id"),
+            *("dify.tenant_id", "bifrost.customer.id", "gen_ai.customer_id", "microsoft.tenant.id"),
         ),
         SESSION: (
             *_LANGFUSE_KEYS,
             *(prefix + key for prefix in PREFIXES for key in SESSION_KEYS),
             *_BARE_SESSION_KEYS,
+            "microsoft.session.id",
         ),
         OUTCOME: (
             "agent.session.outcome",

@@ -13,6 +13,7 @@ from service.ingest.vocabulary import (
     GUARDRAIL,
     LLM,
     OPERATION,
+    REQUEST_MODEL,
     RETRIEVAL,
     SESSION,
     TOOL,
@@ -31,6 +32,7 @@ DIALECT = Dialect(
             "agentops.span.kind",
             "honeyhive_event_type",
         ),
+        REQUEST_MODEL: ("gen_ai.model_name",),
         SESSION: ("gen_ai.session.id", "honeyhive.session_id"),
     },
     operations={

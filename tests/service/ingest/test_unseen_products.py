@@ -116,6 +116,16 @@ PRODUCTS = {
         ),
         "llm 2, retrieval 1", (3, 1, 0, 0, 0), models=("gpt-4o", "m"), stated=0.5,
     ),
+    # Microsoft's Agent 365, ObservabilitySDK; and langgenius/dify, aliyun_trace/entities/semconv.py.
+    "tenants": Case(
+        (
+            (1, 0, "invoke_agent help", {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "help",
+                                         "microsoft.tenant.id": "acme", "microsoft.session.id": "s"}),
+            (2, 1, "Chat gpt-4o", chat("gpt-4o", "Chat") | usage(4, 1)),
+            (3, 1, "llm", {"gen_ai.span.kind": "LLM", "gen_ai.model_name": "qwen-max", **usage(5, 2)}),
+        ),
+        "llm 2", (9, 3, 0, 0, 0), "help", "acme", models=("gpt-4o", "qwen-max"),
+    ),
     # vllm-project/vllm, tracing: the server's span of a call whose client wrote one too.
     "vllm": Case(
         (
