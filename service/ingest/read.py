@@ -200,10 +200,12 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
 
 
 def _has_company(owner: Dialect, special: Found) -> bool:
-    """Whether a dialect may be told by one attribute: where its names are plain ones, another has to be there too."""
+    """Whether a dialect may be told by one attribute: where its names are plain, a tool has to be named, too."""
     if not owner.only_named:
         return True
-    return any(kind == NAMED_ONLY and _believes(owner, table) for (_, _, kind, table), _ in special)
+    return any(
+        kind == NAMED_ONLY and field == TOOL_NAME and _believes(owner, table) for (field, _, kind, table), _ in special
+    )
 
 
 def _believes(dialect: Dialect, table: Table) -> bool:

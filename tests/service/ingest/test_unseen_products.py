@@ -42,7 +42,7 @@ PRODUCTS = {
             (8, 1, "mcp__docs__find", {"tool_name": "mcp__docs__find", "call_id": "b", "aborted": False}),
             (9, 8, "dispatch_tool_call_with_terminal_outcome", {}),
             (10, 9, "mcp.tools.call", {"rpc.method": "tools/call", "tool.name": "find", "session.id": "t"}),
-            (11, 0, "GET", {"aborted": True}),
+            (11, 0, "GET", {"aborted": True, "model": "T"}),
         ),
         "llm 1, tool 2/1", (30, 5, 20, 0, 2), models=("gpt-5.5",), failed=(7,),
     ),
