@@ -10,6 +10,7 @@ from service.ingest.dialects import (
     DIALECTS,
     DOCUMENT,
     FAILURES,
+    GATHERS,
     IMPLIED,
     LABEL,
     LOGS,
@@ -30,6 +31,7 @@ from service.ingest.vocabulary import (
     AGENT_RUN,
     AGENT_VERSION,
     CACHE_READ,
+    CANCELLED,
     COST,
     ENTITY,
     ERROR_TYPE,
@@ -37,7 +39,10 @@ from service.ingest.vocabulary import (
     INPUT,
     INPUT_COST,
     LABEL_CHARACTERS_MAX,
+    METHODS,
     NUMBERS,
+    OPERATION,
+    OTHER,
     OUTPUT,
     OUTPUT_COST,
     PROVIDER,
@@ -64,6 +69,8 @@ Found = list[tuple[Entry, Scalar]]
 """The wanted attributes of a span."""
 _FIRST_WORD = re.compile("[^ .:/]*")
 _FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # type: ignore[index]
+_TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
+"""Fields that may tell what a span is for want of a better sign, the most telling first."""
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
 
 
@@ -103,7 +110,8 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
             ranks[field] = rank
         elif kind == OPERATIONS:
             told = min(told, rank)
-            known = table.get(str(value).lower()) if rank < best else None  # type: ignore[union-attr]
+            # MLflow writes all its values as JSON, so a kind is in quotes.
+            known = table.get(str(value).strip('"').lower()) if rank < best else None  # type: ignore[union-attr]
             if known is not None:
                 best, operation = rank, known
         else:
@@ -146,10 +154,10 @@ def _tell_by_name(
         return DIALECTS[rank // RANKS_PER_DIALECT]
     if not ranks:
         return None
-    dialect = DIALECTS[min(ranks.values()) // RANKS_PER_DIALECT]
-    if any(field in ranks for field in (INPUT, OUTPUT, RESPONSE_MODEL)):
-        reading.operation = dialect.usage_means or reading.operation
-    return dialect
+    for field in _TELLING:
+        if field in ranks and reading.operation == OTHER:
+            reading.operation = DIALECTS[ranks[field] // RANKS_PER_DIALECT].means.get(field, OTHER)
+    return DIALECTS[min(ranks.values()) // RANKS_PER_DIALECT]
 
 
 def _named(reading: Reading, name: str) -> tuple[str, Dialect] | None:
@@ -169,24 +177,39 @@ def _named(reading: Reading, name: str) -> tuple[str, Dialect] | None:
 
 def _read_special(reading: Reading, special: Found, ranks: dict[str, int], dialect: Dialect | None) -> Dialect | None:
     """What waits until it is known what a span is. Attributes of their own said the same better than documents."""
-    for (field, rank, kind, table), value in sorted(special, key=lambda each: each[0][1]):
+    for (field, rank, kind, table), value in sorted(special, key=lambda each: (each[0][2] != IMPLIED, each[0][1])):
         owner = DIALECTS[rank // RANKS_PER_DIALECT]
         if kind == FAILURES:
-            reading.failed = reading.failed or _is_in(value, table)
+            reading.failed = reading.failed or (_is_in(value, table) and (dialect is owner or not owner.only_named))
         elif kind == LOGS:
             reading.is_log = reading.is_log or _is_in(value, table)
         elif kind == NAMED_ONLY:
-            if dialect is owner:
+            if dialect is not None and _believes(dialect, table):
                 _take(reading.own, field, value, rank, ranks)
         elif kind == IMPLIED:
-            if dialect is None and isinstance(table, str):
+            if dialect is None and isinstance(table, str) and _has_company(owner, special):
                 reading.operation, dialect = table, owner
         elif kind == DOCUMENT and callable(table):
             for said, entry in table(parse_document(value)):
-                if isinstance(entry, str | int | float):
+                if said == OPERATION and reading.operation == OTHER and str(entry).lower() in owner.operations:
+                    reading.operation, dialect = owner.operations[str(entry).lower()], owner
+                elif said != OPERATION and isinstance(entry, str | int | float):
                     _take(reading.own, said, entry, rank, ranks)
             dialect = dialect or owner
     return dialect
+
+
+def _has_company(owner: Dialect, special: Found) -> bool:
+    """Whether a dialect may be told by one attribute: where its names are plain, a tool has to be named, too."""
+    if not owner.only_named:
+        return True
+    return any(
+        kind == NAMED_ONLY and field == TOOL_NAME and _believes(owner, table) for (field, _, kind, table), _ in special
+    )
+
+
+def _believes(dialect: Dialect, table: Table) -> bool:
+    return isinstance(table, frozenset) and dialect.name in table
 
 
 def _take(own: Own, field: str, value: Scalar, rank: int, ranks: dict[str, int]) -> None:
@@ -212,7 +235,8 @@ def parse_document(value: Scalar) -> Mapping[str, object]:
 def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int], dialect: Dialect | None) -> None:
     """What can be said once all fields are known."""
     own = reading.own
-    if own.pop(ERROR_TYPE, None) is not None:
+    error = own.pop(ERROR_TYPE, None)
+    if error is not None and str(error).rpartition(".")[2].lower() not in CANCELLED:
         reading.failed = True
     if SESSION in own:
         reading.session_rank = ranks[SESSION]
@@ -222,6 +246,10 @@ def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int],
             del own[PROVIDER]
     if AGENT in own and own[AGENT] in PLACEHOLDERS and reading.operation != AGENT_RUN:
         del own[AGENT]
+    if reading.operation == TOOL and own.get(TOOL_NAME) in GATHERS:
+        reading.is_log = True
+    if reading.operation == TOOL and TOOL_NAME not in own and ENTITY not in own:
+        _named(reading, name())
     if dialect is not None and (dialect.entity or dialect.roots or dialect.html or ENTITY in own):
         _name_entity(reading, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
 
@@ -234,10 +262,20 @@ def _name_entity(reading: Reading, name: Callable[[], str], dialect: Dialect) ->
     if field is None and reading.is_root and reading.operation in dialect.roots:
         field = AGENT_BY_NAME
     if field is not None and field not in own and (entity := entity or label(name())):
-        own[field] = entity
+        own[field] = _without_method(entity) if field == AGENT_BY_NAME else entity
     if dialect.html:
         for field in own.keys() & {AGENT, AGENT_BY_NAME, TOOL_NAME, TENANT}:
             own[field] = label(html.unescape(str(own[field])))
+
+
+def _without_method(name: str) -> str:
+    """The agent that a span is called after.
+
+    >>> _without_method("Researcher._execute_core"), _without_method("v2.support")
+    ('Researcher', 'v2.support')
+    """
+    agent, _, method = name.rpartition(".")
+    return agent if agent and method in METHODS else name
 
 
 def sane_number(value: Scalar) -> float:

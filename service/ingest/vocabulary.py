@@ -94,13 +94,16 @@ class Dialect:
     failures     values (lower case) of attributes that say that a call failed
     logs         values of attributes that say that a span is a log
     scopes       beginnings of the instrumentation scopes of an SDK that writes spans of its own
-    only_named   its attributes are named so plainly that they are believed only on spans told by `span_names`
+    only_named   its attributes are named so plainly that fields and failures are believed only on spans told by
+                 `span_names` or `implies`; several such dialects may share one
     cache_apart  its input tokens leave out the cache
     html         its text is escaped as HTML
-    documents    attributes whose text is a JSON object: a reader of that object, see `paths`
+    documents    attributes whose text is a JSON object: a reader of that object, see `paths`; what it tells of the
+                 operation is looked up in `operations`
     placeholders agent names that an SDK writes on everything; believed on agent spans only
+    gathers      names of tools that are none: such a span hands in what others' spans told, and is no call
     resource     attribute names of resources by canonical field
-    usage_means  the operation of a span that has usage and no other sign of what it is
+    means        the operation of a span that says one of these canonical fields and has no other sign of what it is
     content      attributes that hold prompts, completions, arguments or results: never kept, only counted. Of numbered
                  ones the first stands for all
     """
@@ -121,8 +124,9 @@ class Dialect:
     html: bool = False
     documents: Mapping[str, Reader] = field(default_factory=dict)
     placeholders: frozenset[str] = frozenset()
+    gathers: frozenset[str] = frozenset()
     resource: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    usage_means: str = ""
+    means: Mapping[str, str] = field(default_factory=dict)
     content: tuple[str, ...] = ()
 
 
@@ -156,8 +160,21 @@ PROVIDERS = {
     "vertex": "gcp.vertex_ai", "bedrock_converse": "aws.bedrock",
 }  # fmt: skip
 """Providers by the other names they go by; keys are lower case."""
-FRAMEWORKS = frozenset(("langchain", "langgraph", "langsmith"))
+FRAMEWORKS = frozenset(
+    (
+        "ag2", "agno", "autogen", "claude_code", "crewai", "haystack", "langchain", "langgraph", "langsmith", "litellm",
+        "llama_index", "llamaindex", "mastra", "mem0", "microsoft.agent_framework", "openai-agents", "openai_agents",
+        "pydantic_ai", "semantic_kernel", "smolagents", "spring_ai", "strands", "strands-agents", "unknown",
+    )
+)  # fmt: skip
 """What frameworks write where a provider belongs; it is none."""
+METHODS = frozenset(("agent", "arun", "workflow", "run", "kickoff", "invoke", "ainvoke", "_execute_core", "_run"))
+"""What SDKs hang on the name of an agent to call its span by."""
+CANCELLED = frozenset(
+    ("aborterror", "canceled", "cancelled", "cancellederror", "generatorexit", "operationcanceledexception",
+     "taskcanceledexception")
+)  # fmt: skip
+"""Types of error, in lower case and without their module, that say that somebody called it off: no failure as such."""
 _INTERFACES = frozenset(
     ("chat", "responses", "completion", "embedding", "messages", "image", "speech", "transcription", "reranking")
 )

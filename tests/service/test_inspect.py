@@ -85,6 +85,19 @@ def test_kinds_of_files_are_told_by_content(tmp_path: Path) -> None:
     assert answers[0]["spans"] == 2
 
 
+def test_a_file_may_hold_a_body_a_line(tmp_path: Path) -> None:
+    """The Collector's file exporter appends. A bad line is counted, and an object over many lines is one."""
+    first, second = agent(1, 1, 0, 9), chat(1, 2, 1, 2, parent=1)
+    (tmp_path / "lines").write_bytes(json_body(second) + b"\n" + json_body(first) + b"\n")
+    (tmp_path / "one").write_bytes(json_body(first, second))
+    assert inspect_bodies([tmp_path / "lines"]) == inspect_bodies([tmp_path / "one"])
+    (tmp_path / "wide").write_text(json.dumps(json.loads(json_body(first, second)), indent=2))
+    assert inspect_bodies([tmp_path / "wide"]) == inspect_bodies([tmp_path / "one"])
+    (tmp_path / "bad").write_bytes(json_body(first) + b'\n{"resourceSpans": [}\n')
+    found = inspect_bodies([tmp_path / "bad"])
+    assert (found["spans"], found["rejected"]) == (1, {"malformed": 1})
+
+
 def test_files_may_come_in_any_order() -> None:
     """Nothing is late and nothing in the future, so the order of the files does not matter."""
     files = bodies_in([str(FIXTURES / "google-adk-2.13.0")], Signal.TRACES)

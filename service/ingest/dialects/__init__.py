@@ -41,6 +41,7 @@ def _operations() -> dict[str, dict[str, str]]:
 def _entries() -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     operations = _operations()
+    named_only = [dialect for dialect in DIALECTS if dialect.only_named]
     for number, dialect in enumerate(DIALECTS):
         named = [(name, field) for field, names in dialect.fields.items() for name in names]
         first = number * RANKS_PER_DIALECT
@@ -48,7 +49,12 @@ def _entries() -> dict[str, Entry]:
             if field == OPERATION:
                 entry: Entry = (field, rank, OPERATIONS, operations[name])
             elif dialect.only_named:
-                entry = (field, rank, NAMED_ONLY, "")
+                entry = (
+                    field,
+                    rank,
+                    NAMED_ONLY,
+                    frozenset(d.name for d in named_only if name in d.fields.get(field, ())),
+                )
             else:
                 entry = (field, rank, NUMBER if field in NUMBERS else LABEL, "")
             entries.setdefault(name, entry)
@@ -72,6 +78,7 @@ RESOURCE_FIELDS = {
 }
 RESOURCE_WANTED = frozenset(name for names in RESOURCE_FIELDS.values() for name in names)
 PLACEHOLDERS = frozenset(name for dialect in DIALECTS for name in dialect.placeholders)
+GATHERS = frozenset(name for dialect in DIALECTS for name in dialect.gathers)
 SPAN_NAMES = {name: (op, dialect) for dialect in DIALECTS for name, op in dialect.span_names.items()}
 CONTENT = tuple(sorted({name for dialect in DIALECTS for name in dialect.content} - WANTED.keys() - RESOURCE_WANTED))
 """Attributes that hold what people and models said: counted by name, never kept."""

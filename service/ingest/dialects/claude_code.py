@@ -1,8 +1,9 @@
 """Claude Code: attributes so plainly named that they are believed on its own spans alone.
 
-Its input tokens leave out the cache, as the API's do.
+Its input tokens leave out the cache, as the API's do. A tool's span holds the wait for permission and the execution,
+which knows how it went: one call, told by both.
 
-Source: Claude Code's monitoring documentation; issue 50776 of its repository.
+Source: Claude Code's monitoring documentation; issue 50776 of its repository; mlflow's claude_code.py translator.
 """
 
 from service.ingest.vocabulary import (
@@ -12,6 +13,7 @@ from service.ingest.vocabulary import (
     COST,
     INPUT,
     LLM,
+    OTHER,
     OUTPUT,
     REQUEST_MODEL,
     TOOL,
@@ -35,7 +37,10 @@ DIALECT = Dialect(
         "claude_code.interaction": AGENT_RUN,
         "claude_code.llm_request": LLM,
         "claude_code.tool": TOOL,
+        "claude_code.tool.execution": TOOL,
+        "claude_code.tool.blocked_on_user": OTHER,
     },
+    failures={"success": frozenset(("false",))},
     only_named=True,
     cache_apart=True,
 )

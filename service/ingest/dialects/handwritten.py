@@ -1,6 +1,7 @@
 """Agents instrumented by hand after the CRM example: spans are told by their names.
 
-The root `agent.session` carries model and provider, its children carry tokens; nothing names an operation.
+The root `agent.session` carries model and provider, its children carry tokens; nothing names an operation. And names
+that others come upon who do the same.
 """
 
 from service.ingest.vocabulary import (
@@ -43,5 +44,8 @@ DIALECT = Dialect(
         "agent.evaluate": EVALUATION,
         "agent.plan": WORKFLOW,
         "agent.workflow": WORKFLOW,
+        **dict.fromkeys(("llm_call", "llm.call", "llm.chat", "llm.completion", "llm.generate", "llm.request"), LLM),
+        **dict.fromkeys(("tool_call", "tool.call", "tool.execute", "tool.run"), TOOL),
+        **dict.fromkeys(("rag.retrieve", "rag.retrieval", "rag.search"), RETRIEVAL),
     },
 )

@@ -2,16 +2,31 @@
 
 A stream is told twice by Logfire: a span without usage, and a log of no length that has it.
 
-Source: pydantic-ai-slim 2.68.0 and logfire 5.2.0, sources and captures.
+Its own integrations of providers and of OpenAI's agents name a span by its template, placeholders and all.
+
+Source: pydantic-ai-slim 2.68.0 and logfire 5.2.0, sources and captures; logfire's tests of its OpenAI, Anthropic and
+OpenAI Agents integrations.
 """
 
-from service.ingest.vocabulary import AGENT, AGENT_RUN, REQUEST_MODEL, TOOL, Dialect
+from service.ingest.vocabulary import AGENT, AGENT_RUN, EMBEDDING, LLM, REQUEST_MODEL, TOOL, WORKFLOW, Dialect
 
 DIALECT = Dialect(
     name="logfire",
     precedence=70,
     fields={AGENT: ("agent_name",), REQUEST_MODEL: ("model_name",)},
-    span_names={"agent run": AGENT_RUN, "running tool": TOOL},
+    span_names={
+        "agent run": AGENT_RUN,
+        "running tool": TOOL,
+        "Chat Completion with": LLM,
+        "Chat completion with": LLM,
+        "Completion with": LLM,
+        "Message with": LLM,
+        "Responses API with": LLM,
+        "Embedding Creation with": EMBEDDING,
+        "Function: {name}": TOOL,
+        "Agent run: {name!r}": AGENT_RUN,
+        "OpenAI Agents trace: {name}": WORKFLOW,
+    },
     logs={"logfire.span_type": frozenset(("log", "pending_span"))},
     content=(
         "pydantic_ai.all_messages",

@@ -56,7 +56,7 @@ DIALECT = Dialect(
         INPUT: ("llm.token_count.prompt",),
         OUTPUT: ("llm.token_count.completion",),
         TOTAL: ("llm.token_count.total",),
-        CACHE_READ: ("llm.token_count.prompt_details.cache_read",),
+        CACHE_READ: ("llm.token_count.prompt_details.cache_read", "llm.token_count.prompt_details.cache_input"),
         CACHE_WRITE: ("llm.token_count.prompt_details.cache_write",),
         REASONING: ("llm.token_count.completion_details.reasoning",),
         COST: ("llm.cost.total",),
@@ -78,6 +78,7 @@ DIALECT = Dialect(
     },
     entity={TOOL: TOOL_NAME, RETRIEVAL: TOOL_NAME, AGENT_RUN: AGENT_BY_NAME},
     roots=frozenset((WORKFLOW,)),
+    means={INPUT: LLM, OUTPUT: LLM},
     documents={"llm.invocation_parameters": _REQUEST, "embedding.invocation_parameters": _REQUEST},
     content=(
         "input.value",

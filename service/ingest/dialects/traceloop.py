@@ -1,6 +1,8 @@
 """OpenLLMetry (Traceloop): the conventions, its own `traceloop.*` beside them, and the `llm.*` names of before.
 
-Source: traceloop/openllmetry wheels 0.40-0.62.4 and their captures.
+The look-ups of its vector stores are told by their names alone.
+
+Source: traceloop/openllmetry wheels 0.40-0.62.4 and their captures; its instrumentation packages' sources.
 """
 
 from service.ingest.vocabulary import (
@@ -13,6 +15,7 @@ from service.ingest.vocabulary import (
     INPUT,
     LLM,
     OPERATION,
+    OTHER,
     OUTPUT,
     PROVIDER,
     REASONING,
@@ -58,7 +61,14 @@ DIALECT = Dialect(
         "agent": AGENT_RUN,
         "tool": TOOL,
     },
-    span_names={"vector_db_retrieve": RETRIEVAL},
+    span_names={
+        "vector_db_retrieve": RETRIEVAL,
+        **dict.fromkeys(("chroma.query", "pinecone.query", "lancedb.search", "marqo.search"), RETRIEVAL),
+        **dict.fromkeys(("milvus.search", "milvus.hybrid_search", "milvus.query"), RETRIEVAL),
+        **dict.fromkeys(("qdrant.search", "qdrant.search_batch", "qdrant.query_points"), RETRIEVAL),
+        "chroma.query.segment": OTHER,
+    },
+    means={INPUT: LLM, OUTPUT: LLM, RESPONSE_MODEL: LLM},
     implies={"gen_ai.guardrail.name": GUARDRAIL},
     entity={TOOL: TOOL_NAME, RETRIEVAL: TOOL_NAME, AGENT_RUN: AGENT_BY_NAME},
     failures={"gen_ai.task.status": frozenset(("failure",))},

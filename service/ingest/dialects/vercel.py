@@ -1,8 +1,10 @@
 """Vercel's AI SDK: `ai.operationId` and `ai.*`; its newer package speaks the conventions.
 
-`ai.generateText` and its like repeat what their `.doGenerate` says: wrappers, never calls.
+`ai.generateText` and its like repeat what their `.doGenerate` says: wrappers, never calls. Up to version 4 the cache
+is told only in the provider's own metadata. A stream that breaks off ends its span with a reason and no status.
 
-Source: vercel/ai, content/docs/03-ai-sdk-core/60-telemetry.mdx and packages/otel; captures of 5.0.277.
+Source: vercel/ai, content/docs/03-ai-sdk-core/60-telemetry.mdx and packages/otel; captures of 5.0.277; the metadata
+that langfuse's OtelIngestionProcessor.ts reads.
 """
 
 from service.ingest.vocabulary import (
@@ -27,9 +29,22 @@ from service.ingest.vocabulary import (
     TOTAL,
     WORKFLOW,
     Dialect,
+    paths,
 )
 
 _METADATA = "ai.telemetry.metadata."
+_PROVIDERS = paths(
+    {
+        "openai.cachedPromptTokens": CACHE_READ,
+        "openai.reasoningTokens": REASONING,
+        "anthropic.cacheReadInputTokens": CACHE_READ,
+        "anthropic.usage.cache_read_input_tokens": CACHE_READ,
+        "anthropic.cacheCreationInputTokens": CACHE_WRITE,
+        "anthropic.usage.cache_creation_input_tokens": CACHE_WRITE,
+        "bedrock.usage.cacheReadInputTokens": CACHE_READ,
+        "bedrock.usage.cacheWriteInputTokens": CACHE_WRITE,
+    }
+)
 
 DIALECT = Dialect(
     name="vercel",
@@ -78,6 +93,8 @@ DIALECT = Dialect(
         "ai.embedmany": WORKFLOW,
         "ai.rerank": WORKFLOW,
     },
+    documents={"ai.response.providerMetadata": _PROVIDERS},
+    failures={"ai.response.finishReason": frozenset(("error",))},
     content=(
         "ai.prompt",
         "ai.prompt.messages",

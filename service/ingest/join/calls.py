@@ -35,6 +35,7 @@ from service.ingest.join.tables import (
     NOTHING_TO_PRICE,
     OP_AGENT,
     OP_OTHER,
+    OP_RETRIEVAL,
     OP_TOOL,
     OP_WORKFLOW,
     PENDING,
@@ -94,7 +95,7 @@ from service.ingest.memory import Number, cell, kernel, number, put, put_number,
 @kernel
 def _is_twinned(operation: Number) -> Number:
     """Whether two layers of instrumentation may both write a span for such a call, one inside the other."""
-    return is_model(operation) or operation == OP_TOOL
+    return is_model(operation) or operation in (OP_TOOL, OP_RETRIEVAL)
 
 
 @kernel
@@ -122,27 +123,35 @@ def _mark(t: Tables, wait: Number, span: Number) -> Number:
     usage, looking = has(t, span, SPENT) != 0 and is_model(operation), True
     if of_reading(t, span, READING_IS_LOG) != 0:
         usage, looking = usage and not _is_told_above(t, span), False
-    twin, row, steps = NONE, above(t, span), 0
+    twin, part, row, steps = NONE, NONE, above(t, span), 0
     while row >= 0 and steps < ANCESTORS_MAX and (usage or looking):
         if usage:
             flag(t, row, USAGE_BELOW)
         if looking:
             theirs = of_reading(t, row, READING_OPERATION)
-            if theirs == operation and (
-                operation != OP_TOOL
-                or ends_like(t, of_reading(t, row, READING_TOOL), of_reading(t, span, READING_TOOL))
-            ):
+            if theirs == operation and (operation != OP_TOOL or _is_same_tool(t, span, row)):
                 twin, looking = row, False
                 flag(t, row, COVERED)
+                if part >= 0:
+                    flag(t, part, COVERED)
                 other = of_span(t, row, SPAN_WAIT)
                 if usage and other >= 0 and has(t, row, SPENT) != 0:
                     complete(t, wait, other)
+            elif theirs == operation == OP_TOOL and part < 0 and of_reading(t, row, READING_TOOL) == 0:
+                part = row  # Of this call, if what it lies in is.
             # What may stand between two spans of one call; under a tool or an agent another call begins.
             elif theirs not in (OP_OTHER, OP_WORKFLOW):
                 looking = False
         row = above(t, row)
         steps += 1
     return twin
+
+
+@kernel
+def _is_same_tool(t: Tables, span: Number, row: Number) -> Number:
+    """Whether a tool's span lies in another one of the same call. One that names no tool is part of what it lies in."""
+    tool = of_reading(t, span, READING_TOOL)
+    return tool == 0 or ends_like(t, of_reading(t, row, READING_TOOL), tool)
 
 
 @kernel
@@ -267,14 +276,17 @@ def _counts(t: Tables, trace: Number, span: Number, twin: Number) -> tuple[Numbe
     operation = of_reading(t, span, READING_OPERATION)
     if of_reading(t, span, READING_IS_LOG) != 0:
         return False, usage and not _is_told_above(t, span)
-    if not _is_twinned(operation):
-        usage = usage and has(t, span, USAGE_BELOW) == 0
+    if is_model(operation):
+        if usage and of_trace(t, trace, TRACE_MARKS) & IS_CLAIMED != 0 and _is_claimed_above(t, span):
+            usage = False  # An aggregate above was counted before this leaf was known.
+    elif usage:
+        # A tool's or a retrieval's tokens are those of the models it asked, as an agent's are.
+        usage = has(t, span, USAGE_BELOW) == 0
         if usage:
             _claim(t, trace, span)
+    if not _is_twinned(operation):
         flag(t, span, IS_COUNTED)
         return True, usage
-    if usage and of_trace(t, trace, TRACE_MARKS) & IS_CLAIMED != 0 and _is_claimed_above(t, span):
-        usage = False  # An aggregate above was counted before this leaf was known.
     if has(t, span, COVERED) != 0:
         return False, usage and has(t, span, USAGE_BELOW) == 0
     if twin >= 0 and has(t, twin, IS_COUNTED) != 0:

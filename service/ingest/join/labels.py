@@ -125,6 +125,9 @@ def label(t: Tables, span: Number) -> None:
         tool = of_reading(t, span, READING_STORE) if operation == OP_RETRIEVAL else 0
         if tool == 0:
             tool = of_reading(t, span, READING_TOOL)
+        outer = above(t, span)
+        if tool == 0 and outer >= 0 and of_reading(t, outer, READING_OPERATION) == operation:
+            tool = of_reading(t, outer, READING_TOOL)
     row, steps = span, 0
     while steps < ANCESTORS_MAX:
         # Nobody need be asked for what is known, or for what no span of the trace ever said.

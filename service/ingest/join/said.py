@@ -153,8 +153,8 @@ def _follow(t: Tables, columns: Columns, plan: Number, said: Number, first: Numb
 def _include_parts(t: Tables, said: Memory, row: Number) -> Number:
     """Make input include the cache and output include the reasoning, as the conventions have it; whether it spent.
 
-    A sender whose parts exceed the whole reported them apart, as some always do. Google's thoughts may show only in
-    the total; an embedding's input may be the total alone.
+    A sender whose parts exceed the whole reported them apart, as some always do; and so did one whose total is the sum
+    of them all. Google's thoughts may show only in the total; an embedding's input may be the total alone.
     """
     reading = cell(said, row + SAID_READING) * READING_CELLS
     apart = cell(t.readings, reading + READING_APART)
@@ -172,15 +172,19 @@ def _include_parts(t: Tables, said: Memory, row: Number) -> Number:
         return stated == stated
     whole = whole if whole == whole else 0.0
     cached = amount(said, row + _CACHE_READ) + amount(said, row + _CACHE_WRITE)
-    if apart == APART or cached > whole:
+    reasoning, output = amount(said, row + _REASONING), amount(said, row + _OUTPUT)
+    unsaid, is_google = total - whole - output, cell(t.readings, reading + READING_IS_GOOGLE) != 0
+    told_apart = cached > 0.0 and not is_google and unsaid != reasoning and unsaid in (cached, cached + reasoning)
+    if apart == APART or cached > whole or told_apart:
         whole += cached
     put_number(said, row + _INPUT, whole)
-    reasoning, output = amount(said, row + _REASONING), amount(said, row + _OUTPUT)
-    if reasoning == 0.0 and total > whole + output > 0.0 and cell(t.readings, reading + READING_IS_GOOGLE) != 0:
+    if reasoning == 0.0 and total > whole + output > 0.0 and is_google:
         reasoning = total - whole - output
         output += reasoning
         put_number(said, row + _REASONING, reasoning)
-    put_number(said, row + _OUTPUT, output if reasoning <= output else output + reasoning)
+    elif reasoning > 0.0 and (reasoning > output or total == whole + output + reasoning):
+        output += reasoning
+    put_number(said, row + _OUTPUT, output)
     return True
 
 

@@ -248,6 +248,40 @@ def test_what_one_account_of_a_call_lacks_the_other_adds() -> None:
     assert row["cost_usd"] == pytest.approx(50 * 0.15e-6 + 50 * 0.075e-6 + 10 * 0.6e-6)
 
 
+PARTS = {
+    "the cache": ({"input": 10, "output": 5, "cache_read": 30, "total": 45}, (40, 5)),
+    "the cache, written too": ({"input": 50, "output": 5, "cache_read": 30, "cache_creation": 2, "total": 87}, (82, 5)),
+    "the reasoning": ({"input": 10, "output": 25, "reasoning": 20, "total": 55}, (10, 45)),
+    "both": ({"input": 40, "output": 25, "cache_read": 30, "reasoning": 20, "total": 115}, (70, 45)),
+    "nothing": ({"input": 40, "output": 25, "cache_read": 30, "reasoning": 20, "total": 65}, (40, 25)),
+    "one of two alike": ({"input": 40, "output": 25, "cache_read": 20, "reasoning": 20, "total": 85}, (40, 45)),
+}
+NAMES = {"cache_read": "cache_read.input", "cache_creation": "cache_creation.input", "reasoning": "reasoning.output"}
+
+
+@pytest.mark.parametrize("which", PARTS)
+def test_a_total_tells_what_was_counted_apart(which: str) -> None:
+    """A sender's own sum says whether its input has the cache and its output the reasoning."""
+    parts, tokens = PARTS[which]
+    stream = Stream()
+    attributes = {f"gen_ai.usage.{NAMES.get(part, part)}_tokens": count for part, count in parts.items()}
+    stream.send(Sent(1, 1, 0, 1, 0, "chat", attributes={"gen_ai.operation.name": "chat", **attributes}))
+    (row,) = stream.flush().of("llm")
+    assert (row["input_tokens"], row["output_tokens"]) == tokens
+
+
+def test_the_inner_of_two_tool_spans_knows_how_it_went_and_the_outer_its_name() -> None:
+    """Claude Code's execution names no tool; it is the call, by the name of the span it lies in."""
+    stream = Stream()
+    stream.send(
+        Sent(1, 1, 0, 9, 0, "claude_code.tool", attributes={"tool_name": "Bash"}),
+        Sent(1, 2, 5, 8, 1, "claude_code.tool.execution", attributes={"success": False}),
+    )
+    (row,) = stream.flush().of("tool")
+    assert dict(zip(CELL_LABELS, row["labels"], strict=True))["tool"] == "Bash"  # type: ignore[call-overload]
+    assert (row["count"], row["failed"]) == (1.0, 1.0)
+
+
 def native(*spans: Sent) -> bytes:
     """A body of spans from an SDK's own scope."""
     request = ExportTraceServiceRequest.FromString(body(*spans))

@@ -15,8 +15,11 @@ from service.ingest.otlp.columns import PLAN
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.plans import Plans
 from service.ingest.stage import Ingest
+from tests.service.ingest.cases import body_of
 from tests.service.ingest.decoders import compiled
 from tests.service.ingest.noise import FIXTURES, Noise
+from tests.service.ingest.test_unseen import CASES
+from tests.service.ingest.test_unseen_products import PRODUCTS
 from tests.service.ingest.wire import Stream, Value, agent, body, chat, same_slots
 
 
@@ -50,6 +53,11 @@ def check(bodies: Sequence[bytes], compiled: Read) -> None:
     for _ in range(2):
         for raw, want in zip(bodies, wanted, strict=True):
             assert compiled.facts([raw]) == [want], raw.hex()
+
+
+def test_traces_of_the_unseen_mean_the_same() -> None:
+    """What SDKs would send of which there is no capture."""
+    check([body_of(case) for case in (CASES | PRODUCTS).values()], Read(compiled()))
 
 
 @pytest.mark.parametrize("path", sorted(FIXTURES.glob("*/traces*.binpb")), ids=lambda path: path.parent.name)
