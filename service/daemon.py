@@ -100,7 +100,8 @@ class Daemon:
         # Before a door opens or a group is joined: nobody is to wait for the compiler.
         compiles = settings.decoder == "compiled"
         decoder = compiled_decoder(settings.data_dir / "compiled") if compiles else IN_PROTOBUF
-        local = Local(settings.prices, settings.sampling)
+        weights = {name: 1 / share for name, share in settings.sampling_policies}
+        local = Local(settings.prices, settings.sampling, weights)
         self.pipeline = Pipeline(limits, rules, settings.max_page_age, decoder, local)
         self.offsets: dict[str, int] = {}
         self._restore()

@@ -16,6 +16,8 @@ from detectors.core.columns import SECOND_NS
 from service.ingest.local import Override, Sampling, overrides
 
 PREFIX = "TOCSIN_"
+SHARE_MIN = 1e-6
+"""Of fewer traces than one in a million, one span would outweigh a fleet."""
 SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
@@ -44,6 +46,25 @@ def listen_address(text: object) -> object:
     if not m or int(m[2]) > 65_535:
         raise ValueError(f'"{text}" is not an address; write HOST:PORT, as 127.0.0.1:4318')
     return text
+
+
+def policies(text: object) -> object:
+    """Shares of traces that policies of the Collector's tail sampling keep, by their names, between commas.
+
+    >>> policies("errors=1, sample 1%=0.01")
+    (('errors', 1.0), ('sample 1%', 0.01))
+    """
+    if not isinstance(text, str):
+        return text
+    found: dict[str, float] = {}
+    for told in filter(None, (each.strip() for each in text.split(","))):
+        name, _, kept = (part.strip() for part in told.rpartition("="))
+        if not name or name in found or not re.fullmatch(r"[0-9.]+", kept, re.ASCII) or kept.count(".") > 1:
+            raise ValueError(f'"{told[:80]}" is no share of a policy, or its second; write errors=1, sample 1%=0.01')
+        found[name] = float(kept) if kept.strip(".") else 0.0
+        if not SHARE_MIN <= found[name] <= 1:
+            raise ValueError(f'"{told[:80]}": a policy keeps more than a millionth and at most all; write 0.01')
+    return tuple(found.items())
 
 
 def words(text: object) -> object:
@@ -87,7 +108,7 @@ def shares(text: object) -> object:
         kept = [float(number) for number in found.groups()] if found else []
     except ValueError:
         kept = []
-    if not kept or not all(1e-6 <= share <= 1 for share in kept):
+    if not kept or not all(SHARE_MIN <= share <= 1 for share in kept):
         raise ValueError(f'"{text[:80]}" is not what is kept; write errors=1 rest=0.1')
     return Sampling(*kept)
 
@@ -112,6 +133,7 @@ def price_file(path: object) -> object:
 
 
 PriceFile = Annotated[tuple[Override, ...], BeforeValidator(price_file)]
+PolicyShares = Annotated[tuple[tuple[str, float], ...], BeforeValidator(policies)]
 Shares = Annotated[Sampling | None, BeforeValidator(shares)]
 Words = Annotated[tuple[str, ...], BeforeValidator(words)]
 Topics = Annotated[tuple[str, ...], BeforeValidator(topics)]
@@ -193,6 +215,9 @@ class Settings(BaseSettings):
     )
     prices: PriceFile = Field((), description="file of prices that no list has, or that are your own")
     sampling: Shares = Field(None, description="what the collector keeps, as errors=1 rest=0.1, where spans do not say")
+    sampling_policies: PolicyShares = Field(
+        (), description="what policies of its tail sampling keep, as errors=1, sample 1%=0.01, where it records them"
+    )
     lateness: Duration = Field(60 * SECOND_NS, description="how far behind the newest span the watermark stays")
     future_max: Duration = Field(300 * SECOND_NS, description="spans that end later than this after now are rejected")
     session_idle: Duration = Field(30 * SECOND_NS, description="quiet time after its root that closes a session")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Any
 
@@ -51,10 +51,14 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Local:
-    """Both; by default nothing."""
+    """All of it; by default nothing.
+
+    policies  weights of spans, by the policy of the Collector's tail sampling that let their trace through
+    """
 
     prices: tuple[Override, ...] = ()
     sampling: Sampling | None = None
+    policies: Mapping[str, float] = field(default_factory=dict)
 
 
 def overrides(written: Any) -> tuple[Override, ...]:

@@ -1,6 +1,7 @@
 """Columns to what their spans say: by plan where their shape has one, else each by the tables of the dialects."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,8 +79,9 @@ class Decoded:
 class Reader:
     """Makes cells of columns; what was said in texts goes to the lexicon."""
 
-    def __init__(self, store: Store, lexicon: Lexicon) -> None:
+    def __init__(self, store: Store, lexicon: Lexicon, policies: Mapping[str, float]) -> None:
         self._store, self._lexicon, self._kernels = store, lexicon, store.kernels
+        self._policies = policies
         self._plans = None
         if store.kernels.recognises:
             from service.ingest.plans import Plans  # What it calls is compiled.
@@ -124,20 +126,24 @@ class Reader:
         else:
             self._plans.recognise(columns)
         bad = sum(self._read(columns, said, row) for row in np.flatnonzero(columns.spans[:, PLAN] < 0).tolist())
+        resources, natives, weights = (
+            np.zeros(len(rows), np.int64) for rows in (columns.resources, columns.scopes, columns.scopes)
+        )
         arrays = (
             np.frombuffer(columns.text, np.uint8), columns.spans, columns.attributes, columns.resources, columns.scopes,
-            np.zeros(len(columns.resources), np.int64), np.zeros(len(columns.scopes), np.int64),
-            _NO_PLANS if self._plans is None else self._plans.rows, said,
+            resources, natives, weights, _NO_PLANS if self._plans is None else self._plans.rows, said,
         )  # fmt: skip
         given = SpanColumns(*(memory(array) for array in arrays))
-        self._find_origins(columns, given, arrays[5], arrays[6])
+        self._find_origins(columns, given, resources, natives, weights)
         store.room(WORDS, len(said))  # Each may name a tenant that is new.
         store.counts[BAD_NUMBERS] = 0
         self._kernels.read(store.tables, given, len(said))
         return bad + int(store.counts[BAD_NUMBERS])
 
-    def _find_origins(self, columns: Columns, given: SpanColumns, resources: Cells, natives: Cells) -> None:
-        """Find the numbers of resources and scopes, and work out those that are new."""
+    def _find_origins(
+        self, columns: Columns, given: SpanColumns, resources: Cells, natives: Cells, weights: Cells
+    ) -> None:
+        """Find what is known of resources and scopes, and work out those that are new."""
         store, kernels = self._store, self._kernels
         if store.count(ORIGINS) > ORIGINS_MAX:
             store.clear(ORIGINS)
@@ -146,10 +152,10 @@ class Reader:
         store.room(ORIGINS, len(resources) + len(natives))
         for row in np.flatnonzero(resources < 0).tolist():
             resources[row] = self._resource(columns, row)
-            kernels.learn_origin(store.tables, given, row, False, int(resources[row]))
+            kernels.learn_origin(store.tables, given, row, False)
         for row in np.flatnonzero(natives < 0).tolist():
-            natives[row] = self._is_native(columns, row)
-            kernels.learn_origin(store.tables, given, row, True, int(natives[row]))
+            natives[row], weights.view(np.float64)[row] = self._scope(columns, row)
+            kernels.learn_origin(store.tables, given, row, True)
 
     def _read(self, columns: Columns, said: Cells, row: int) -> int:
         """Write what a span says by the tables of the dialects; how many of its numbers were none."""
@@ -176,10 +182,12 @@ class Reader:
         values = columns.values(columns.attributes[first:stop].tolist())
         return self._lexicon.resource(read_resource((KEYS[key], value) for key, value in values))
 
-    @staticmethod
-    def _is_native(columns: Columns, row: int) -> bool:
-        at, size = columns.scopes[row].tolist()
-        return columns.text[at : at + size].startswith(_NATIVE)
+    def _scope(self, columns: Columns, row: int) -> tuple[bool, float]:
+        """Whether a scope is an SDK's own, and the weight of its spans, 0.0 if it does not tell."""
+        at, size, first, stop = columns.scopes[row].tolist()
+        said = columns.values(columns.attributes[first:stop].tolist())
+        told = (self._policies[str(name)] for _, name in said if str(name) in self._policies)
+        return columns.text[at : at + size].startswith(_NATIVE), next(told, 0.0)
 
 
 def _last(records: Cells, said: Cells) -> list[int]:

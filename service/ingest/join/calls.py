@@ -29,6 +29,7 @@ from service.ingest.join.tables import (
     IS_LOOSE,
     IS_NATIVE,
     IS_SAMPLED,
+    IS_WEIGHED,
     LEAVES,
     LENT_MODEL,
     LENT_PROVIDER,
@@ -109,7 +110,7 @@ def mark(t: Tables, n: Number) -> Number:
         set_wait(t, wait, WAIT_TWIN, _mark(t, wait, span))
         if has(t, span, IS_NATIVE) != 0 and of_span(t, span, SPAN_PARENT_ID) == 0:
             natives += 1
-        if is_sampled != 0 and number(t.spans, span * SPAN_CELLS + SPAN_WEIGHT) == 1.0:
+        if is_sampled != 0 and has(t, span, IS_WEIGHED) == 0:
             has_failed = of_trace(t, of_span(t, span, SPAN_TRACE), TRACE_MARKS) & HAS_FAILED
             set_span(t, span, SPAN_WEIGHT, cell(t.limits, FAILED_WEIGHT if has_failed != 0 else REST_WEIGHT))
     return natives

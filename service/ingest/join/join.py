@@ -66,7 +66,7 @@ class Join:
     def __init__(self, limits: IngestLimits, kernels: Kernels, local: Local) -> None:
         self.kernels, self.store = kernels, Store(kernels)
         self.lexicon = Lexicon(self.store)
-        self.reader = Reader(self.store, self.lexicon)
+        self.reader = Reader(self.store, self.lexicon, local.policies)
         self._seen = self._room = 0  # Spans since names were forgotten; spans for which there is room.
         given = self.store.limits
         given[IDLE], given[ROOTLESS_IDLE], given[LONGEST] = (

@@ -2,18 +2,40 @@
 
 from service.ingest.join.rows import MASK, NONE, enter, find, take
 from service.ingest.join.said import Columns
-from service.ingest.join.tables import ORIGIN_CELLS, ORIGIN_HIGH, ORIGIN_LOW, ORIGIN_NUMBER, ORIGINS, Tables
+from service.ingest.join.tables import (
+    ORIGIN_CELLS,
+    ORIGIN_HIGH,
+    ORIGIN_LOW,
+    ORIGIN_NUMBER,
+    ORIGIN_WEIGHT,
+    ORIGINS,
+    Tables,
+)
 from service.ingest.memory import Number, cell, fingerprint, kernel, mixed, put
-from service.ingest.otlp.columns import ATTRIBUTE_CELLS, HOLDER_CELLS, KEY, KIND, TEXT, TEXT_KIND, VALUE
+from service.ingest.otlp.columns import (
+    ATTRIBUTE_CELLS,
+    KEY,
+    KIND,
+    RESOURCE_CELLS,
+    RESOURCE_FIRST,
+    RESOURCE_STOP,
+    SCOPE_BYTES,
+    SCOPE_CELLS,
+    SCOPE_FIRST,
+    SCOPE_NAME,
+    SCOPE_STOP,
+    TEXT,
+    TEXT_KIND,
+    VALUE,
+)
 
 _OF_SCOPES = 1 << 32
 """What tells a scope from a resource."""
 
 
 @kernel
-def _resource(columns: Columns, row: Number) -> tuple[Number, Number]:
-    """What stands for a resource's attributes."""
-    first, stop = cell(columns.resources, row * HOLDER_CELLS), cell(columns.resources, row * HOLDER_CELLS + 1)
+def _attributes(columns: Columns, first: Number, stop: Number) -> tuple[Number, Number]:
+    """What stands for some attributes."""
     high = low = stop - first
     for i in range(first, stop):
         at = i * ATTRIBUTE_CELLS
@@ -28,45 +50,59 @@ def _resource(columns: Columns, row: Number) -> tuple[Number, Number]:
 
 
 @kernel
+def _resource(columns: Columns, row: Number) -> tuple[Number, Number]:
+    """What stands for a resource."""
+    at = row * RESOURCE_CELLS
+    return _attributes(
+        columns, cell(columns.resources, at + RESOURCE_FIRST), cell(columns.resources, at + RESOURCE_STOP)
+    )
+
+
+@kernel
 def _scope(columns: Columns, row: Number) -> tuple[Number, Number]:
-    """What stands for a scope's name."""
-    at, size = cell(columns.scopes, row * HOLDER_CELLS), cell(columns.scopes, row * HOLDER_CELLS + 1)
-    high, low = fingerprint(columns.text, at, size)
-    return mixed(high, _OF_SCOPES), low
+    """What stands for a scope's name and attributes."""
+    at = row * SCOPE_CELLS
+    name, size = cell(columns.scopes, at + SCOPE_NAME), cell(columns.scopes, at + SCOPE_BYTES)
+    high, low = fingerprint(columns.text, name, size)
+    one, two = _attributes(columns, cell(columns.scopes, at + SCOPE_FIRST), cell(columns.scopes, at + SCOPE_STOP))
+    return mixed(mixed(high, one), _OF_SCOPES), mixed(low, two)
 
 
 @kernel
 def _find(t: Tables, high: Number, low: Number) -> Number:
+    """Its row among those that were met, -1 if it is new."""
     mask = cell(t.heads, ORIGINS + MASK)
-    row = find(t.origin_index, mask, high, t.origins, ORIGIN_CELLS, ORIGIN_HIGH, high, ORIGIN_LOW, low)
-    return cell(t.origins, row * ORIGIN_CELLS + ORIGIN_NUMBER) if row >= 0 else NONE
+    return find(t.origin_index, mask, high, t.origins, ORIGIN_CELLS, ORIGIN_HIGH, high, ORIGIN_LOW, low)
 
 
 @kernel
 def find_origins(t: Tables, columns: Columns, resources: Number, scopes: Number) -> Number:
-    """Write the numbers of resources and scopes, -1 where one is new; how many of them are."""
+    """Write what is known of resources and scopes, NONE where one is new; how many of them are."""
     new = 0
     for row in range(resources):
         high, low = _resource(columns, row)
-        number = _find(t, high, low)
-        put(columns.resource_ids, row, number)
-        new += 1 if number < 0 else 0
+        origin = _find(t, high, low)
+        put(columns.resource_ids, row, cell(t.origins, origin * ORIGIN_CELLS + ORIGIN_NUMBER) if origin >= 0 else NONE)
+        new += 1 if origin < 0 else 0
     for row in range(scopes):
         high, low = _scope(columns, row)
-        number = _find(t, high, low)
-        put(columns.natives, row, number)
-        new += 1 if number < 0 else 0
+        origin = _find(t, high, low)
+        put(columns.natives, row, cell(t.origins, origin * ORIGIN_CELLS + ORIGIN_NUMBER) if origin >= 0 else NONE)
+        put(columns.weights, row, cell(t.origins, origin * ORIGIN_CELLS + ORIGIN_WEIGHT) if origin >= 0 else NONE)
+        new += 1 if origin < 0 else 0
     return new
 
 
 @kernel
-def learn_origin(t: Tables, columns: Columns, row: Number, is_scope: Number, number: Number) -> None:
-    """Have a resource or a scope of these columns known by its number."""
+def learn_origin(t: Tables, columns: Columns, row: Number, is_scope: Number) -> None:
+    """Have a resource or a scope known by what the columns now say of it."""
     high, low = _scope(columns, row) if is_scope else _resource(columns, row)
     if _find(t, high, low) >= 0:
         return
     origin = take(t.heads, ORIGINS, t.origins, ORIGIN_CELLS)
     put(t.origins, origin * ORIGIN_CELLS + ORIGIN_HIGH, high)
     put(t.origins, origin * ORIGIN_CELLS + ORIGIN_LOW, low)
+    number = cell(columns.natives, row) if is_scope else cell(columns.resource_ids, row)
     put(t.origins, origin * ORIGIN_CELLS + ORIGIN_NUMBER, number)
+    put(t.origins, origin * ORIGIN_CELLS + ORIGIN_WEIGHT, cell(columns.weights, row) if is_scope else 0)
     enter(t.origin_index, cell(t.heads, ORIGINS + MASK), high, origin)

@@ -6,6 +6,7 @@ from service.ingest.join.tables import (
     BAD_NUMBERS,
     FAILED,
     IS_NATIVE,
+    IS_WEIGHED,
     OP_EMBEDDING,
     READING_APART,
     READING_CELLS,
@@ -73,6 +74,7 @@ class Columns(NamedTuple):
 
     resource_ids  by row of resources, their number in the lexicon
     natives       by row of scopes, whether it is an SDK's own
+    weights       by row of scopes, the weight of its spans, 0.0 if it does not tell
     plans         (plans, PLAN_CELLS)
     said          (spans, SAID_CELLS), to be written; rows of spans without a plan hold what was read of them
     """
@@ -84,6 +86,7 @@ class Columns(NamedTuple):
     scopes: Memory
     resource_ids: Memory
     natives: Memory
+    weights: Memory
     plans: Memory
     said: Memory
 
@@ -101,17 +104,21 @@ def read(t: Tables, columns: Columns, spans: Number) -> None:
         if plan >= 0:
             _follow(t, columns, plan * PLAN_CELLS, said, cell(columns.spans, row + FIRST))
         put(columns.said, said + SAID_RESOURCE, cell(columns.resource_ids, cell(columns.spans, row + RESOURCE)))
-        flags = cell(columns.said, said + SAID_FLAGS)
+        flags, scope = cell(columns.said, said + SAID_FLAGS), cell(columns.spans, row + SCOPE)
         if cell(columns.spans, row + STATUS) == _ERROR:
             flags |= FAILED
-        if cell(columns.natives, cell(columns.spans, row + SCOPE)) != 0:
+        if cell(columns.natives, scope) != 0:
             flags |= IS_NATIVE
         if _include_parts(t, columns.said, said):
             flags |= SPENT
-        put(columns.said, said + SAID_FLAGS, flags)
         size = cell(columns.spans, row + STATE_BYTES)
-        weight = sampling_weight(columns.text, cell(columns.spans, row + STATE), size) if size > 0 else 1.0
-        put_number(columns.said, said + SAID_WEIGHT, weight)
+        weight = sampling_weight(columns.text, cell(columns.spans, row + STATE), size) if size > 0 else 0.0
+        if weight == 0.0:
+            weight = number(columns.weights, scope)
+        if weight > 0.0:
+            flags |= IS_WEIGHED
+        put_number(columns.said, said + SAID_WEIGHT, weight if weight > 0.0 else 1.0)
+        put(columns.said, said + SAID_FLAGS, flags)
 
 
 @kernel
@@ -190,12 +197,12 @@ def _include_parts(t: Tables, said: Memory, row: Number) -> Number:
 
 @kernel
 def sampling_weight(text: Memory, at: Number, size: Number) -> Number:
-    """1 / sampling probability from the threshold in `ot=th:`; 1.0 where there is none, or an absurd one.
+    """1 / sampling probability from the threshold in `ot=th:`; 0.0 where there is none, or an absurd one.
 
     Source: W3C trace state, OpenTelemetry's probability sampling: T is right-padded to 14 hex digits.
 
     >>> [sampling_weight(state, 0, len(state)) for state in (b"x=1, ot=rv:0123456789abcd;th:c", b"ot=th:zz")]
-    [4.0, 1.0]
+    [4.0, 0.0]
     """
     end = at + size
     while at < end:
@@ -212,7 +219,7 @@ def sampling_weight(text: Memory, at: Number, size: Number) -> Number:
             if weight > 0.0:
                 return weight
         at = stop + 1
-    return 1.0
+    return 0.0
 
 
 @kernel
@@ -235,6 +242,6 @@ def _threshold(text: Memory, at: Number, end: Number) -> Number:
                 value = value << 4 | digit
             if value >= 0:
                 weight = 2.0**56 / (2.0**56 - value)
-                return weight if weight <= WEIGHT_MAX else 1.0
+                return weight if weight <= WEIGHT_MAX else 0.0
         at = stop + 1
     return 0.0

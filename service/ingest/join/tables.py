@@ -24,8 +24,9 @@ FAILED, SPENT, IS_NATIVE = 1, 2, 4
 COVERED, USAGE_BELOW, USAGE_COUNTED, IS_COUNTED = 8, 16, 32, 64
 """A finer span of the same call lies below; a leaf below reported usage; its aggregate stood in for its leaves'; it was
 a call of its own."""
-IS_LOOSE, ANSWERED, ANSWER_SPENT = 128, 256, 512
-"""Its trace had no room for it; it was the first of its trace with its response id; and tokens of that were counted."""
+IS_LOOSE, ANSWERED, ANSWER_SPENT, IS_WEIGHED = 128, 256, 512, 1024
+"""Its trace had no room for it; it was the first of its trace with its response id; and tokens of that were counted; it
+told its weight itself."""
 
 # A span that waits for its slot to close: what only its call needs.
 WAIT_SPAN, WAIT_END, WAIT_TWIN = 1, 2, 3
@@ -76,9 +77,10 @@ PRICE_CELLS = PRICE_BANDS + BANDS_MAX * BAND_CELLS
 LISTED, OWN, UNKNOWN, TO_BE_ASKED, NEW = range(5)
 """Kinds of a price: a list's, the operator's own, none at all, one that is asked for each call, not looked up yet."""
 
-# A resource or a scope that was met lately: what stands for it, and its number; see `origins.py`.
-ORIGIN_HIGH, ORIGIN_LOW, ORIGIN_NUMBER = 1, 2, 3
-ORIGIN_CELLS = 4
+# A resource or a scope that was met lately: what stands for it; its number, or whether it is an SDK's own; and the
+# weight of its spans, 0.0 if it does not tell. See `origins.py`.
+ORIGIN_HIGH, ORIGIN_LOW, ORIGIN_NUMBER, ORIGIN_WEIGHT = 1, 2, 3, 4
+ORIGIN_CELLS = 5
 
 # A word: its hash, and where its text stands.
 WORD_HASH, WORD_AT, WORD_SIZE = 1, 2, 3

@@ -20,18 +20,24 @@ Value = bytes | int | float | bool
 TIME_MAX_NS = 2**63 - 1
 _DOUBLE, _BITS = struct.Struct("<d"), struct.Struct("<q")
 
-KEYS = tuple(sorted(WANTED.keys() | RESOURCE_WANTED | set(CONTENT)))
+POLICY = "tailsampling.policy"
+"""The policy that let a trace through, as the Collector's tail sampling writes it into its scopes."""
+KEYS = tuple(sorted(WANTED.keys() | RESOURCE_WANTED | set(CONTENT) | {POLICY}))
 """The attribute names that are looked for; a key's id is its place here."""
 KEY_IDS = {name: key for key, name in enumerate(KEYS)}
 SPAN_KEYS = {name: KEY_IDS[name] for name in WANTED}
 LOOKED_FOR = {**SPAN_KEYS, **{name: KEY_IDS[name] for name in CONTENT}}
 """What a decoder hands over of a span's attributes."""
 RESOURCE_KEYS = {name: KEY_IDS[name] for name in RESOURCE_WANTED}
+SCOPE_KEYS = {POLICY: KEY_IDS[POLICY]}
 CONTENT_KEYS = {name: KEY_IDS[name] for name in CONTENT}
-ON_SPAN, ON_RESOURCE, IS_CONTENT = 1, 2, 4
+ON_SPAN, ON_RESOURCE, IS_CONTENT, ON_SCOPE = 1, 2, 4, 8
 """Where a key is wanted; or that it holds what was said, and is only counted."""
 ROLES = tuple(
-    (key in SPAN_KEYS) * ON_SPAN + (key in RESOURCE_KEYS) * ON_RESOURCE + (key in CONTENT_KEYS) * IS_CONTENT
+    (key in SPAN_KEYS) * ON_SPAN
+    + (key in RESOURCE_KEYS) * ON_RESOURCE
+    + (key in CONTENT_KEYS) * IS_CONTENT
+    + (key in SCOPE_KEYS) * ON_SCOPE
     for key in KEYS
 )
 
@@ -44,8 +50,11 @@ SPAN_CELLS = 16
 KEY, KIND, VALUE, TEXT = 0, 1, 2, 3
 ATTRIBUTE_CELLS = 4
 TEXT_KIND, BOOL_KIND, INT_KIND, DOUBLE_KIND = 1, 2, 3, 4
-# Columns of a resource or a scope: a resource's attributes, a scope's name and its bytes.
-HOLDER_CELLS = 2
+# Columns of a resource: its attributes. Of a scope: its name, and its attributes.
+RESOURCE_FIRST, RESOURCE_STOP = 0, 1
+RESOURCE_CELLS = 2
+SCOPE_NAME, SCOPE_BYTES, SCOPE_FIRST, SCOPE_STOP = 0, 1, 2, 3
+SCOPE_CELLS = 4
 # Columns of a record.
 RECORD_END, RECORD_IS_BAD, RECORD_FIRST, RECORD_STOP, RECORD_BAD_IDS, RECORD_BAD_TIMES = 0, 1, 2, 3, 4, 5
 RECORD_CELLS = 6
@@ -62,7 +71,7 @@ class Columns:
                               read as little-endian, no parent being 0; name and trace state (offset, size); resource
                               and scope (rows); attributes (first row, and that of the next); plan, for `plans` to write
     resources   (m, 2) int64  attributes (first row, and that after the last); of those that have spans
-    scopes      (k, 2) int64  name (offset, size); of those that have spans
+    scopes      (k, 4) int64  name (offset, size); attributes, as a resource's; of those that have spans
     attributes  (a, 4) int64  key, index into KEYS; kind; value: an integer, a bool, a double's bits or a text's size;
                               offset of a text. Values that are empty or no scalar are left out
     content     (KEYS,) int64 texts of spans that were seen under a key that holds what was said
@@ -106,12 +115,12 @@ class Gatherer:
         self._text = bytearray()
         self._spans: list[tuple[int, ...]] = []
         self._resources: list[tuple[int, int]] = []
-        self._scopes: list[tuple[int, int]] = []
+        self._scopes: list[tuple[int, int, int, int]] = []
         self._attributes: list[tuple[int, int, int, int]] = []
         self.content = np.zeros(len(KEYS), np.int64)
         self._bad_ids = self._bad_times = 0
         self._before = (0, 0)  # Spans and attributes before the present resource.
-        self._before_scope = 0
+        self._before_scope = (0, 0)
 
     def begin_resource(self, attributes: Iterable[tuple[int, Value]]) -> None:
         """The spans that follow are of a resource with these attributes."""
@@ -126,15 +135,18 @@ class Gatherer:
             self._resources.pop()
             del self._attributes[self._before[1] :]
 
-    def begin_scope(self, name: bytes) -> None:
-        """The spans that follow are of a scope of this name."""
-        self._before_scope = len(self._spans)
-        self._scopes.append(self._point_to(name))
+    def begin_scope(self, name: bytes, attributes: Iterable[tuple[int, Value]]) -> None:
+        """The spans that follow are of a scope of this name, with these attributes."""
+        self._before_scope = len(self._spans), len(self._attributes)
+        first = len(self._attributes)
+        self._keep(attributes)
+        self._scopes.append((*self._point_to(name), first, len(self._attributes)))
 
     def end_scope(self) -> None:
         """No more spans are of it."""
-        if len(self._spans) == self._before_scope:
+        if len(self._spans) == self._before_scope[0]:
             self._scopes.pop()
+            del self._attributes[self._before_scope[1] :]
 
     def add(
         self, ids: tuple[bytes, bytes, bytes], times: tuple[int, int], status: int, name: bytes, state: bytes,
@@ -183,8 +195,8 @@ class Gatherer:
             bytes(self._text),
             np.array([record], np.int64),
             np.array(self._spans, np.int64).reshape(-1, SPAN_CELLS),
-            np.array(self._resources, np.int64).reshape(-1, HOLDER_CELLS),
-            np.array(self._scopes, np.int64).reshape(-1, HOLDER_CELLS),
+            np.array(self._resources, np.int64).reshape(-1, RESOURCE_CELLS),
+            np.array(self._scopes, np.int64).reshape(-1, SCOPE_CELLS),
             np.array(self._attributes, np.int64).reshape(-1, ATTRIBUTE_CELLS),
             self.content,
         )
@@ -204,7 +216,8 @@ def joined(parts: Sequence[Columns]) -> Columns:
         part.spans[:, SCOPE] += scopes_at
         part.spans[:, [FIRST, STOP]] += attributes_at
         part.resources[:] += attributes_at
-        part.scopes[:, 0] += at
+        part.scopes[:, SCOPE_NAME] += at
+        part.scopes[:, [SCOPE_FIRST, SCOPE_STOP]] += attributes_at
         part.attributes[:, TEXT] += at
         at += len(part.text)
         spans_at, resources_at = spans_at + len(part.spans), resources_at + len(part.resources)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from service.ingest.otlp.columns import LOOKED_FOR, RESOURCE_KEYS, TIME_MAX_NS, Columns, Gatherer, Value
+from service.ingest.otlp.columns import LOOKED_FOR, RESOURCE_KEYS, SCOPE_KEYS, TIME_MAX_NS, Columns, Gatherer, Value
 from service.ingest.otlp.in_protobuf import UnreadableError
 from service.ingest.vocabulary import label
 
@@ -33,7 +33,8 @@ def traces(body: bytes) -> Columns:
     for resource_spans in _objects(_parse(body), "resourceSpans"):
         gathered.begin_resource(_pairs(_object(resource_spans, "resource"), RESOURCE_KEYS))
         for scope_spans in _objects(resource_spans, "scopeSpans"):
-            gathered.begin_scope(_text(_object(scope_spans, "scope").get("name")))
+            scope = _object(scope_spans, "scope")
+            gathered.begin_scope(_text(scope.get("name")), _pairs(scope, SCOPE_KEYS))
             for span in _objects(scope_spans, "spans"):
                 _gather(span, gathered)
             gathered.end_scope()

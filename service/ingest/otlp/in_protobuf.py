@@ -15,7 +15,16 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from service.batch import Signal
 from service.ingest.join.kernels import INTERPRETED
-from service.ingest.otlp.columns import LOOKED_FOR, RECORD_IS_BAD, RESOURCE_KEYS, Columns, Gatherer, Value, joined
+from service.ingest.otlp.columns import (
+    LOOKED_FOR,
+    RECORD_IS_BAD,
+    RESOURCE_KEYS,
+    SCOPE_KEYS,
+    Columns,
+    Gatherer,
+    Value,
+    joined,
+)
 from service.ingest.vocabulary import label
 
 
@@ -92,7 +101,7 @@ def _columns(body: bytes) -> Columns:
     for resource_spans in message.resource_spans:
         gathered.begin_resource(_pairs(resource_spans.resource.attributes, _RESOURCE_KEYS))
         for scope_spans in resource_spans.scope_spans:
-            gathered.begin_scope(scope_spans.scope.name)
+            gathered.begin_scope(scope_spans.scope.name, _pairs(scope_spans.scope.attributes, _SCOPE_KEYS))
             for span in scope_spans.spans:
                 gathered.add(
                     (span.trace_id, span.span_id, span.parent_span_id),
@@ -120,4 +129,5 @@ def _pairs(attributes: Iterable[Any], wanted: Mapping[bytes, int]) -> Iterator[t
 
 _SPAN_KEYS = {name.encode(): key for name, key in LOOKED_FOR.items()}
 _RESOURCE_KEYS = {name.encode(): key for name, key in RESOURCE_KEYS.items()}
+_SCOPE_KEYS = {name.encode(): key for name, key in SCOPE_KEYS.items()}
 _SCALARS = frozenset(("string_value", "bool_value", "int_value", "double_value"))

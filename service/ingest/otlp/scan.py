@@ -8,22 +8,17 @@ how one source makes both the fast build and the checked one.
 
 from numba import int64, njit
 
-from service.ingest.machine import COMPILED, INLINED, text_hash
-from service.ingest.memory import cell, put, same_text, word
+from service.ingest.machine import COMPILED, INLINED
+from service.ingest.memory import cell, put, word
+from service.ingest.otlp.attributes import FULL, attribute
 from service.ingest.otlp.columns import (
-    ATTRIBUTE_CELLS,
-    BOOL_KIND,
-    DOUBLE_KIND,
     END,
     FIRST,
-    HOLDER_CELLS,
-    INT_KIND,
     IS_CONTENT,
-    KEY,
-    KIND,
     NAME,
     NAME_BYTES,
     ON_RESOURCE,
+    ON_SCOPE,
     ON_SPAN,
     PARENT,
     RECORD_BAD_IDS,
@@ -34,7 +29,15 @@ from service.ingest.otlp.columns import (
     RECORD_IS_BAD,
     RECORD_STOP,
     RESOURCE,
+    RESOURCE_CELLS,
+    RESOURCE_FIRST,
+    RESOURCE_STOP,
     SCOPE,
+    SCOPE_BYTES,
+    SCOPE_CELLS,
+    SCOPE_FIRST,
+    SCOPE_NAME,
+    SCOPE_STOP,
     SPAN_CELLS,
     SPAN_ID,
     START,
@@ -42,20 +45,14 @@ from service.ingest.otlp.columns import (
     STATE_BYTES,
     STATUS,
     STOP,
-    TEXT,
-    TEXT_KIND,
     TRACE,
-    VALUE,
 )
-from service.ingest.otlp.room import ATTRIBUTES, KEY_BYTES_MAX, KEY_CELLS, RESOURCES, SCOPES, SPANS
+from service.ingest.otlp.room import ATTRIBUTES, RESOURCES, SCOPES, SPANS
 from service.ingest.otlp.wire import (
-    ARRAY,
     BYTES,
     EVENT,
-    KEY_VALUE,
     LINK,
     MALFORMED,
-    PAIRS,
     PLAIN,
     held,
     past,
@@ -63,101 +60,6 @@ from service.ingest.otlp.wire import (
     read_tag,
     varint,
 )
-
-FULL = -2
-"""In place of where reading stands: there are more rows than room for them."""
-
-
-@njit(**INLINED)
-def _key_id(room, at, size, role):
-    """The id of an attribute's name, or -1 if it is not wanted here."""
-    if size > KEY_BYTES_MAX or cell(room.key_lengths, size) == 0:
-        return int64(-1)
-    hashed = text_hash(room.text, at, size)
-    slot = hashed & room.key_mask
-    while True:
-        key = cell(room.keys, KEY_CELLS * slot + 1)
-        if key < 0:
-            return key
-        if (
-            cell(room.keys, KEY_CELLS * slot) == hashed
-            and cell(room.keys, KEY_CELLS * slot + 3) == size
-            and same_text(room.text, at, room.key_text, cell(room.keys, KEY_CELLS * slot + 2), size)
-        ):
-            return key if cell(room.key_roles, key) & role else int64(-1)
-        slot = (slot + 1) & room.key_mask
-
-
-@njit(**INLINED)
-def _value(room, at, end, kind, value, text_at, depth):
-    """An AnyValue read into what an earlier one of the same attribute left: where it ends, kind, value and text."""
-    while at < end:
-        tag, at = read_tag(room.text, at, end)
-        if at < 0:
-            break
-        if tag == 0x0A:
-            text_at, stop = held(room.text, at, end)
-            kind, value, at = int64(TEXT_KIND), stop - text_at, stop
-        elif tag == 0x18:
-            value, at = varint(room.text, at, end, 10)
-            kind = int64(INT_KIND)
-        elif tag == 0x10:
-            value, at = varint(room.text, at, end, 10)
-            kind, value = int64(BOOL_KIND), int64(value != 0)
-        elif tag == 0x21:
-            at += 8
-            if at > end:
-                return int64(MALFORMED), kind, value, text_at
-            kind, value = int64(DOUBLE_KIND), word(room.text, at - 8)
-        elif tag == 0x2A or tag == 0x32:
-            at = past_message(room.text, room.stack, at, end, ARRAY if tag == 0x2A else PAIRS, depth + 1)
-            kind = tag >> 3
-        else:
-            at = past(room.text, room.stack, at, end, tag, depth)
-            if tag == 0x3A or tag == 0x40:  # Bytes, and a reference that only profiles have.
-                kind = tag >> 3
-        if at < 0:
-            break
-    return at, kind, value, text_at
-
-
-@njit(**COMPILED)
-def _attribute(room, at, end, role, depth):
-    """A KeyValue `depth` deep; a row is written if it is wanted and says something."""
-    key, kind, value, text_at = int64(-1), int64(0), int64(0), int64(0)
-    while at < end:
-        tag, at = read_tag(room.text, at, end)
-        if at < 0:
-            return at
-        if tag == 0x0A:
-            begin, at = held(room.text, at, end)
-            if at < 0:
-                return at
-            key = _key_id(room, begin, at - begin, role)
-        elif tag == 0x12:
-            begin, stop = held(room.text, at, end)
-            if stop < 0:
-                return stop
-            at, kind, value, text_at = _value(room, begin, stop, kind, value, text_at, depth + 1)
-        else:
-            at = past(room.text, room.stack, at, end, tag, depth)
-        if at < 0:
-            return at
-    if key >= 0 and cell(room.key_roles, key) & IS_CONTENT:
-        if kind == TEXT_KIND and value > 0:
-            put(room.content, key, cell(room.content, key) + 1)
-        return at
-    if key < 0 or not TEXT_KIND <= kind <= DOUBLE_KIND or (kind == TEXT_KIND and value == 0):
-        return at
-    row = cell(room.used, ATTRIBUTES)
-    if row >= cell(room.limits, ATTRIBUTES):
-        return int64(FULL)
-    put(room.attributes, row * ATTRIBUTE_CELLS + KEY, key)
-    put(room.attributes, row * ATTRIBUTE_CELLS + KIND, kind)
-    put(room.attributes, row * ATTRIBUTE_CELLS + VALUE, value)
-    put(room.attributes, row * ATTRIBUTE_CELLS + TEXT, text_at if kind == TEXT_KIND else int64(0))
-    put(room.used, ATTRIBUTES, row + 1)
-    return at
 
 
 @njit(**INLINED)
@@ -221,7 +123,7 @@ def _span(room, at, end, record, resource, scope):
             return at
         if tag == 0x4A:
             begin, stop = held(room.text, at, end)
-            at = _attribute(room, begin, stop, ON_SPAN | IS_CONTENT, 4) if begin >= 0 else begin
+            at = attribute(room, begin, stop, ON_SPAN | IS_CONTENT, 4) if begin >= 0 else begin
         elif tag == 0x39 or tag == 0x41:
             at += 8
             if at > end:
@@ -260,7 +162,7 @@ def _resource(room, at, end):
             return at
         if tag == 0x0A:
             begin, stop = held(room.text, at, end)
-            at = _attribute(room, begin, stop, ON_RESOURCE, 3) if begin >= 0 else begin
+            at = attribute(room, begin, stop, ON_RESOURCE, 3) if begin >= 0 else begin
         elif tag == 0x1A:
             at = past_message(room.text, room.stack, at, end, PLAIN, 3)
         else:
@@ -272,17 +174,18 @@ def _resource(room, at, end):
 
 @njit(**COMPILED)
 def _scope(room, at, end, row):
-    """An InstrumentationScope, 3 deep: its name into a row."""
+    """An InstrumentationScope, 3 deep: its name into a row, its attributes into rows of their own."""
     while at < end:
         tag, at = read_tag(room.text, at, end)
         if at < 0:
             return at
         if tag == 0x0A:
             begin, at = held(room.text, at, end)
-            put(room.scopes, row * HOLDER_CELLS, begin)
-            put(room.scopes, row * HOLDER_CELLS + 1, at - begin)
+            put(room.scopes, row * SCOPE_CELLS + SCOPE_NAME, begin)
+            put(room.scopes, row * SCOPE_CELLS + SCOPE_BYTES, at - begin)
         elif tag == 0x1A:
-            at = past_message(room.text, room.stack, at, end, KEY_VALUE, 4)
+            begin, stop = held(room.text, at, end)
+            at = attribute(room, begin, stop, ON_SCOPE, 4) if begin >= 0 else begin
         else:
             at = past(room.text, room.stack, at, end, tag, 3)
         if at < 0:
@@ -293,11 +196,12 @@ def _scope(room, at, end, row):
 @njit(**COMPILED)
 def _scope_spans(room, begin, end, record, resource):
     """A ScopeSpans, 2 deep. The scope may follow its spans, so it is looked for first."""
-    row, spans = cell(room.used, SCOPES), cell(room.used, SPANS)
+    row, spans, attributes = cell(room.used, SCOPES), cell(room.used, SPANS), cell(room.used, ATTRIBUTES)
     if row >= cell(room.limits, SCOPES):
         return int64(FULL)
-    put(room.scopes, row * HOLDER_CELLS, int64(0))
-    put(room.scopes, row * HOLDER_CELLS + 1, int64(0))
+    put(room.scopes, row * SCOPE_CELLS + SCOPE_NAME, int64(0))
+    put(room.scopes, row * SCOPE_CELLS + SCOPE_BYTES, int64(0))
+    put(room.scopes, row * SCOPE_CELLS + SCOPE_FIRST, attributes)
     for reads_spans in (False, True):
         at = begin
         while at < end:
@@ -313,8 +217,12 @@ def _scope_spans(room, begin, end, record, resource):
                 at = past(room.text, room.stack, at, end, tag, 2)
             if at < 0:
                 return at
+        if not reads_spans:
+            put(room.scopes, row * SCOPE_CELLS + SCOPE_STOP, cell(room.used, ATTRIBUTES))
     if cell(room.used, SPANS) > spans:
         put(room.used, SCOPES, row + 1)
+    else:
+        put(room.used, ATTRIBUTES, attributes)
     return end
 
 
@@ -324,7 +232,7 @@ def _resource_spans(room, begin, end, record):
     row, spans, attributes = cell(room.used, RESOURCES), cell(room.used, SPANS), cell(room.used, ATTRIBUTES)
     if row >= cell(room.limits, RESOURCES):
         return int64(FULL)
-    put(room.resources, row * HOLDER_CELLS, attributes)
+    put(room.resources, row * RESOURCE_CELLS + RESOURCE_FIRST, attributes)
     for reads_spans in (False, True):
         at = begin
         while at < end:
@@ -341,7 +249,7 @@ def _resource_spans(room, begin, end, record):
             if at < 0:
                 return at
         if not reads_spans:
-            put(room.resources, row * HOLDER_CELLS + 1, cell(room.used, ATTRIBUTES))
+            put(room.resources, row * RESOURCE_CELLS + RESOURCE_STOP, cell(room.used, ATTRIBUTES))
     if cell(room.used, SPANS) > spans:
         put(room.used, RESOURCES, row + 1)
     else:

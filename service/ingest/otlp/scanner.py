@@ -8,11 +8,12 @@ import numpy as np
 from service.ingest.machine import address, text_hash
 from service.ingest.otlp.columns import (
     ATTRIBUTE_CELLS,
-    HOLDER_CELLS,
     KEYS,
     RECORD_CELLS,
     RECORD_END,
+    RESOURCE_CELLS,
     ROLES,
+    SCOPE_CELLS,
     SPAN_CELLS,
     Cells,
     Columns,
@@ -21,13 +22,13 @@ from service.ingest.otlp.room import ATTRIBUTES, KEY_BYTES_MAX, KEY_CELLS, RESOU
 from service.ingest.otlp.scan import scan
 from service.ingest.otlp.wire import STACK_CELLS
 
-_KEY_SLOTS = 1024
+_KEY_SLOTS = 2048
 """A power of two, and several times the keys."""
 _FIRST_LIMITS = (8_192, 2_048, 2_048, 65_536)
 """Rows that there is room for at first: of spans, resources, scopes and attributes."""
 _KEPT_ATTRIBUTES = 1 << 20
 """Room for more than so many rows is given back after the body that needed it."""
-_WIDTHS = (SPAN_CELLS, HOLDER_CELLS, HOLDER_CELLS, ATTRIBUTE_CELLS)
+_WIDTHS = (SPAN_CELLS, RESOURCE_CELLS, SCOPE_CELLS, ATTRIBUTE_CELLS)
 
 Array = np.ndarray[Any, Any]
 

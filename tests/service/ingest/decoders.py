@@ -91,7 +91,8 @@ def meaning(columns: Columns) -> list[object]:
                 text(span[NAME], span[NAME_BYTES]),
                 text(span[STATE], span[STATE_BYTES]),
                 attributes(*resource),
-                text(*scope),
+                text(*scope[:2]),
+                attributes(*scope[2:]),
                 attributes(span[FIRST], span[STOP]),
             )
         )

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.ingest.otlp.columns import KEYS
+from service.ingest.otlp.columns import KEYS, POLICY
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _GROUP_END, _FIXED32 = range(6)
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -95,8 +95,8 @@ class Noise:
                 parts.append(self.chance.choice([self._field(7, b"\x00\xff"), b"\x40" + self._varint(7)]))
         return self._message(parts)
 
-    def _pair(self, depth: int = 0) -> bytes:
-        name = self.chance.choice(KEYS).encode() if self.chance.random() < 0.7 else self.chance.choice(_OTHER_KEYS)
+    def _pair(self, depth: int = 0, keys: Sequence[str] = KEYS) -> bytes:
+        name = self.chance.choice(keys).encode() if self.chance.random() < 0.7 else self.chance.choice(_OTHER_KEYS)
         parts = [self._field(1, name)] if self.chance.random() < 0.97 else []
         parts += [self._field(2, self._any(depth)) for _ in range(self.chance.choice([1] * 20 + [0, 2]))]
         if self.chance.random() < 0.03:
@@ -128,7 +128,8 @@ class Noise:
         return self._message(parts)
 
     def _scope(self) -> bytes:
-        return self._field(1, self._message([self._field(1, self.chance.choice(_TEXTS)), self._field(3, self._pair())]))
+        pairs = (self._field(3, self._pair(keys=(POLICY, *KEYS[:2]))) for _ in range(self.chance.choice([0, 1, 1, 2])))
+        return self._field(1, self._message([self._field(1, self.chance.choice(_TEXTS)), *pairs]))
 
     def _request(self) -> bytes:
         chance = self.chance

@@ -1,15 +1,19 @@
 """What only the operator knows: own prices come first, and what the collector left out is weighed in again."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from service.ingest.decode import Decoder
 from service.ingest.local import Local, Sampling, overrides
+from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.prices import CostSource, Prices, Tokens
 from service.ingest.stage import Ingest
 from service.settings import SettingsError, load
-from tests.service.ingest.wire import EPOCH_S, Stream, agent, chat
+from tests.service.ingest.decoders import compiled
+from tests.service.ingest.wire import EPOCH_S, Stream, agent, body, chat, json_body
 
 NOW_NS = EPOCH_S * 10**9
 
@@ -47,14 +51,25 @@ def test_a_wrong_price_is_told(written: Any, problem: str) -> None:
 def test_settings_read_both(tmp_path: Any) -> None:
     """And name what is wrong with either."""
     (tmp_path / "prices.yaml").write_text("prices:\n- {model: m, input: 1, output: 2}\n")
-    found = load({"TOCSIN_PRICES": str(tmp_path / "prices.yaml"), "TOCSIN_SAMPLING": "errors=1 rest=0.1"})
+    told = {
+        "PRICES": str(tmp_path / "prices.yaml"),
+        "SAMPLING": "errors=1 rest=0.1",
+        "SAMPLING_POLICIES": "a=b=1, c 1%=.01,",
+    }
+    found = load({f"TOCSIN_{name}": text for name, text in told.items()})
     assert len(found.prices) == 1 and found.sampling == Sampling(1.0, 0.1)
+    assert found.sampling_policies == (("a=b", 1.0), ("c 1%", 0.01))
     (tmp_path / "bad.yaml").write_text("prices: [")
     for name, text, problem in (
         ("TOCSIN_PRICES", str(tmp_path / "bad.yaml"), "is not YAML"),
         ("TOCSIN_PRICES", str(tmp_path / "none.yaml"), "cannot read"),
         ("TOCSIN_SAMPLING", "10%", "write errors=1 rest=0.1"),
         ("TOCSIN_SAMPLING", "errors=1 rest=0", "write errors=1 rest=0.1"),
+        ("TOCSIN_SAMPLING_POLICIES", "errors=1, errors=1", '"errors=1" is no share of a policy, or its second'),
+        ("TOCSIN_SAMPLING_POLICIES", "errors", '"errors" is no share of a policy'),
+        ("TOCSIN_SAMPLING_POLICIES", "errors=1%", '"errors=1%" is no share of a policy'),
+        ("TOCSIN_SAMPLING_POLICIES", "errors=0.0", '"errors=0.0": a policy keeps more than a millionth'),
+        ("TOCSIN_SAMPLING_POLICIES", "errors=.", '"errors=.": a policy keeps more than a millionth'),
     ):
         with pytest.raises(SettingsError, match=f"(?s){name}: .*{problem}"):
             load({name: text})
@@ -92,6 +107,34 @@ def test_a_span_that_knows_its_own_threshold_is_believed() -> None:
     stream.send(call.__class__(**{**vars(call), "state": "ot=th:8"}))
     (row,) = stream.flush().of("llm")
     assert row["count"] == 2.0
+
+
+@pytest.mark.parametrize("decoder", [ProtobufDecoder(), compiled()], ids=lambda decoder: str(decoder.name))
+@pytest.mark.parametrize("write", [body, json_body])
+def test_a_recorded_policy_tells_the_weight(decoder: Decoder, write: Callable[..., bytes]) -> None:
+    """Of spans that say no threshold, whatever else is set; a policy that nobody told of is as none."""
+    stream = Stream()
+    told = Local(sampling=Sampling(1.0, 0.5), policies={"keep all": 1.0, "sample 10%": 10.0})
+    stream.ingest = Ingest(stream.limits, decoder=decoder, local=told)
+    sent = {"keep all": 1.0, "sample 10%": 10.0, "else": 2.0, "": 2.0}
+    for number, (policy, weight) in enumerate(sent.items(), 1):
+        for i in (number, number + 10):  # New, and known.
+            stream.send_bytes(write(chat(i, 1, 1, 3, tenant__id=f"t{weight}{policy}"), policy=policy), 4)
+    call = chat(9, 1, 1, 3, tenant__id="own")
+    stream.send_bytes(write(call.__class__(**{**vars(call), "state": "ot=th:c"}), policy="sample 10%"), 4)
+    counted = {row["labels"][0]: row["count"] for row in stream.flush().of("llm")}  # type: ignore[index]
+    assert counted == {f"t{weight}{policy}": 2 * weight for policy, weight in sent.items()} | {"own": 4.0}
+    sessions = {row["labels"][0]: row["count"] for row in stream.of("session")}  # type: ignore[index]
+    assert sessions == counted
+
+
+def test_a_whole_threshold_is_no_silence() -> None:
+    """`th:0` says that all are kept: the setting is not asked."""
+    stream = Stream()
+    stream.ingest = Ingest(stream.limits, local=Local(sampling=Sampling(1.0, 0.1)))
+    call = chat(1, 2, 1, 3)
+    stream.send(call.__class__(**{**vars(call), "state": "ot=th:0"}))
+    assert [row["count"] for row in stream.flush().of("llm")] == [1.0]
 
 
 def test_what_wrappers_state_is_held_against_their_calls() -> None:

@@ -61,13 +61,15 @@ def agent(trace: int, span: int, start_s: float, end_s: float, name: str = "help
     return Sent(trace, span, start_s, end_s, 0, f"invoke_agent {name}", attributes=attributes)
 
 
-def body(*spans: Sent, resource: Mapping[str, str] | None = None) -> bytes:
-    """An ExportTraceServiceRequest in protobuf."""
+def body(*spans: Sent, resource: Mapping[str, str] | None = None, policy: str = "") -> bytes:
+    """An ExportTraceServiceRequest in protobuf; `policy` is what the Collector's tail sampling wrote into the scope."""
     request = ExportTraceServiceRequest()
     group = request.resource_spans.add()
     for key, text in (resource or {"service.name": "shop"}).items():
         group.resource.attributes.add(key=key).value.string_value = text
     scope = group.scope_spans.add()
+    if policy:
+        scope.scope.attributes.add(key="tailsampling.policy").value.string_value = policy
     for sent in spans:
         span = scope.spans.add(
             trace_id=sent.trace.to_bytes(16, "big"),
@@ -93,7 +95,7 @@ def body(*spans: Sent, resource: Mapping[str, str] | None = None) -> bytes:
     return request.SerializeToString()
 
 
-def json_body(*spans: Sent, resource: Mapping[str, str] | None = None) -> bytes:
+def json_body(*spans: Sent, resource: Mapping[str, str] | None = None, policy: str = "") -> bytes:
     """The same in OTLP/JSON."""
 
     def pair(key: str, value: Value) -> dict[str, object]:
@@ -115,7 +117,9 @@ def json_body(*spans: Sent, resource: Mapping[str, str] | None = None) -> bytes:
         for sent in spans
     ]
     attributes = [pair(key, value) for key, value in (resource or {"service.name": "shop"}).items()]
-    group = {"resource": {"attributes": attributes}, "scopeSpans": [{"spans": sent_spans, "unknown": [1]}]}
+    scope = {"attributes": [pair("tailsampling.policy", policy)]} if policy else {}
+    scope_spans = {"scope": scope, "spans": sent_spans, "unknown": [1]}
+    group = {"resource": {"attributes": attributes}, "scopeSpans": [scope_spans]}
     return json.dumps({"resourceSpans": [group]}).encode()
 
 
