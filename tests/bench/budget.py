@@ -12,7 +12,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +29,7 @@ from tests.bench.rivals import RIVER, Seen, pages, river_flags, scores
 from tests.detectors.ticks import MIDNIGHT, Watching
 
 WARM_WEEKS = 4
+HOURS_AHEAD = 6
 LATE = 10
 """Minutes after its end in which a page still tells of an incident."""
 EFFECTS: dict[str, tuple[float | None, float | None]] = {
@@ -52,20 +55,35 @@ class Ticks(Protocol):
     def at(self, minute: int) -> Tick | None: ...
 
 
+def ahead(stream: Ticks, minutes: range) -> Iterator[Tick | None]:
+    """The ticks of these minutes, made by a process of its own while those before them are judged."""
+    processes = get_context("fork")  # It has the stream without being sent it.
+    made = processes.Queue(HOURS_AHEAD)
+    process = processes.Process(target=_make, args=(stream, minutes, made), daemon=True)
+    process.start()
+    for _ in minutes[::60]:
+        yield from made.get()
+    process.join()
+
+
+def _make(stream: Ticks, minutes: range, made: "Queue[list[Tick | None]]") -> None:
+    for first in minutes[::60]:
+        made.put([stream.at(minute) for minute in range(first, min(first + 60, minutes.stop))])
+
+
 def play(
-    stream: Ticks,
+    ticks: Iterable[Tick | None],
     detector: Detector,
     watching: Watching,
     minutes: range,
     split: np.random.Generator,
     seen: Seen | None = None,
 ) -> None:
-    """Give these minutes to a detector as the daemon does: first the slots, dealt out by `split`, to a fast lane.
+    """Give the ticks of these minutes to a detector as the daemon does: slots first, dealt out by `split`, to a fast lane.
 
     `seen` writes them down for the rivals.
     """
-    for minute in minutes:
-        whole = stream.at(minute)
+    for minute, whole in zip(minutes, ticks, strict=True):
         if whole is not None and isinstance(detector, SlotJudge):
             for slot in slots(split, whole):
                 watching.judge_slot(detector, slot)
@@ -101,7 +119,8 @@ def measure(given: argparse.Namespace, null: str, stream: Ticks) -> Iterator[dic
     detector = contract.build(given.signal, Terms(given.budget, ratio, points))
     watching = Watching(given.series + 1)
     seen = Seen(given.signal, min(given.rivals, given.series), stream.minutes) if given.rivals else None
-    play(stream, detector, watching, range(stream.minutes), np.random.default_rng([given.seed, 1]), seen)
+    minutes = range(stream.minutes)
+    play(ahead(stream, minutes), detector, watching, minutes, np.random.default_rng([given.seed, 1]), seen)
     by_week = np.bincount([minute // WEEK for minute in false_pages(stream, watching.pages)], minlength=weeks)
     fast = sum(minute >= WARM_WEEKS * WEEK for minute in false_pages(stream, watching.fast))
     count, most = int(by_week[WARM_WEEKS:].sum()), given.budget * (2 if null == "real" else 1)

@@ -23,7 +23,7 @@ import numpy as np
 from detectors.core import contract
 from detectors.core.columns import TICK_NS, Floats
 from detectors.core.contract import Detector, Terms
-from tests.bench.budget import EFFECTS, play
+from tests.bench.budget import EFFECTS, ahead, play
 from tests.bench.nulls import DAY, WEEK, Stream
 from tests.bench.rivals import Seen, calibrated, scores
 from tests.detectors.ticks import MIDNIGHT, Numbers, Watching
@@ -97,7 +97,8 @@ def delays(
     """(S,) minutes from the change to the first page after it, infinite where none came within a day."""
     detector, watching = copy.deepcopy((detector, watching))
     known = len(watching.pages)
-    play(stream, detector, watching, range(WARM, int(since.max()) + DAY), np.random.default_rng([seed, 1]), seen)
+    minutes = range(WARM, int(since.max()) + DAY)
+    play(ahead(stream, minutes), detector, watching, minutes, np.random.default_rng([seed, 1]), seen)
     waited = np.full(len(since), np.inf)
     for (series, _), at_ns in zip(watching.pages[known:], watching.paged_ns[known:], strict=True):
         minutes = at_ns / TICK_NS - MIDNIGHT - since[series - 1]
@@ -174,7 +175,7 @@ def measure(given: argparse.Namespace) -> Iterator[Cell]:
     budget = 2.0 ** math.ceil(math.log2(len(rate))) / TRACKED
     detector, watching = contract.build(signal, Terms(budget, ratio, points)), Watching(len(rate) + 1)
     seen = Seen(signal, min(given.rivals, given.series) * len(rates), stream.minutes) if given.rivals else None
-    play(stream, detector, watching, range(WARM), np.random.default_rng([given.seed, 0]), seen)
+    play(ahead(stream, range(WARM)), detector, watching, range(WARM), np.random.default_rng([given.seed, 0]), seen)
     most = max(
         1, sum(index - MIDNIGHT >= WEEK and row <= (seen.series if seen else 0) for row, index in watching.pages)
     )
