@@ -79,7 +79,7 @@ def play(
     split: np.random.Generator,
     seen: Seen | None = None,
 ) -> None:
-    """Give the ticks of these minutes to a detector as the daemon does: slots first, dealt out by `split`, to a fast lane.
+    """Give the ticks of these minutes to a detector as the daemon does: a fast lane gets slots first, dealt by `split`.
 
     `seen` writes them down for the rivals.
     """
