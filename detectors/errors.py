@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from detectors.core.anchor import Anchor
-from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Precision, Singles, Tick
+from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Places, Precision, Singles, Tick
 from detectors.core.contract import Terms
 from detectors.core.dispersion import DAY_BLOCK, KEEP, Dispersion
 from detectors.core.engine import Counted
@@ -20,6 +20,10 @@ from detectors.core.rows import column, resize
 
 RATIOS = np.array([1.5, 2.0, 3.0, 5.0, 10.0, 30.0])
 """Alternatives: the failed share is this many times the upper null, at most CEILING."""
+LEAST = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.5])
+"""And at least so large: the last is an outage. Thirty times a share of one in a thousand is none, and a quiet series
+would need dozens of failures to believe in it, and hundreds of calls to believe in its end."""
+OUTAGE = len(RATIOS) - 1
 CEILING = 0.95
 SLACK = 0.10
 """How far above its estimate the null may lie, besides the estimate's own error: weekly steps are no incident."""
@@ -62,9 +66,7 @@ class Errors:
     sums = 3
     precision: Precision = np.float64
     residual_of = np.zeros(len(RATIOS), np.int32)
-    effects = RATIOS
     outages = np.flatnonzero(RATIOS >= OUTAGE_RATIO).astype(np.int32)
-    over = 1  # Twice the upper null: an outage is over once the share has come under about 1.6 times the expected.
 
     def __init__(self, ratio: float, points: float) -> None:
         self.gates = Gates(ratio, points)
@@ -93,17 +95,16 @@ class Errors:
 
     def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
         """(r, J) beta-binomial log-likelihood ratios of the alternatives against the upper null."""
-        return self._against_upper(RATIOS, counted, hour, rho)
+        return self._against_upper(np.arange(len(RATIOS)), counted, hour, rho)
 
     def outage_ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
         """The same of the outages alone."""
-        return self._against_upper(RATIOS[self.outages], counted, hour, rho)
+        return self._against_upper(self.outages, counted, hour, rho)
 
-    def _against_upper(self, times: Floats, counted: Counted, hour: int, rho: Floats) -> Floats:
+    def _against_upper(self, which: Ids | Places, counted: Counted, hour: int, rho: Floats) -> Floats:
         n, k, m = counted.count[:, None], counted.values[:, None], 1 / rho - 1
         upper = self.baseline.upper[counted.rows, hour, None]
-        raised = np.minimum(CEILING, upper * times)
-        return _log_beta_binomial(n, k, raised, m) - _log_beta_binomial(n, k, upper, m)
+        return _log_beta_binomial(n, k, _raised(upper)[:, which], m) - _log_beta_binomial(n, k, upper, m)
 
     def tempering(self, rows: Ids, eta: Floats) -> Floats:
         return eta
@@ -120,8 +121,12 @@ class Errors:
         ratios, points = self.gates.ratios(rows), self.gates.points_of(rows)
         return _beyond(run, np.maximum(OUTAGE_RATIO, ratios), np.maximum(OUTAGE_POINTS, points))
 
-    def weaker(self, alternatives: Ids) -> Ids:
-        return np.clip(alternatives - 1, 0, 1).astype(np.int32)  # At most 2x: recovery is coming under about 1.6x.
+    def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids:
+        """At most twice the null: recovery is coming under about 1.6 times. A run that an outage fits best is held
+        against an outage, whose end shows in few calls; what of it stays then is a change of its own."""
+        share, p = (run[:, 0] / run[:, 1])[:, None], _raised(self.baseline.upper[rows].mean(1)[:, None])
+        fits = (share * np.log(p) + (1 - share) * np.log(1 - p)).argmax(1)
+        return np.where(fits == OUTAGE, OUTAGE, np.clip(alternatives - 1, 0, 1)).astype(np.int32)
 
     def rho(self, dispersion: Dispersion) -> Floats:
         return dispersion.pooled_rho()
@@ -129,9 +134,16 @@ class Errors:
     def drift(self) -> Floats:
         """(S, J) Kullback-Leibler distance of each alternative from the upper null, a session."""
         u = self.baseline.upper.mean(1)[:, None]
-        p = np.minimum(CEILING, u * RATIOS)
+        p = _raised(u)
         drift: Floats = p * np.log(p / u) + (1 - p) * np.log((1 - p) / (1 - u))
         return drift
+
+    @property
+    def effects(self) -> Floats:
+        """(S, J) the alternatives as factors of the day's mean upper null."""
+        u = self.baseline.upper.mean(1)[:, None]
+        effects: Floats = _raised(u) / u
+        return effects
 
     def enter_hour(self, closing: int | None, opening: int, excluded: Bools) -> None:
         """Nothing: shares are refitted at midnight only."""
@@ -190,6 +202,12 @@ class Errors:
             "error_ratio_baseline": np.where(known, before, np.nan),
             "error_ratio_effect": np.where(known, least, np.nan),
         }
+
+
+def _raised(upper: Floats) -> Floats:
+    """(r, J) failed shares of the alternatives, of upper nulls (r, 1)."""
+    raised: Floats = np.minimum(CEILING, np.maximum(upper * RATIOS, LEAST))
+    return raised
 
 
 def _beyond(run: Floats, ratio: Floats, points: Floats) -> Bools:

@@ -112,7 +112,7 @@ class Outcomes:
         shows: Bools = distance >= self.gates.points_of(rows) / 2
         return shows
 
-    def weaker(self, alternatives: Ids) -> Ids:
+    def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids:
         return np.where(alternatives >= CLASSES, alternatives - CLASSES, alternatives).astype(np.int32)
 
     def rho(self, dispersion: Dispersion) -> Floats:

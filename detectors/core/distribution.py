@@ -200,7 +200,7 @@ class Distribution:
         shows: Bools = (run[:, 0] >= GATE_SHARE * run[:, 1]) & (run[:, 0] >= GATE_COUNT)
         return shows
 
-    def weaker(self, alternatives: Ids) -> Ids:
+    def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids:
         return shape.WEAKER[alternatives]
 
     def rho(self, dispersion: Dispersion) -> Floats:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 RATIOS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+LEAST = (0.0, 0.0, 0.0, 0.0, 0.0, 0.5)
 BLOCKS = (1, 2, 5, 10, 30, 60, 180, 360, 720, 1440)
 DAY = 1440
 KEEP = 2 ** (-1 / 7)
@@ -108,7 +109,8 @@ class Rule:
                 one.open[b] = [0.0, 0.0]
 
     def _judge(self, i: int, one: Series, n: int, k: int, hour: int) -> None:
-        plain = [_ratio(n, k, one.upper[hour], min(0.95, r * one.upper[hour]), 1 / one.rho - 1) for r in RATIOS]
+        upper = one.upper[hour]
+        plain = [_ratio(n, k, upper, _raised(upper, j), 1 / one.rho - 1) for j in range(6)]
         if one.state in (PAGING, MUTED):
             one.reverse = max(0.0, one.reverse + min(1.0, -plain[one.against]))
             return
@@ -138,7 +140,9 @@ class Rule:
         elif not (effect and one.state == RECOVERING and total >= self.h / 2):
             return
         one.reset(PAGING)
-        one.against = min(max(leader - 1, 0), 1)
+        u, p = sum(one.upper) / 24, failed / count
+        fits = [p * math.log(_raised(u, j)) + (1 - p) * math.log(1 - _raised(u, j)) for j in range(6)]
+        one.against = 5 if fits.index(max(fits)) == 5 else min(max(leader - 1, 0), 1)
 
     def _clock(self, i: int, one: Series) -> None:
         if one.state == PAGING and one.reverse >= 5:
@@ -213,11 +217,15 @@ class Rule:
             highest = max(highest, math.exp(a * math.log(phi[b]) + (1 - a) * math.log(pooled[b])))
             mixed.append(highest)
         u = sum(one.upper) / 24
-        for j, ratio in enumerate(RATIOS):
-            p = min(0.95, ratio * u)
+        for j in range(6):
+            p = _raised(u, j)
             drift = one.ne_sum / max(one.ticks, 1) * (p * math.log(p / u) + (1 - p) * math.log((1 - p) / (1 - u)))
             reach = [b for b, width in enumerate(BLOCKS) if width * drift / mixed[b] >= self.h]
             one.eta[j] = 1 / mixed[reach[0] if reach else -1]
+
+
+def _raised(upper: float, j: int) -> float:
+    return min(0.95, max(RATIOS[j] * upper, LEAST[j]))
 
 
 def _ratio(n: int, k: int, p0: float, p1: float, m: float) -> float:

@@ -32,6 +32,8 @@ from tests.service.running import ROOT, Running, running
 
 WARM_S = 7 * DAY_S
 RULES = ("AgentErrorsUp", "AgentLatencyUp", "AgentCostUp", "AgentOutcomesWorse")
+FEW_CALLS = 50
+"""Incidents that touched fewer model calls are said apart: most of them nobody could tell from chance."""
 START_S = 300.0
 """Longest that compiling may take."""
 
@@ -46,6 +48,7 @@ class Run:
     log: list[str]
     seconds: float
     spans: int
+    touched: dict[str, int]
     peak_mib: float
 
 
@@ -68,7 +71,7 @@ async def replayed(recording: Recording, directory: Path) -> Run:
             assert await asyncio.to_thread(daemon.stop, seconds=120) == 0, daemon.said
             log = [line for line in daemon.said.splitlines() if "WARN" in line.upper() or "ERROR" in line.upper()]
     pages = pages_of(pager.requests, recording.world)
-    return Run(pages, dict(shown), rules, log, time.monotonic() - began, recording.spans, peak_mib)
+    return Run(pages, dict(shown), rules, log, time.monotonic() - began, recording.spans, recording.touched, peak_mib)
 
 
 def _peak_mib(daemon: Running) -> float:
@@ -80,7 +83,7 @@ def _peak_mib(daemon: Running) -> float:
 
 def report(run: Run, of: World) -> dict[str, Any]:
     """The table, fit for JSON."""
-    wrong, found = false_pages(run.pages, of), accounts(run.pages, of)
+    wrong, found = false_pages(run.pages, of), accounts(run.pages, of, run.touched)
     weeks = (of.length_s - WARM_S) / WEEK_S
     rows = [_row(rule, [page for page in wrong if page.rule == rule], found, weeks) for rule in RULES]
     paged = [one.pages for one in found if one.pages]
@@ -105,6 +108,7 @@ def _row(rule: str, wrong: list[Page], found: list[Account], weeks: float) -> di
         "false_after": sum(page.at_s >= WARM_S for page in wrong),
         "budget_after": round(weeks, 2),
         "incidents": len(mine),
+        "of_few_calls": sum(one.touched < FEW_CALLS for one in mine),
         "found": len(minutes),
         "found_by_another": sum(one.minutes is None and one.any_minutes is not None for one in mine),
         "median_minutes": round(float(np.median(minutes)), 1) if minutes else None,
@@ -113,8 +117,8 @@ def _row(rule: str, wrong: list[Page], found: list[Account], weeks: float) -> di
 
 def show(told: dict[str, Any]) -> None:
     """The same for people."""
-    print("| rule | false, first week | false, after | budget, after | incidents | found | by others | median min |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| rule | false, first week | after | budget | incidents | of < 50 calls | found | by others | median min |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for row in told["rules"]:
         print("| " + " | ".join(str(value) for value in row.values()) + " |")
     print(f"{told['pages']} pages, {told['pages_per_incident']} an incident that paged; {told['spans']} spans in "
@@ -128,8 +132,9 @@ def show(told: dict[str, Any]) -> None:
         what, mins = one["incident"], one["minutes"]
         delay = f"{mins:.0f} min" if mins is not None else f"MISSED (others {one['any_minutes']})"
         scope = " ".join(filter(None, (what["tenant"], what["tool"], what["model"], "ramp" * bool(what["ramp_s"]))))
-        print(f"day {what['start_s'] / DAY_S:.2f} {what['agent']} {what['kind']} {what['size']:g} for "
-              f"{(what['end_s'] - what['start_s']) / 60:.0f} min {scope}: {delay}, {one['pages']} pages")  # fmt: skip
+        lasts = (what["end_s"] - what["start_s"]) / 60
+        print(f"day {what['start_s'] / DAY_S:.2f} {what['agent']} {what['kind']} {what['size']:g} for {lasts:.0f} min "
+              f"{scope} ({one['touched']} calls): {delay}, {one['pages']} pages")  # fmt: skip
     print(*told["warnings"], sep="\n")
 
 

@@ -40,8 +40,8 @@ class Agent:
     wobble      log-sd of an OU process, of time constant `tau_s`, in latency, rate, failures and tokens each
     drift       log change of the latency a week
     traces      mean traces of a session, minutes to hours apart
-    day, rest   log amplitude of the daily swing of latencies, tokens, failures and outcomes, and their log change at the
-                weekend
+    day, rest   log amplitude of the daily swing of latencies, tokens, failures and outcomes, and their log change at
+                the weekend
     nightly     sessions that come at three each night, within twenty minutes, each of `NIGHTLY` times the tokens
     crowds      when for an hour ten times as many come
     """
@@ -81,7 +81,7 @@ class Agent:
 
 @dataclass(frozen=True)
 class Incident:
-    """What goes wrong with an agent, for one tenant, tool or model of it where one is named. Seconds of the recording."""
+    """What goes wrong with an agent, for one tenant, tool or model of it where one is named, by recorded second."""
 
     name: str
     kind: str
@@ -147,8 +147,8 @@ def world(seed: int, agents: int, days: int, rates: Floats | None) -> World:
 
 def _client(rates: Floats, client: int) -> Floats:
     """A real client's rate about its mean of one, without its wildest peaks."""
-    mean = np.clip(rates[client] / max(rates[client].mean(), 1e-12), 0.0, 10.0)
-    return mean / mean.mean()
+    rate: Floats = np.clip(rates[client] / max(rates[client].mean(), 1e-12), 0.0, 10.0)
+    return rate / float(rate.mean())
 
 
 def _agent(rng: np.random.Generator, i: int, length_s: int, rates: Floats | None) -> Agent:
@@ -166,7 +166,8 @@ def _agent(rng: np.random.Generator, i: int, length_s: int, rates: Floats | None
         fails=float(np.exp(rng.uniform(math.log(0.002), math.log(0.05)))), wobble=float(rng.uniform(0.03, 0.12)),
         tau_s=float(rng.choice([HOUR_S, 6 * HOUR_S, DAY_S])), mix=tuple(mix) if rng.random() < 0.7 else (),
         stated=bool(rng.random() < 0.4), swing=float(rng.uniform(0.1, 0.8)), weekend=float(rng.uniform(0.3, 1.0)),
-        phase=float(rng.random()), day=float(rng.uniform(0, 0.25)), rest=float(rng.normal(0, 0.1)), skew_s=float(rng.choice([0, 0, 0, 0, 5, -5, -20, 20])),
+        phase=float(rng.random()), day=float(rng.uniform(0, 0.25)), rest=float(rng.normal(0, 0.1)),
+        skew_s=float(rng.choice([0, 0, 0, 0, 5, -5, -20, 20])),
         client=int(rng.integers(len(rates))) if rates is not None and law in ("steady", "wild") else -1,
     )  # fmt: skip
     law_only: dict[str, dict[str, object]] = {

@@ -1,7 +1,7 @@
 """Pages held against what was injected."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -58,15 +58,19 @@ def pages_of(requests: Sequence[tuple[str, bytes]], world: World) -> list[Page]:
 
 @dataclass(frozen=True)
 class Account:
-    """What became of one incident: minutes to the first page by the rule that is for it, and all pages it cost."""
+    """What became of one incident: minutes to the first page by the rule that is for it, and all pages it cost.
+
+    touched  model calls that it touched: what there was to find it by
+    """
 
     incident: Incident
+    touched: int
     minutes: float | None
     any_minutes: float | None
     pages: int
 
 
-def accounts(pages: Sequence[Page], world: World) -> list[Account]:
+def accounts(pages: Sequence[Page], world: World, touched: Mapping[str, int]) -> list[Account]:
     """One for each incident."""
     found = []
     for incident in world.incidents:
@@ -76,6 +80,7 @@ def accounts(pages: Sequence[Page], world: World) -> list[Account]:
         found.append(
             Account(
                 incident,
+                touched.get(incident.name, 0),
                 (min(by_rule) - incident.start_s) / MINUTE_S if by_rule else None,
                 (min(every) - incident.start_s) / MINUTE_S if every else None,
                 len(mine),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from detectors.core.columns import SECOND_NS, Bools, Floats
+from detectors.core.columns import SECOND_NS, Bools, Floats, Places
 from tests.bench.fleet.laws import DAY_S, GRID_S, HOUR_S, MINUTE_S, NIGHTLY, OUTCOMES, WEEK_S, Agent, Incident, World
 from tests.bench.fleet.wire import FAILED, OUTCOME, body, double, integer, resource, span, template, text
 
@@ -71,7 +71,7 @@ class _Source:
         self.slow = {what: self._wobble(steps) for what in ("rate", "latency", "fails", "tokens", "mix", "hits")}
         self.incidents = [one for one in world.incidents if one.agent == agent.name]
         self.blips = [blip for blip in world.blips if blip.provider in [provider for provider, _ in agent.models]]
-        self.later: dict[int, list[tuple[float, int, bytes]]] = defaultdict(list)
+        self.later: dict[int, list[tuple[float, int, str]]] = defaultdict(list)
         self.half = bool(self.rng.random() < 0.5)
         self._templates()
 
@@ -143,19 +143,19 @@ class _Source:
         starts = self._starts(from_s)
         tenants = rng.choice(len(agent.tenants), len(starts), p=[share for _, share in agent.tenants])
         traces = [
-            (at_s, tenant, self.out.ids.randbytes(8).hex().encode(), 1)
+            (at_s, tenant, self.out.ids.randbytes(8).hex())
             for at_s, tenant in zip(starts.tolist(), tenants.tolist(), strict=True)
         ]
         if agent.traces > 1:
-            for at_s, tenant, name, _ in traces[:]:
+            for at_s, tenant, name in traces[:]:
                 for _ in range(int(rng.geometric(1 / agent.traces)) - 1):
                     at_s += float(rng.lognormal(math.log(300), 1.5))
                     self.later[int(at_s // HOUR_S)].append((at_s, tenant, name))
-            traces = [*traces, *((*one, 1) for one in self.later.pop(from_s // HOUR_S, []))]
+            traces += self.later.pop(from_s // HOUR_S, [])
         if traces:
             self._traces(traces)
 
-    def _traces(self, traces: list[tuple[float, int, bytes, int]]) -> None:
+    def _traces(self, traces: list[tuple[float, int, str]]) -> None:
         agent, rng, n = self.agent, self.rng, len(traces)
         at_s = np.array([one[0] for one in traces])
         turns = 1 + np.minimum(rng.geometric(0.5, n) - 1, 6)
@@ -179,7 +179,7 @@ class _Source:
         outcomes = self._outcomes(at_s, np.array([one[1] for one in traces]), rng)
         first = 0
         rows = list(zip(*columns, strict=True))
-        for i, (start_s, of, name, _) in enumerate(traces):
+        for i, (start_s, of, name) in enumerate(traces):
             self._trace(start_s, of, name, rows[first : first + int(turns[i])], outcomes[i])
             first += int(turns[i])
 
@@ -193,7 +193,7 @@ class _Source:
         cached = rng.random(n) < np.minimum(hits, 0.95)
         return np.minimum(np.where(cached & (agent.hits > 0), 0.05 * rng.lognormal(0, 0.3, n), seconds), 300.0)
 
-    def _wrong(self, at_s: Floats, tenant: Floats, model: Floats, tool: Floats) -> dict[str, Floats]:
+    def _wrong(self, at_s: Floats, tenant: Places, model: Places, tool: Places) -> dict[str, Floats]:
         """What incidents and blips do to calls: factors of seconds and tokens, least shares of failures."""
         agent, one = self.agent, np.ones(len(at_s))
         wrong = {"llm": one.copy(), "tool": one.copy(), "tokens": one.copy(), "fails": 0 * one, "llm_fails": 0 * one}
@@ -218,12 +218,12 @@ class _Source:
         for blip in self.blips:
             if blip.end_s >= at_s[0] and blip.start_s <= at_s.max():
                 named: Bools = np.array([provider == blip.provider for provider, _ in agent.models])[model]
-                here = named & (at_s >= blip.start_s) & (at_s < blip.end_s)
-                wrong["llm"][here] *= blip.factor
-                wrong["llm_fails"][here] = np.maximum(wrong["llm_fails"][here], blip.fails)
+                faltering = named & (at_s >= blip.start_s) & (at_s < blip.end_s)
+                wrong["llm"][faltering] *= blip.factor
+                wrong["llm_fails"][faltering] = np.maximum(wrong["llm_fails"][faltering], blip.fails)
         return wrong
 
-    def _outcomes(self, at_s: Floats, tenant: Floats, rng: np.random.Generator) -> list[int]:
+    def _outcomes(self, at_s: Floats, tenant: Places, rng: np.random.Generator) -> list[int]:
         """The outcome of each trace's session, -1 for none."""
         if not self.agent.mix:
             return [-1] * len(at_s)
@@ -237,14 +237,15 @@ class _Source:
                 mix[:, 3] += here
         mix[:, 0] = np.maximum(0.0, 1 - mix[:, 1:].sum(1))
         passed = rng.random(len(at_s))[:, None] > np.cumsum(mix / mix.sum(1, keepdims=True), axis=1)
-        return np.minimum(passed.sum(1), len(OUTCOMES) - 1).tolist()
+        classes: list[int] = np.minimum(passed.sum(1), len(OUTCOMES) - 1).tolist()
+        return classes
 
     def _trace(
-        self, start_s: float, tenant: int, name: bytes, calls: list[tuple[float, float, int, int, int, bool, float]],
+        self, start_s: float, tenant: int, name: str, calls: list[tuple[float, float, int, int, int, bool, float]],
         outcome: int,
     ) -> None:  # fmt: skip
         """Send one trace: its calls one after another, tools tried again when they fail, and its root last."""
-        agent, dialect, ids, out = self.agent, self.agent.dialect, self.out.ids, self.out
+        agent, dialect, ids = self.agent, self.agent.dialect, self.out.ids
         trace, root, at_s = ids.randbytes(16), ids.randbytes(8), start_s + 0.01
         of = self.resources[tenant][int(start_s // (WEEK_S // 2))]
         failed = False
@@ -269,7 +270,7 @@ class _Source:
                     failed = ids.random() < (max(tool_fails, 0.5) if tries else tool_fails)
                     self._span(of, trace, root, at_s, done_s, self.tool[tool], FAILED if failed else b"")
                     at_s, tries = done_s, tries + 1
-        more = text(dialect.session, f"{agent.name}-{name.decode()}")
+        more = text(dialect.session, f"{agent.name}-{name}")
         if outcome >= 0:
             more += text(OUTCOME, OUTCOMES[outcome])
         self._span(of, trace, b"", start_s, at_s + 0.01, self.root, more + (FAILED if failed else b""), root)
@@ -289,7 +290,7 @@ def _weekend(clock_s: Floats) -> Bools:
     return weekend
 
 
-def _scope(agent: Agent, incident: Incident, tenant: Floats) -> Floats | float:
+def _scope(agent: Agent, incident: Incident, tenant: Places) -> Floats | float:
     """1 where an incident is for that tenant."""
     names = [name for name, _ in agent.tenants]
     return 1.0 * (tenant == names.index(incident.tenant)) if incident.tenant else 1.0
