@@ -66,7 +66,7 @@ def test_the_worked_example() -> None:
             seen = dict(detector.tick(ticked, modes))
         told.append(round(float(detector.evidence.total(np.array([1], np.int32))[0]), 5))
         assert bool(seen) == (i == 5)
-    assert told == [-0.54924, -0.54924, 3.28004, 7.67256, 12.00665, 16.49097]
+    assert told == [-0.54924, -0.54924, 3.279, 7.66913, 12.00661, 16.49097]
     finding = seen[1].finding
     assert finding is not None
     assert (round(finding.now * finding.count), finding.count) == (30, 236)
