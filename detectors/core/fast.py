@@ -15,9 +15,10 @@ at every slot, and the engine's theorem holds with its own h for pages sent in t
 
 That bound is of failures as the null knows them. A provider that falters for a minute now and then is no null: half of
 all calls fail, of every agent at once, and it is over before anybody could look. The engine does not page that, as it
-asks for four minutes. So the lane pages on credit: what it told is a debt of one page until the outage has lasted those
-four minutes, and while it is in debt it tells nothing more. A debt that was not made good is paid off at the rule's
-budget: blips cost no more than the rule may cost anyway, and what comes meanwhile is the engine's to tell.
+asks for four minutes. So the lane pages on credit: what it told is a debt of one page until a minute that began four
+after the outage still speaks for it, and while it is in debt it tells nothing more. A debt that was not made good is
+paid off at the rule's budget: blips cost no more than the rule may cost anyway, and what comes meanwhile is the
+engine's to tell.
 """
 
 from collections.abc import Mapping
@@ -51,8 +52,8 @@ BUDGET_SHARE = 0.1
 HARDER = -float(np.log(BUDGET_SHARE))
 """Log evidence that an outage needs besides."""
 
-LASTS_TICKS = 4
-"""Minutes for which an outage must have lasted to be one: as many as the engine's cap asks for."""
+LASTS_SLOTS = 4 * TICK_NS // SLOT_NS
+"""What an outage must have lasted before a minute in which it goes on: as many minutes as the engine's cap asks for."""
 WEEK_TICKS = 10_080
 
 
@@ -95,7 +96,7 @@ class OpenMinute:
 
 @dataclass(eq=False)
 class Credit:
-    """Pages that the lane told before the outage had lasted: since (S,) the minute it began, -1 for none."""
+    """Pages that the lane told before the outage had lasted: since (S,) the slot in which it began, -1 for none."""
 
     since: Ids = column(fill=-1, dtype=np.int64)
 
@@ -123,8 +124,8 @@ class FastEngine(Engine):
         judged = super().tick(tick, modes)
         told = tick.series[self.credit.since[tick.series] >= 0]
         paging = self.evidence.mode[told] == Mode.PAGING
-        # A minute that speaks for the outage leaves no evidence that it is over.
-        lasts = paging & (self.evidence.reverse[told] == 0) & (self.now + 1 - self.credit.since[told] >= LASTS_TICKS)
+        old = tick.start_ns // SLOT_NS - self.credit.since[told] >= LASTS_SLOTS
+        lasts = paging & old & (self.evidence.reverse[told] == 0)  # No evidence that it is over: the minute has it.
         self.debt = max(0.0, self.debt - int(lasts.sum()))
         self.credit.since[told[lasts | ~paging]] = -1
         return judged
@@ -177,7 +178,7 @@ class FastEngine(Engine):
                 if self.debt > 0:
                     continue
                 self.debt += 1
-                self.credit.since[row] = since * SLOT_NS // TICK_NS
+                self.credit.since[row] = since
             self.evidence.reverse_of[row] = self.signal.weaker(outage[i : i + 1], rows[i : i + 1], run[i : i + 1])[0]
             unit, before, now, count = self.signal.finding(row, run[i], hour)
             found = Finding(unit, before, now, since * SLOT_NS, count, float(total[i]), float(asked[i]), "")
