@@ -20,6 +20,9 @@ from detectors.core.rows import column, resize
 
 RATIOS = np.array([1.5, 2.0, 3.0, 5.0, 10.0, 30.0])
 """Alternatives: the failed share is this many times the upper null, at most CEILING."""
+OUTAGE, OUTAGE_SHARE = len(RATIOS), 0.5
+"""The alternative of an outage, the largest and at least half of all: only ends are tested against it. Thirty times a
+share of one in a thousand is no outage, and hundreds of calls would be needed to believe in its end."""
 CEILING = 0.95
 SLACK = 0.10
 """How far above its estimate the null may lie, besides the estimate's own error: weekly steps are no incident."""
@@ -64,7 +67,6 @@ class Errors:
     residual_of = np.zeros(len(RATIOS), np.int32)
     effects = RATIOS
     outages = np.flatnonzero(RATIOS >= OUTAGE_RATIO).astype(np.int32)
-    over = 1  # Twice the upper null: an outage is over once the share has come under about 1.6 times the expected.
 
     def __init__(self, ratio: float, points: float) -> None:
         self.gates = Gates(ratio, points)
@@ -93,17 +95,24 @@ class Errors:
 
     def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
         """(r, J) beta-binomial log-likelihood ratios of the alternatives against the upper null."""
-        return self._against_upper(RATIOS, counted, hour, rho)
+        return self._against_upper(_raised(self._upper(counted, hour), RATIOS), counted, hour, rho)
 
     def outage_ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
         """The same of the outages alone."""
-        return self._against_upper(RATIOS[self.outages], counted, hour, rho)
+        return self._against_upper(_raised(self._upper(counted, hour), RATIOS[self.outages]), counted, hour, rho)
 
-    def _against_upper(self, times: Floats, counted: Counted, hour: int, rho: Floats) -> Floats:
+    def of_ends(self, counted: Counted, hour: int, rho: Floats, ratios: Floats) -> Floats:
+        """(r, J + 1) the same, and that of an outage."""
+        outage = self._against_upper(_outage(self._upper(counted, hour)), counted, hour, rho)
+        return np.concatenate([ratios, outage], 1)
+
+    def _upper(self, counted: Counted, hour: int) -> Floats:
+        upper: Floats = self.baseline.upper[counted.rows, hour, None]
+        return upper
+
+    def _against_upper(self, raised: Floats, counted: Counted, hour: int, rho: Floats) -> Floats:
         n, k, m = counted.count[:, None], counted.values[:, None], 1 / rho - 1
-        upper = self.baseline.upper[counted.rows, hour, None]
-        raised = np.minimum(CEILING, upper * times)
-        return _log_beta_binomial(n, k, raised, m) - _log_beta_binomial(n, k, upper, m)
+        return _log_beta_binomial(n, k, raised, m) - _log_beta_binomial(n, k, self._upper(counted, hour), m)
 
     def tempering(self, rows: Ids, eta: Floats) -> Floats:
         return eta
@@ -120,8 +129,13 @@ class Errors:
         ratios, points = self.gates.ratios(rows), self.gates.points_of(rows)
         return _beyond(run, np.maximum(OUTAGE_RATIO, ratios), np.maximum(OUTAGE_POINTS, points))
 
-    def weaker(self, alternatives: Ids) -> Ids:
-        return np.clip(alternatives - 1, 0, 1).astype(np.int32)  # At most 2x: recovery is coming under about 1.6x.
+    def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids:
+        """At most twice the null: recovery is coming under about 1.6 times. A run that an outage fits best is held
+        against an outage, whose end shows in few calls; what of it stays then is a change of its own."""
+        share, upper = (run[:, 0] / run[:, 1])[:, None], self.baseline.upper[rows].mean(1)[:, None]
+        p = np.concatenate([_raised(upper, RATIOS), _outage(upper)], 1)
+        fit = share * np.log(p) + (1 - share) * np.log(1 - p)
+        return np.where(fit[:, OUTAGE] >= fit.max(1), OUTAGE, np.clip(alternatives - 1, 0, 1)).astype(np.int32)
 
     def rho(self, dispersion: Dispersion) -> Floats:
         return dispersion.pooled_rho()
@@ -129,7 +143,7 @@ class Errors:
     def drift(self) -> Floats:
         """(S, J) Kullback-Leibler distance of each alternative from the upper null, a session."""
         u = self.baseline.upper.mean(1)[:, None]
-        p = np.minimum(CEILING, u * RATIOS)
+        p = _raised(u, RATIOS)
         drift: Floats = p * np.log(p / u) + (1 - p) * np.log((1 - p) / (1 - u))
         return drift
 
@@ -190,6 +204,18 @@ class Errors:
             "error_ratio_baseline": np.where(known, before, np.nan),
             "error_ratio_effect": np.where(known, least, np.nan),
         }
+
+
+def _raised(upper: Floats, times: Floats) -> Floats:
+    """(r, J) failed shares so many times upper nulls (r, 1)."""
+    raised: Floats = np.minimum(CEILING, upper * times)
+    return raised
+
+
+def _outage(upper: Floats) -> Floats:
+    """(r, 1) failed share of an outage."""
+    outage: Floats = np.maximum(OUTAGE_SHARE, _raised(upper, RATIOS[-1:]))
+    return outage
 
 
 def _beyond(run: Floats, ratio: Floats, points: Floats) -> Bools:

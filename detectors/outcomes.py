@@ -96,6 +96,9 @@ class Outcomes:
         told: Floats = _ratios(self.baseline.null[counted.rows], counted.values, 1 / rho[:, 0].astype(np.float64) - 1)
         return told
 
+    def of_ends(self, counted: Counted, hour: int, rho: Floats, ratios: Floats) -> Floats:
+        return ratios
+
     def tempering(self, rows: Ids, eta: Floats) -> Floats:
         return eta
 
@@ -112,7 +115,7 @@ class Outcomes:
         shows: Bools = distance >= self.gates.points_of(rows) / 2
         return shows
 
-    def weaker(self, alternatives: Ids) -> Ids:
+    def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids:
         return np.where(alternatives >= CLASSES, alternatives - CLASSES, alternatives).astype(np.int32)
 
     def rho(self, dispersion: Dispersion) -> Floats:

@@ -186,6 +186,9 @@ class Distribution:
         apart = 1 / (1 + np.maximum(counted.count[:, None] - 1, 0) * rho)
         return counted.ratios * apart[:, self.residual_of]
 
+    def of_ends(self, counted: Counted, hour: int, rho: Floats, ratios: Floats) -> Floats:
+        return ratios
+
     def tempering(self, rows: Ids, eta: Floats) -> Floats:
         return self.traffic.tempered(rows, eta)
 
@@ -200,7 +203,7 @@ class Distribution:
         shows: Bools = (run[:, 0] >= GATE_SHARE * run[:, 1]) & (run[:, 0] >= GATE_COUNT)
         return shows
 
-    def weaker(self, alternatives: Ids) -> Ids:
+    def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids:
         return shape.WEAKER[alternatives]
 
     def rho(self, dispersion: Dispersion) -> Floats:

@@ -86,10 +86,11 @@ class CountSignal(Protocol):
     def learn(self, counted: Counted, hour: int) -> None: ...
     def residuals(self, counted: Counted, hour: int) -> tuple[Floats, Floats]: ...
     def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats: ...
+    def of_ends(self, counted: Counted, hour: int, rho: Floats, ratios: Floats) -> Floats: ...
     def tempering(self, rows: Ids, eta: Floats) -> Floats: ...
     def run_sums(self, counted: Counted, hour: int) -> Floats: ...
     def shows_effect(self, rows: Ids, run: Floats) -> Bools: ...
-    def weaker(self, alternatives: Ids) -> Ids: ...
+    def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids: ...
     def rho(self, dispersion: Dispersion) -> Floats: ...
     def drift(self) -> Floats: ...
     def enter_hour(self, closing: int | None, opening: int, excluded: Bools) -> None: ...
@@ -218,7 +219,7 @@ class Engine:
         warm = self.life.warm[counted.rows]
         if not warm.any():
             return {}
-        counted = counted.only(warm)
+        whole = counted = counted.only(warm)
         rows, evidence = counted.rows, self.evidence
         plain = self.signal.ratios(counted, hour, self.dispersion.rho[rows])
         gathering, turned = evidence.modes(rows)
@@ -232,7 +233,8 @@ class Engine:
             judged |= self._changed(counted.rows, top, hour)
         if turned.any():
             rows = rows[turned]
-            evidence.turn_round(rows, -plain[turned])
+            ends = self.signal.of_ends(whole.only(turned), hour, self.dispersion.rho[rows], plain[turned])
+            evidence.turn_round(rows, -ends)
             for row in rows[evidence.recovered(rows)].tolist():
                 judged[row] = Judgement(Verdict.RECOVERED)
         return judged
@@ -256,7 +258,7 @@ class Engine:
         judged = {}
         for i in np.flatnonzero(enough):
             row, since = int(rows[i]), int(evidence.since[rows[i], leader[i]])
-            evidence.reverse_of[row] = self.signal.weaker(leader[i : i + 1])[0]
+            evidence.reverse_of[row] = self.signal.weaker(leader[i : i + 1], rows[i : i + 1], run[i : i + 1])[0]
             unit, before, now, count = self.signal.finding(row, run[i], hour)
             found = Finding(unit, before, now, since * TICK_NS, count, float(total[i]), float(asked[i]), "")
             if not relapsing[i]:  # Today's hours since the run began are not learnt.

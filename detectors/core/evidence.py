@@ -111,7 +111,7 @@ class Evidence:
         return top
 
     def turn_round(self, rows: Ids, against: Floats) -> None:
-        """One tick of paging or muted series; `against` (r, J) is -l_j, untempered: evidence for the baseline."""
+        """One tick of paging or muted series; `against` (r, J or more) is -l_j, untempered: for the baseline."""
         step = np.minimum(1.0, np.take_along_axis(against, self.reverse_of[rows, None], 1)[:, 0])
         self.reverse[rows] = np.maximum(0, self.reverse[rows] + step)
 

@@ -12,6 +12,13 @@ l(t), the log-likelihood ratio of its counts up to slot t. Of that it credits at
 
 Given all before it, l(t) is the logarithm of a martingale of mean 1 under the null, so R - minutes is a supermartingale
 at every slot, and the engine's theorem holds with its own h for pages sent in the middle of a minute.
+
+That bound is of failures as the null knows them. A provider that falters for a minute now and then is no null: half of
+all calls fail, of every agent at once, and it is over before anybody could look. The engine does not page that, as it
+asks for four minutes. So the lane pages on credit: what it told is a debt of one page until a minute that began four
+after the outage still speaks for it, and while it is in debt it tells nothing more. A debt that was not made good is
+paid off at the rule's budget: blips cost no more than the rule may cost anyway, and what comes meanwhile is the
+engine's to tell.
 """
 
 from collections.abc import Mapping
@@ -21,7 +28,20 @@ from typing import Protocol
 import numpy as np
 
 from detectors.core import budget
-from detectors.core.columns import SLOT_NS, TICK_NS, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict, parts
+from detectors.core.columns import (
+    SLOT_NS,
+    TICK_NS,
+    Arrays,
+    Bools,
+    Bytes,
+    Finding,
+    Floats,
+    Ids,
+    Mode,
+    Tick,
+    Verdict,
+    parts,
+)
 from detectors.core.contract import Judgement, Terms
 from detectors.core.engine import PART_ROWS, Counted, CountSignal, Engine
 from detectors.core.evidence import Evidence
@@ -32,12 +52,15 @@ BUDGET_SHARE = 0.1
 HARDER = -float(np.log(BUDGET_SHARE))
 """Log evidence that an outage needs besides."""
 
+LASTS_SLOTS = 4 * TICK_NS // SLOT_NS
+"""What an outage must have lasted before a minute in which it goes on: as many minutes as the engine's cap asks for."""
+WEEK_TICKS = 10_080
+
 
 class OutageSignal(CountSignal, Protocol):
     """A signal some of whose alternatives are outages."""
 
     outages: Ids  # Which alternatives.
-    over: int  # The alternative that the end of an outage is tested against.
 
     def outage_ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats: ...
     def shows_outage(self, rows: Ids, run: Floats) -> Bools: ...
@@ -71,16 +94,46 @@ class OpenMinute:
         return replace(counted, count=self.count[rows], values=self.values[rows]), begins
 
 
+@dataclass(eq=False)
+class Credit:
+    """Pages that the lane told before the outage had lasted: since (S,) the slot in which it began, -1 for none."""
+
+    since: Ids = column(fill=-1, dtype=np.int64)
+
+    def __post_init__(self) -> None:
+        resize(self, 0)
+
+
 class FastEngine(Engine):
-    """An engine that also judges slots."""
+    """An engine that also judges slots.
+
+    debt  pages that the lane told of outages that have not lasted (yet); paid off at the rule's budget
+    """
 
     def __init__(self, signal: OutageSignal, terms: Terms) -> None:
         super().__init__(signal, terms)
         self.outage_signal = signal
         self.outages = Evidence(len(signal.outages), signal.sums, signal.precision)
         self.open = OpenMinute(len(signal.outages))
-        self._saved |= {"outages": self.outages, "open": self.open}
-        self._parts = (*self._parts, self.outages, self.open)
+        self.credit, self.debt = Credit(), 0.0
+        self._saved |= {"outages": self.outages, "open": self.open, "credit": self.credit}
+        self._parts = (*self._parts, self.outages, self.open, self.credit)
+
+    def tick(self, tick: Tick, modes: Bytes) -> Mapping[int, Judgement]:
+        """As the engine's; and which of the lane's outages have lasted."""
+        judged = super().tick(tick, modes)
+        told = tick.series[self.credit.since[tick.series] >= 0]
+        paging = self.evidence.mode[told] == Mode.PAGING
+        old = tick.start_ns // SLOT_NS - self.credit.since[told] >= LASTS_SLOTS
+        lasts = paging & old & (self.evidence.reverse[told] == 0)  # No evidence that it is over: the minute has it.
+        self.debt = max(0.0, self.debt - int(lasts.sum()))
+        self.credit.since[told[lasts | ~paging]] = -1
+        return judged
+
+    def _pass_time(self, now: int) -> dict[int, Judgement]:
+        if self.now >= 0:
+            self.debt = max(0.0, self.debt - self.budget_per_week * (now - self.now) / WEEK_TICKS)
+        return super()._pass_time(now)
 
     def slot(self, slot: Tick, modes: Bytes) -> Mapping[int, Judgement]:
         """Which of the watched (recovering) series are in an outage (again)."""
@@ -116,14 +169,27 @@ class FastEngine(Engine):
         total, leader = outages.total(rows), outages.log_r[rows].argmax(1)
         run, relapsing = outages.run[rows, leader].astype(np.float64), outages.mode[rows] == Mode.RECOVERING
         asked = self.thresholds(rows) + HARDER
+        outage = self.outage_signal.outages[leader]
         enough = total >= np.where(relapsing, asked / 2, asked)
         judged = {}
         for i in np.flatnonzero(enough & self.outage_signal.shows_outage(rows, run)):
             row, since = int(rows[i]), int(outages.since[rows[i], leader[i]])
-            self.evidence.reverse_of[row] = self.outage_signal.over
+            if not relapsing[i]:
+                if self.debt > 0:
+                    continue
+                self.debt += 1
+                self.credit.since[row] = since
+            self.evidence.reverse_of[row] = self.signal.weaker(outage[i : i + 1], rows[i : i + 1], run[i : i + 1])[0]
             unit, before, now, count = self.signal.finding(row, run[i], hour)
             found = Finding(unit, before, now, since * SLOT_NS, count, float(total[i]), float(asked[i]), "")
             if not relapsing[i]:
                 self.misses.note(rows[i : i + 1], np.array([np.inf]))
             judged[row] = Judgement(Verdict.RELAPSED if relapsing[i] else Verdict.ANOMALOUS, found)
         return judged
+
+    def snapshot(self) -> Arrays:
+        return {**super().snapshot(), "debt": np.array(self.debt)}
+
+    def restore(self, arrays: Arrays) -> None:
+        super().restore(arrays)
+        self.debt = float(arrays["debt"])

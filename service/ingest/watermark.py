@@ -40,8 +40,12 @@ class Watermark:
                 self._expected[partition] = now_ns
 
     def hear(self, partition: str, end_ns: int, now_ns: int) -> None:
-        """Note the latest end in what a partition just brought."""
+        """Note the latest end in what a partition just brought.
+
+        Nothing has ended after now: one host whose clock runs ahead would make everybody else late.
+        """
         self._catch_up(now_ns)
+        end_ns = min(end_ns, now_ns)
         self._ends[partition] = max(end_ns, self._ends.get(partition, end_ns))
         self._heard[partition] = now_ns
         self._expected.pop(partition, None)

@@ -110,6 +110,7 @@ class Rule:
     def _judge(self, i: int, one: Series, n: int, k: int, hour: int) -> None:
         plain = [_ratio(n, k, one.upper[hour], min(0.95, r * one.upper[hour]), 1 / one.rho - 1) for r in RATIOS]
         if one.state in (PAGING, MUTED):
+            plain.append(_ratio(n, k, one.upper[hour], _outage(one.upper[hour]), 1 / one.rho - 1))
             one.reverse = max(0.0, one.reverse + min(1.0, -plain[one.against]))
             return
         for j in range(6):
@@ -138,7 +139,10 @@ class Rule:
         elif not (effect and one.state == RECOVERING and total >= self.h / 2):
             return
         one.reset(PAGING)
-        one.against = min(max(leader - 1, 0), 1)
+        u, p = sum(one.upper) / 24, failed / count
+        raised = [*(min(0.95, r * u) for r in RATIOS), _outage(u)]
+        fits = [p * math.log(q) + (1 - p) * math.log(1 - q) for q in raised]
+        one.against = 6 if fits[6] >= max(fits) else min(max(leader - 1, 0), 1)
 
     def _clock(self, i: int, one: Series) -> None:
         if one.state == PAGING and one.reverse >= 5:
@@ -218,6 +222,10 @@ class Rule:
             drift = one.ne_sum / max(one.ticks, 1) * (p * math.log(p / u) + (1 - p) * math.log((1 - p) / (1 - u)))
             reach = [b for b, width in enumerate(BLOCKS) if width * drift / mixed[b] >= self.h]
             one.eta[j] = 1 / mixed[reach[0] if reach else -1]
+
+
+def _outage(upper: float) -> float:
+    return max(0.5, min(0.95, 30 * upper))
 
 
 def _ratio(n: int, k: int, p0: float, p1: float, m: float) -> float:

@@ -57,8 +57,52 @@ def test_slots_change_nothing_of_the_engine() -> None:
         with_slots.tick(whole, modes)
         without.tick(whole, modes)
     for name, array in without.snapshot().items():
-        if not name.startswith(("outages", "open")):
+        if not name.startswith(("outages", "open", "credit", "debt")):
             np.testing.assert_array_equal(np.asarray(array), np.asarray(with_slots.snapshot()[name]))
+
+
+def test_blips_cost_no_more_than_the_budget() -> None:
+    """A minute or two in which half of all calls fail, three times a day: one page, and the next a week later."""
+    detector, watching, rng = errors.build(TERMS), Watching(3), np.random.default_rng(5)
+    run(detector, watching, rng, MIDNIGHT, CHANGE, 0.01)
+    for blip in range(CHANGE, CHANGE + 9 * 1440, 480):
+        for index in range(blip, blip + 120):
+            n = rng.poisson(60, 2) + 1
+            whole = tick(index, np.array([1, 2]), n, rng.binomial(n, 0.5 if index < blip + 2 else 0.01))
+            for slot in slots(rng, whole):
+                watching.judge_slot(detector, slot)
+            watching.judge(detector, whole, index)
+    days = [(index - CHANGE) / 1440 for _, index in watching.fast]
+    assert len(days) == 2 and days[0] < 0.01 and 7 <= days[1] < 7.5
+
+
+def test_an_outage_that_lasts_is_no_debt() -> None:
+    """Until an outage was four minutes old before a minute no other is told; then the next is told within a minute."""
+    detector, watching, rng = errors.build(TERMS), Watching(3), np.random.default_rng(6)
+    run(detector, watching, rng, MIDNIGHT, CHANGE, 0.01)
+    for index in range(CHANGE, CHANGE + 30):
+        n = rng.poisson(60, 2) + 1
+        whole = tick(index, np.array([1, 2]), n, rng.binomial(n, [0.9, 0.9 if index >= CHANGE + 20 else 0.01]))
+        for slot in slots(rng, whole):
+            watching.judge_slot(detector, slot)
+        watching.judge(detector, whole, index)
+        assert (detector.debt > 0) == (index - CHANGE in (0, 1, 2, 3, 20, 21, 22, 23))
+    assert [row for row, _ in watching.pages] == [1, 2]
+    assert watching.paged_ns[1] < (CHANGE + 21) * TICK_NS
+
+
+def test_the_end_of_an_outage_shows_in_few_calls() -> None:
+    """A series of a call in five minutes that fails altogether is told at its sixth at the latest; ten good ones end
+    it, where a level of twice the usual would take hundreds to be told from it."""
+    detector, watching, rng = errors.build(TERMS), Watching(3), np.random.default_rng(7)
+    ended = CHANGE + 60
+    for index in range(MIDNIGHT, ended + 50):
+        n = np.array([index % 5 == 0, 1])
+        failed = [n[0] if CHANGE <= index < ended else n[0] * rng.binomial(1, 0.002), 0]
+        watching.judge(detector, tick(index, np.array([1, 2])[n > 0], n[n > 0], np.array(failed)[n > 0]), index)
+    assert [row for row, _ in watching.pages] == [1]
+    assert watching.paged_ns[0] <= (CHANGE + 31) * TICK_NS
+    assert watching.modes[1] == Mode.RECOVERING
 
 
 def test_saved_in_an_outage_it_goes_on() -> None:

@@ -32,9 +32,9 @@ class Running:
         """Everything it has written so far."""
         return self.log.read_text()
 
-    def addresses(self) -> tuple[str, str]:
+    def addresses(self, seconds: float = 30) -> tuple[str, str]:
         """Where its OTLP door and its web server are, once they listen."""
-        until_s = time.monotonic() + 30
+        until_s = time.monotonic() + seconds
         while time.monotonic() < until_s:
             if found := re.search(r"OTLP on (http://\S+), metrics and API on (http://\S+)", self.said):
                 return found[1], found[2]
@@ -47,10 +47,10 @@ class Running:
         self.process.kill()
         self.process.wait(10)
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> int:
         """Ask for a clean end; the exit status."""
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(seconds)
 
 
 @contextmanager

@@ -124,6 +124,15 @@ def test_five_minutes_ahead_are_borne() -> None:
     assert stream.send(chat(1, 1, 0, 350), now_s=51).rejected == 0
 
 
+def test_a_clock_minutes_ahead_makes_nobody_late() -> None:
+    """Event time goes no further than the clock: a host that is four minutes ahead counts, and so do all others."""
+    stream = Stream()
+    stream.send(chat(1, 1, 290, 300), now_s=60)
+    stream.send(chat(2, 2, 50, 59), now_s=60)
+    assert (stream.watermark_s, stream.dropped(Dropped.LATE)) == (0, 0)
+    assert [row["start_s"] for row in stream.flush().of("llm")] == [50, 300]
+
+
 def test_a_clock_years_behind_is_late() -> None:
     """A span from years ago, once the stream is under way, is late and harms nobody."""
     stream = Stream()
