@@ -55,7 +55,7 @@ service:
     traces: {{receivers: [{receivers}], exporters: [span_metrics]}}
     metrics: {{receivers: [span_metrics], exporters: [prometheus]}}
 """
-WARM, LONGER = 40, 6
+WARM, LONGER = 40, 4
 """Requests before; and how many times the stream of tests.bench.kafka: what is written out now and then is to be small
 beside what is read."""
 PATIENCE_S, LOOK_S = 120.0, 5.0
