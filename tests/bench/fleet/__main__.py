@@ -2,7 +2,7 @@
 
     python -m tests.bench.fleet --seed 1 --days 21 [--agents 44] [--arrivals FILE] [--directory DIR] [--json]
 
-Agents of eleven laws (`laws.py`) in five dialects of spans, with late and repeated spans, gaps of the collector, hosts
+Agents of thirteen laws (`laws.py`) in five dialects of spans, with late and repeated spans, gaps of the collector, hosts
 whose clocks are wrong, and blips of providers, are posted to the OTLP/HTTP door of a real `tocsin run` as fast as it
 takes them, with incidents of its own to find. Said is, by rule, what it paged without an incident (the first week
 apart) against its budget, and what of the incidents it found, after how many minutes. DIR keeps what was compiled for
@@ -64,7 +64,6 @@ async def replayed(recording: Recording, directory: Path) -> Run:
                 for body in recording.bodies():
                     answer = await client.post(f"{door}/v1/traces", content=body, headers={"Content-Type": PROTOBUF})
                     assert answer.status_code == 200, answer.content
-                await asyncio.sleep(6)  # Until the levels were looked at once more.
                 shown = values((await client.get(f"{web}/metrics")).text)
                 rules = {name: (await client.get(f"{web}/api/v1/rules/{name}")).json() for name in RULES}
             peak_mib = _peak_mib(daemon)
