@@ -2,9 +2,9 @@
 
     python -m tests.bench.fleet --seed 1 --days 21 [--agents 44] [--arrivals FILE] [--directory DIR] [--json]
 
-Agents of thirteen laws (`laws.py`) in five dialects of spans, with late and repeated spans, gaps of the collector, hosts
-whose clocks are wrong, and blips of providers, are posted to the OTLP/HTTP door of a real `tocsin run` as fast as it
-takes them, with incidents of its own to find. Said is, by rule, what it paged without an incident (the first week
+Agents of thirteen laws (`laws.py`) in five dialects of spans, with late and repeated spans, gaps of the collector,
+hosts whose clocks are wrong, and blips of providers, are posted to the OTLP/HTTP door of a real `tocsin run` as fast as
+it takes them, with incidents of its own to find. Said is, by rule, what it paged without an incident (the first week
 apart) against its budget, and what of the incidents it found, after how many minutes. DIR keeps what was compiled for
 the next run, and the daemon's state and log for whoever wants to look at them.
 """
