@@ -67,36 +67,21 @@ def _load(bits: int, stride: int) -> Callable[..., Any]:
     return load
 
 
-@intrinsic
-def _store_cell(context: Any, base: Any, at: Any, value: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        place = builder.add(given[0], builder.mul(given[1], ir.Constant(ir.IntType(64), 8)))
-        stored = builder.store(given[2], builder.inttoptr(place, ir.IntType(64).as_pointer()))
-        stored.align = 1
-        return context.get_dummy_value()
+def _store(bits: int, stride: int) -> Callable[..., Any]:
+    """A store of so many bits, to an address and an index in strides of so many bytes."""
 
-    return types.void(types.int64, types.int64, types.int64), code
+    @intrinsic
+    def store(context: Any, base: Any, at: Any, value: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            place = builder.add(given[0], builder.mul(given[1], ir.Constant(ir.IntType(64), stride)))
+            value = builder.trunc(given[2], ir.IntType(bits)) if bits < 64 else given[2]
+            stored = builder.store(value, builder.inttoptr(place, ir.IntType(bits).as_pointer()))
+            stored.align = 1
+            return context.get_dummy_value()
 
+        return types.void(types.int64, types.int64, types.int64), code
 
-@intrinsic
-def _store_word(context: Any, base: Any, at: Any, value: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        place = builder.inttoptr(builder.add(given[0], given[1]), ir.IntType(64).as_pointer())
-        stored = builder.store(given[2], place)
-        stored.align = 1
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), code
-
-
-@intrinsic
-def _store_byte(context: Any, base: Any, at: Any, value: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        place = builder.inttoptr(builder.add(given[0], given[1]), ir.IntType(8).as_pointer())
-        builder.store(builder.trunc(given[2], ir.IntType(8)), place)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), code
+    return store
 
 
 @intrinsic
@@ -113,6 +98,7 @@ def _prefetch(context: Any, base: Any, at: Any) -> Any:
 
 
 _load_byte, _load_word, _load_cell = _load(8, 1), _load(64, 1), _load(64, 8)
+_store_byte, _store_word, _store_cell = _store(8, 1), _store(64, 1), _store(64, 8)
 
 
 @njit(**COMPILED)
@@ -147,7 +133,7 @@ def _cell(memory, at):
 @overload(put, jit_options=INLINED)
 def _put(memory, at, value):
     if isinstance(memory, types.Integer):
-        return lambda memory, at, value: _store_cell(memory, at, value)  # type: ignore[call-arg]
+        return lambda memory, at, value: _store_cell(memory, at, value)
 
     def checked(memory, at, value):
         memory[uint64(at)] = value
@@ -165,7 +151,7 @@ def _soon(memory, at):
 @overload(put_byte, jit_options=INLINED)
 def _put_byte(memory, at, value):
     if isinstance(memory, types.Integer):
-        return lambda memory, at, value: _store_byte(memory, at, value)  # type: ignore[call-arg]
+        return lambda memory, at, value: _store_byte(memory, at, value)
 
     def checked(memory, at, value):
         memory[uint64(at)] = value & 0xFF
@@ -176,7 +162,7 @@ def _put_byte(memory, at, value):
 @overload(put_word, jit_options=INLINED)
 def _put_word(memory, at, value):
     if isinstance(memory, types.Integer):
-        return lambda memory, at, value: _store_word(memory, at, value)  # type: ignore[call-arg]
+        return lambda memory, at, value: _store_word(memory, at, value)
 
     def checked(memory, at, value):
         for i in range(8):

@@ -49,12 +49,8 @@ def _entries() -> dict[str, Entry]:
             if field == OPERATION:
                 entry: Entry = (field, rank, OPERATIONS, operations[name])
             elif dialect.only_named:
-                entry = (
-                    field,
-                    rank,
-                    NAMED_ONLY,
-                    frozenset(d.name for d in named_only if name in d.fields.get(field, ())),
-                )
+                sharers = frozenset(each.name for each in named_only if name in each.fields.get(field, ()))
+                entry = (field, rank, NAMED_ONLY, sharers)
             else:
                 entry = (field, rank, NUMBER if field in NUMBERS else LABEL, "")
             entries.setdefault(name, entry)

@@ -122,6 +122,16 @@ def read(t: Tables, columns: Columns, spans: Number) -> None:
 
 
 @kernel
+def _text_of(columns: Columns, place: Number, first: Number) -> tuple[Number, Number]:
+    """Where the text begins that a cell of a plan points to, and its size; no texts are empty but those not there."""
+    attribute = cell(columns.plans, place)
+    if attribute < 0:
+        return 0, 0
+    at = (first + attribute) * ATTRIBUTE_CELLS
+    return cell(columns.attributes, at + TEXT), cell(columns.attributes, at + VALUE)
+
+
+@kernel
 def _follow(t: Tables, columns: Columns, plan: Number, said: Number, first: Number) -> None:
     """Write what a span's plan says of it."""
     put(columns.said, said + SAID_READING, cell(columns.plans, plan + PLAN_READING))
@@ -129,23 +139,17 @@ def _follow(t: Tables, columns: Columns, plan: Number, said: Number, first: Numb
     more(t.counts, BAD_NUMBERS, cell(columns.plans, plan + PLAN_BAD))
     for column in range(4):
         put(columns.said, said + SAID_TENANT + column, 0)
-    place = cell(columns.plans, plan + PLAN_TENANT)
-    if place >= 0:
-        at = (first + place) * ATTRIBUTE_CELLS
-        text, size = cell(columns.attributes, at + TEXT), cell(columns.attributes, at + VALUE)
-        put(columns.said, said + SAID_TENANT, word_of(t, columns.text, text, size))
-    place = cell(columns.plans, plan + PLAN_NAME)
-    if place >= 0:
-        at = (first + place) * ATTRIBUTE_CELLS
-        text, size = cell(columns.attributes, at + TEXT), cell(columns.attributes, at + VALUE)
-        high, low = fingerprint(columns.text, text, size)
+    at, size = _text_of(columns, plan + PLAN_TENANT, first)
+    if size > 0:
+        put(columns.said, said + SAID_TENANT, word_of(t, columns.text, at, size))
+    at, size = _text_of(columns, plan + PLAN_NAME, first)
+    if size > 0:
+        high, low = fingerprint(columns.text, at, size)
         put(columns.said, said + SAID_NAME_HIGH, high)
         put(columns.said, said + SAID_NAME_LOW, low)
-    place = cell(columns.plans, plan + PLAN_RESPONSE)
-    if place >= 0:
-        at = (first + place) * ATTRIBUTE_CELLS
-        text, size = cell(columns.attributes, at + TEXT), cell(columns.attributes, at + VALUE)
-        high, _ = fingerprint(columns.text, text, size)
+    at, size = _text_of(columns, plan + PLAN_RESPONSE, first)
+    if size > 0:
+        high, _ = fingerprint(columns.text, at, size)
         put(columns.said, said + SAID_RESPONSE, high)
     for i in range(PLAN_CELLS - PLAN_NUMBERS):
         place = cell(columns.plans, plan + PLAN_NUMBERS + i)

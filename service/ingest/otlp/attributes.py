@@ -78,7 +78,10 @@ def _value(room, at, end, kind, value, text_at, depth):
 
 @njit(**COMPILED)
 def attribute(room, at, end, role, depth):
-    """A KeyValue `depth` deep; a row is written if it is wanted and says something."""
+    """A field that holds a KeyValue, `depth` deep; a row is written if it is wanted and says something."""
+    at, end = held(room.text, at, end)
+    if at < 0:
+        return at
     key, kind, value, text_at = int64(-1), int64(0), int64(0), int64(0)
     while at < end:
         tag, at = read_tag(room.text, at, end)

@@ -122,8 +122,7 @@ def _span(room, at, end, record, resource, scope):
         if at < 0:
             return at
         if tag == 0x4A:
-            begin, stop = held(room.text, at, end)
-            at = attribute(room, begin, stop, ON_SPAN | IS_CONTENT, 4) if begin >= 0 else begin
+            at = attribute(room, at, end, ON_SPAN | IS_CONTENT, 4)
         elif tag == 0x39 or tag == 0x41:
             at += 8
             if at > end:
@@ -161,8 +160,7 @@ def _resource(room, at, end):
         if at < 0:
             return at
         if tag == 0x0A:
-            begin, stop = held(room.text, at, end)
-            at = attribute(room, begin, stop, ON_RESOURCE, 3) if begin >= 0 else begin
+            at = attribute(room, at, end, ON_RESOURCE, 3)
         elif tag == 0x1A:
             at = past_message(room.text, room.stack, at, end, PLAIN, 3)
         else:
@@ -184,8 +182,7 @@ def _scope(room, at, end, row):
             put(room.scopes, row * SCOPE_CELLS + SCOPE_NAME, begin)
             put(room.scopes, row * SCOPE_CELLS + SCOPE_BYTES, at - begin)
         elif tag == 0x1A:
-            begin, stop = held(room.text, at, end)
-            at = attribute(room, begin, stop, ON_SCOPE, 4) if begin >= 0 else begin
+            at = attribute(room, at, end, ON_SCOPE, 4)
         else:
             at = past(room.text, room.stack, at, end, tag, 3)
         if at < 0:
