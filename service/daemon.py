@@ -233,7 +233,7 @@ class Daemon:
     async def look(self) -> None:
         """Have the levels as they stand now, for whoever asks; after a while without, if a long step is in the way.
 
-        Working them out takes a second where series are many, so nobody does it unasked.
+        Working them out takes a while where series are many, so nobody does it unasked.
         """
         if self._looking is None and time.monotonic() - self._looked_s >= LOOK_EVERY_S:
             self._looking = asyncio.create_task(self._look(), name="look")
