@@ -95,7 +95,7 @@ class OpenMinute:
 
 
 @dataclass(eq=False)
-class Credit:
+class Unproven:
     """Pages that the lane told before the outage had lasted: since (S,) the slot in which it began, -1 for none."""
 
     since: Ids = column(fill=-1, dtype=np.int64)
@@ -115,19 +115,19 @@ class FastEngine(Engine):
         self.outage_signal = signal
         self.outages = Evidence(len(signal.outages), signal.sums, signal.precision)
         self.open = OpenMinute(len(signal.outages))
-        self.credit, self.debt = Credit(), 0.0
-        self._saved |= {"outages": self.outages, "open": self.open, "credit": self.credit}
-        self._parts = (*self._parts, self.outages, self.open, self.credit)
+        self.unproven, self.debt = Unproven(), 0.0
+        self._saved |= {"outages": self.outages, "open": self.open, "unproven": self.unproven}
+        self._parts = (*self._parts, self.outages, self.open, self.unproven)
 
     def tick(self, tick: Tick, modes: Bytes) -> Mapping[int, Judgement]:
         """As the engine's; and which of the lane's outages have lasted."""
         judged = super().tick(tick, modes)
-        told = tick.series[self.credit.since[tick.series] >= 0]
+        told = tick.series[self.unproven.since[tick.series] >= 0]
         paging = self.evidence.mode[told] == Mode.PAGING
-        old = tick.start_ns // SLOT_NS - self.credit.since[told] >= LASTS_SLOTS
+        old = tick.start_ns // SLOT_NS - self.unproven.since[told] >= LASTS_SLOTS
         lasts = paging & old & (self.evidence.reverse[told] == 0)  # No evidence that it is over: the minute has it.
         self.debt = max(0.0, self.debt - int(lasts.sum()))
-        self.credit.since[told[lasts | ~paging]] = -1
+        self.unproven.since[told[lasts | ~paging]] = -1
         return judged
 
     def _pass_time(self, now: int) -> dict[int, Judgement]:
@@ -178,7 +178,7 @@ class FastEngine(Engine):
                 if self.debt > 0:
                     continue
                 self.debt += 1
-                self.credit.since[row] = since
+                self.unproven.since[row] = since
             self.evidence.reverse_of[row] = self.signal.weaker(outage[i : i + 1], rows[i : i + 1], run[i : i + 1])[0]
             unit, before, now, count = self.signal.finding(row, run[i], hour)
             found = Finding(unit, before, now, since * SLOT_NS, count, float(total[i]), float(asked[i]), "")

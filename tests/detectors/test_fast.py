@@ -57,7 +57,7 @@ def test_slots_change_nothing_of_the_engine() -> None:
         with_slots.tick(whole, modes)
         without.tick(whole, modes)
     for name, array in without.snapshot().items():
-        if not name.startswith(("outages", "open", "credit", "debt")):
+        if not name.startswith(("outages", "open", "unproven", "debt")):
             np.testing.assert_array_equal(np.asarray(array), np.asarray(with_slots.snapshot()[name]))
 
 
