@@ -85,25 +85,27 @@ class Ingest:
             self.join.forget_names()
         at = 0
         for bodies in decode(records, self.limits.body_bytes_max, self._decoder, self.join.reader):
+            theirs, at = records[at : at + len(bodies)], at + len(bodies)
             first = 0
             while first < len(bodies):
                 self._expire_cells()
-                run = self._run(records[at:], bodies[first:], now_ns)
-                yield self._take(records[at], bodies[first : first + run], now_ns, tally)
-                first, at = first + run, at + run
+                stop = self._run(theirs, bodies, first, now_ns)
+                yield self._take(theirs[first], bodies[first:stop], now_ns, tally)
+                first = stop
 
-    def _run(self, records: Sequence[Record], bodies: Sequence[Decoded], now_ns: int) -> int:
-        """How many of the bodies can be admitted together: none but the last of those closes anything."""
-        partition, future_ns = records[0].partition, now_ns + self.limits.future_max_ns
+    def _run(self, records: Sequence[Record], bodies: Sequence[Decoded], first: int, now_ns: int) -> int:
+        """Where those that can be admitted together with the first end: none but the last of them closes anything."""
+        partition, future_ns = records[first].partition, now_ns + self.limits.future_max_ns
         next_ns = self.join.floor_ns - self.join.floor_ns % SLOT_NS + SLOT_NS
         passing_ns = self._watermark.passing_ns(partition, next_ns, now_ns)
         room = self.limits.pending_max - self.join.pending
-        for before, (record, body) in enumerate(zip(records, bodies, strict=False)):
-            if record.partition != partition or not 0 < body.last_ns <= future_ns:
-                return max(before, 1)
+        for at in range(first, len(bodies)):
+            body = bodies[at]
+            if records[at].partition != partition or not 0 < body.last_ns <= future_ns:
+                return max(at, first + 1)
             room -= body.stop - body.first
             if body.last_ns >= passing_ns or room < 0:
-                return before + 1
+                return at + 1
         return len(bodies)
 
     def _take(self, record: Record, bodies: Sequence[Decoded], now_ns: int, tally: Tally) -> list[Answer]:
