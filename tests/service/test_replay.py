@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.demo.standins import Incident
-from tests.service.ingest.wire import EPOCH_S, Sent, chat
+from tests.service.ingest.wire import EPOCH_S, Sent, body, chat
 from tests.service.replay import DAY_S, HOUR_S, MINUTE_S, MONDAY_S, OnCall, by_hour, replayed
 
 RED, GREEN = "#d92d20", "#12b76a"
@@ -166,6 +166,24 @@ def test_sampling(tmp_path: Path) -> None:
     counted_s = kept[-1].end_s // 10 * 10 - MINUTE_S  # What ended later waits for what may come late.
     weighted = [call for call in kept if not call.failed and call.end_s < counted_s]
     assert oncall.metrics["tocsin_weighted_calls_total",] == len(weighted)
+
+
+def test_recorded_policies(tmp_path: Path) -> None:
+    """The same by policies that the Collector recorded: 16 failed and 4 ok, which stand for 40."""
+    rule = "alert: Fails, detector: static, signal: error_ratio, above: 20%, window: 2m"
+    fields = "select: {operation: llm}, by: [agent], keep_firing_for: 10m"
+    bodies = []
+    for minute in range(10):
+        at_s = MONDAY_S + minute * MINUTE_S
+        sent = [chat(100 * minute + i + 1, 1, at_s + i, at_s + i + 1, gen_ai__agent__name="failing") for i in range(20)]
+        bodies.append(body(*(replace(call, failed=True) for call in sent[:16]), policy="keep errors"))
+        bodies.append(body(*sent[16:], policy="sample 10%"))
+    rules = f"groups: [{{name: replay, rules: [{{{rule}, {fields}}}]}}]\n"
+    kept = "keep errors=1, sample 10%=0.1"
+    (incident,) = asyncio.run(replayed(tmp_path, rules, bodies, SAMPLING_POLICIES=kept)).incidents
+    (line,) = incident.details["changed"]
+    assert number(r"failed (\S+)% \(limit 20%\)", line) == 28.6
+    assert number(r"over (\d+) calls", line) == 56
 
 
 def test_a_group_that_waits(tmp_path: Path) -> None:
