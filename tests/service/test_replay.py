@@ -37,11 +37,15 @@ def calls(
         at_s += rng.expovariate(1 / every_s)
 
 
+def of_calls(rule: str) -> str:
+    """A file with this rule for the agents' model calls."""
+    fields = "select: {operation: llm}, by: [agent], keep_firing_for: 10m"
+    return f"groups: [{{name: replay, rules: [{{{rule}, {fields}}}]}}]\n"
+
+
 def told(directory: Path, rule: str, spans: Iterable[Sent], route: str = "", **settings: str) -> OnCall:
     """What on-call hears of these spans by one rule for the agents' model calls; every span was taken."""
-    fields = "select: {operation: llm}, by: [agent], keep_firing_for: 10m"
-    rules = f"groups: [{{name: replay, rules: [{{{rule}, {fields}}}]}}]\n{route}"
-    oncall = asyncio.run(replayed(directory, rules, by_hour(spans), **settings))
+    oncall = asyncio.run(replayed(directory, of_calls(rule) + route, by_hour(spans), **settings))
     assert not [key for key, count in oncall.metrics.items() if key[0] == "tocsin_dropped_total" and count]
     return oncall
 
@@ -171,16 +175,14 @@ def test_sampling(tmp_path: Path) -> None:
 def test_recorded_policies(tmp_path: Path) -> None:
     """The same by policies that the Collector recorded: 16 failed and 4 ok, which stand for 40."""
     rule = "alert: Fails, detector: static, signal: error_ratio, above: 20%, window: 2m"
-    fields = "select: {operation: llm}, by: [agent], keep_firing_for: 10m"
     bodies = []
     for minute in range(10):
         at_s = MONDAY_S + minute * MINUTE_S
         sent = [chat(100 * minute + i + 1, 1, at_s + i, at_s + i + 1, gen_ai__agent__name="failing") for i in range(20)]
         bodies.append(body(*(replace(call, failed=True) for call in sent[:16]), policy="keep errors"))
         bodies.append(body(*sent[16:], policy="sample 10%"))
-    rules = f"groups: [{{name: replay, rules: [{{{rule}, {fields}}}]}}]\n"
     kept = "keep errors=1, sample 10%=0.1"
-    (incident,) = asyncio.run(replayed(tmp_path, rules, bodies, SAMPLING_POLICIES=kept)).incidents
+    (incident,) = asyncio.run(replayed(tmp_path, of_calls(rule), bodies, SAMPLING_POLICIES=kept)).incidents
     (line,) = incident.details["changed"]
     assert number(r"failed (\S+)% \(limit 20%\)", line) == 28.6
     assert number(r"over (\d+) calls", line) == 56
