@@ -3,7 +3,8 @@
 A new group is told once it has waited; what closes before that is not told. From then on a look is due every interval,
 and tells what came since the last one: alerts that joined, the day's reminder, that the last alert has closed. A look
 that finds an open group as it was tells it again once it was last told a whole repeat ago. An interval of zero looks at
-once. What is told depends on the times of the alerts alone, never on when we were asked.
+once. A group takes in alerts for a window from its first one on: what begins later has a cause of its own, and is told
+as a group of its own, where it would have gone by unheard. What is told depends on the times of the alerts alone, never on when we were asked.
 """
 
 import hashlib
@@ -43,6 +44,7 @@ class Member:
 class Group:
     """One incident at the destination, from its first page to its resolve.
 
+    opened_ns   when its first alert fired
     news        alerts that fired and were not told yet, in the order in which they came
     still       alerts that were told and have lasted a day since the last look
     is_new      nothing of it was told yet
@@ -54,6 +56,7 @@ class Group:
     receiver: str
     labels: Labels
     group: str
+    opened_ns: int = 0
     open: dict[str, Member] = field(default_factory=dict)
     closed: list[Member] = field(default_factory=list)
     closed_before: int = 0  # Closed ones no longer in `closed`.
@@ -156,12 +159,17 @@ class Group:
             rule=first.rule,
             title=about[0].title + (f" (and {total - 1} more)" if total > 1 else ""),
             lines=tuple(lines),
-            labels=tuple((name, clean(value, VALUE_LENGTH_MAX)) for name, value in self.labels),
+            labels=tuple((name, clean(value, VALUE_LENGTH_MAX)) for name, value in self._labels_of(members)),
             at_ns=at_ns,
             began_ns=min(member.began_ns for member in members),
             runbook=first.runbook,
             alert_ids=tuple(member.alert_id for member in about[:LINES_MAX]),
         )
+
+    def _labels_of(self, members: Sequence[Member]) -> list[tuple[str, str]]:
+        """The group's own labels, and those of the series that all of these alerts have in common."""
+        common = set.intersection(*(set(member.labels) for member in members))
+        return sorted({**dict(common), **dict(self.labels)}.items())
 
 
 def _urgency(severity: str) -> int:

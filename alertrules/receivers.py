@@ -43,11 +43,12 @@ class Receiver(Written):
 
 
 class Route(Written):
-    """How alerts become notices; the three times are groups.py's. By default nothing waits and nothing is repeated: the
-    day's reminder is the alert's own."""
+    """How alerts become notices; the times are groups.py's. By default what befalls an agent at about one time is one
+    page, nothing waits and nothing is repeated: the day's reminder is the alert's own."""
 
     receiver: Name = "oncall"
-    group_by: Annotated[tuple[Name, ...], Field(strict=False)] = ("alert", "tenant", "agent")
+    group_by: Annotated[tuple[Name, ...], Field(strict=False)] = ("agent", "severity")
+    group_window_ns: DurationNs = Field(default=1800 * SECOND_NS, alias="group_window")
     group_wait_ns: DurationNs = Field(default=0, alias="group_wait")
     group_interval_ns: DurationNs = Field(default=0, alias="group_interval")
     repeat_interval_ns: DurationNs = Field(default=86_400 * SECOND_NS, alias="repeat_interval")

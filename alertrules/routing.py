@@ -37,8 +37,9 @@ class Router:
         self._rules = {rule.name: rule for rule in rules.rules}
         self._route = rules.route
         self._max_page_age_ns = max_page_age_ns
-        self._groups: dict[Labels, Group] = {}
-        self._grouped: dict[str, Labels] = {}  # The group of each alert in one.
+        self._groups: dict[str, Group] = {}
+        self._latest: dict[Labels, str] = {}  # The newest group of each set of labels.
+        self._grouped: dict[str, str] = {}  # The group of each alert in one.
         self._held: dict[str, Member] = {}
         self._due_ns = NEVER_NS  # No group is told before it.
 
@@ -68,27 +69,29 @@ class Router:
             return ()
         told: list[Notice] = []
         while due := self._due(until_ns, self._is_fresh(until_ns, now_ns)):
-            for due_ns, key in due:
-                told += self._groups[key].look(due_ns)
-                self._changed(key)
+            for due_ns, name in due:
+                told += self._groups[name].look(due_ns)
+                self._changed(name)
         self._due_ns = min((due_ns for due_ns, _ in self._dues()), default=NEVER_NS)
         return tuple(told)
 
-    def _due(self, until_ns: int, is_fresh: bool) -> list[tuple[int, Labels]]:
+    def _due(self, until_ns: int, is_fresh: bool) -> list[tuple[int, str]]:
         """The groups that are due, earliest first; pages only while they are fresh."""
         due = [(due_ns, key) for due_ns, key in self._dues() if due_ns <= until_ns]
         return sorted((one for one in due if is_fresh or not self._groups[one[1]].pages), key=lambda one: one[0])
 
-    def _dues(self) -> Iterator[tuple[int, Labels]]:
-        for key, group in self._groups.items():
+    def _dues(self) -> Iterator[tuple[int, str]]:
+        for name, group in self._groups.items():
             if (due_ns := group.due_ns(self._route)) is not None:
-                yield due_ns, key
+                yield due_ns, name
 
-    def _changed(self, key: Labels) -> None:
+    def _changed(self, name: str) -> None:
         """A group has changed: it is over, or may be due sooner than the others."""
-        group = self._groups[key]
+        group = self._groups[name]
         if group.is_over:
-            del self._groups[key]
+            del self._groups[name]
+            if self._latest.get(group.labels) == name:
+                del self._latest[group.labels]
         elif (due_ns := group.due_ns(self._route)) is not None:
             self._due_ns = min(self._due_ns, due_ns)
 
@@ -113,17 +116,17 @@ class Router:
 
     def _follow(self, moved: Transition, at_ns: int) -> None:
         """A later step of an alert in a group; those that never fired are in none."""
-        key = self._grouped.get(moved.alert_id)
-        if key is None:
+        name = self._grouped.get(moved.alert_id)
+        if name is None:
             return
-        group = self._groups[key]
+        group = self._groups[name]
         group.open[moved.alert_id].state = moved.after
         if moved.after is AlertState.MUTED:
             group.lasts(moved.alert_id, at_ns)
         elif moved.after is AlertState.INACTIVE:
             group.leave(moved.alert_id, at_ns)
             del self._grouped[moved.alert_id]
-        self._changed(key)
+        self._changed(name)
 
     def _release(self, at_ns: int) -> None:
         """Group what fires and is not too old, in the order of the alerts' ids: the order of series means nothing."""
@@ -132,20 +135,30 @@ class Router:
             if member.state == AlertState.RECOVERING:
                 continue  # Gone back before anyone heard of it: it pages if it relapses.
             del self._held[alert_id]
-            key = self._key(member.rule, member.labels, member.severity)
-            group = self._groups.get(key)
-            if group is None:
-                receiver = self._route.receiver
-                group = self._groups[key] = Group(receiver, key, digest(receiver, key, alert_id), is_new=True)
+            group = self._group_for(member, at_ns)
             group.join(member, at_ns)
-            self._grouped[alert_id] = key
-            self._changed(key)
+            self._grouped[alert_id] = group.group
+            self._changed(group.group)
 
-    def _key(self, rule: str, labels: Labels, severity: str) -> Labels:
-        """The labels that the route groups by; those that an alert lacks are left out."""
-        known = self._rules.get(rule)
+    def _group_for(self, member: Member, at_ns: int) -> Group:
+        """The open group that an alert joins, or a new one where there is none or it began too long ago."""
+        labels, receiver = self._labels(member.rule, member.labels, member.severity), self._route.receiver
+        latest = self._groups.get(self._latest.get(labels, ""))
+        if latest and at_ns - latest.opened_ns <= self._route.group_window_ns:
+            return latest
+        group = Group(receiver, labels, digest(receiver, labels, member.alert_id), opened_ns=at_ns, is_new=True)
+        self._groups[group.group], self._latest[labels] = group, group.group
+        return group
+
+    def _labels(self, rule: str, labels: Labels, severity: str) -> Labels:
+        """The labels that the route groups by. Those that an alert lacks are left out; one that has nothing of its
+        series among them shares no cause with others of that kind, and is told by itself."""
+        known, group_by = self._rules.get(rule), self._route.group_by
         values = dict(known.labels if known else ()) | dict(labels) | {"alert": rule, "severity": severity}
-        return tuple((name, values[name]) for name in sorted(self._route.group_by) if values.get(name))
+        of_series = set(group_by) - {"alert", "severity"}
+        if of_series and not any(values.get(name) for name in of_series):
+            group_by = tuple(values)
+        return tuple((name, values[name]) for name in sorted(group_by) if values.get(name))
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain JSON-able values."""
@@ -160,8 +173,8 @@ class Router:
         router = cls(rules, max_page_age_ns)
         for fields in state["groups"]:
             group = group_from(fields)
-            router._groups[group.labels] = group
-            router._grouped.update(dict.fromkeys(group.open, group.labels))
-            router._changed(group.labels)
+            router._groups[group.group], router._latest[group.labels] = group, group.group
+            router._grouped.update(dict.fromkeys(group.open, group.group))
+            router._changed(group.group)
         router._held = {fields["alert_id"]: member_from(fields) for fields in state["held"]}
         return router

@@ -22,6 +22,7 @@ from detectors.core.gates import Gates
 from detectors.core.hours import HOUR_STRENGTH, with_neighbours
 from detectors.core.recent import Recent
 from detectors.core.rows import column, resize
+from detectors.core.traffic import Traffic
 
 CLASSES = len(OUTCOMES)
 DROPS = np.array([0.10, 0.20, 0.40])
@@ -71,7 +72,10 @@ class Outcomes:
         self.baseline = MixBaseline()
         self.recent = Recent(CLASSES)
         self.anchor = Anchor()
-        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "recent": self.recent, "anchor": self.anchor}
+        self.traffic = Traffic()
+        self.parts: Mapping[str, Any] = {
+            "baseline": self.baseline, "recent": self.recent, "anchor": self.anchor, "traffic": self.traffic,
+        }  # fmt: skip
 
     def counted(self, tick: Tick) -> Counted:
         """(r, K) sessions by class, of series that closed any with an outcome; weights scaled to effective size."""
@@ -85,6 +89,7 @@ class Outcomes:
     def learn(self, counted: Counted, hour: int) -> None:
         self.baseline.today[counted.rows, hour] += counted.values
         self.recent.add(counted.rows, counted.values)
+        self.traffic.add(counted.rows, counted.count, counted.index)
 
     def residuals(self, counted: Counted, hour: int) -> tuple[Floats, Floats]:
         good = self.baseline.mix[counted.rows, 0]
@@ -100,7 +105,7 @@ class Outcomes:
         return ratios
 
     def tempering(self, rows: Ids, eta: Floats) -> Floats:
-        return eta
+        return self.traffic.tempered(rows, eta)
 
     def run_sums(self, counted: Counted, hour: int) -> Floats:
         expected = counted.count[:, None] * self.baseline.mix[counted.rows]
@@ -139,6 +144,8 @@ class Outcomes:
 
     def enter_hour(self, closing: int | None, opening: int, excluded: Bools) -> None:
         """Set up the hour's mix; it is refitted at midnight only."""
+        if closing is not None:
+            self.traffic.close_hour()
         self.baseline.mix[:], self.baseline.null[:] = self._hour(opening % 24)
 
     def _hour(self, hour: int) -> tuple[Floats, Floats]:
@@ -160,6 +167,7 @@ class Outcomes:
         b.today[excluded] = 0
         b.count *= KEEP
         b.count += b.today
+        self.traffic.decay(KEEP)
         learnt = b.today.sum(1, dtype=np.float64)
         self.anchor.add(learnt.sum(1), learnt[:, 1:].sum(1))
         b.today[:] = 0

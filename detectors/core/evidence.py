@@ -124,6 +124,11 @@ class Evidence:
         total: Floats = top + np.log(spread.mean(1))
         return total
 
+    def spend(self, rows: Ids, which: Bools) -> None:
+        """Begin again from none for these alternatives (r, J) of these series."""
+        self.log_r[rows] = np.where(which, -np.inf, self.log_r[rows])
+        self.cusum[rows] = np.where(which, 0, self.cusum[rows])
+
     def recovered(self, rows: Ids) -> Bools:
         """Which of these paging or muted series have gone back."""
         gone: Bools = self.reverse[rows] >= REVERSE_ENOUGH

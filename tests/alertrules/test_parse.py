@@ -7,6 +7,7 @@ import pytest
 from alertrules.parse import PACKS, RuleErrors, RuleSet, load, parse_rules
 from alertrules.quantities import Effect
 from alertrules.rules import Detector, Rule, Severity, Static
+from detectors.core.columns import SECOND_NS
 
 HEAD = "groups:\n  - name: agents\n    rules:\n      - alert: ToolErrorsUp\n"
 RULE = HEAD + "        detector: errors\n        budget: 1/week\n"
@@ -34,7 +35,7 @@ def test_the_shipped_rules() -> None:
     assert {rule.budget_per_week for rule in rules.rules} == {1.0}
     assert {rule.severity for rule in rules.rules} == {Severity.PAGE}
     assert rules.receiver().name == "oncall"
-    assert rules.route.group_by == ("alert", "tenant", "agent")
+    assert (rules.route.group_by, rules.route.group_window_ns) == (("agent", "severity"), 1800 * SECOND_NS)
 
 
 def test_the_file_of_the_design() -> None:

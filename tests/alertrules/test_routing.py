@@ -78,7 +78,8 @@ def test_a_page_and_its_resolve() -> None:
         f"; alert {page.alert_ids[0][:8]}",
     )
     assert (page.rule, page.severity, page.runbook) == ("ToolErrorsUp", "page", "https://runbooks.example.com/tools")
-    assert page.labels == (("agent", "support"), ("alert", "ToolErrorsUp"), ("tenant", "acme"))
+    own = [("agent", "support"), ("severity", "page"), ("tenant", "acme"), ("tool", "search")]
+    assert page.labels == tuple(own)
     assert page.began_ns == START_NS - 5 * TICK_NS
     assert told.tick(5, step(labels(), "recovering", 5, 0, "firing")) == []
     assert told.tick(6, step(labels(), "firing", 6, 0, "recovering")) == []
@@ -109,6 +110,41 @@ def test_a_new_alert_joins_its_group() -> None:
     assert ["tool b" in line for line in joined.lines] == [True, False]
     assert told.tick(5, step(labels(tool="a"), "inactive", 5, 0, "recovering")) == []
     assert told.tick(6, step(labels(tool="b"), "inactive", 6, 3, "recovering")) == [(Status.RESOLVED, 2)]
+
+
+def test_a_group_takes_in_what_begins_within_its_window() -> None:
+    """Half an hour; what comes later is another incident, however long the first one stays open."""
+    told = Telling()
+    told.tick(0, step(labels(tool="a"), "firing", 0, 0))
+    first = told.notices.notices[0].group
+    told.tick(30, step(labels(tool="b"), "firing", 30, 30))
+    assert told.notices.notices[0].group == first
+    told.tick(31, step(labels(tool="c"), "firing", 31, 31))
+    later = told.notices.notices[0]
+    assert later.group != first and len(later.lines) == 1
+    told.router = Router.restore(rules(), HOUR_NS, json.loads(json.dumps(told.router.snapshot())))
+    told.tick(40, step(labels(tool="d"), "firing", 40, 40))
+    assert told.notices.notices[0].group == later.group
+    assert told.tick(
+        41, *(step(labels(tool=tool), "inactive", 41, at, "recovering") for tool, at in (("a", 0), ("b", 30)))
+    ) == [(Status.RESOLVED, 2)]
+    assert told.notices.notices[0].group == first
+
+
+def test_a_notice_bears_what_its_alerts_have_in_common() -> None:
+    """Of one tenant's tools, the tenant; of two tenants, the agent alone."""
+    told = Telling()
+    told.tick(0, *(step(labels(tool=tool), "firing", 0, 0) for tool in ("a", "b")))
+    assert dict(told.notices.notices[0].labels) == {"agent": "support", "severity": "page", "tenant": "acme"}
+    told.tick(1, step((("agent", "support"), ("tenant", "globex"), ("tool", "a")), "firing", 1, 1))
+    assert dict(told.notices.notices[0].labels) == {"agent": "support", "severity": "page"}
+
+
+def test_an_alert_with_no_label_of_the_route_s_is_told_by_itself() -> None:
+    """Two tenants' alerts that know no agent share no cause; where only rules are grouped by, they are together."""
+    steps = [step((("tenant", tenant),), "firing", 0, 0) for tenant in ("acme", "globex")]
+    assert Telling().tick(0, *steps) == [(Status.FIRING, 1)] * 2
+    assert Telling("route: {group_by: [alert]}\n").tick(0, *steps) == [(Status.FIRING, 2)]
 
 
 def test_another_episode_is_another_incident() -> None:

@@ -170,13 +170,14 @@ def test_what_is_old_does_not_page() -> None:
 def test_an_open_alert_of_a_rule_that_is_gone_is_closed(change: str) -> None:
     """After a restart without the rule (or with another meaning), its page is resolved, not left open for ever."""
     stream = records()
-    one = pipeline()
+    apart = "route: {group_by: [alert, agent]}\n"
+    one = pipeline(RULES + apart)
     told = notices([one.step(Batch(tuple(stream[:130]), {}), end_ns(130))])
     assert [n.status for n in told if n.rule == "ToolsFail"] == [Status.FIRING]
     text = RULES.replace("alert: ToolsFail", "alert: Other") if change == "gone" else RULES.replace("20%", "30%")
     if change == "changed":
         text = text.replace("operation: tool", "operation: llm")
-    after = pipeline(text)
+    after = pipeline(text + apart)
     assert after.restore(one.snapshot()) == (("Other",) if change == "gone" else ("ToolsFail",))
     rest = notices([after.step(Batch((record,), {}), end_ns(130 + i)) for i, record in enumerate(stream[130:170])])
     resolved = [n for n in rest if n.status is Status.RESOLVED and n.rule == "ToolsFail"]

@@ -24,8 +24,8 @@ class Page:
     lines: tuple[str, ...]
 
     def tells_of(self, incident: Incident) -> bool:
-        """Whether this page and that incident are of one agent and tenant, and of one time."""
-        mine = incident.agent == self.agent and incident.tenant in ("", self.tenant)
+        """Whether this page and that incident are of one agent, of no two tenants, and of one time."""
+        mine = incident.agent == self.agent and (not incident.tenant or self.tenant in ("", incident.tenant))
         return mine and incident.start_s <= self.at_s and self.began_s <= incident.end_s + AFTERMATH_S
 
     def in_blip(self, blip: Blip) -> bool:
