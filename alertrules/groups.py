@@ -4,7 +4,8 @@ A new group is told once it has waited; what closes before that is not told. Fro
 and tells what came since the last one: alerts that joined, the day's reminder, that the last alert has closed. A look
 that finds an open group as it was tells it again once it was last told a whole repeat ago. An interval of zero looks at
 once. A group takes in alerts for a window from its first one on: what begins later has a cause of its own, and is told
-as a group of its own, where it would have gone by unheard. What is told depends on the times of the alerts alone, never on when we were asked.
+as a group of its own, where it would have gone by unheard. What is told depends on the times of the alerts alone, never
+on when we were asked.
 """
 
 import hashlib
