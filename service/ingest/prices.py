@@ -92,6 +92,18 @@ class Prices:
                 return dollars, source if dollars > 0 else CostSource.FREE
         return 0.0, CostSource.UNPRICED
 
+    def together(
+        self, provider: str, models: tuple[str, ...], tokens: Tokens, time_ns: int
+    ) -> tuple[float, CostSource]:
+        """Dollars of the tokens of many calls, by the prices of small ones: how large each was is not known."""
+        price = next(iter(self.fitting(provider, models, time_ns)), None)
+        if price is None:
+            return 0.0, CostSource.UNPRICED
+        bands = price.bands
+        units = bands.units[0] if isinstance(bands, Bands) else _base(provider, price.model, time_ns)
+        dollars = _times(units, tokens)
+        return dollars, price.source if dollars > 0 else CostSource.FREE
+
 
 def _times(price: UnitPrices, tokens: Tokens) -> float:
     """Dollars of so many tokens."""
@@ -102,6 +114,13 @@ def _times(price: UnitPrices, tokens: Tokens) -> float:
         + tokens.cache_write * price.cache_write
         + tokens.output * price.output
     )
+
+
+def _base(provider: str, model: str, time_ns: int) -> UnitPrices:
+    """The list's unit prices of a small request at that moment, without what each request costs by itself."""
+    listed = _listed(provider, model)
+    assert listed is not None, "only what is in the list is asked for"
+    return _units(listed[1].get_prices(_moment(time_ns)), 0)
 
 
 def _look_up(provider: str, model: str, day_ns: int) -> Bands | str | None:
