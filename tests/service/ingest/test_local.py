@@ -1,5 +1,6 @@
 """What only the operator knows: own prices come first, and what the collector left out is weighed in again."""
 
+import math
 import random
 import re
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from service.ingest.prices import CostSource, Prices, Tokens
 from service.ingest.stage import Ingest
 from service.settings import SettingsError, load
 from tests.service.ingest.decoders import compiled
-from tests.service.ingest.wire import EPOCH_S, Stream, agent, body, chat, json_body
+from tests.service.ingest.wire import EPOCH_S, FIXTURES, Stream, agent, body, chat, json_body
 
 NOW_NS = EPOCH_S * 10**9
 
@@ -178,6 +179,35 @@ def test_a_recorded_policy_tells_the_weight(decoder: Decoder, write: Callable[..
     assert counted == {f"t{weight}{policy}": 2 * weight for policy, weight in sent.items()} | {"own": 4.0}
     sessions = {row["labels"][0]: row["count"] for row in stream.of("session")}  # type: ignore[index]
     assert sessions == counted
+
+
+@pytest.mark.parametrize("decoder", [ProtobufDecoder(), compiled()], ids=lambda decoder: str(decoder.name))
+def test_a_collector_records_its_policies(decoder: Decoder) -> None:
+    """Captured of a Collector 0.155 with the feature gate: 300 traces of a call each came to its policies `errors`
+    (status_code) and `sample 20%` (probabilistic), 33 of them failed, and three of those had a tool call that came
+    after the decision. As they are, a third would have failed.
+    """
+    sent, failed, late = 300, 33, 3
+    bodies = sorted((FIXTURES / "otel-collector-0.155.0+recordpolicy").iterdir())
+    captured_s = 1_795_434_873 - EPOCH_S
+
+    def counted(policies: dict[str, float]) -> tuple[float, float]:
+        stream = Stream()
+        stream.ingest = Ingest(stream.limits, decoder=decoder, local=Local(policies=policies))
+        for path in bodies:
+            assert not stream.send_bytes(path.read_bytes(), captured_s).error
+        calls = stream.flush().of("llm")
+        count, failures = (sum(float(str(row[name])) for row in calls) for name in ("count", "failed"))
+        assert sum(float(str(row["count"])) for row in stream.of("session")) == count
+        assert [row["count"] for row in stream.of("tool")] == [late]
+        return count, failures
+
+    kept, failures = counted({})
+    assert failures == failed and failures / kept > 0.3
+    sampled = kept - failed
+    assert counted({"errors": 1.0, "sample 20%": 5.0}) == (failed + 5 * sampled, failed)
+    by_chance = math.sqrt((sent - failed) * 0.2 * 0.8)
+    assert abs(sampled - 0.2 * (sent - failed)) < 2 * by_chance
 
 
 def test_a_whole_threshold_is_no_silence() -> None:
