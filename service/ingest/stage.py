@@ -11,6 +11,7 @@ from service.batch import Answer, Dropped, Record, Signal, Tally
 from service.ingest.decode import Decoder, decode
 from service.ingest.join.closing import Closing, Labels
 from service.ingest.join.join import Join
+from service.ingest.join.store import UNSEEDED, Seed
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.metrics.measures import Cell, Meaning, Tells, added
@@ -43,7 +44,7 @@ class Ingest:
 
     def __init__(
         self, limits: IngestLimits, review: Review | None = None, decoder: Decoder = IN_PROTOBUF,
-        meters: Meters | None = None, local: Local = NOTHING_LOCAL,
+        meters: Meters | None = None, local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED,
     ) -> None:  # fmt: skip
         self.limits, self.local = limits, local
         self.meters = meters or Meters()
@@ -51,7 +52,7 @@ class Ingest:
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
         self._review = review
         self._watermark = Watermark(limits.lateness_ns)
-        self.join = Join(limits, decoder.kernels, local)
+        self.join = Join(limits, decoder.kernels, local, seed)
         self._prices = Prices(local.prices)
         self._closing = Closing(self.join, self._prices)
         self._policies = Policies()
