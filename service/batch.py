@@ -87,6 +87,7 @@ class Tally:
     slots: int = 0
     dropped: Counter[Dropped] = field(default_factory=Counter)
     costs: Counter[str] = field(default_factory=Counter)  # Calls by where their cost came from.
+    priced_tokens: Counter[str] = field(default_factory=Counter)  # Of metrics, likewise.
     tickets: list[str] = field(default_factory=list)  # What is worth a look some day.
     weighted: int = 0  # Calls that stand for more than themselves, by sampling weights.
     stated_tokens: float = 0.0  # What wrappers said of calls below them that were counted themselves,

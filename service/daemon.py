@@ -15,6 +15,7 @@ import gc
 import logging
 import os
 import random
+import secrets
 import socket
 import sqlite3
 import time
@@ -102,7 +103,8 @@ class Daemon:
         decoder = compiled_decoder(settings.data_dir / "compiled") if compiles else IN_PROTOBUF
         weights = {name: 1 / share for name, share in settings.sampling_policies}
         local = Local(settings.prices, settings.sampling, weights)
-        self.pipeline = Pipeline(limits, rules, settings.max_page_age, decoder, local)
+        seed = secrets.randbits(63), secrets.randbits(63)  # Of what was saved, if there is anything.
+        self.pipeline = Pipeline(limits, rules, settings.max_page_age, decoder, local, seed)
         self.offsets: dict[str, int] = {}
         self._restore()
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)

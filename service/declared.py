@@ -114,6 +114,11 @@ HEALTH = {
     ),
     "tocsin_overflowed_total": Declared("counter", ("agent",), "Calls and sessions counted under _other."),
     "tocsin_priced_calls_total": Declared("counter", ("source",), "Calls with tokens, by where their cost comes from."),
+    "tocsin_priced_metric_tokens_total": Declared(
+        "counter",
+        ("source",),
+        "Tokens of metrics whose cost nobody states, by where it comes from.",
+    ),
     "tocsin_weighted_calls_total": Declared("counter", (), "Calls counted with a sampling weight other than one."),
     "tocsin_leaf_tokens_ratio": Declared(
         "gauge", (), "Tokens of calls over what the wrappers above them stated; 1 where they agree."

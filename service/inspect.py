@@ -24,6 +24,8 @@ BODY_BYTES_MAX = 64 * 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 _REJECTED = (Dropped.BAD_ID, Dropped.BAD_TIME, Dropped.FUTURE, Dropped.TOO_LARGE)
 _UNREADABLE = (Dropped.MALFORMED, Dropped.TOO_LARGE)
+METRIC = "metric"
+"""Where the cost comes from that a metric states, or that the tokens of one have."""
 _TOKENS = ("input_tokens", "output_tokens", "cache_read", "cache_write", "reasoning")
 
 
@@ -35,7 +37,7 @@ class Group:
     calls: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     tokens: list[float] = field(default_factory=lambda: [0.0] * len(_TOKENS))
-    dollars: Counter[CostSource] = field(default_factory=Counter)
+    dollars: Counter[str] = field(default_factory=Counter)
     unpriced: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
 
@@ -123,6 +125,7 @@ def inspect_points(paths: Iterable[Path], signal: Signal) -> dict[str, object]:
         "rejected": {str(reason): tally.dropped[reason] for reason in _UNREADABLE},
         "dropped": dropped,
         "saturated": dict(sorted(tally.saturated.items())),
+        "priced_tokens": dict(sorted(tally.priced_tokens.items())),
         "metrics": {name: {"count": n, "sum": round(total, 12)} for name, (n, total) in sorted(metrics.items())},
         "groups": [_shown(tenant, agent, group) for (tenant, agent), group in sorted(groups.items())],
     }
@@ -154,7 +157,7 @@ def _add_slot(
             group.failed[operation] += round(slot.failed[i])
         group.tokens[0] += float(slot.input_tokens[i])
         group.tokens[1] += float(slot.output_tokens[i])
-        group.dollars[CostSource.SPAN] += float(slot.cost_usd[i])  # type: ignore[assignment]
+        group.dollars[METRIC] += float(slot.cost_usd[i])  # type: ignore[assignment]
         mine = slot.outcome.cell == cell
         for place, n in zip(slot.outcome.bucket[mine].tolist(), slot.outcome.count[mine].tolist(), strict=True):
             group.outcomes[OUTCOMES[place]] += round(n)

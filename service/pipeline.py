@@ -19,6 +19,7 @@ from detectors.core.rows import under
 from service.batch import Answer, Batch, Tally
 from service.detect import Detect, Level, Moved
 from service.ingest.decode import Decoder
+from service.ingest.join.store import UNSEEDED, Seed
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.metrics.meters import Meters
@@ -78,11 +79,11 @@ class Pipeline:
 
     def __init__(
         self, limits: IngestLimits, rules: RuleSet, max_page_age_ns: int, decoder: Decoder = IN_PROTOBUF,
-        local: Local = NOTHING_LOCAL,
+        local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED,
     ) -> None:  # fmt: skip
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
         self.decoder, self.local = decoder, local
-        self.ingest = Ingest(limits, decoder=decoder, meters=Meters(rules.names_metric), local=local)
+        self.ingest = Ingest(limits, decoder=decoder, meters=Meters(rules.names_metric), local=local, seed=seed)
         self.detect = Detect(rules)
         self.router = Router(rules, max_page_age_ns)
 

@@ -33,6 +33,8 @@ from service.store.outbox import Outbox
 from service.watched import Watched
 
 AGENTS_MAX = 1_000
+BY_PRICE = (CostSource.OVERRIDE, CostSource.PRICED, CostSource.FREE, CostSource.UNPRICED)
+"""Where a cost comes from that nobody stated."""
 STEP_BOUNDS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 Values = Mapping[tuple[str, ...], float]
 
@@ -80,6 +82,7 @@ class SelfMetrics:
         self.dropped: Counter[Dropped] = Counter()
         self.saturated: Counter[str] = Counter()
         self.costs: Counter[str] = Counter()
+        self.priced_tokens: Counter[str] = Counter()
         self.content: Counter[str] = Counter()
         self.sessionless = ByAgent()
         self.cut = ByAgent()
@@ -103,6 +106,7 @@ class SelfMetrics:
         self.dropped.update(tally.dropped)
         self.saturated.update(tally.saturated)
         self.costs.update(tally.costs)
+        self.priced_tokens.update(tally.priced_tokens)
         self.content.update(tally.content)
         self.sessionless.add(tally.sessionless)
         self.cut.add(tally.cut)
@@ -152,6 +156,7 @@ class SelfMetrics:
             "tocsin_priced_calls_total": {
                 (source.value,): self.costs[source] for source in CostSource if source is not CostSource.NONE
             },
+            "tocsin_priced_metric_tokens_total": {(source.value,): self.priced_tokens[source] for source in BY_PRICE},
             "tocsin_weighted_calls_total": {(): self.weighted},
             "tocsin_metric_saturated_total": {(metric,): float(n) for metric, n in self.saturated.items()},
             "tocsin_otlp_refused_total": {(reason.value,): parts.door.refused[reason] for reason in Refused},

@@ -9,6 +9,8 @@ from typing import Any
 PRICE_MAX = 100_000.0
 """Dollars for a million tokens that nobody asks."""
 OVERRIDES_MAX = 1_000
+STEPS_MAX = 5
+"""Sizes of a request at which a price changes: as many as the join keeps."""
 _REQUIRED, _OPTIONAL = ("input", "output"), ("cache_read", "cache_write")
 
 
@@ -23,12 +25,22 @@ class UnitPrices:
 
 
 @dataclass(frozen=True)
+class Bands:
+    """Unit prices by size of the request: `units[i]` holds up to and with `starts[i]` input tokens, the last for all
+    larger ones.
+    """
+
+    starts: tuple[int, ...]
+    units: tuple[UnitPrices, ...]
+
+
+@dataclass(frozen=True)
 class Override:
     """The operator's price of the models whose name fits, of the providers whose name fits."""
 
     provider: re.Pattern[str]
     model: re.Pattern[str]
-    units: UnitPrices
+    bands: Bands
 
     def fits(self, provider: str, model: str) -> bool:
         return bool(self.model.fullmatch(model.lower()) and self.provider.fullmatch(provider.lower()))
@@ -81,16 +93,42 @@ def overrides(written: Any) -> tuple[Override, ...]:
 def _override(entry: Any) -> Override:
     if not isinstance(entry, Mapping):
         raise ValueError("is no mapping; write {model: my-model, input: 2.5, output: 10}")
-    known = ("model", "provider", *_REQUIRED, *_OPTIONAL)
-    if unknown := [str(key)[:80] for key in entry if key not in known]:
-        raise ValueError(f'"{unknown[0]}" is no field; there are {", ".join(known)}')
+    _only(entry, ("model", "provider", *_REQUIRED, *_OPTIONAL, "above"))
     model, provider = entry.get("model"), entry.get("provider", "*")
     if not isinstance(model, str) or not model or not isinstance(provider, str):
         raise ValueError("model: is missing or no text; write a name, or a pattern as gpt-*")
+    return Override(re.compile(translate(provider.lower())), re.compile(translate(model.lower())), _bands(entry))
+
+
+def _bands(entry: Mapping[str, Any]) -> Bands:
+    """The prices of an entry; what larger requests do not name anew is what it was."""
+    above = entry.get("above", {})
+    if not isinstance(above, Mapping) or not all(type(start) is int and start > 0 for start in above):
+        raise ValueError(f"above: {above!r:.40} is not by input tokens; write {{200000: {{input: 5, output: 20}}}}")
+    if len(above) > STEPS_MAX:
+        raise ValueError(f"above: {len(above)} sizes; at most {STEPS_MAX} are read")
+    starts, named, units = sorted(above), dict(entry), [_units(entry)]
+    for start in starts:
+        try:
+            if not isinstance(above[start], Mapping) or not above[start]:
+                raise ValueError(f"{above[start]!r:.40} is no price; write {{input: 5, output: 20}}")
+            _only(above[start], (*_REQUIRED, *_OPTIONAL))
+            named |= above[start]
+            units.append(_units(named))
+        except ValueError as problem:
+            raise ValueError(f"above {start}: {problem}") from None
+    return Bands(tuple(starts), tuple(units))
+
+
+def _only(entry: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    if unknown := [str(key)[:80] for key in entry if key not in known]:
+        raise ValueError(f'"{unknown[0]}" is no field; there are {", ".join(known)}')
+
+
+def _units(entry: Mapping[str, Any]) -> UnitPrices:
     fresh, output = (_price(entry, name) for name in _REQUIRED)
     cached = [_price(entry, name) if name in entry else fresh for name in _OPTIONAL]
-    units = UnitPrices(fresh / 1e6, output / 1e6, cached[0] / 1e6, cached[1] / 1e6)
-    return Override(re.compile(translate(provider.lower())), re.compile(translate(model.lower())), units)
+    return UnitPrices(fresh / 1e6, output / 1e6, cached[0] / 1e6, cached[1] / 1e6)
 
 
 def _price(entry: Mapping[str, Any], name: str) -> float:

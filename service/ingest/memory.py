@@ -100,22 +100,25 @@ def put_number(memory: Memory, at: Number, value: Any) -> None:
 
 
 @kernel
-def hash_of(one: Number, other: Number) -> Number:
+def hash_of(seed: Memory, one: Number, other: Number) -> Number:
     """A hash of two int64, good in its low bits too: ids that are counters differ in their high ones alone.
 
-    >>> len({hash_of(0, n << 56) & 255 for n in range(-100, 100)}) > 100
+    Who does not know the seed, two cells, cannot choose ids that collide; it stands between the two as well, for what
+    differs in the highest bits of the first could be made up for in the other.
+
+    >>> len({hash_of((0, 0), 0, n << 56) & 255 for n in range(-100, 100)}) > 100
     True
     """
-    return mixed(mixed(mixed(0, one), other), 1)
+    return mixed(mixed(mixed(mixed(cell(seed, 0), one), cell(seed, 1)), other), 1)
 
 
 @kernel
-def fingerprint(memory: Memory, at: Number, size: Number) -> tuple[Number, Number]:
+def fingerprint(seed: Memory, memory: Memory, at: Number, size: Number) -> tuple[Number, Number]:
     """128 bits that stand for a text; the first 64 serve as its hash. No two of a fleet's session ids share them by
-    chance; a sender could make two of its own that do, which does it the same good as sending one id twice.
+    chance; who knew the seed could make two that do, which does it the same good as sending one id twice.
     """
     end = at + size
-    one, two = mixed(0, size), mixed(1, size)
+    one, two = mixed(cell(seed, 0), size), mixed(cell(seed, 1), size)
     while at + 8 <= end:
         one = mixed(one, word(memory, at))
         two = mixed(two, one)

@@ -1,8 +1,7 @@
 """What a call cost: as stated on its span, else tokens times list price, else not known."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -13,7 +12,7 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices, TimeOfDateConstraint
 
 from detectors.core.columns import SECOND_NS
-from service.ingest.local import Override, UnitPrices
+from service.ingest.local import Bands, Override, UnitPrices
 
 DAY_NS = 86_400 * SECOND_NS
 PRICES_MAX = 10_000
@@ -40,14 +39,6 @@ class CostSource(StrEnum):
     """Nothing to price: no tokens were reported, or it is not a model call."""
 
 
-@dataclass(frozen=True)
-class Bands:
-    """Unit prices by size of the request: `units[i]` holds up to and with `starts[i]` input tokens."""
-
-    starts: tuple[int, ...]
-    units: tuple[UnitPrices, ...]
-
-
 class Tokens(NamedTuple):
     """What a call used; input includes the cache, output the reasoning."""
 
@@ -58,56 +49,78 @@ class Tokens(NamedTuple):
     reasoning: float = 0.0
 
 
+class Price(NamedTuple):
+    """A model's price: the operator's own, or the list's; `bands` may be the provider to be asked for it each time."""
+
+    source: CostSource
+    model: str
+    bands: Bands | str
+
+
 class Prices:
     """Prices by provider, model and day, looked up once each: the library takes 100 us a call. The operator's first."""
 
     def __init__(self, overrides: Sequence[Override] = ()) -> None:
         self._overrides = overrides
-        self._known: dict[tuple[str, str, int], Bands | str | None] = {}
+        self._known: dict[tuple[str, str, int], Price | None] = {}
 
-    def own(self, provider: str, models: tuple[str, ...]) -> UnitPrices | None:
-        """The operator's price, if there is one."""
-        fitting = (each for model in models if model for each in self._overrides if each.fits(provider, model))
-        return next((each.units for each in fitting), None)
-
-    def listed(self, provider: str, models: tuple[str, ...], time_ns: int) -> Iterator[tuple[str, Bands | str]]:
-        """Those of the models that have a list price on that day, and it; or who is to be asked for it each time."""
+    def fitting(self, provider: str, models: tuple[str, ...], time_ns: int) -> list[Price]:
+        """The prices of those of the models that have one on that day; the operator's own come first."""
         day = time_ns // DAY_NS
-        for model in models:
-            if not model:
-                continue
-            key = (provider, model, day)
-            if key not in self._known:
-                if len(self._known) >= PRICES_MAX:
-                    self._known.clear()
-                self._known[key] = _look_up(provider, model, day * DAY_NS)
-            price = self._known[key]
-            if price is not None:
-                yield model, price
+        found = [price for model in models if model and (price := self._price(provider, model, day)) is not None]
+        return sorted(found, key=lambda price: price.source is not CostSource.OVERRIDE)
+
+    def _price(self, provider: str, model: str, day: int) -> Price | None:
+        key = (provider, model, day)
+        if key not in self._known:
+            if len(self._known) >= PRICES_MAX:
+                self._known.clear()
+            own = next((each.bands for each in self._overrides if each.fits(provider, model)), None)
+            bands = own or _look_up(provider, model, day * DAY_NS)
+            source = CostSource.PRICED if own is None else CostSource.OVERRIDE
+            self._known[key] = None if bands is None else Price(source, model, bands)
+        return self._known[key]
 
     def cost(self, provider: str, models: tuple[str, ...], tokens: Tokens, time_ns: int) -> tuple[float, CostSource]:
         """Dollars of a call by the first of `models` that has a price; 0.0 with UNPRICED if none has."""
-        if (own := self.own(provider, models)) is not None:
-            paid, source = _times(own, tokens)
-            return paid, CostSource.OVERRIDE if source is CostSource.PRICED else source
-        for model, price in self.listed(provider, models, time_ns):
-            if isinstance(price, Bands):
-                return _times(price.units[bisect_left(price.starts, tokens.input)], tokens)
-            dollars = _ask(price, model, tokens, time_ns)
+        for source, model, bands in self.fitting(provider, models, time_ns):
+            if isinstance(bands, Bands):
+                dollars: float | None = _times(bands.units[bisect_left(bands.starts, tokens.input)], tokens)
+            else:
+                dollars = _ask(bands, model, tokens, time_ns)
             if dollars is not None:
-                return dollars, CostSource.PRICED if dollars > 0 else CostSource.FREE
+                return dollars, source if dollars > 0 else CostSource.FREE
         return 0.0, CostSource.UNPRICED
 
+    def together(
+        self, provider: str, models: tuple[str, ...], tokens: Tokens, time_ns: int
+    ) -> tuple[float, CostSource]:
+        """Dollars of the tokens of many calls, by the prices of small ones: how large each was is not known."""
+        price = next(iter(self.fitting(provider, models, time_ns)), None)
+        if price is None:
+            return 0.0, CostSource.UNPRICED
+        bands = price.bands
+        units = bands.units[0] if isinstance(bands, Bands) else _base(provider, price.model, time_ns)
+        dollars = _times(units, tokens)
+        return dollars, price.source if dollars > 0 else CostSource.FREE
 
-def _times(price: UnitPrices, tokens: Tokens) -> tuple[float, CostSource]:
+
+def _times(price: UnitPrices, tokens: Tokens) -> float:
+    """Dollars of so many tokens."""
     fresh = max(tokens.input - tokens.cache_read - tokens.cache_write, 0.0)
-    dollars = (
+    return (
         fresh * price.input
         + tokens.cache_read * price.cache_read
         + tokens.cache_write * price.cache_write
         + tokens.output * price.output
     )
-    return dollars, CostSource.PRICED if dollars > 0 else CostSource.FREE
+
+
+def _base(provider: str, model: str, time_ns: int) -> UnitPrices:
+    """The list's unit prices of a small request at that moment, without what each request costs by itself."""
+    listed = _listed(provider, model)
+    assert listed is not None, "only what is in the list is asked for"
+    return _units(listed[1].get_prices(_moment(time_ns)), 0)
 
 
 def _look_up(provider: str, model: str, day_ns: int) -> Bands | str | None:

@@ -11,13 +11,14 @@ from service.batch import Answer, Dropped, Record, Signal, Tally
 from service.ingest.decode import Decoder, decode
 from service.ingest.join.closing import Closing, Labels
 from service.ingest.join.join import Join
+from service.ingest.join.store import UNSEEDED, Seed
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
-from service.ingest.metrics.measures import Cell, Tells, added
+from service.ingest.metrics.measures import Cell, Meaning, Tells, added
 from service.ingest.metrics.meters import Meters
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.policies import Policies
-from service.ingest.prices import DAY_NS, Prices
+from service.ingest.prices import DAY_NS, Prices, Tokens
 from service.ingest.reader import Decoded
 from service.ingest.review import Review, reviewed
 from service.ingest.rollup import roll_up
@@ -43,7 +44,7 @@ class Ingest:
 
     def __init__(
         self, limits: IngestLimits, review: Review | None = None, decoder: Decoder = IN_PROTOBUF,
-        meters: Meters | None = None, local: Local = NOTHING_LOCAL,
+        meters: Meters | None = None, local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED,
     ) -> None:  # fmt: skip
         self.limits, self.local = limits, local
         self.meters = meters or Meters()
@@ -51,8 +52,9 @@ class Ingest:
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
         self._review = review
         self._watermark = Watermark(limits.lateness_ns)
-        self.join = Join(limits, decoder.kernels, local)
-        self._closing = Closing(self.join, Prices(local.prices))
+        self.join = Join(limits, decoder.kernels, local, seed)
+        self._prices = Prices(local.prices)
+        self._closing = Closing(self.join, self._prices)
         self._policies = Policies()
         self._told_ns = np.zeros((limits.cells_max + 1, 2), np.int64)  # Cost and outcomes, by cell.
         self._ready: list[Slot] = []
@@ -145,9 +147,14 @@ class Ingest:
         def cell_of(labels: Cell, seen_ns: int) -> int:
             return self._cell(labels, seen_ns, tally)
 
-        future_ns = now_ns + self.limits.future_max_ns
+        def dollars_of(meant: Meaning, tokens: Tokens, time_ns: int) -> float:
+            dollars, source = self._prices.together(meant.provider, meant.models, tokens, time_ns)
+            tally.priced_tokens[source] += round(tokens.input + tokens.output)
+            return dollars
+
+        future_ns, floor_ns = now_ns + self.limits.future_max_ns, self.join.floor_ns
         self._tell_meters()
-        for start_ns in self.meters.take(read, self.join.floor_ns, future_ns, cell_of, self.join.labels_of):
+        for start_ns in self.meters.take(read, floor_ns, future_ns, cell_of, self.join.labels_of, dollars_of):
             self.join.open(start_ns)
         tally.dropped.update(read.dropped)
         decoded.dropped.update(read.dropped)

@@ -76,9 +76,9 @@ from service.ingest.join.tables import (
     WAITS,
     WEIGHTED,
 )
-from service.ingest.local import UnitPrices
+from service.ingest.local import Bands
 from service.ingest.memory import as_bits
-from service.ingest.prices import DAY_NS, Bands, CostSource, Prices, Tokens
+from service.ingest.prices import DAY_NS, CostSource, Prices, Tokens
 from service.ingest.twins import Account, Twins
 
 LABELS_MAX, PRICES_KEPT = 1 << 17, 1 << 13
@@ -87,6 +87,7 @@ COST_SOURCES = (
     CostSource.SPAN, CostSource.OVERRIDE, CostSource.PRICED, CostSource.FREE, CostSource.UNPRICED, CostSource.NONE
 )  # fmt: skip
 """Where a cost comes from, by its number."""
+NO_BANDS = Bands((), ())
 Labels = tuple[str, str, str, str, str, str, str]
 """Values of CELL_LABELS, without the last, in that order."""
 
@@ -228,27 +229,22 @@ class Closing:
         new = np.flatnonzero(prices[:, PRICE_KIND] == NEW).tolist()
         for row in new:
             provider, *models = [text(word) for word in prices[row, PRICE_PROVIDER : PRICE_PROVIDER + 3].tolist()]
-            kind, starts, units = self._looked_up(provider, (models[0], models[1]), start_ns)
-            prices[row, PRICE_KIND], prices[row, PRICE_COUNT] = kind, len(units)
-            bands = prices[row, PRICE_BANDS:].view(np.float64).reshape(BANDS_MAX, BAND_CELLS)
-            for i, (start, unit) in enumerate(zip(starts, units, strict=True)):
-                bands[i] = (start, unit.input, unit.output, unit.cache_read, unit.cache_write)
+            kind, bands = self._looked_up(provider, (models[0], models[1]), start_ns)
+            prices[row, PRICE_KIND], prices[row, PRICE_COUNT] = kind, len(bands.units)
+            told = prices[row, PRICE_BANDS:].view(np.float64).reshape(BANDS_MAX, BAND_CELLS)
+            for i, (start, unit) in enumerate(zip((0, *bands.starts), bands.units, strict=False)):
+                told[i] = (start, unit.input, unit.output, unit.cache_read, unit.cache_write)
         if not new:
             self._ask(place)
 
-    def _looked_up(
-        self, provider: str, models: tuple[str, str], time_ns: int
-    ) -> tuple[int, tuple[float, ...], tuple[UnitPrices, ...]]:
-        """The kind of a price; where its bands begin; and what they ask."""
-        own = self._prices.own(provider, models)
-        if own is not None:
-            return OWN, (0.0,), (own,)
-        listed = next(self._prices.listed(provider, models, time_ns), None)
-        if listed is None:
-            return UNKNOWN, (), ()
-        if not isinstance(listed[1], Bands) or len(listed[1].units) > BANDS_MAX:
-            return TO_BE_ASKED, (), ()
-        return LISTED, (0.0, *map(float, listed[1].starts)), listed[1].units
+    def _looked_up(self, provider: str, models: tuple[str, str], time_ns: int) -> tuple[int, Bands]:
+        """The kind of a price, and what it asks."""
+        price = next(iter(self._prices.fitting(provider, models, time_ns)), None)
+        if price is None:
+            return UNKNOWN, NO_BANDS
+        if not isinstance(price.bands, Bands) or len(price.bands.units) > BANDS_MAX:
+            return TO_BE_ASKED, NO_BANDS
+        return OWN if price.source is CostSource.OVERRIDE else LISTED, price.bands
 
     def _ask(self, place: int) -> None:
         store, text = self._store, self._join.lexicon.text

@@ -11,7 +11,7 @@ from service.ingest.join.kernels import Kernels
 from service.ingest.join.labels import L_AGENT, L_TENANT
 from service.ingest.join.lexicon import Lexicon
 from service.ingest.join.said import SAID_END, SAID_READING
-from service.ingest.join.store import Store
+from service.ingest.join.store import Seed, Store
 from service.ingest.join.tables import (
     DUE,
     DUPLICATES,
@@ -63,8 +63,8 @@ _DROPPED = {
 class Join:
     """Live traces and open sessions, and the slots in which their spans wait."""
 
-    def __init__(self, limits: IngestLimits, kernels: Kernels, local: Local) -> None:
-        self.kernels, self.store = kernels, Store(kernels)
+    def __init__(self, limits: IngestLimits, kernels: Kernels, local: Local, seed: Seed) -> None:
+        self.kernels, self.store = kernels, Store(kernels, seed)
         self.lexicon = Lexicon(self.store)
         self.reader = Reader(self.store, self.lexicon, local.policies)
         self._seen = self._room = 0  # Spans since names were forgotten; spans for which there is room.

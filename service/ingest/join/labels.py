@@ -73,7 +73,7 @@ def find_span(t: Tables, trace: Number, span_id: Number) -> Number:
         while row >= 0 and of_span(t, row, SPAN_ID) != span_id:
             row = of_span(t, row, SPAN_NEXT)
         return row
-    hashed, mask = hash_of(span_id, trace), cell(t.heads, SPANS + MASK)
+    hashed, mask = hash_of(t.seed, span_id, trace), cell(t.heads, SPANS + MASK)
     return find(t.span_index, mask, hashed, t.spans, SPAN_CELLS, SPAN_ID, span_id, SPAN_TRACE, trace)
 
 
@@ -185,7 +185,7 @@ def _agent_by_name(t: Tables, span: Number) -> Number:
 @kernel
 def label_row(t: Tables) -> Number:
     """The row of the labels in the scratch, put on the list of those to be asked for if its cell is not known."""
-    hashed = 0
+    hashed = cell(t.seed, 0)
     for i in range(L_CELLS):
         hashed = mixed(hashed, cell(t.scratch, i))
     mask = cell(t.heads, LABELS + MASK)

@@ -107,7 +107,7 @@ class Lexicon:
     def fingerprint(self, text: str) -> tuple[int, int]:
         """What stands for a text that nobody need read again."""
         raw = np.frombuffer(text.encode(errors="replace"), np.uint8)
-        high, low = self._kernels.fingerprint(self._kernels.memory(raw), 0, len(raw))
+        high, low = self._kernels.fingerprint(self._store.tables.seed, self._kernels.memory(raw), 0, len(raw))
         return int(high), int(low)
 
     def texts(self) -> list[str]:

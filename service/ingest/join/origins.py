@@ -34,7 +34,7 @@ _OF_SCOPES = 1 << 32
 
 
 @kernel
-def _attributes(columns: Columns, first: Number, stop: Number) -> tuple[Number, Number]:
+def _attributes(t: Tables, columns: Columns, first: Number, stop: Number) -> tuple[Number, Number]:
     """What stands for some attributes."""
     high = low = stop - first
     for i in range(first, stop):
@@ -42,7 +42,7 @@ def _attributes(columns: Columns, first: Number, stop: Number) -> tuple[Number, 
         kind, value = cell(columns.attributes, at + KIND), cell(columns.attributes, at + VALUE)
         one, two = value, value
         if kind == TEXT_KIND:
-            one, two = fingerprint(columns.text, cell(columns.attributes, at + TEXT), value)
+            one, two = fingerprint(t.seed, columns.text, cell(columns.attributes, at + TEXT), value)
         high = mixed(high, cell(columns.attributes, at + KEY) << 8 | kind)
         high = mixed(high, one)
         low = mixed(mixed(low, two), high)
@@ -50,21 +50,21 @@ def _attributes(columns: Columns, first: Number, stop: Number) -> tuple[Number, 
 
 
 @kernel
-def _resource(columns: Columns, row: Number) -> tuple[Number, Number]:
+def _resource(t: Tables, columns: Columns, row: Number) -> tuple[Number, Number]:
     """What stands for a resource."""
     at = row * RESOURCE_CELLS
     return _attributes(
-        columns, cell(columns.resources, at + RESOURCE_FIRST), cell(columns.resources, at + RESOURCE_STOP)
+        t, columns, cell(columns.resources, at + RESOURCE_FIRST), cell(columns.resources, at + RESOURCE_STOP)
     )
 
 
 @kernel
-def _scope(columns: Columns, row: Number) -> tuple[Number, Number]:
+def _scope(t: Tables, columns: Columns, row: Number) -> tuple[Number, Number]:
     """What stands for a scope's name and attributes."""
     at = row * SCOPE_CELLS
     name, size = cell(columns.scopes, at + SCOPE_NAME), cell(columns.scopes, at + SCOPE_BYTES)
-    high, low = fingerprint(columns.text, name, size)
-    one, two = _attributes(columns, cell(columns.scopes, at + SCOPE_FIRST), cell(columns.scopes, at + SCOPE_STOP))
+    high, low = fingerprint(t.seed, columns.text, name, size)
+    one, two = _attributes(t, columns, cell(columns.scopes, at + SCOPE_FIRST), cell(columns.scopes, at + SCOPE_STOP))
     return mixed(mixed(high, one), _OF_SCOPES), mixed(low, two)
 
 
@@ -80,12 +80,12 @@ def find_origins(t: Tables, columns: Columns, resources: Number, scopes: Number)
     """Write what is known of resources and scopes, NONE where one is new; how many of them are."""
     new = 0
     for row in range(resources):
-        high, low = _resource(columns, row)
+        high, low = _resource(t, columns, row)
         origin = _find(t, high, low)
         put(columns.resource_ids, row, cell(t.origins, origin * ORIGIN_CELLS + ORIGIN_NUMBER) if origin >= 0 else NONE)
         new += 1 if origin < 0 else 0
     for row in range(scopes):
-        high, low = _scope(columns, row)
+        high, low = _scope(t, columns, row)
         origin = _find(t, high, low)
         put(columns.natives, row, cell(t.origins, origin * ORIGIN_CELLS + ORIGIN_NUMBER) if origin >= 0 else NONE)
         put(columns.weights, row, cell(t.origins, origin * ORIGIN_CELLS + ORIGIN_WEIGHT) if origin >= 0 else NONE)
@@ -96,7 +96,7 @@ def find_origins(t: Tables, columns: Columns, resources: Number, scopes: Number)
 @kernel
 def learn_origin(t: Tables, columns: Columns, row: Number, is_scope: Number) -> None:
     """Have a resource or a scope known by what the columns now say of it."""
-    high, low = _scope(columns, row) if is_scope else _resource(columns, row)
+    high, low = _scope(t, columns, row) if is_scope else _resource(t, columns, row)
     if _find(t, high, low) >= 0:
         return
     origin = take(t.heads, ORIGINS, t.origins, ORIGIN_CELLS)

@@ -39,7 +39,7 @@ from service.ingest.memory import Number, amount, cell, kernel, mixed, number, p
 @kernel
 def price_row(t: Tables, provider: Number, response: Number, model: Number) -> Number:
     """The price of these models, to be looked up if it is new."""
-    hashed = mixed(mixed(mixed(0, provider), response), model)
+    hashed = mixed(mixed(mixed(cell(t.seed, 0), provider), response), model)
     mask = cell(t.heads, PRICES + MASK)
     place = hashed & mask
     while True:

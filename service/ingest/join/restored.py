@@ -44,15 +44,15 @@ def index_all(t: Tables) -> None:
                 enter_span(t, trace, row)
     for row in range(cell(t.heads, TRACES + HIGH)):
         if cell(t.traces, row * TRACE_CELLS) == USED and of_trace(t, row, TRACE_MARKS) & IS_LIVE != 0:
-            hashed = hash_of(of_trace(t, row, TRACE_HIGH), of_trace(t, row, TRACE_LOW))
+            hashed = hash_of(t.seed, of_trace(t, row, TRACE_HIGH), of_trace(t, row, TRACE_LOW))
             enter(t.trace_index, cell(t.heads, TRACES + MASK), hashed, row)
     for row in range(cell(t.heads, SESSIONS + HIGH)):
         if cell(t.sessions, row * SESSION_CELLS) == USED:
-            hashed = hash_of(of_session(t, row, SESSION_HIGH), of_session(t, row, SESSION_LOW))
+            hashed = hash_of(t.seed, of_session(t, row, SESSION_HIGH), of_session(t, row, SESSION_LOW))
             enter(t.session_index, cell(t.heads, SESSIONS + MASK), hashed, row)
     for row in range(cell(t.heads, SLOTS + HIGH)):
         if cell(t.slots, row * SLOT_CELLS) == USED:
-            hashed = hash_of(cell(t.slots, row * SLOT_CELLS + SLOT_START), 0)
+            hashed = hash_of(t.seed, cell(t.slots, row * SLOT_CELLS + SLOT_START), 0)
             enter(t.slot_index, cell(t.heads, SLOTS + MASK), hashed, row)
     for row in range(cell(t.heads, WORDS + HIGH)):
         if cell(t.words, row * WORD_CELLS + WORD_SIZE) > 0:

@@ -144,12 +144,12 @@ def _follow(t: Tables, columns: Columns, plan: Number, said: Number, first: Numb
         put(columns.said, said + SAID_TENANT, word_of(t, columns.text, at, size))
     at, size = _text_of(columns, plan + PLAN_NAME, first)
     if size > 0:
-        high, low = fingerprint(columns.text, at, size)
+        high, low = fingerprint(t.seed, columns.text, at, size)
         put(columns.said, said + SAID_NAME_HIGH, high)
         put(columns.said, said + SAID_NAME_LOW, low)
     at, size = _text_of(columns, plan + PLAN_RESPONSE, first)
     if size > 0:
-        high, _ = fingerprint(columns.text, at, size)
+        high, _ = fingerprint(t.seed, columns.text, at, size)
         put(columns.said, said + SAID_RESPONSE, high)
     for i in range(PLAN_CELLS - PLAN_NUMBERS):
         place = cell(columns.plans, plan + PLAN_NUMBERS + i)

@@ -88,7 +88,7 @@ from service.ingest.memory import Number, cell, hash_of, kernel, number, put, pu
 @kernel
 def find_session(t: Tables, high: Number, low: Number) -> Number:
     """The open session of a key: its name's fingerprint, or the id of its one trace."""
-    hashed, mask = hash_of(high, low), cell(t.heads, SESSIONS + MASK)
+    hashed, mask = hash_of(t.seed, high, low), cell(t.heads, SESSIONS + MASK)
     return find(t.session_index, mask, hashed, t.sessions, SESSION_CELLS, SESSION_HIGH, high, SESSION_LOW, low)
 
 
@@ -157,7 +157,7 @@ def _place(t: Tables, trace: Number, span: Number, end_ns: Number) -> None:
         set_session(t, session, SESSION_QUEUED, NEVER)
         set_session(t, session, SESSION_FIRST, NEVER)
         set_session(t, session, SESSION_LAST, 0)
-        enter(t.session_index, cell(t.heads, SESSIONS + MASK), hash_of(high, low), session)
+        enter(t.session_index, cell(t.heads, SESSIONS + MASK), hash_of(t.seed, high, low), session)
     set_trace(t, trace, TRACE_SIBLING, of_session(t, session, SESSION_TRACES))
     set_session(t, session, SESSION_TRACES, trace)
     set_trace(t, trace, TRACE_SESSION, session)
@@ -228,7 +228,7 @@ def _part(t: Tables, session: Number, trace: Number) -> None:
 @kernel
 def _free(t: Tables, session: Number) -> None:
     high, low = of_session(t, session, SESSION_HIGH), of_session(t, session, SESSION_LOW)
-    leave(t.session_index, cell(t.heads, SESSIONS + MASK), hash_of(high, low), session)
+    leave(t.session_index, cell(t.heads, SESSIONS + MASK), hash_of(t.seed, high, low), session)
     give_back(t.heads, SESSIONS, t.sessions, SESSION_CELLS, session)
 
 

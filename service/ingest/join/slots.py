@@ -24,7 +24,7 @@ from service.ingest.memory import Number, cell, hash_of, kernel, put
 @kernel
 def find_slot(t: Tables, start_ns: Number) -> Number:
     """The open slot that begins then, or -1."""
-    hashed, mask = hash_of(start_ns, 0), cell(t.heads, SLOTS + MASK)
+    hashed, mask = hash_of(t.seed, start_ns, 0), cell(t.heads, SLOTS + MASK)
     return find(t.slot_index, mask, hashed, t.slots, SLOT_CELLS, SLOT_START, start_ns, SLOT_START, start_ns)
 
 
@@ -41,7 +41,7 @@ def slot_of(t: Tables, start_ns: Number) -> Number:
     put(t.slots, at + SLOT_WAITING, 0)
     put(t.slots, at + SLOT_ENDED, NONE)
     put(t.slots, at + SLOT_SESSIONS, 0)
-    enter(t.slot_index, cell(t.heads, SLOTS + MASK), hash_of(start_ns, 0), row)
+    enter(t.slot_index, cell(t.heads, SLOTS + MASK), hash_of(t.seed, start_ns, 0), row)
     push(t.opened, cell(t.state, OPENED), start_ns, row)
     more(t.state, OPENED, 1)
     return row
@@ -84,7 +84,7 @@ def list_waiting(t: Tables, row: Number) -> None:
 def drop_first(t: Tables) -> None:
     """Forget the slot that begins first: it is closed."""
     start_ns, row = cell(t.opened, 0), cell(t.opened, 1)
-    leave(t.slot_index, cell(t.heads, SLOTS + MASK), hash_of(start_ns, 0), row)
+    leave(t.slot_index, cell(t.heads, SLOTS + MASK), hash_of(t.seed, start_ns, 0), row)
     give_back(t.heads, SLOTS, t.slots, SLOT_CELLS, row)
     pop(t.opened, cell(t.state, OPENED))
     more(t.state, OPENED, -1)

@@ -36,6 +36,9 @@ from service.ingest.join.tables import (
 from service.ingest.join.words import TEXT_BYTES
 
 Cells = NDArray[np.int64]
+Seed = tuple[int, int]
+"""Two int64 that hashes begin with; what is counted does not depend on them."""
+UNSEEDED: Seed = (0, 0)
 READINGS_MAX, RESOURCES_MAX, WORDS_MAX = 1 << 16, 1 << 16, 1 << 18
 """Readings, resources and words that are told apart at a time."""
 _FIRST_ROWS = 64
@@ -47,8 +50,8 @@ _PASSING = (LABELS, PRICES, ORIGINS)
 class Store:
     """Arrays of all tables, and the `tables` that kernels are given of them."""
 
-    def __init__(self, kernels: Kernels) -> None:
-        self.kernels = kernels
+    def __init__(self, kernels: Kernels, seed: Seed) -> None:
+        self.kernels, self.seed = kernels, np.array(seed, np.int64)
         self.heads, self.state = np.zeros(TABLES * HEAD_CELLS, np.int64), np.zeros(STATE_CELLS, np.int64)
         self.limits, self.counts = np.zeros(LIMIT_CELLS, np.int64), np.zeros(COUNT_CELLS, np.int64)
         self.state[[OLDEST, NEWEST]] = -1
@@ -72,8 +75,8 @@ class Store:
         """Where everything is now."""
         if self._tables is None:
             arrays: tuple[NDArray[Any], ...] = (
-                *self.rows.values(), *self._index.values(), self.heads, self.state, self.limits, self._queue,
-                self._opened, self.readings, self.resources, self.text, self.order, self.ends, self.asking,
+                *self.rows.values(), *self._index.values(), self.heads, self.seed, self.state, self.limits,
+                self._queue, self._opened, self.readings, self.resources, self.text, self.order, self.ends, self.asking,
                 self.told,
                 self.sampled, self.scratch, self.units.view(np.int64), self.counts,
             )  # fmt: skip
@@ -134,7 +137,8 @@ class Store:
 
     def snapshot(self) -> Arrays:
         """Rows in use with their numbers, the queues and single cells."""
-        saved: dict[str, Any] = {"state": self.state.copy(), "queue": self._queue[: self.state[QUEUED]].copy()}
+        saved: dict[str, Any] = {"seed": self.seed.copy(), "state": self.state.copy()}
+        saved["queue"] = self._queue[: self.state[QUEUED]].copy()
         saved["opened"] = self._opened[: self.state[OPENED]].copy()
         for table, name in zip(WIDTHS, _NAMES, strict=True):
             if table not in _PASSING:
@@ -158,7 +162,7 @@ class Store:
             gaps = np.setdiff1d(np.arange(high), at)
             rows[at], rows[gaps, 0] = saved[name], np.append(gaps[1:], -1)[: len(gaps)]
             self.heads[table + FREE] = gaps[0] if len(gaps) else -1
-        self.state[:] = saved["state"]
+        self.seed[:], self.state[:] = saved["seed"], saved["state"]
         self.room_in_queues(0)
         self._queue[: len(saved["queue"])], self._opened[: len(saved["opened"])] = saved["queue"], saved["opened"]
         self.text[: len(saved["text"])] = saved["text"]

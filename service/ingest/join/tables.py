@@ -135,6 +135,7 @@ UNIT_CELLS = 16
 class Tables(NamedTuple):
     """Where all of it is.
 
+    seed      two cells that hashes begin with, so that nobody can choose ids that collide
     order     the spans of the slot that closes, as rows of `waits`, in the order in which they ended
     ends      when they ended
     asking    rows of `labels` whose cell is to be found
@@ -163,6 +164,7 @@ class Tables(NamedTuple):
     origin_index: Memory
     word_index: Memory
     heads: Memory
+    seed: Memory
     state: Memory
     limits: Memory
     queue: Memory

@@ -76,7 +76,7 @@ FEW_SPANS = 16
 @kernel
 def find_trace(t: Tables, high: Number, low: Number) -> Number:
     """The live trace of this id, or -1."""
-    hashed, mask = hash_of(high, low), cell(t.heads, TRACES + MASK)
+    hashed, mask = hash_of(t.seed, high, low), cell(t.heads, TRACES + MASK)
     return find(t.trace_index, mask, hashed, t.traces, TRACE_CELLS, TRACE_HIGH, high, TRACE_LOW, low)
 
 
@@ -105,7 +105,7 @@ def open_trace(t: Tables, high: Number, low: Number) -> Number:
         put(t.state, OLDEST, trace)
     put(t.state, NEWEST, trace)
     more(t.state, LIVE_TRACES, 1)
-    enter(t.trace_index, cell(t.heads, TRACES + MASK), hash_of(high, low), trace)
+    enter(t.trace_index, cell(t.heads, TRACES + MASK), hash_of(t.seed, high, low), trace)
     return trace
 
 
@@ -149,9 +149,9 @@ def is_before(t: Tables, trace: Number, other: Number) -> Number:
 def enter_span(t: Tables, trace: Number, span: Number) -> None:
     """Have a span of many found by its id, and by its response id if it was the first to be counted with that."""
     mask = cell(t.heads, SPANS + MASK)
-    enter(t.span_index, mask, hash_of(of_span(t, span, SPAN_ID), trace), span)
+    enter(t.span_index, mask, hash_of(t.seed, of_span(t, span, SPAN_ID), trace), span)
     if has(t, span, ANSWERED) != 0:
-        enter(t.span_index, mask, hash_of(of_span(t, span, SPAN_RESPONSE), -1 - trace), span)
+        enter(t.span_index, mask, hash_of(t.seed, of_span(t, span, SPAN_RESPONSE), -1 - trace), span)
 
 
 @kernel
@@ -206,7 +206,7 @@ def find_answer(t: Tables, trace: Number, response: Number) -> Number:
         while row >= 0 and not (has(t, row, ANSWERED) != 0 and of_span(t, row, SPAN_RESPONSE) == response):
             row = of_span(t, row, SPAN_NEXT)
         return row
-    hashed, mask = hash_of(response, -1 - trace), cell(t.heads, SPANS + MASK)
+    hashed, mask = hash_of(t.seed, response, -1 - trace), cell(t.heads, SPANS + MASK)
     return find(t.span_index, mask, hashed, t.spans, SPAN_CELLS, SPAN_RESPONSE, response, SPAN_TRACE, trace)
 
 
@@ -215,7 +215,7 @@ def enter_answer(t: Tables, trace: Number, span: Number, flags: Number) -> None:
     """Have a span found by its response id."""
     flag(t, span, flags)
     if of_trace(t, trace, TRACE_MARKS) & IS_INDEXED != 0:
-        hashed = hash_of(of_span(t, span, SPAN_RESPONSE), -1 - trace)
+        hashed = hash_of(t.seed, of_span(t, span, SPAN_RESPONSE), -1 - trace)
         enter(t.span_index, cell(t.heads, SPANS + MASK), hashed, span)
 
 
@@ -223,7 +223,7 @@ def enter_answer(t: Tables, trace: Number, span: Number, flags: Number) -> None:
 def detach(t: Tables, trace: Number) -> None:
     """Have a live trace not found any more: a later span of it begins a new one."""
     high, low = of_trace(t, trace, TRACE_HIGH), of_trace(t, trace, TRACE_LOW)
-    leave(t.trace_index, cell(t.heads, TRACES + MASK), hash_of(high, low), trace)
+    leave(t.trace_index, cell(t.heads, TRACES + MASK), hash_of(t.seed, high, low), trace)
     older, newer = of_trace(t, trace, TRACE_OLDER), of_trace(t, trace, TRACE_NEWER)
     if older >= 0:
         set_trace(t, older, TRACE_NEWER, newer)
@@ -248,9 +248,9 @@ def forget(t: Tables, trace: Number) -> None:
     while span >= 0:
         following = of_span(t, span, SPAN_NEXT)
         if is_indexed:
-            leave(t.span_index, mask, hash_of(of_span(t, span, SPAN_ID), trace), span)
+            leave(t.span_index, mask, hash_of(t.seed, of_span(t, span, SPAN_ID), trace), span)
             if has(t, span, ANSWERED) != 0:
-                leave(t.span_index, mask, hash_of(of_span(t, span, SPAN_RESPONSE), -1 - trace), span)
+                leave(t.span_index, mask, hash_of(t.seed, of_span(t, span, SPAN_RESPONSE), -1 - trace), span)
         give_back(t.heads, SPANS, t.spans, SPAN_CELLS, span)
         span = following
     give_back(t.heads, TRACES, t.traces, TRACE_CELLS, trace)

@@ -24,7 +24,7 @@ def word_of(t: Tables, memory: Memory, at: Number, size: Number) -> Number:
     """The word of a text, a new one while there is room for it."""
     if size == 0:
         return NO_WORD
-    hashed, _ = fingerprint(memory, at, size)
+    hashed, _ = fingerprint(t.seed, memory, at, size)
     mask = cell(t.heads, WORDS + MASK)
     place = hashed & mask
     while True:

@@ -1,8 +1,9 @@
 """What metrics and evaluations mean: which cell they count in, and what of it they tell.
 
 A known metric tells the same signals as spans do (calls and their durations, tokens, cost, outcomes of sessions), and
-only where no span of its service told that signal in the last day: one source a signal. Any other metric, if a rule
-names it, is a cell of its own, with the label `metric`.
+only where no span of its service told that signal in the last day: one source a signal. Tokens cost what their prices
+say, where neither a span nor a metric of the service stated cost in the last day. Any other metric, if a rule names it,
+is a cell of its own, with the label `metric`.
 """
 
 import math
@@ -17,7 +18,7 @@ from detectors.core.columns import OUTCOMES, Entries, Floats, Ids, Slot, added_u
 from service.ingest.dialects import RESOURCE_FIELDS, SPAN_NAMES, WANTED
 from service.ingest.metrics.streams import Increase
 from service.ingest.otlp.points import Evaluation, Labels, Point
-from service.ingest.prices import DAY_NS
+from service.ingest.prices import DAY_NS, Tokens
 from service.ingest.read import read_resource, read_span
 from service.ingest.vocabulary import (
     AGENT,
@@ -47,7 +48,8 @@ PLAIN = {
 }  # fmt: skip
 """Plain names that metrics made by hand carry, and the attributes that they mean."""
 _FAILED = frozenset(("error", "errored", "failed", "failure", "fail", "exception", "timeout"))
-_INPUT = frozenset(("input", "prompt", "cacheread", "cachecreation", "cache_read", "cache_creation"))
+_FRESH, _READ = frozenset(("input", "prompt")), frozenset(("cacheread", "cache_read"))
+_WRITTEN = frozenset(("cachecreation", "cache_creation", "cachewrite", "cache_write"))
 
 
 class Tells(StrEnum):
@@ -66,6 +68,19 @@ class Measure:
     tells: Tells
     operation: str
     token: str = ""
+
+    def signal(self, meant: "Meaning") -> str:
+        """What spans tell, too, if they tell this."""
+        return meant.labels[2] if self.tells is Tells.CALLS else self.tells
+
+    def tokens(self, meant: "Meaning", amount: float) -> Tokens:
+        """So many tokens, of the kind that they are."""
+        kind = self.token or meant.token
+        if kind in _READ:
+            return Tokens(amount, cache_read=amount)
+        if kind in _WRITTEN:
+            return Tokens(amount, cache_write=amount)
+        return Tokens(amount) if kind in _FRESH else Tokens(output=amount)
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -93,9 +108,11 @@ Cell = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the attributes of one stream say."""
+    """What the attributes of one stream say. `models`: the one that answered, and the one asked for."""
 
     labels: Cell
+    provider: str
+    models: tuple[str, str]
     failed: bool
     token: str
     outcome: str
@@ -114,19 +131,20 @@ def meaning(operation: str, attributes: Labels, resource: Labels, metric: str = 
     elif reading.operation != OTHER and "gen_ai.operation.name" in known:
         operation = reading.operation
     own, is_model = reading.own, operation in MODEL_OPERATIONS
+    provider, models = str(own.get(PROVIDER, "")), (str(own.get(RESPONSE_MODEL, "")), str(own.get(REQUEST_MODEL, "")))
     labels = (
         str(own.get(TENANT) or process.tenant),
         str(own.get(AGENT) or process.agent),
         operation,
-        str(own.get(PROVIDER, "")) if is_model else "",
-        str(own.get(REQUEST_MODEL) or own.get(RESPONSE_MODEL) or "") if is_model else "",
+        provider if is_model else "",
+        (models[1] or models[0]) if is_model else "",
         str(own.get(TOOL_NAME, "")) if operation == TOOL else "",
         str(own.get(AGENT_VERSION) or process.version),
         metric,
     )
     failed = reading.failed or str(known.get("status", "")).lower() in _FAILED
     token = str(known.get("gen_ai.token.type") or known.get("direction") or known.get("type") or "").lower()
-    return Meaning(labels, failed, token, str(known.get("outcome", "")), process.agent)
+    return Meaning(labels, provider, models, failed, token, str(known.get("outcome", "")), process.agent)
 
 
 _RESOURCE = frozenset(name for names in RESOURCE_FIELDS.values() for name in names)
@@ -134,24 +152,27 @@ _RESOURCE = frozenset(name for names in RESOURCE_FIELDS.values() for name in nam
 
 TOLD_MAX = 20_000
 """Services and agents, by signal, of which it is remembered that their spans tell it."""
+STATED = "stated"
+"""The signal of cost that a metric states."""
 
 
 class Told:
-    """Which signals the spans of each service, and of each agent, told of late: metrics are silent there."""
+    """Which signals the spans of each service, and of each agent, told of late: metrics are silent there. And whose
+    metrics state cost: their tokens are not priced.
+    """
 
     def __init__(self) -> None:
         self._last_ns: dict[tuple[str, str], int] = {}
 
     def hear(self, name: str, signal: str, last_ns: int) -> None:
-        """Spans of a service or an agent told a signal until then. Who was silent longest gives up its place."""
+        """A service or an agent told a signal until then. Who was silent longest gives up its place."""
         if len(self._last_ns) > TOLD_MAX:
             latest = sorted(self._last_ns.items(), key=lambda told: told[1])[-TOLD_MAX // 2 :]
             self._last_ns = dict(latest)
         self._last_ns[name, signal] = max(last_ns, self._last_ns.get((name, signal), 0))
 
-    def knows(self, measure: Measure, meant: Meaning, time_ns: int) -> bool:
-        """Whether spans tell it already."""
-        signal = meant.labels[2] if measure.tells is Tells.CALLS else measure.tells
+    def knows(self, signal: str, meant: Meaning, time_ns: int) -> bool:
+        """Whether it is told already."""
         last = max(self._last_ns.get((name, signal), 0) for name in (meant.service, meant.labels[1]))
         return time_ns - last < DAY_NS
 
@@ -187,13 +208,17 @@ class Sums:
             self._add(cell, count=calls, squares=calls, failed=calls if meant.failed else 0.0)
             self._buckets(cell, more, SECONDS_IN.get(point.unit, 1.0))
         elif measure.tells is Tells.TOKENS:
-            kind = measure.token or meant.token
-            self._add(cell, **{"input_tokens" if kind in _INPUT else "output_tokens": amount})
+            tokens = measure.tokens(meant, amount)
+            self._add(cell, input_tokens=tokens.input, output_tokens=tokens.output)
         elif measure.tells is Tells.COST:
-            self._add(cell, cost_usd=amount)
+            self.paid(cell, amount)
         else:
             self._add(cell, count=amount, squares=amount)
             self._outcome(cell, outcome_class(meant.outcome), amount)
+
+    def paid(self, cell: int, dollars: float) -> None:
+        """What was paid."""
+        self._add(cell, cost_usd=dollars)
 
     def any(self, cell: int, more: Increase) -> None:
         """A point of a metric that a rule names."""

@@ -5,8 +5,9 @@ once a minute and would else be late for ever. So metrics hold no slot open whil
 """
 
 import json
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,28 @@ from numpy.typing import NDArray
 from detectors.core.columns import SECOND_NS, SLOT_NS, Arrays, Slot
 from detectors.core.series import OVERFLOW
 from service.batch import Dropped
-from service.ingest.metrics.measures import MEASURES, SCORE_METRIC, Cell, Meaning, Sums, Told, meaning
+from service.ingest.metrics.measures import (
+    MEASURES,
+    SCORE_METRIC,
+    STATED,
+    Cell,
+    Meaning,
+    Sums,
+    Tells,
+    Told,
+    meaning,
+)
 from service.ingest.metrics.streams import STREAMS_MAX, Increase, Streams
 from service.ingest.otlp.points import Evaluation, Point, Read
+from service.ingest.prices import Tokens
 from service.ingest.vocabulary import EVALUATION
 
 LATE_MAX_NS = 3600 * SECOND_NS
 """What ended longer than this before the first open slot is not counted any more."""
 Door = Callable[[Cell, int], int]
 """The id of a cell, seen at that time."""
+Till = Callable[[Meaning, Tokens, int], float]
+"""Dollars of tokens that were used until then, of the provider and a model of that meaning."""
 Joined = Callable[[bytes, bytes], tuple[str, str]]
 """Tenant and agent of a span of a live trace; empty where it is not known."""
 
@@ -43,9 +57,12 @@ class Meters:
         self._sums: dict[int, Sums] = {}
         self._meanings: dict[tuple[Any, ...], Meaning] = {}
 
-    def take(self, read: Read, floor_ns: int, future_ns: int, cell_of: Door, joined: Joined) -> set[int]:
+    def take(
+        self, read: Read, floor_ns: int, future_ns: int, cell_of: Door, joined: Joined, dollars_of: Till
+    ) -> set[int]:
         """Take in what a body held; the starts of the slots that it counts in. What it drops it adds to the body's."""
         starts = set()
+        self._hear_cost(read.points, future_ns)
         for point in read.points:
             start_ns = self._start(point.time_ns, floor_ns, future_ns, read.dropped)
             if start_ns is None:
@@ -53,7 +70,7 @@ class Meters:
             more = self.streams.increase(point)
             if isinstance(more, Dropped):
                 read.dropped[more] += 1
-            elif more is not None and self._point(point, more, start_ns, cell_of):
+            elif more is not None and self._point(point, more, start_ns, cell_of, dollars_of):
                 starts.add(start_ns)
                 if more.saturated:
                     read.saturated[point.metric] += round(more.saturated)
@@ -74,14 +91,26 @@ class Meters:
             return None
         return max((time_ns - 1) // SLOT_NS * SLOT_NS, floor_ns)  # A slot's end is the end of an interval in it.
 
-    def _point(self, point: Point, more: Increase, start_ns: int, cell_of: Door) -> bool:
+    def _hear_cost(self, points: Sequence[Point], future_ns: int) -> None:
+        """Hear whose metrics state cost, before tokens of the same body are priced."""
+        for point in points:
+            measure = MEASURES.get(point.metric)
+            if measure is not None and measure.tells is Tells.COST and point.time_ns <= future_ns:
+                meant = self._meaning(measure.operation, point, "")
+                for name in (meant.service, meant.labels[1]):
+                    self.told.hear(name, STATED, point.time_ns)
+
+    def _point(self, point: Point, more: Increase, start_ns: int, cell_of: Door, dollars_of: Till) -> bool:
         """Add a point to its cells; whether it has any."""
         sums = self._sums.get(start_ns) or Sums()
         measure, counts = MEASURES.get(point.metric), False
         if measure is not None:
             meant = self._meaning(measure.operation, point, "")
-            if not self.told.knows(measure, meant, point.time_ns):
-                sums.known(cell_of(meant.labels, start_ns), measure, meant, point, more)
+            if not self.told.knows(measure.signal(meant), meant, point.time_ns):
+                cell = cell_of(meant.labels, start_ns)
+                sums.known(cell, measure, meant, point, more)
+                if measure.tells is Tells.TOKENS and math.isfinite(more.amount):
+                    sums.paid(cell, self._dollars(meant, measure.tokens(meant, more.amount), point.time_ns, dollars_of))
                 counts = True
         if self.names(point.metric):
             cell = cell_of(self._meaning("", point, point.metric).labels, start_ns)
@@ -91,6 +120,11 @@ class Meters:
         if counts:
             self._sums[start_ns] = sums
         return counts
+
+    def _dollars(self, meant: Meaning, tokens: Tokens, time_ns: int, dollars_of: Till) -> float:
+        """What tokens cost; nothing where that is stated."""
+        stated = any(self.told.knows(signal, meant, time_ns) for signal in (Tells.COST, STATED))
+        return 0.0 if stated else dollars_of(meant, tokens, time_ns)
 
     def _meaning(self, operation: str, point: Point, metric: str) -> Meaning:
         key = (operation, metric, point.labels, point.resource)

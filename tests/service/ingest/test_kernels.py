@@ -10,7 +10,9 @@ from service.batch import Dropped, Record, Signal
 from service.ingest.decode import Decoder
 from service.ingest.join.kernels import INTERPRETED, viewed
 from service.ingest.join.rows import enter, is_like, leave, pop, push, row_at
+from service.ingest.join.store import UNSEEDED, Seed
 from service.ingest.limits import IngestLimits
+from service.ingest.memory import fingerprint, hash_of
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.stage import Ingest
 from tests.service.ingest.decoders import compiled
@@ -88,10 +90,13 @@ def arrivals(chance: random.Random) -> Iterator[tuple[bytes, float, str]]:
             yield raw, now_s + 1, chance.choice(("p/0", "p/0", "p/1"))
 
 
-def run(decoder: Decoder, given: IngestLimits, sent: Sequence[tuple[bytes, float, str]], stops: bool = False) -> Stream:
+def run(
+    decoder: Decoder, given: IngestLimits, sent: Sequence[tuple[bytes, float, str]], stops: bool = False,
+    seed: Seed = UNSEEDED,
+) -> Stream:  # fmt: skip
     """The stream of these bodies; restored again and again if it `stops`."""
     stream = Stream()
-    stream.ingest = Ingest(given, decoder=decoder)
+    stream.ingest = Ingest(given, decoder=decoder, seed=seed)
     for number, (raw, now_s, partition) in enumerate(sent):
         stream.send_bytes(raw, now_s, partition)
         if stops and number % 7 == 3:
@@ -117,6 +122,30 @@ def test_restored_it_goes_on(seed: int) -> None:
     given, sent = limits(chance), [(raw, now_s, "p/0") for raw, now_s, _ in arrivals(chance)]
     whole, parted = run(compiled(), given, sent), run(compiled(), given, sent, stops=True)
     assert same_slots(whole.slots, parted.slots) and whole.tally == parted.tally
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_seed_of_hashes_changes_nothing(seed: int) -> None:
+    """Two seeds, one of them saved and read back by processes that drew another: the same slots and tallies."""
+    chance = random.Random(seed)
+    given, sent = limits(chance), [(raw, now_s, "p/0") for raw, now_s, _ in arrivals(chance)]
+    drawn = chance.getrandbits(63), chance.getrandbits(63)
+    plain, seeded = run(compiled(), given, sent), run(compiled(), given, sent, stops=True, seed=drawn)
+    assert same_slots(plain.slots, seeded.slots) and plain.tally == seeded.tally
+    assert seeded.ingest.join.store.seed.tolist() == list(drawn)
+
+
+def test_ids_that_collide_do_so_under_one_seed() -> None:
+    """Chosen to fall on one place of a table, in either half or as texts, they are spread by another seed."""
+    chance = random.Random(1)
+    seed = chance.getrandbits(63), chance.getrandbits(63)
+    ids = [number for number in range(50_000) if hash_of(UNSEEDED, number, 7) & 255 == 0]
+    texts = [raw for _ in range(50_000) if fingerprint(UNSEEDED, raw := chance.randbytes(16), 0, 16)[0] & 255 == 0]
+    assert min(len(ids), len(texts)) > 150
+    assert len({hash_of(seed, number, 7) & 255 for number in ids}) > 90
+    assert len({fingerprint(seed, raw, 0, 16)[0] & 255 for raw in texts}) > 90
+    high = [(top << 56, 7 ^ low << 27) for top in range(-8, 8) for low in range(64)]
+    assert len({hash_of(seed, *each) for each in high}) == len(high)
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -1,10 +1,14 @@
 """What only the operator knows: own prices come first, and what the collector left out is weighed in again."""
 
+import math
 import random
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from service.ingest.decode import Decoder
 from service.ingest.local import Local, Sampling, overrides
@@ -13,7 +17,7 @@ from service.ingest.prices import CostSource, Prices, Tokens
 from service.ingest.stage import Ingest
 from service.settings import SettingsError, load
 from tests.service.ingest.decoders import compiled
-from tests.service.ingest.wire import EPOCH_S, Stream, agent, body, chat, json_body
+from tests.service.ingest.wire import EPOCH_S, FIXTURES, Stream, agent, body, chat, json_body
 
 NOW_NS = EPOCH_S * 10**9
 
@@ -32,9 +36,58 @@ def test_an_own_price_comes_before_the_list() -> None:
     assert prices.cost("anthropic", ("claude-sonnet-4-5",), tokens, NOW_NS)[1] is CostSource.PRICED
 
 
+@pytest.mark.parametrize("decoder", [ProtobufDecoder(), compiled()], ids=lambda decoder: str(decoder.name))
+def test_an_own_price_knows_the_size_of_a_request(decoder: Decoder) -> None:
+    """All tokens of a larger one; what is not named anew stays as it was, and an unnamed cache follows the input."""
+    steps = {100: {"input": 4}, 200: {"input": 6, "output": 20}, 300: {"cache_read": 3}, 400: {"output": 30}}
+    entry = {"model": "m", "input": 2, "output": 10, "cache_read": 1, "above": steps | {500: {"input": 8}}}
+    mine = overrides({"prices": [entry]})
+    asked = {  # By input tokens: dollars of a million fresh ones, read and written ones, and answered ones.
+        100: (2, 1, 2, 10), 101: (4, 1, 4, 10), 201: (6, 1, 6, 20), 301: (6, 3, 6, 20), 401: (6, 3, 6, 30),
+        501: (8, 3, 8, 30), 9_000: (8, 3, 8, 30),
+    }  # fmt: skip
+    stream = Stream()
+    stream.ingest = Ingest(stream.limits, decoder=decoder, local=Local(mine))
+    dollars = {}
+    for number, (size, (fresh, read, write, output)) in enumerate(asked.items(), 1):
+        dollars[f"t{size}"] = ((size - 30) * fresh + 10 * read + 20 * write + 7 * output) / 1e6
+        alone, source = Prices(mine).cost("any", ("", "m"), Tokens(size, 7, 10, 20), NOW_NS)
+        assert alone == pytest.approx(dollars[f"t{size}"]) and source is CostSource.OVERRIDE
+        call = chat(number, 1, 1, 3, gen_ai__request__model="m", tenant__id=f"t{size}")
+        used = {"input": size, "output": 7, "cache_read.input": 10, "cache_creation.input": 20}
+        said = dict(call.attributes) | {f"gen_ai.usage.{name}_tokens": count for name, count in used.items()}
+        stream.send(call.__class__(**{**vars(call), "attributes": said}), now_s=4)
+    cost = {row["labels"][0]: row["cost_usd"] for row in stream.flush().of("llm")}  # type: ignore[index]
+    assert cost == pytest.approx(dollars)
+    assert stream.tally.costs == {CostSource.OVERRIDE: len(asked)}
+
+
+def test_the_example_of_the_documents_is_read() -> None:
+    """All its entries, as they stand there."""
+    readme = (Path(__file__).parents[3] / "deploy" / "README.md").read_text()
+    (example,) = re.findall(r"```yaml\n(prices:.*?)```", readme, re.DOTALL)
+    mine = overrides(YAML(typ="safe", pure=True).load(example))
+    assert [(bool(each.bands.starts), each.fits("openai", "gpt-4o-mini")) for each in mine] == [
+        (False, True), (True, False), (False, False)
+    ]  # fmt: skip
+
+
+def _above(steps: Any) -> Any:
+    return {"prices": [{"model": "m", "input": 1, "output": 2, "above": steps}]}
+
+
 @pytest.mark.parametrize(
     ("written", "problem"),
     [
+        (_above(200_000), "entry 1: above: 200000 is not by input tokens; write {200000: {input: 5, output: 20}}"),
+        (_above({"200k": {"input": 2}}), "above: {'200k': {'input': 2}} is not by input tokens"),
+        (_above({0: {"input": 2}}), "is not by input tokens"),
+        (_above({True: {"input": 2}}), "is not by input tokens"),
+        (_above({9: 2.5}), "above 9: 2.5 is no price; write {input: 5, output: 20}"),
+        (_above({9: {}}), "above 9: {} is no price"),
+        (_above({9: {"input": "2"}}), "above 9: input: '2' is no price; write dollars for a million tokens"),
+        (_above({9: {"model": "n"}}), 'above 9: "model" is no field; there are input, output, cache_read, cache_write'),
+        (_above({n: {"input": 2} for n in range(1, 7)}), "above: 6 sizes; at most 5 are read"),
         ([], "expected one list"),
         ({"prices": [7]}, "entry 1: is no mapping"),
         ({"prices": [{"input": 1, "output": 2}]}, "entry 1: model: is missing"),
@@ -44,7 +97,7 @@ def test_an_own_price_comes_before_the_list() -> None:
     ],
 )
 def test_a_wrong_price_is_told(written: Any, problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
+    with pytest.raises(ValueError, match=re.escape(problem)):
         overrides(written)
 
 
@@ -126,6 +179,35 @@ def test_a_recorded_policy_tells_the_weight(decoder: Decoder, write: Callable[..
     assert counted == {f"t{weight}{policy}": 2 * weight for policy, weight in sent.items()} | {"own": 4.0}
     sessions = {row["labels"][0]: row["count"] for row in stream.of("session")}  # type: ignore[index]
     assert sessions == counted
+
+
+@pytest.mark.parametrize("decoder", [ProtobufDecoder(), compiled()], ids=lambda decoder: str(decoder.name))
+def test_a_collector_records_its_policies(decoder: Decoder) -> None:
+    """Captured of a Collector 0.155 with the feature gate: 300 traces of a call each came to its policies `errors`
+    (status_code) and `sample 20%` (probabilistic), 33 of them failed, and three of those had a tool call that came
+    after the decision. As they are, a third would have failed.
+    """
+    sent, failed, late = 300, 33, 3
+    bodies = sorted((FIXTURES / "otel-collector-0.155.0+recordpolicy").iterdir())
+    captured_s = 1_795_434_873 - EPOCH_S
+
+    def counted(policies: dict[str, float]) -> tuple[float, float]:
+        stream = Stream()
+        stream.ingest = Ingest(stream.limits, decoder=decoder, local=Local(policies=policies))
+        for path in bodies:
+            assert not stream.send_bytes(path.read_bytes(), captured_s).error
+        calls = stream.flush().of("llm")
+        count, failures = (sum(float(str(row[name])) for row in calls) for name in ("count", "failed"))
+        assert sum(float(str(row["count"])) for row in stream.of("session")) == count
+        assert [row["count"] for row in stream.of("tool")] == [late]
+        return count, failures
+
+    kept, failures = counted({})
+    assert failures == failed and failures / kept > 0.3
+    sampled = kept - failed
+    assert counted({"errors": 1.0, "sample 20%": 5.0}) == (failed + 5 * sampled, failed)
+    by_chance = math.sqrt((sent - failed) * 0.2 * 0.8)
+    assert abs(sampled - 0.2 * (sent - failed)) < 2 * by_chance
 
 
 def test_a_whole_threshold_is_no_silence() -> None:

@@ -200,6 +200,7 @@ def test_the_hand_written_agents_five_metrics() -> None:
         assert (mine["input_tokens"], mine["output_tokens"]) == (37350, 936)
         assert mine["outcomes"] == {"abandoned": 1, "escalated": 1, "resolved": 1}
         assert by_tenant["acme"]["cost_usd"] == 0.097
+        assert mine["cost_usd"] == 0 and not found["priced_tokens"]
 
 
 def test_one_source_a_signal() -> None:

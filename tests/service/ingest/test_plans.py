@@ -9,6 +9,7 @@ import pytest
 from service.ingest.decode import Decoder
 from service.ingest.join.join import Join
 from service.ingest.join.said import SAID_NUMBERS, SAID_READING, SAID_RESOURCE, SAID_TENANT
+from service.ingest.join.store import UNSEEDED
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.otlp.columns import PLAN
@@ -27,7 +28,7 @@ class Read:
     """A decoder, and what reads its columns; plans stay from one body to the next."""
 
     def __init__(self, decoder: Decoder) -> None:
-        self.decoder, self.join = decoder, Join(IngestLimits(), decoder.kernels, Local())
+        self.decoder, self.join = decoder, Join(IngestLimits(), decoder.kernels, Local(), UNSEEDED)
 
     def facts(self, bodies: Sequence[bytes]) -> list[object]:
         """All that is read of each body, comparable: words, readings and resources by what they stand for."""
