@@ -42,7 +42,7 @@ class Outcome:
     tally: Tally
 
 
-FORMAT = 6
+FORMAT = 7
 """Of the state's arrays and alerts: it grows when a version cannot go on from an older one's."""
 
 
