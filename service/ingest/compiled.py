@@ -7,7 +7,7 @@ from service.ingest.otlp.scanner import Scanner
 from service.ingest.plans import SHAPES
 
 COMPILED = Kernels(address, True, *(compiled(loop) for loop in INTERPRETED[2:]))
-CALLED = (scan, *SHAPES, *COMPILED[2:])
+CALLED = (address, scan, *SHAPES, *COMPILED[2:])
 """What is called from Python, and so what is worth keeping compiled."""
 
 

@@ -8,7 +8,6 @@ references to an array at each helper that it passes. Cells are 8 bytes wide, li
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import float64, int64, njit, types, uint64
 from numba.extending import intrinsic, overload, register_jitable
@@ -46,9 +45,10 @@ def compiled(loop: Callable[..., Any]) -> Any:
     return njit(**COMPILED)(loop)
 
 
-def address(array: np.ndarray[Any, Any]) -> int:
-    """Where an array begins; whoever asks keeps it alive."""
-    return int(array.__array_interface__["data"][0])  # `ctypes` makes objects, and takes three times as long.
+@njit(**COMPILED)
+def address(array):
+    """Where an array begins; whoever asks keeps it alive. Numpy's own answer takes several times as long."""
+    return array.ctypes.data
 
 
 def _load(bits: int, stride: int) -> Callable[..., Any]:

@@ -57,6 +57,8 @@ class Plans:
         self._table = np.zeros((_SLOTS, ENTRY_CELLS), np.int64)
         self._known = np.zeros(_KNOWN_BYTES, np.uint8)
         self._scratch = np.zeros(2 * SHAPE_BYTES_MAX, np.uint8)
+        classes, table, known, scratch = map(address, (self._classes, self._table, self._known, self._scratch))
+        self._kept = Shapes(0, 0, 0, classes, table, _SLOTS - 1, 0, known, scratch)
         self.forget()
 
     def forget(self) -> None:
@@ -77,11 +79,10 @@ class Plans:
         return self._entries >= PLANS_MAX or self._known_bytes + 2 * SHAPE_BYTES_MAX > _KNOWN_BYTES
 
     def _shapes(self, columns: Columns) -> Shapes:
-        return Shapes(
-            address(np.frombuffer(columns.text, np.uint8)), address(columns.spans), address(columns.attributes),
-            address(self._classes), address(self._table), _SLOTS - 1, int(not self._is_full()), address(self._known),
-            address(self._scratch),
-        )  # fmt: skip
+        text, spans, attributes = map(
+            address, (np.frombuffer(columns.text, np.uint8), columns.spans, columns.attributes)
+        )
+        return self._kept._replace(text=text, spans=spans, attributes=attributes, learns=int(not self._is_full()))
 
     def _learn(self, columns: Columns, row: int) -> None:
         span = columns.spans[row].tolist()

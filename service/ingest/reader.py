@@ -13,7 +13,6 @@ from service.ingest.join.said import (
     NUMBERS,
     PLAN_CELLS,
     SAID_CELLS,
-    SAID_END,
     SAID_FLAGS,
     SAID_NAME_HIGH,
     SAID_NUMBERS,
@@ -33,6 +32,7 @@ from service.ingest.otlp.columns import (
     RECORD_BAD_TIMES,
     RECORD_FIRST,
     RECORD_IS_BAD,
+    RECORD_LAST,
     RECORD_STOP,
     STOP,
     Columns,
@@ -97,8 +97,7 @@ class Reader:
         """What each record holds. The columns are needed no longer then."""
         said = np.zeros((len(columns.spans), SAID_CELLS), np.int64)
         bad = self._fill(columns, said) if len(said) else 0
-        told = zip(columns.records.tolist(), _last(columns.records, said), strict=True)
-        records = [self._record(record, said, last_ns) for record, last_ns in told]
+        records = [self._record(record, said) for record in columns.records.tolist()]
         if records:  # Counted of all records together.
             seen = columns.content
             records[0].content.update({KEYS[key]: int(seen[key]) for key in np.flatnonzero(seen).tolist()})
@@ -107,8 +106,8 @@ class Reader:
         return records
 
     @staticmethod
-    def _record(record: list[int], said: Cells, last_ns: int) -> Decoded:
-        decoded = Decoded(said, record[RECORD_FIRST], record[RECORD_STOP], last_ns)
+    def _record(record: list[int], said: Cells) -> Decoded:
+        decoded = Decoded(said, record[RECORD_FIRST], record[RECORD_STOP], record[RECORD_LAST])
         if record[RECORD_IS_BAD]:
             decoded.dropped[Dropped.MALFORMED] += 1
             decoded.error = "not an OTLP traces body in protobuf"
@@ -188,12 +187,3 @@ class Reader:
         said = columns.values(columns.attributes[first:stop].tolist())
         told = (self._policies[str(name)] for _, name in said if str(name) in self._policies)
         return columns.text[at : at + size].startswith(_NATIVE), next(told, 0.0)
-
-
-def _last(records: Cells, said: Cells) -> list[int]:
-    """When the last span of each record ends; 0 where there is none."""
-    first, stop = records[:, RECORD_FIRST], records[:, RECORD_STOP]
-    last_ns, some = np.zeros(len(records), np.int64), first < stop
-    if some.any():
-        last_ns[some] = np.maximum.reduceat(said[:, SAID_END], first[some])
-    return last_ns.tolist()

@@ -208,7 +208,6 @@ class Ingest:
             return cell
 
         closed = self._closing.close(start_ns, cell_of, tally)
-        self.cells.touch(closed.cells, start_ns)
         tally.tickets += self._policies.slot(start_ns, closed.sampled)
         tally.sessions += len(closed.ended)
         tally.sessionless.update(closed.nameless)
@@ -216,6 +215,7 @@ class Ingest:
         if self._review is not None:
             reviewed(self._review, closed, self._closing.labels)
         slot = roll_up(start_ns, closed.units, closed.cells, closed.calls)
+        self.cells.touch(slot.cell, start_ns)
         self._told_ns[slot.cell[slot.cost_usd > 0], 0] = start_ns
         self._told_ns[slot.outcome.cell, 1] = start_ns
         metered = self.meters.slot(start_ns)

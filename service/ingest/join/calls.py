@@ -5,12 +5,15 @@ finds what each is counted by and what it cost.
 """
 
 from service.ingest.join.labels import (
+    AHEAD,
     ANCESTORS_MAX,
+    L_HASH,
     L_MODEL,
     L_PROVIDER,
+    L_ROW,
     above,
     is_model,
-    label,
+    label_ahead,
     label_row,
     lent,
 )
@@ -180,13 +183,15 @@ def complete(t: Tables, wait: Number, other: Number) -> None:
 
 
 @kernel
-def _price(t: Tables, span: Number, wait: Number) -> Number:
-    """The row of the price that a span's tokens have, whose labels are in the scratch; -1 if they need none."""
+def _price(t: Tables, span: Number, wait: Number, labels: Number) -> Number:
+    """The row of the price that a span's tokens have, whose labels are in that row of the scratch; -1 if they need
+    none.
+    """
     stated = number(t.waits, wait * WAIT_CELLS + WAIT_COST)
     if has(t, span, SPENT) == 0 or stated == stated or tokens_of(t, wait) == 0.0:
         return NONE
     operation = of_reading(t, span, READING_OPERATION)
-    provider, model = cell(t.scratch, L_PROVIDER), cell(t.scratch, L_MODEL)
+    provider, model = cell(t.scratch, labels + L_PROVIDER), cell(t.scratch, labels + L_MODEL)
     if not is_model(operation):
         if operation not in (OP_AGENT, OP_WORKFLOW, OP_OTHER):
             return NONE
@@ -223,15 +228,16 @@ def count(t: Tables, first: Number, n: Number, end_ns: Number) -> Number:
     price is left in the state.
     """
     for i in range(first, n):
-        _look_ahead(t, i, n)
-        wait = cell(t.order, i)
+        if (i - first) % AHEAD == 0:
+            label_ahead(t, i, min(i + AHEAD, n))
+        _look_ahead(t, i + AHEAD, n)
+        wait, at = cell(t.order, i), (1 + (i - first) % AHEAD) * L_ROW
         span = of_wait(t, wait, WAIT_SPAN)
-        label(t, span)
-        price = _price(t, span, wait)
+        price = _price(t, span, wait, at)
         if price >= 0 and needs_help(t, price, i):
             put(t.state, STOPPED_AT, price)
             return i
-        labels = label_row(t)
+        labels = label_row(t, at, cell(t.scratch, at + L_HASH))
         trace = of_span(t, span, SPAN_TRACE)
         reach(t, trace, span, of_wait(t, wait, WAIT_END))
         set_trace(t, trace, TRACE_WAITS, of_trace(t, trace, TRACE_WAITS) - 1)

@@ -49,21 +49,16 @@ from service.ingest.join.tables import (
     SLOTS,
     SOURCES,
     SPAN_FLAGS,
-    SPAN_ID,
     SPAN_PARENT_ID,
     SPAN_READING,
     SPAN_RESOURCE,
     SPAN_RESPONSE,
     SPAN_START,
-    SPAN_TRACE,
     SPANS,
     SPENT,
     STATED,
     STOPPED_AT,
     TO_BE_ASKED,
-    TRACE_HIGH,
-    TRACE_LOW,
-    TRACES,
     UNIT_CELL,
     UNIT_IS_CUT,
     UNITS,
@@ -95,7 +90,7 @@ Labels = tuple[str, str, str, str, str, str, str]
 class Closed(NamedTuple):
     """What a slot counts.
 
-    units     float64 (UNIT_CELLS, n), the first `calls` of them calls, the rest sessions
+    units     float64 (UNIT_CELLS, n), the first `calls` of them calls, the rest sessions; good until the next slot
     cells     theirs; labels likewise, as rows of the join's
     ended     (sessions, ENDED_CELLS) of the sessions
     sampled   services, the number of their spans, and the largest weight among them
@@ -169,21 +164,10 @@ class Closing:
     def _sort(self, waiting: int) -> None:
         """Bring the spans into the order in which they ended, whatever the order in which they came."""
         store = self._store
-        order = store.order[:waiting]
-        if waiting < 2:
-            return
-        end_ns = store.ends[:waiting]
-        by_end = np.argsort(end_ns)
-        order[:] = order[by_end]
-        end_ns = end_ns[by_end]
-        same = end_ns[1:] == end_ns[:-1]
-        if same.any():
-            # A child ends no later than its parent, or began later: leaves are settled before what lies above them.
-            tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
-            spans = store.rows[SPANS][store.rows[WAITS][order[tied], WAIT_SPAN]]
-            traces = store.rows[TRACES][spans[:, SPAN_TRACE]]
-            ids = traces[:, TRACE_LOW], traces[:, TRACE_HIGH], spans[:, SPAN_ID]
-            order[tied] = order[tied][np.lexsort((*ids, -spans[:, SPAN_START], end_ns[tied]))]
+        order, ends = store.order[:waiting], store.ends[:waiting]
+        by_end = np.argsort(ends)
+        order[:], ends[:] = order[by_end], ends[by_end]
+        self._join.kernels.order_ties(store.tables, waiting)
 
     def _pair(self, waiting: int, start_ns: int) -> None:
         """Find the calls that an SDK told beside an instrumentation."""
@@ -258,7 +242,7 @@ class Closing:
 
     def _closed(self, calls: int, ended: int, cell_of: Callable[[Labels, int], int]) -> Closed:
         store, lexicon = self._store, self._join.lexicon
-        units = store.units[:, : calls + ended].copy()
+        units = store.units[:, : calls + ended]
         rows = units[UNIT_CELL].astype(np.int64)
         labels = store.rows[LABELS]
         asked = store.asking[: store.state[ASKING]].tolist()

@@ -1,6 +1,6 @@
 """The sessions that ended in a slot, as units of their own."""
 
-from service.ingest.join.labels import FIRST_OPERATION, L_AGENT, L_CELLS, L_OPERATION, L_TENANT, label_row
+from service.ingest.join.labels import FIRST_OPERATION, L_AGENT, L_CELLS, L_OPERATION, L_TENANT, hash_label, label_row
 from service.ingest.join.rows import give_back
 from service.ingest.join.tables import (
     ENDED,
@@ -53,7 +53,7 @@ def list_ended(t: Tables, slot: Number) -> None:
         more(t.counts, UNITS, 1)
         for i in range(UNIT_CELLS):
             put_number(t.units, i * room + unit, 0.0)
-        put_number(t.units, UNIT_CELL * room + unit, label_row(t))
+        put_number(t.units, UNIT_CELL * room + unit, label_row(t, 0, hash_label(t, 0)))
         put_number(t.units, UNIT_WEIGHT * room + unit, number(t.ended, row + ENDED_WEIGHT))
         put_number(t.units, UNIT_EACH * room + unit, number(t.ended, row + ENDED_WEIGHT))
         put_number(t.units, UNIT_FAILED * room + unit, cell(t.ended, row + ENDED_FAILED))

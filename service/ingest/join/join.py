@@ -184,7 +184,7 @@ class Join:
         span = int(self.store.rows[TRACES][trace, TRACE_ROOT]) if span < 0 else span
         if span < 0:
             return "", ""
-        self.kernels.label(tables, span)
+        self.kernels.label(tables, span, 0)
         return self.lexicon.text(int(self.store.scratch[L_TENANT])), self.lexicon.text(int(self.store.scratch[L_AGENT]))
 
     def dialects(self, decoded: Decoded, future_ns: int) -> Counter[str]:

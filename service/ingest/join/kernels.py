@@ -9,6 +9,7 @@ from service.ingest.join.admit import admit
 from service.ingest.join.calls import count, mark
 from service.ingest.join.ended import drop_ended, list_ended
 from service.ingest.join.labels import find_span, label
+from service.ingest.join.order import order_ties
 from service.ingest.join.origins import find_origins, learn_origin
 from service.ingest.join.restored import index_all
 from service.ingest.join.rows import enter_all
@@ -35,6 +36,7 @@ class Kernels(NamedTuple):
     read: Callable[..., Any] = read
     admit: Callable[..., Any] = admit
     list_waiting: Callable[..., Any] = list_waiting
+    order_ties: Callable[..., Any] = order_ties
     mark: Callable[..., Any] = mark
     count: Callable[..., Any] = count
     list_ended: Callable[..., Any] = list_ended

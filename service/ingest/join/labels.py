@@ -47,22 +47,29 @@ from service.ingest.join.tables import (
     TRACE_LENDERS,
     TRACE_MARKS,
     TRACE_SPANS,
+    WAIT_SPAN,
     Tables,
     more,
     of_reading,
     of_resource,
     of_span,
     of_trace,
+    of_wait,
     set_span,
 )
-from service.ingest.memory import Number, cell, hash_of, kernel, mixed, put
+from service.ingest.memory import Number, cell, hash_of, kernel, mixed, put, soon
 
 ANCESTORS_MAX = 64
 """How far up a value is looked for; parents may also point in a circle."""
 FIRST_OPERATION = 2
 """The word of the first operation; those of the others follow."""
-L_TENANT, L_AGENT, L_OPERATION, L_PROVIDER, L_MODEL, L_TOOL, L_VERSION, L_CELLS = range(8)
-"""Places in the scratch, those of CELL_LABELS; and how many there are."""
+L_TENANT, L_AGENT, L_OPERATION, L_PROVIDER, L_MODEL, L_TOOL, L_VERSION = range(7)
+"""Places of words in a row of the scratch, those of CELL_LABELS."""
+L_CELLS, L_HASH, L_ROW = 7, 7, 8
+"""How many words; where their hash is; the width of a row, the first of which is for labels that are needed alone."""
+AHEAD = 16
+"""Calls whose labels are worked out together, so that their rows are near once they are needed."""
+SCRATCH_CELLS = (1 + AHEAD) * L_ROW
 
 
 @kernel
@@ -109,8 +116,8 @@ def lent(t: Tables, span: Number, field: Number, column: Number) -> Number:
 
 
 @kernel
-def label(t: Tables, span: Number) -> None:
-    """Write a span's labels to the scratch."""
+def label(t: Tables, span: Number, at: Number) -> None:
+    """Write a span's labels to the row of the scratch that begins there."""
     operation = of_reading(t, span, READING_OPERATION)
     agent, version = of_reading(t, span, READING_AGENT), of_reading(t, span, READING_VERSION)
     tenant = of_span(t, span, SPAN_TENANT)
@@ -158,13 +165,13 @@ def label(t: Tables, span: Number) -> None:
     row = lender(t, span, LENT_TENANT)
     if tenant == 0 and row >= 0:
         tenant = of_span(t, row, SPAN_TENANT)
-    put(t.scratch, L_TENANT, tenant)
-    put(t.scratch, L_AGENT, agent if agent != 0 else of_resource(t, span, RESOURCE_AGENT))
-    put(t.scratch, L_OPERATION, FIRST_OPERATION + operation)
-    put(t.scratch, L_PROVIDER, provider)
-    put(t.scratch, L_MODEL, model)
-    put(t.scratch, L_TOOL, tool)
-    put(t.scratch, L_VERSION, version if version != 0 else of_resource(t, span, RESOURCE_VERSION))
+    put(t.scratch, at + L_TENANT, tenant)
+    put(t.scratch, at + L_AGENT, agent if agent != 0 else of_resource(t, span, RESOURCE_AGENT))
+    put(t.scratch, at + L_OPERATION, FIRST_OPERATION + operation)
+    put(t.scratch, at + L_PROVIDER, provider)
+    put(t.scratch, at + L_MODEL, model)
+    put(t.scratch, at + L_TOOL, tool)
+    put(t.scratch, at + L_VERSION, version if version != 0 else of_resource(t, span, RESOURCE_VERSION))
 
 
 @kernel
@@ -183,24 +190,46 @@ def _agent_by_name(t: Tables, span: Number) -> Number:
 
 
 @kernel
-def label_row(t: Tables) -> Number:
-    """The row of the labels in the scratch, put on the list of those to be asked for if its cell is not known."""
+def hash_label(t: Tables, at: Number) -> Number:
+    """A hash of the labels in a row of the scratch."""
     hashed = cell(t.seed, 0)
     for i in range(L_CELLS):
-        hashed = mixed(hashed, cell(t.scratch, i))
+        hashed = mixed(hashed, cell(t.scratch, at + i))
+    return hashed
+
+
+@kernel
+def label_ahead(t: Tables, first: Number, stop: Number) -> None:
+    """Write the labels of some spans of the list to the scratch, and wish for their rows."""
+    mask = cell(t.heads, LABELS + MASK)
+    for i in range(first, stop):
+        at = (1 + i - first) * L_ROW
+        label(t, of_wait(t, cell(t.order, i), WAIT_SPAN), at)
+        hashed = hash_label(t, at)
+        put(t.scratch, at + L_HASH, hashed)
+        soon(t.label_index, hashed & mask)
+    for i in range(1, 1 + stop - first):
+        row = row_at(t.label_index, cell(t.scratch, i * L_ROW + L_HASH) & mask) * LABEL_CELLS
+        soon(t.labels, row)
+        soon(t.labels, row + LABEL_CELLS - 1)
+
+
+@kernel
+def label_row(t: Tables, at: Number, hashed: Number) -> Number:
+    """The row of the labels in a row of the scratch, put on the list to be asked for if its cell is not known."""
     mask = cell(t.heads, LABELS + MASK)
     place = hashed & mask
     while True:
         row = row_at(t.label_index, place)
         if row < 0:
             break
-        if is_like(t.label_index, place, hashed) and _same_label(t, row):
+        if is_like(t.label_index, place, hashed) and _same_label(t, row, at):
             _ask(t, row)
             return row
         place = (place + 1) & mask
     row = take(t.heads, LABELS, t.labels, LABEL_CELLS)
     for i in range(L_CELLS):
-        put(t.labels, row * LABEL_CELLS + LABEL_WORDS + i, cell(t.scratch, i))
+        put(t.labels, row * LABEL_CELLS + LABEL_WORDS + i, cell(t.scratch, at + i))
     put(t.labels, row * LABEL_CELLS + LABEL_CELL, ASK)
     enter(t.label_index, mask, hashed, row)
     _ask(t, row)
@@ -208,10 +237,10 @@ def label_row(t: Tables) -> Number:
 
 
 @kernel
-def _same_label(t: Tables, row: Number) -> Number:
+def _same_label(t: Tables, row: Number, at: Number) -> Number:
     same = True
     for i in range(L_CELLS):
-        if cell(t.labels, row * LABEL_CELLS + LABEL_WORDS + i) != cell(t.scratch, i):
+        if cell(t.labels, row * LABEL_CELLS + LABEL_WORDS + i) != cell(t.scratch, at + i):
             same = False
     return same
 

@@ -4,7 +4,7 @@ A table is int64 cells, so many a row; the first says whether the row is in use.
 number, -1 for none. An index is cells that hold 31 bits of a hash, and a row's number plus one; 0 where one is free.
 """
 
-from service.ingest.memory import Memory, Number, cell, kernel, put
+from service.ingest.memory import Memory, Number, cell, kernel, put, soon
 
 LINK = 0
 """The first cell of every row: USED, or the next free row."""
@@ -22,7 +22,10 @@ def take(heads: Memory, head: Number, rows: Memory, width: Number) -> Number:
     """A row for use. There is room: whoever calls kernels has seen to it."""
     row = cell(heads, head + FREE)
     if row >= 0:
-        put(heads, head + FREE, cell(rows, row * width))
+        following = cell(rows, row * width)
+        put(heads, head + FREE, following)
+        soon(rows, following * width)  # It was given back long ago, and will be taken next.
+        soon(rows, following * width + width - 1)
     else:
         row = cell(heads, head + HIGH)
         put(heads, head + HIGH, row + 1)

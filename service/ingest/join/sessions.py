@@ -330,7 +330,7 @@ def _sum_up(t: Tables, session: Number, row: Number) -> None:
         while each >= 0:
             root = each if before(t, each, root) else root
             each = of_span(t, each, SPAN_NEXT)
-    label(t, root)
+    label(t, root, 0)
     put(t.ended, row + ENDED_TENANT, cell(t.scratch, L_TENANT))
     put(t.ended, row + ENDED_AGENT, cell(t.scratch, L_AGENT))
     put(t.ended, row + ENDED_WEIGHT, of_span(t, root, SPAN_WEIGHT))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from detectors.core.columns import Arrays
 from service.ingest.join.kernels import Kernels
-from service.ingest.join.labels import L_CELLS
+from service.ingest.join.labels import SCRATCH_CELLS
 from service.ingest.join.rows import COUNT, FREE, HEAD_CELLS, HIGH, MASK, USED
 from service.ingest.join.tables import (
     COUNT_CELLS,
@@ -66,7 +66,7 @@ class Store:
         self.told = np.zeros((RESOURCES_MAX, TOLD_CELLS), np.int64)
         self.sampled = np.zeros((RESOURCES_MAX, 2), np.int64)
         self.order, self.ends, self.asking = (np.zeros(_FIRST_ROWS, np.int64) for _ in range(3))
-        self.scratch, self.units = np.zeros(L_CELLS, np.int64), np.zeros((UNIT_CELLS, _FIRST_ROWS))
+        self.scratch, self.units = np.zeros(SCRATCH_CELLS, np.int64), np.zeros((UNIT_CELLS, _FIRST_ROWS))
         self.limits[UNITS_ROOM] = _FIRST_ROWS
         self._tables: Tables | None = None
 

@@ -46,6 +46,8 @@ TRACE_CELLS = 31
 # Marks of a trace: it is found by its id; a root ended; an aggregate was counted for want of leaves; a span failed; its
 # spans are found by an index, as they are many.
 IS_LIVE, ROOT_ENDED, IS_CLAIMED, HAS_FAILED, IS_INDEXED = 1, 2, 4, 8, 16
+FIRST_ANSWER, ANSWER_MARKS = 8, 32
+"""So many marks, from that bit on, of response ids that were counted: one without its mark need not be looked for."""
 
 # A leg of a session that is open: its traces; how many of them have no root yet; when it is looked at again.
 SESSION_HIGH, SESSION_LOW, SESSION_TRACES, SESSION_ROOTLESS, SESSION_QUEUED, SESSION_FIRST, SESSION_LAST = range(1, 8)
@@ -141,7 +143,7 @@ class Tables(NamedTuple):
     asking    rows of `labels` whose cell is to be found
     told      by resource, when it last told of each operation, and of tokens: (resources, TOLD_CELLS)
     sampled   by resource, spans of the slot that closes and the largest weight among them: (resources, 2)
-    scratch   the words of the labels just worked out
+    scratch   labels just worked out: see `labels.py`
     """
 
     spans: Memory

@@ -2,8 +2,10 @@
 
 from service.ingest.join.rows import MASK, NONE, enter, find, give_back, leave, take
 from service.ingest.join.tables import (
+    ANSWER_MARKS,
     ANSWERED,
     FAILED,
+    FIRST_ANSWER,
     HAS_FAILED,
     IS_INDEXED,
     IS_LIVE,
@@ -199,8 +201,16 @@ def _lend(t: Tables, trace: Number, span: Number, field: Number) -> None:
 
 
 @kernel
+def _answer_mark(response: Number) -> Number:
+    """The mark of a trace that a response id has, together with one in so many others."""
+    return 1 << (FIRST_ANSWER + (response & (ANSWER_MARKS - 1)))
+
+
+@kernel
 def find_answer(t: Tables, trace: Number, response: Number) -> Number:
     """The span of a trace that was counted first of those with this response id."""
+    if of_trace(t, trace, TRACE_MARKS) & _answer_mark(response) == 0:
+        return NONE
     if of_trace(t, trace, TRACE_MARKS) & IS_INDEXED == 0:
         row = of_trace(t, trace, TRACE_SPANS)
         while row >= 0 and not (has(t, row, ANSWERED) != 0 and of_span(t, row, SPAN_RESPONSE) == response):
@@ -214,6 +224,8 @@ def find_answer(t: Tables, trace: Number, response: Number) -> Number:
 def enter_answer(t: Tables, trace: Number, span: Number, flags: Number) -> None:
     """Have a span found by its response id."""
     flag(t, span, flags)
+    mark = _answer_mark(of_span(t, span, SPAN_RESPONSE))
+    set_trace(t, trace, TRACE_MARKS, of_trace(t, trace, TRACE_MARKS) | mark)
     if of_trace(t, trace, TRACE_MARKS) & IS_INDEXED != 0:
         hashed = hash_of(t.seed, of_span(t, span, SPAN_RESPONSE), -1 - trace)
         enter(t.span_index, cell(t.heads, SPANS + MASK), hashed, span)

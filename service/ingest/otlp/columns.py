@@ -56,8 +56,9 @@ RESOURCE_CELLS = 2
 SCOPE_NAME, SCOPE_BYTES, SCOPE_FIRST, SCOPE_STOP = 0, 1, 2, 3
 SCOPE_CELLS = 4
 # Columns of a record.
-RECORD_END, RECORD_IS_BAD, RECORD_FIRST, RECORD_STOP, RECORD_BAD_IDS, RECORD_BAD_TIMES = 0, 1, 2, 3, 4, 5
-RECORD_CELLS = 6
+RECORD_END, RECORD_IS_BAD, RECORD_FIRST, RECORD_STOP = 0, 1, 2, 3
+RECORD_BAD_IDS, RECORD_BAD_TIMES, RECORD_LAST = 4, 5, 6
+RECORD_CELLS = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +66,9 @@ class Columns:
     """The spans of some records, in the order they came.
 
     text        bytes that the columns point into, by offset and size; UTF-8 if the sender was right
-    records     (r, 6) int64  end in `text`; whether it is no OTLP, and then has no spans; its first span, and that of
-                              the next; how many of its spans had no good ids, or no good times: those have no rows
+    records     (r, 7) int64  end in `text`; whether it is no OTLP, and then has no spans; its first span, and that of
+                              the next; how many of its spans had no good ids, or no good times: those have no rows;
+                              when the last of its spans ends, 0 if there are none
     spans       (n, 16) int64 start and end, ns; status code; trace id (two cells), span id and parent id, their bytes
                               read as little-endian, no parent being 0; name and trace state (offset, size); resource
                               and scope (rows); attributes (first row, and that of the next); plan, for `plans` to write
@@ -190,7 +192,8 @@ class Gatherer:
 
     def columns(self) -> Columns:
         """What was gathered, as the one record it came from."""
-        record = (len(self._text), 0, 0, len(self._spans), self._bad_ids, self._bad_times)
+        last_ns = max((span[END] for span in self._spans), default=0)
+        record = (len(self._text), 0, 0, len(self._spans), self._bad_ids, self._bad_times, last_ns)
         return Columns(
             bytes(self._text),
             np.array([record], np.int64),

@@ -27,6 +27,7 @@ from service.ingest.otlp.columns import (
     RECORD_END,
     RECORD_FIRST,
     RECORD_IS_BAD,
+    RECORD_LAST,
     RECORD_STOP,
     RESOURCE,
     RESOURCE_CELLS,
@@ -146,6 +147,8 @@ def _span(room, at, end, record, resource, scope):
         put(room.spans, row + STATUS, code)
         put(room.spans, row + STOP, cell(room.used, ATTRIBUTES))
         put(room.used, SPANS, number + 1)
+        last_ns = max(cell(room.records, record + RECORD_LAST), cell(room.spans, row + END))
+        put(room.records, record + RECORD_LAST, last_ns)
         return at
     put(room.records, record + fault, cell(room.records, record + fault) + 1)
     put(room.used, ATTRIBUTES, cell(room.spans, row + FIRST))
@@ -285,8 +288,8 @@ def scan(room, count):
         end = cell(room.records, row + RECORD_END)
         spans, resources = cell(room.used, SPANS), cell(room.used, RESOURCES)
         scopes, attributes = cell(room.used, SCOPES), cell(room.used, ATTRIBUTES)
-        put(room.records, row + RECORD_BAD_IDS, int64(0))
-        put(room.records, row + RECORD_BAD_TIMES, int64(0))
+        for column in range(RECORD_BAD_IDS, RECORD_CELLS):
+            put(room.records, row + column, int64(0))
         reached = _record(room, at, end, row)
         if reached == FULL:
             return False
@@ -295,8 +298,8 @@ def scan(room, count):
             put(room.used, RESOURCES, resources)
             put(room.used, SCOPES, scopes)
             put(room.used, ATTRIBUTES, attributes)
-            put(room.records, row + RECORD_BAD_IDS, int64(0))
-            put(room.records, row + RECORD_BAD_TIMES, int64(0))
+            for column in range(RECORD_BAD_IDS, RECORD_CELLS):
+                put(room.records, row + column, int64(0))
         put(room.records, row + RECORD_IS_BAD, int64(reached < 0))
         put(room.records, row + RECORD_FIRST, spans)
         put(room.records, row + RECORD_STOP, cell(room.used, SPANS))

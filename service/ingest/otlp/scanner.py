@@ -1,11 +1,13 @@
 """The compiled scanner as the rest of ingest sees it: bodies in, columns out."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from service.ingest.machine import address, text_hash
+from service.ingest.memory import Memory
 from service.ingest.otlp.columns import (
     ATTRIBUTE_CELLS,
     KEYS,
@@ -18,7 +20,7 @@ from service.ingest.otlp.columns import (
     Cells,
     Columns,
 )
-from service.ingest.otlp.room import ATTRIBUTES, KEY_BYTES_MAX, KEY_CELLS, RESOURCES, SCOPES, SPANS, Room
+from service.ingest.otlp.room import ATTRIBUTES, KEY_BYTES_MAX, KEY_CELLS, Room
 from service.ingest.otlp.scan import scan
 from service.ingest.otlp.wire import STACK_CELLS
 
@@ -51,53 +53,46 @@ class Scanner:
         self._limits = np.array(limits, np.int64)
         # Filled, as memory that was never written is mapped page by page in the first messages.
         self._rows = [np.full((count, width), 0, np.int64) for count, width in zip(limits, _WIDTHS, strict=True)]
+        arrays: tuple[Array, ...] = (
+            self._key_text, self._key_roles, self._key_lengths, *self._rows, self._used, self._limits,
+            self._content, self._stack,
+        )  # fmt: skip
+        text, roles, lengths, *rest = map(self.memory, arrays)
+        self._kept = Room(None, self.memory(self._keys), _KEY_SLOTS - 1, text, roles, lengths, None, *rest)
+
+    @staticmethod
+    def memory(array: Array) -> Memory:
+        """An array as the scanner takes it."""
+        return address(array)
 
     def scan(self, bodies: Sequence[bytes]) -> Columns:
         """The spans of some bodies, together: the work of a call is that of a hundred spans."""
         text = b"".join(bodies)
         records = np.zeros((len(bodies), RECORD_CELLS), np.int64)
-        records[:, RECORD_END] = np.cumsum([len(body) for body in bodies])
+        records[:, RECORD_END] = list(accumulate(map(len, bodies)))
         if len(self._rows[ATTRIBUTES]) > _KEPT_ATTRIBUTES:
             self._make_room(_FIRST_LIMITS)
         self._content[:] = 0
         while not scan(self._room(np.frombuffer(text, np.uint8), records), len(bodies)):
             self._make_room([2 * int(limit) for limit in self._limits])
             self._content[:] = 0
-        spans, resources, scopes, attributes = (rows[:used] for rows, used in zip(self._rows, self._used, strict=True))
+        spans, resources, scopes, attributes = (
+            rows[:used] for rows, used in zip(self._rows, self._used.tolist(), strict=True)
+        )
         return Columns(text, records, spans, resources, scopes, attributes, self._content.copy())
 
     def _room(self, text: Array, records: Cells) -> Room:
-        """Addresses of everything."""
-        return Room(*(_address(part) for part in self._parts(text, records)))
-
-    def _parts(self, text: Array, records: Cells) -> tuple[Array | int, ...]:
-        """The fields of a Room, as arrays."""
-        rows = self._rows
-        return (
-            text,
-            self._keys.reshape(-1),
-            _KEY_SLOTS - 1,
-            self._key_text,
-            self._key_roles,
-            self._key_lengths,
-            records.reshape(-1),
-            *(rows[table].reshape(-1) for table in (SPANS, RESOURCES, SCOPES, ATTRIBUTES)),
-            self._used,
-            self._limits,
-            self._content,
-            self._stack,
-        )
+        """Where these records are read from and written to."""
+        return self._kept._replace(text=self.memory(text), records=self.memory(records))
 
 
 class CheckedScanner(Scanner):
     """The same over arrays, every access checked against their bounds: many times slower, for tests."""
 
-    def _room(self, text: Array, records: Cells) -> Room:
-        return Room(*self._parts(text, records))
-
-
-def _address(part: Array | int) -> int:
-    return part if isinstance(part, int) else address(part)
+    @staticmethod
+    def memory(array: Array) -> Memory:
+        """The array itself."""
+        return array.reshape(-1)
 
 
 def _key_table(text: Array) -> tuple[Cells, Cells]:

@@ -27,6 +27,7 @@ from service.ingest.otlp.columns import (
     Columns,
 )
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
+from service.ingest.otlp.room import Room
 from service.ingest.otlp.scanner import Array, CheckedScanner, Scanner
 
 CACHE = Path(__file__).parents[3] / ".cache" / "compiled"
@@ -63,11 +64,11 @@ class GuardedScanner(Scanner):
         protect = ctypes.CDLL(None, use_errno=True).mprotect
         assert protect(ctypes.c_void_p(self._base + self._size), ctypes.c_size_t(PAGE), 0) == 0
 
-    def _parts(self, text: Array, records: Array) -> tuple[Array | int, ...]:
+    def _room(self, text: Array, records: Array) -> Room:
         assert len(text) <= self._size
         begin = self._base + self._size - len(text)
         ctypes.memmove(begin, text.ctypes.data, len(text))
-        return (begin, *super()._parts(text, records)[1:])
+        return super()._room(text, records)._replace(text=begin)
 
 
 def meaning(columns: Columns) -> list[object]:
