@@ -247,7 +247,7 @@ class Engine:
         rows = rows[suspicious | (top >= np.maximum(LEAST_NATS, self.tail.highest.nats[rows]))]
         if not len(rows):
             return {}
-        total, leader = evidence.total(rows), evidence.log_r[rows].argmax(1).astype(np.int32)
+        leader, total = evidence.leading(rows)
         run = evidence.run[rows, leader].astype(np.float64)
         relapsing, shows = evidence.mode[rows] == Mode.RECOVERING, self.signal.shows_effect(rows, run)
         self.tail.saw(rows[shows & ~relapsing], total[shows & ~relapsing])
@@ -293,7 +293,7 @@ class Engine:
         life.days += (life.today | (life.days > 0)).astype(np.int16)
         tracked = int((life.days > 0).sum())
         self.misses.refit(KEEP, life.warm & life.today, self.evidence.suspicious, self.threshold)
-        self._spend()
+        self._stand()
         self.threshold = budget.threshold(self.budget_per_week, tracked)
         self.dispersion.refit(life.days > 1)
         if self.dispersion.known().any():
@@ -304,19 +304,13 @@ class Engine:
         life.excluded[:] = 0
         life.today[:] = False
 
-    def _spend(self) -> None:
-        """Evidence that would page, but for want of an effect, is spent at midnight.
-
-        A tail that has been a little heavier for weeks would gather it without end, and the long run of that tail,
-        which never shows an effect, would hide from the gate whatever happens beside it.
-        """
+    def _stand(self) -> None:
+        """Leave out, until the next midnight, the alternatives that would page but for want of an effect."""
         evidence = self.evidence
         rows = np.flatnonzero(evidence.suspicious & (evidence.mode == Mode.WATCHED)).astype(np.int32)
-        rows = rows[evidence.total(rows) >= self.thresholds(rows)]
-        if len(rows):
-            run = evidence.run[rows].astype(np.float64)
-            shows = [self.signal.shows_effect(rows, run[:, j]) for j in range(self.signal.alternatives)]
-            evidence.spend(rows, (evidence.log_r[rows] >= self.threshold) & ~np.stack(shows, 1))
+        run = evidence.run[rows].astype(np.float64)
+        shows = [self.signal.shows_effect(rows, run[:, j]) for j in range(self.signal.alternatives)]
+        evidence.stand(rows, (evidence.log_r[rows] >= self.threshold) & ~np.stack(shows, 1))
 
     def _resize(self, size: int) -> None:
         if size > self.size:

@@ -9,6 +9,7 @@ is where the run of evidence began, and the effect of the change is measured ove
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.core.columns import Bools, Bytes, Floats, Ids, Mode, Places, Precision, Singles
 from detectors.core.compiled import compiled
@@ -66,6 +67,7 @@ class Evidence:
     reverse     (S,)       D, the same evidence turned round, while paging or muted
     reverse_of  (S,)       the alternative that D tests against
     suspicious  (S,)       evidence over half the threshold: the next tick is not learnt
+    standing    (S,)       alternatives, a bit each, that are left out of M for today (`stand`)
     mode        (S,)       the mode the series was last seen in
     """
 
@@ -79,6 +81,7 @@ class Evidence:
     reverse: Floats = column(dtype=PRECISION)
     reverse_of: Bytes = column(dtype=np.int8)
     suspicious: Bools = column(dtype=np.bool_)
+    standing: NDArray[np.uint16] = column(dtype=np.uint16)
     mode: Bytes = column(dtype=np.int8)
 
     def __post_init__(self) -> None:
@@ -115,19 +118,31 @@ class Evidence:
         step = np.minimum(1.0, np.take_along_axis(against, self.reverse_of[rows, None], 1)[:, 0])
         self.reverse[rows] = np.maximum(0, self.reverse[rows] + step)
 
-    def total(self, rows: Ids) -> Floats:
-        """M of these series: log of the mean of R over the alternatives; -inf before any evidence."""
+    def stand(self, rows: Ids, which: Bools) -> None:
+        """Until it is said again, leave these alternatives (r, J) of these series out of M, and no others.
+
+        A tail that was a little heavier for weeks gathers evidence without end. It leads, and its long run, which never
+        shows an effect, would hide from the gate whatever happens beside it.
+        """
+        self.standing[:] = 0
+        self.standing[rows] = which @ (1 << np.arange(self.alternatives))
+
+    def leading(self, rows: Ids) -> tuple[Ids, Floats]:
+        """(leader, M) of these series: the alternative with the most evidence, and the log of the mean of R over all of
+        them; -inf before any evidence. One that is left out counts as zero, which keeps the bound on pages."""
         log_r = self.log_r[rows].astype(np.float64)
+        left_out = np.flatnonzero(self.standing[rows])
+        if len(left_out):
+            stands = self.standing[rows[left_out], None] >> np.arange(self.alternatives) & 1
+            log_r[left_out] = np.where(stands, -np.inf, log_r[left_out])
         top = log_r.max(1)
         with np.errstate(invalid="ignore"):
             spread = np.where(np.isfinite(top)[:, None], np.exp(log_r - top[:, None]), 1.0)
-        total: Floats = top + np.log(spread.mean(1))
-        return total
+        return log_r.argmax(1).astype(np.int32), top + np.log(spread.mean(1))
 
-    def spend(self, rows: Ids, which: Bools) -> None:
-        """Begin again from none for these alternatives (r, J) of these series."""
-        self.log_r[rows] = np.where(which, -np.inf, self.log_r[rows])
-        self.cusum[rows] = np.where(which, 0, self.cusum[rows])
+    def total(self, rows: Ids) -> Floats:
+        """M of these series."""
+        return self.leading(rows)[1]
 
     def recovered(self, rows: Ids) -> Bools:
         """Which of these paging or muted series have gone back."""

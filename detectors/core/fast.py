@@ -166,7 +166,7 @@ class FastEngine(Engine):
 
     def _in_outage(self, rows: Ids, hour: int) -> dict[int, Judgement]:
         outages = self.outages
-        total, leader = outages.total(rows), outages.log_r[rows].argmax(1)
+        leader, total = outages.leading(rows)
         run, relapsing = outages.run[rows, leader].astype(np.float64), outages.mode[rows] == Mode.RECOVERING
         asked = self.thresholds(rows) + HARDER
         outage = self.outage_signal.outages[leader]

@@ -49,6 +49,18 @@ def test_a_tenth_slower_is_not_worth_a_page() -> None:
     assert watching.pages == []
 
 
+def test_what_is_not_worth_a_page_hides_nothing() -> None:
+    """Half as slow again for days gathers evidence without end; six times as slow beside it pages all the same."""
+    detector, rng, watching = latency.build(Terms(1.0, 3.0, None)), np.random.default_rng(3), Watching(2)
+    begin, row = 4 * 1440 + 300, np.array([1])
+    for t in range(begin + 60):
+        factor = 6.0 if t >= begin else 1.5 if t >= 3 * 1440 else 1.0
+        n = np.maximum(rng.poisson(30, 1), 1)
+        ticked = tick(MIDNIGHT + t, row, n, duration=measured(rng, row, n, np.array([factor])))
+        watching.judge(detector, ticked, MIDNIGHT + t)
+    assert [minute - MIDNIGHT - begin < 20 for _, minute in watching.pages] == [True]
+
+
 def test_dearer_sessions_page() -> None:
     """Three times the cost a session pages within minutes."""
     begin = 4 * 1440 + 300
