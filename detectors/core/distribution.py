@@ -194,9 +194,13 @@ class Distribution:
 
     def run_sums(self, counted: Counted, hour: int) -> Floats:
         b = self.baseline
-        gate = GATE_POWER * np.log(self.gates.ratios(counted.rows)) / STEP
-        level = b.p95[counted.rows] + b.shift[counted.rows] + gate
+        level = b.p95[counted.rows] + b.shift[counted.rows] + self._gate(counted.rows)
         return np.stack([count_above(counted.values, level), counted.count], 1)
+
+    def _gate(self, rows: Ids) -> Floats:
+        """(r,) buckets that a run's p95 must lie above the expected one."""
+        gate: Floats = GATE_POWER * np.log(self.gates.ratios(rows)) / STEP
+        return gate
 
     def shows_effect(self, rows: Ids, run: Floats) -> Bools:
         """The run's p95 lies at or above the gate times the baseline's, and not by a session or two."""
@@ -301,10 +305,11 @@ class Distribution:
         return mass
 
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:
-        b = self.baseline
-        now = quantile_position(b.recent[[row]], 0.95)[0]
+        """The p95 of the last minutes, or where it has fallen again the gate's: the run's lies at or above that."""
+        b, rows = self.baseline, np.array([row], np.int32)
         before = b.p95[row] + b.shift[row]
-        offset = b.offset[[row]]
+        now = max(quantile_position(b.recent[rows], 0.95)[0], before + self._gate(rows)[0])
+        offset = b.offset[rows]
         return self.unit, float(value_at(before, offset)[0]), float(value_at(now, offset)[0]), float(run[1])
 
     def wobble(self, dispersion: Dispersion) -> Floats:

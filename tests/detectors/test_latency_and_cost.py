@@ -1,6 +1,7 @@
 """Latency and cost: what pages, what does not, and what is not judged."""
 
 import numpy as np
+import pytest
 
 from detectors import cost, latency
 from detectors.core.columns import Entries
@@ -47,6 +48,16 @@ def test_a_tenth_slower_is_not_worth_a_page() -> None:
     """The gate: a change far smaller than the effect asked for never pages, however sure it is."""
     watching = watched(latency.build(Terms(1.0, 3.0, None)), "duration", 3 * 1440, 5 * 1440, 1.5)
     assert watching.pages == []
+
+
+def test_a_page_never_tells_of_less_than_before() -> None:
+    """Where the last minutes have gone back, the run's p95 is told, which is at least the gate's."""
+    detector, rng, row = latency.build(TERMS), np.random.default_rng(4), np.array([1])
+    for t in range(2 * 1440):
+        n = np.array([10])
+        detector.tick(tick(MIDNIGHT + t, row, n, duration=measured(rng, row, n, np.array([1.0]))), np.zeros(2, np.int8))
+    unit, before, now, count = detector.signal.finding(1, np.array([10.0, 100.0]), 0)
+    assert (unit, count) == ("s", 100.0) and now == pytest.approx(before * 1.5 ** (2 / 3), rel=1e-6)
 
 
 def test_what_is_not_worth_a_page_hides_nothing() -> None:
