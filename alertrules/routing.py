@@ -77,7 +77,7 @@ class Router:
 
     def _due(self, until_ns: int, is_fresh: bool) -> list[tuple[int, str]]:
         """The groups that are due, earliest first; pages only while they are fresh."""
-        due = [(due_ns, key) for due_ns, key in self._dues() if due_ns <= until_ns]
+        due = [(due_ns, name) for due_ns, name in self._dues() if due_ns <= until_ns]
         return sorted((one for one in due if is_fresh or not self._groups[one[1]].pages), key=lambda one: one[0])
 
     def _dues(self) -> Iterator[tuple[int, str]]:
@@ -142,7 +142,7 @@ class Router:
 
     def _group_for(self, member: Member, at_ns: int) -> Group:
         """The open group that an alert joins, or a new one where there is none or it began too long ago."""
-        labels, receiver = self._labels(member.rule, member.labels, member.severity), self._route.receiver
+        labels, receiver = self._labels(member), self._route.receiver
         latest = self._groups.get(self._latest.get(labels, ""))
         if latest and at_ns - latest.opened_ns <= self._route.group_window_ns:
             return latest
@@ -150,11 +150,12 @@ class Router:
         self._groups[group.group], self._latest[labels] = group, group.group
         return group
 
-    def _labels(self, rule: str, labels: Labels, severity: str) -> Labels:
+    def _labels(self, member: Member) -> Labels:
         """The labels that the route groups by. Those that an alert lacks are left out; one that has nothing of its
         series among them shares no cause with others of that kind, and is told by itself."""
-        known, group_by = self._rules.get(rule), self._route.group_by
-        values = dict(known.labels if known else ()) | dict(labels) | {"alert": rule, "severity": severity}
+        rule, group_by = self._rules.get(member.rule), self._route.group_by
+        values = dict(rule.labels if rule else ()) | dict(member.labels)
+        values |= {"alert": member.rule, "severity": member.severity}
         of_series = set(group_by) - {"alert", "severity"}
         if of_series and not any(values.get(name) for name in of_series):
             group_by = tuple(values)

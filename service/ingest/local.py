@@ -10,7 +10,7 @@ PRICE_MAX = 100_000.0
 """Dollars for a million tokens that nobody asks."""
 OVERRIDES_MAX = 1_000
 STEPS_MAX = 5
-"""Sizes of a request at which a price changes: as many as the join keeps."""
+"""Sizes of a request at which a price may change; the join keeps as many."""
 _REQUIRED, _OPTIONAL = ("input", "output"), ("cache_read", "cache_write")
 
 

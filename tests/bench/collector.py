@@ -33,6 +33,13 @@ from tests.bench.kafka import PARTITIONS, SESSIONS_A_SECOND, SHAPES, produce
 from tests.bench.sessions import bodies
 from tests.service.running import running
 
+CONNECTOR = {
+    "exclude_dimensions": ["service.name", "span.name", "span.kind"],
+    "dimensions": [{"name": "gen_ai.agent.name"}, {"name": "tenant.id"}, {"name": "gen_ai.operation.name"}],
+    "histogram": {"exponential": {"max_size": 160}},
+    "metrics_flush_interval": "15s",
+}
+"""What the spanmetrics connector is to keep."""
 CONFIG = """
 receivers:
   otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{otlp}"}}}}}}
@@ -42,11 +49,7 @@ receivers:
     initial_offset: earliest
     traces: {{topics: [{topics}], encoding: otlp_proto}}
 connectors:
-  span_metrics:
-    exclude_dimensions: [service.name, span.name, span.kind]
-    dimensions: [{{name: gen_ai.agent.name}}, {{name: tenant.id}}, {{name: gen_ai.operation.name}}]
-    histogram: {{exponential: {{max_size: 160}}}}
-    metrics_flush_interval: 15s
+  span_metrics: {connector}
 exporters:
   prometheus: {{endpoint: "127.0.0.1:{metrics}"}}
 service:
@@ -102,9 +105,8 @@ def collector(path: Path, directory: Path, topic: str, kafka: str) -> Iterator[D
     otlp, metrics = broker.free_port(), broker.free_port()
     config = directory / "collector.yaml"
     receivers = "kafka" if topic else "otlp"
-    config.write_text(
-        CONFIG.format(otlp=otlp, metrics=metrics, broker=kafka, topics=topic or "none", receivers=receivers)
-    )
+    places = {"otlp": otlp, "metrics": metrics, "broker": kafka, "topics": topic or "none", "receivers": receivers}
+    config.write_text(CONFIG.format(connector=json.dumps(CONNECTOR), **places))
     with (directory / "collector.log").open("wb") as log:
         process = subprocess.Popen([str(path), "--config", str(config)], stdout=log, stderr=log)
     try:

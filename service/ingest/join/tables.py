@@ -7,6 +7,7 @@ Times are ns; weights, tokens and dollars are numbers (float64), NaN where a spa
 from typing import NamedTuple
 
 from service.ingest.join.rows import HEAD_CELLS
+from service.ingest.local import STEPS_MAX
 from service.ingest.memory import Memory, Number, cell, kernel, put
 
 SPANS, WAITS, TRACES, SESSIONS, ENDED, SLOTS, PAGES, LABELS, PRICES, ORIGINS, WORDS = (
@@ -74,7 +75,7 @@ ASK, ASKED = -1, -2
 # A price: of a provider, a response's model and a request's; what kind of price it is, and its bands by size of input.
 PRICE_PROVIDER, PRICE_RESPONSE, PRICE_MODEL, PRICE_KIND, PRICE_COUNT, PRICE_BANDS = 1, 2, 3, 4, 5, 6
 BAND_START, BAND_INPUT, BAND_OUTPUT, BAND_READ, BAND_WRITE, BAND_CELLS = 0, 1, 2, 3, 4, 5
-BANDS_MAX = 6
+BANDS_MAX = STEPS_MAX + 1
 PRICE_CELLS = PRICE_BANDS + BANDS_MAX * BAND_CELLS
 LISTED, OWN, UNKNOWN, TO_BE_ASKED, NEW = range(5)
 """Kinds of a price: a list's, the operator's own, none at all, one that is asked for each call, not looked up yet."""

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from detectors.core.columns import SECOND_NS
 from service.compiled import decoder
+from tests.bench.collector import CONNECTOR
 from tests.bench.scan import BODIES, CACHE, Whole
 from tests.bench.sessions import bodies
 
@@ -64,7 +65,9 @@ def main() -> int:
     whole, took, spans = Whole(decoder(CACHE)), list[tuple[float, float]](), list[int]()
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as at:
         program = built(Path(at))
-        with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [program, json.dumps(CONNECTOR)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
             gc.set_threshold(50_000, 20, 50)  # As the daemon does.
             for number in range(given.warm + given.rounds):
                 sent = bodies(BODIES, SESSIONS_A_BODY, number + 1, number * BODIES * SECOND_NS)

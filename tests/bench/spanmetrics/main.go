@@ -1,4 +1,4 @@
-// Feeds OTLP bodies to the spanmetrics connector, on one core.
+// Feeds OTLP bodies to the spanmetrics connector, on one core. Its argument is the connector's configuration, as JSON.
 //
 // Standard input holds rounds of bodies, each body after its size (four bytes, little-endian), each round ended by a
 // size of zero. For each round it prints the CPU seconds of the process for unmarshalling and consuming them.
@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,19 +26,11 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 )
 
-// The same as in collector.py.
-var config = map[string]any{
-	"exclude_dimensions": []any{"service.name", "span.name", "span.kind"},
-	"dimensions": []any{
-		map[string]any{"name": "gen_ai.agent.name"},
-		map[string]any{"name": "tenant.id"},
-		map[string]any{"name": "gen_ai.operation.name"},
-	},
-	"histogram":              map[string]any{"exponential": map[string]any{"max_size": 160}},
-	"metrics_flush_interval": "15s",
-}
-
-func started(ctx context.Context) (connector.Traces, error) {
+func started(ctx context.Context, written string) (connector.Traces, error) {
+	var config map[string]any
+	if err := json.Unmarshal([]byte(written), &config); err != nil {
+		return nil, err
+	}
 	factory := spanmetricsconnector.NewFactory()
 	given := factory.CreateDefaultConfig()
 	if err := confmap.NewFromStringMap(config).Unmarshal(given); err != nil {
@@ -77,7 +70,7 @@ func cpuSeconds() float64 {
 func main() {
 	runtime.GOMAXPROCS(1)
 	ctx, decoder, in := context.Background(), ptrace.ProtoUnmarshaler{}, bufio.NewReader(os.Stdin)
-	spanMetrics, err := started(ctx)
+	spanMetrics, err := started(ctx, os.Args[1])
 	if err != nil {
 		log.Fatal(err)
 	}
