@@ -11,7 +11,9 @@ from service.ingest.stage import Ingest
 from service.inspect import bodies_in, inspect_bodies
 from tests.service.ingest.wire import FIXTURES
 
-TRUTH = json.loads((FIXTURES / "truth.json").read_text())
+TRUTH = json.loads((FIXTURES / "truth.json").read_text()) | {
+    path.parent.name: json.loads(path.read_text()) for path in FIXTURES.glob("*/truth.json")
+}
 LEAVES = ("llm", "embedding", "tool", "retrieval")
 TOKENS = ("input_tokens", "output_tokens", "cache_read", "cache_write", "reasoning")
 
