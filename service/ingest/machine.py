@@ -33,14 +33,14 @@ COMPILED: Any = {"nogil": True, "boundscheck": True, "error_model": "numpy"}
 """How kernels are compiled. Bounds are of arrays: where there are only addresses, checking them costs nothing."""
 INLINED: Any = COMPILED | {"forceinline": True}
 _MIX = uint64(0x9E3779B97F4A7C15)
-_KNOWN: set[str] = set()
+_KNOWN: set[Callable[..., Any]] = set()
 
 
 def compiled(loop: Callable[..., Any]) -> Any:
     """A kernel as machine code, to be called from Python; those that it calls become so too."""
     for each in KERNELS:
-        if each.__qualname__ not in _KNOWN:
-            _KNOWN.add(each.__qualname__)
+        if each not in _KNOWN:
+            _KNOWN.add(each)
             register_jitable(**COMPILED)(each)
     return njit(**COMPILED)(loop)
 

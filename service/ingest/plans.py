@@ -17,6 +17,8 @@ from service.ingest.join.tables import FAILED
 from service.ingest.machine import address, text_hash
 from service.ingest.otlp.columns import FIRST, KEYS, PARENT, STOP, Columns
 from service.ingest.otlp.shapes import (
+    AHEAD,
+    AHEAD_CELLS,
     ASK_NAME,
     ENTRY_CELLS,
     FREE_TEXT,
@@ -25,6 +27,7 @@ from service.ingest.otlp.shapes import (
     NOT_OF_SPANS,
     NUMBER,
     SAID,
+    SCRATCH_BYTES,
     SHAPE_BYTES_MAX,
     Shapes,
     recognise,
@@ -56,9 +59,10 @@ class Plans:
         self._classes = np.array([_class_of(key) for key in KEYS], np.int64)
         self._table = np.zeros((_SLOTS, ENTRY_CELLS), np.int64)
         self._known = np.zeros(_KNOWN_BYTES, np.uint8)
-        self._scratch = np.zeros(2 * SHAPE_BYTES_MAX, np.uint8)
-        classes, table, known, scratch = map(address, (self._classes, self._table, self._known, self._scratch))
-        self._kept = Shapes(0, 0, 0, classes, table, _SLOTS - 1, 0, known, scratch)
+        self._scratch, self._ahead = np.zeros(SCRATCH_BYTES, np.uint8), np.zeros(AHEAD * AHEAD_CELLS, np.int64)
+        arrays = (self._classes, self._table, self._known, self._scratch, self._ahead)
+        classes, table, known, scratch, ahead = map(address, arrays)
+        self._kept = Shapes(0, 0, 0, classes, table, _SLOTS - 1, 0, known, scratch, ahead)
         self.forget()
 
     def forget(self) -> None:
@@ -123,7 +127,7 @@ class Plans:
 
     def _enter(self, columns: Columns, row: int, with_name: bool, plan: int) -> None:
         """Put a row's shape into the table, unless it is there."""
-        size = int(shape_of(self._shapes(columns), row, with_name))
+        size = int(shape_of(self._shapes(columns), 0, row, with_name))
         if size < 0:
             return
         shape = self._scratch[:size].tobytes()

@@ -18,7 +18,7 @@ from service.ingest.join.labels import (
     lent,
 )
 from service.ingest.join.prices import needs_help, price_row
-from service.ingest.join.rows import NONE, give_back
+from service.ingest.join.rows import NONE, give_back, soon_row
 from service.ingest.join.sessions import close, next_due, reach
 from service.ingest.join.tables import (
     ANSWER_SPENT,
@@ -93,7 +93,7 @@ from service.ingest.join.tables import (
 from service.ingest.join.traces import enter_answer, find_answer
 from service.ingest.join.units import cost_of, spend, tokens_of, write_unit
 from service.ingest.join.words import ends_like
-from service.ingest.memory import Number, cell, kernel, number, put, put_number, soon
+from service.ingest.memory import Number, cell, kernel, number, put, put_number
 
 
 @kernel
@@ -207,17 +207,11 @@ def _look_ahead(t: Tables, i: Number, n: Number) -> None:
     for memory.
     """
     if i + 24 < n:
-        wait = cell(t.order, i + 24) * WAIT_CELLS
-        soon(t.waits, wait)
-        soon(t.waits, wait + WAIT_CELLS - 1)
+        soon_row(t.waits, cell(t.order, i + 24), WAIT_CELLS)
     if i + 16 < n:
-        span = of_wait(t, cell(t.order, i + 16), WAIT_SPAN) * SPAN_CELLS
-        soon(t.spans, span)
-        soon(t.spans, span + SPAN_CELLS - 1)
+        soon_row(t.spans, of_wait(t, cell(t.order, i + 16), WAIT_SPAN), SPAN_CELLS)
     if i + 8 < n:
-        trace = of_span(t, of_wait(t, cell(t.order, i + 8), WAIT_SPAN), SPAN_TRACE) * TRACE_CELLS
-        for line in range(0, TRACE_CELLS, 8):
-            soon(t.traces, trace + line)
+        soon_row(t.traces, of_span(t, of_wait(t, cell(t.order, i + 8), WAIT_SPAN), SPAN_TRACE), TRACE_CELLS)
 
 
 @kernel

@@ -4,7 +4,7 @@ The resource speaks for the tenant before ancestors do; model and provider are m
 are nobody else's.
 """
 
-from service.ingest.join.rows import MASK, enter, find, is_like, row_at, take
+from service.ingest.join.rows import MASK, enter, find, is_like, row_at, soon_row, take
 from service.ingest.join.tables import (
     ASK,
     ASKED,
@@ -209,9 +209,7 @@ def label_ahead(t: Tables, first: Number, stop: Number) -> None:
         put(t.scratch, at + L_HASH, hashed)
         soon(t.label_index, hashed & mask)
     for i in range(1, 1 + stop - first):
-        row = row_at(t.label_index, cell(t.scratch, i * L_ROW + L_HASH) & mask) * LABEL_CELLS
-        soon(t.labels, row)
-        soon(t.labels, row + LABEL_CELLS - 1)
+        soon_row(t.labels, row_at(t.label_index, cell(t.scratch, i * L_ROW + L_HASH) & mask), LABEL_CELLS)
 
 
 @kernel

@@ -7,14 +7,24 @@ number, -1 for none. An index is cells that hold 31 bits of a hash, and a row's 
 from service.ingest.memory import Memory, Number, cell, kernel, put, soon
 
 LINK = 0
-"""The first cell of every row: USED, or the next free row."""
+"""The first cell of every row: USED, or, of a free row, the one that is taken NEAR rows after it."""
 USED = -2
 NONE = -1
 
-FREE, HIGH, COUNT, MASK = 0, 1, 2, 3
-"""Of a table's head: the first free row; rows ever used; rows in use; places of its index, less one."""
-HEAD_CELLS = 4
+NEAR = 4
+"""Free rows that are known by their numbers, so that they are brought near some time before they are taken."""
+FREE, HIGH, COUNT, MASK = 0, NEAR, NEAR + 1, NEAR + 2
+"""Of a table's head: the NEAR first free rows; rows ever used; rows in use; places of its index, less one."""
+HEAD_CELLS = NEAR + 3
 _HASH, _ROW = 2**31 - 1, 2**32 - 1
+
+
+@kernel
+def soon_row(rows: Memory, row: Number, width: Number) -> None:
+    """Wish for a row: for each line of memory that it may lie in."""
+    for at in range(0, width, 8):
+        soon(rows, row * width + at)
+    soon(rows, row * width + width - 1)
 
 
 @kernel
@@ -22,14 +32,15 @@ def take(heads: Memory, head: Number, rows: Memory, width: Number) -> Number:
     """A row for use. There is room: whoever calls kernels has seen to it."""
     row = cell(heads, head + FREE)
     if row >= 0:
-        following = cell(rows, row * width)
-        put(heads, head + FREE, following)
-        soon(rows, following * width)  # It was given back long ago, and will be taken next.
-        soon(rows, following * width + width - 1)
+        for i in range(NEAR - 1):
+            put(heads, head + FREE + i, cell(heads, head + FREE + i + 1))
+        following = cell(rows, row * width + LINK)
+        put(heads, head + FREE + NEAR - 1, following)
+        soon_row(rows, following, width)  # It was given back long ago, and will be taken soon.
     else:
         row = cell(heads, head + HIGH)
         put(heads, head + HIGH, row + 1)
-    put(rows, row * width, USED)
+    put(rows, row * width + LINK, USED)
     put(heads, head + COUNT, cell(heads, head + COUNT) + 1)
     return row
 
@@ -37,7 +48,9 @@ def take(heads: Memory, head: Number, rows: Memory, width: Number) -> Number:
 @kernel
 def give_back(heads: Memory, head: Number, rows: Memory, width: Number, row: Number) -> None:
     """A row that is no longer used."""
-    put(rows, row * width, cell(heads, head + FREE))
+    put(rows, row * width + LINK, cell(heads, head + FREE + NEAR - 1))
+    for i in range(NEAR - 1, 0, -1):
+        put(heads, head + FREE + i, cell(heads, head + FREE + i - 1))
     put(heads, head + FREE, row)
     put(heads, head + COUNT, cell(heads, head + COUNT) - 1)
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from service.ingest.join.rows import soon_row
 from service.ingest.join.tables import (
     BAD_NUMBERS,
     FAILED,
@@ -95,6 +96,7 @@ class Columns(NamedTuple):
 def read(t: Tables, columns: Columns, spans: Number) -> None:
     """Write what each span says."""
     for i in range(spans):
+        _look_ahead(t, columns, i, spans)
         row, said = i * SPAN_CELLS, i * SAID_CELLS
         for column in range(4):
             put(columns.said, said + SAID_HIGH + column, cell(columns.spans, row + TRACE + column))
@@ -119,6 +121,17 @@ def read(t: Tables, columns: Columns, spans: Number) -> None:
             flags |= IS_WEIGHED
         put_number(columns.said, said + SAID_WEIGHT, weight if weight > 0.0 else 1.0)
         put(columns.said, said + SAID_FLAGS, flags)
+
+
+@kernel
+def _look_ahead(t: Tables, columns: Columns, i: Number, spans: Number) -> None:
+    """Wish for the plans of the spans after this one, and for the readings that those name."""
+    if i + 8 < spans:
+        soon_row(columns.plans, cell(columns.spans, (i + 8) * SPAN_CELLS + PLAN), PLAN_CELLS)
+    if i + 4 < spans:
+        plan = cell(columns.spans, (i + 4) * SPAN_CELLS + PLAN)
+        if plan >= 0:
+            soon_row(t.readings, cell(columns.plans, plan * PLAN_CELLS + PLAN_READING), READING_CELLS)
 
 
 @kernel

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detectors.core.columns import Arrays
 from service.ingest.join.kernels import Kernels
 from service.ingest.join.labels import SCRATCH_CELLS
-from service.ingest.join.rows import COUNT, FREE, HEAD_CELLS, HIGH, MASK, USED
+from service.ingest.join.rows import COUNT, FREE, HEAD_CELLS, HIGH, MASK, NEAR, USED
 from service.ingest.join.tables import (
     COUNT_CELLS,
     INDEXED,
@@ -89,7 +89,8 @@ class Store:
 
     def clear(self, table: int) -> None:
         """Empty a table."""
-        self.heads[table + FREE], self.heads[table + HIGH], self.heads[table + COUNT] = -1, 0, 0
+        self.heads[table + FREE : table + FREE + NEAR] = -1
+        self.heads[table + HIGH], self.heads[table + COUNT] = 0, 0
         if table in self._index:
             self._index[table][:] = 0
             self.heads[table + MASK] = len(self._index[table]) - 1
@@ -101,12 +102,12 @@ class Store:
             self.rows[table] = _larger(self.rows[table], needed)
             self._tables = None
         entries = 2 if table == SPANS else 1  # A span may be found by its response id, too.
-        if table in self._index and 4 * entries * (self.count(table) + rows) > 3 * len(self._index[table]):
+        if table in self._index and 2 * entries * (self.count(table) + rows) > len(self._index[table]):
             self._reindex(table, entries * (self.count(table) + rows))
 
     def _reindex(self, table: int, entries: int) -> None:
         old, places = self._index[table], len(self._index[table])
-        while 4 * entries > 3 * places:
+        while 2 * entries > places:
             places *= 2
         index = np.zeros(places, np.int64)
         memory = self.kernels.memory
@@ -160,8 +161,9 @@ class Store:
             self.heads[table + HIGH], self.heads[table + COUNT] = high, len(at)
             rows = self.rows[table]
             gaps = np.setdiff1d(np.arange(high), at)
-            rows[at], rows[gaps, 0] = saved[name], np.append(gaps[1:], -1)[: len(gaps)]
-            self.heads[table + FREE] = gaps[0] if len(gaps) else -1
+            free = np.append(gaps, np.full(NEAR, -1))
+            rows[at], rows[gaps, 0] = saved[name], free[NEAR:]
+            self.heads[table + FREE : table + FREE + NEAR] = free[:NEAR]
         self.seed[:], self.state[:] = saved["seed"], saved["state"]
         self.room_in_queues(0)
         self._queue[: len(saved["queue"])], self._opened[: len(saved["opened"])] = saved["queue"], saved["opened"]

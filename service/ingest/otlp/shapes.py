@@ -10,7 +10,7 @@ from typing import NamedTuple
 from numba import float64, int64, njit, uint64
 
 from service.ingest.machine import COMPILED, INLINED, last_word, text_hash
-from service.ingest.memory import Memory, as_bits, as_float, byte, cell, put, put_word, same_text, word
+from service.ingest.memory import Memory, as_bits, as_float, byte, cell, put, put_word, same_text, soon, word
 from service.ingest.otlp.columns import (
     ATTRIBUTE_CELLS,
     DOUBLE_KIND,
@@ -38,6 +38,10 @@ FREE_TEXT_BYTES_MAX = 200
 """As long as a label may be."""
 NUMBER_MAX = 2.0**53
 ENTRY_CELLS = 4
+AHEAD = 8
+"""Shapes that are looked up together, so that what they are compared with is near once it is needed."""
+SCRATCH_BYTES = 2 * (AHEAD + 1) * SHAPE_BYTES_MAX
+AHEAD_BEGIN, AHEAD_SIZE, AHEAD_HASH, AHEAD_CELLS = 0, 1, 2, 3
 _EACH, _HIGHEST = uint64(0x0101010101010101), uint64(0x8080808080808080)
 
 
@@ -48,7 +52,8 @@ class Shapes(NamedTuple):
     table    (slots, 4): hash, offset and size in `known`, plan or ASK_NAME; size -1 where the slot is free
     known    the shapes' bytes
     learns   whether there is room for more of them
-    scratch  (2 * SHAPE_BYTES_MAX,) bytes
+    scratch  (SCRATCH_BYTES,) bytes, for shapes that stand one after the other
+    ahead    (AHEAD, AHEAD_CELLS): where in the scratch each begins, its size, -1 for none, and its hash
     """
 
     text: Memory
@@ -60,6 +65,7 @@ class Shapes(NamedTuple):
     learns: Memory
     known: Memory
     scratch: Memory
+    ahead: Memory
 
 
 @njit(**INLINED)
@@ -70,9 +76,9 @@ def _append_number(shapes, at, number):
 
 
 @njit(**INLINED)
-def _append_text(shapes, at, text_at, size):
+def _append_text(shapes, at, limit, text_at, size):
     """Write a text and its size to the scratch, in whole words: where that ends, or -1 if it is too much."""
-    if at + size > SHAPE_BYTES_MAX:
+    if at + size > limit:
         return int64(-1)
     at, end = _append_number(shapes, at, size), text_at + size
     while text_at + 8 <= end:
@@ -114,7 +120,7 @@ def _are_fit(letters):
 
 
 @njit(**INLINED)
-def _append_attribute(shapes, at, row):
+def _append_attribute(shapes, at, limit, row):
     """Write what of an attribute belongs to the shape: where that ends, or -1 if the span has none."""
     key, kind = cell(shapes.attributes, row + KEY), cell(shapes.attributes, row + KIND)
     value = cell(shapes.attributes, row + VALUE)
@@ -122,7 +128,7 @@ def _append_attribute(shapes, at, row):
     head = key << 8 | kind << 4 | told
     if told == NOT_OF_SPANS:
         return at
-    if told == NEVER or at > SHAPE_BYTES_MAX:
+    if told == NEVER or at > limit:
         return int64(-1)
     if told == NUMBER:
         if kind == INT_KIND:
@@ -139,14 +145,13 @@ def _append_attribute(shapes, at, row):
         return _append_number(shapes, at, head)
     at = _append_number(shapes, at, head)
     if kind == TEXT_KIND:
-        return _append_text(shapes, at, cell(shapes.attributes, row + TEXT), value)
+        return _append_text(shapes, at, limit, cell(shapes.attributes, row + TEXT), value)
     return _append_number(shapes, at, value)
 
 
 @njit(**INLINED)
-def _look_up(shapes, size):
-    """The plan of the shape in the scratch."""
-    hashed = text_hash(shapes.scratch, 0, size)
+def _look_up(shapes, begin, size, hashed):
+    """The plan of a shape in the scratch."""
     slot = hashed & shapes.mask
     while True:
         entry = slot * ENTRY_CELLS
@@ -156,38 +161,69 @@ def _look_up(shapes, size):
         if (
             cell(shapes.table, entry) == hashed
             and known_bytes == size
-            and same_text(shapes.scratch, 0, shapes.known, cell(shapes.table, entry + 1), size)
+            and same_text(shapes.scratch, begin, shapes.known, cell(shapes.table, entry + 1), size)
         ):
             return cell(shapes.table, entry + 3)
         slot = (slot + 1) & shapes.mask
 
 
 @njit(**COMPILED)
-def shape_of(shapes, number, with_name):
-    """Write a span's shape to the scratch: its size, or -1 if it has none."""
-    row = number * SPAN_CELLS
+def shape_of(shapes, begin, number, with_name):
+    """Write a span's shape to the scratch, where it is to begin: its size, or -1 if it has none."""
+    row, limit = number * SPAN_CELLS, begin + SHAPE_BYTES_MAX
     has_parent = int64(cell(shapes.spans, row + PARENT) != 0)
-    at = _append_number(shapes, int64(0), has_parent << 1 | int64(with_name))
+    at = _append_number(shapes, begin, has_parent << 1 | int64(with_name))
     for i in range(cell(shapes.spans, row + FIRST), cell(shapes.spans, row + STOP)):
-        at = _append_attribute(shapes, at, i * ATTRIBUTE_CELLS)
+        at = _append_attribute(shapes, at, limit, i * ATTRIBUTE_CELLS)
         if at < 0:
             return at
     if with_name:
-        at = _append_text(shapes, at, cell(shapes.spans, row + NAME), cell(shapes.spans, row + NAME_BYTES))
-    return at
+        at = _append_text(shapes, at, limit, cell(shapes.spans, row + NAME), cell(shapes.spans, row + NAME_BYTES))
+        if at < 0:
+            return at
+    return at - begin
+
+
+@njit(**INLINED)
+def _look_ahead(shapes, first, stop):
+    """Write the shapes of some spans to the scratch, and wish for what is known of them; where the last one ends."""
+    begin = int64(0)
+    for number in range(first, stop):
+        at = (number - first) * AHEAD_CELLS
+        size = shape_of(shapes, begin, number, False)
+        put(shapes.ahead, at + AHEAD_BEGIN, begin)
+        put(shapes.ahead, at + AHEAD_SIZE, size)
+        if size >= 0:
+            hashed = text_hash(shapes.scratch, begin, size)
+            put(shapes.ahead, at + AHEAD_HASH, hashed)
+            soon(shapes.table, (hashed & shapes.mask) * ENTRY_CELLS)
+            begin += size
+    for at in range(0, (stop - first) * AHEAD_CELLS, AHEAD_CELLS):
+        size = cell(shapes.ahead, at + AHEAD_SIZE)
+        if size >= 0:
+            entry = (cell(shapes.ahead, at + AHEAD_HASH) & shapes.mask) * ENTRY_CELLS
+            known = cell(shapes.table, entry + 1) >> 3
+            for line in range(0, (size >> 3) + 8, 8):
+                soon(shapes.known, known + line)
+    return begin
 
 
 @njit(**COMPILED)
 def recognise(shapes, first, stop):
     """Write the plan of each span into its row, up to the first whose shape is new: the row of that, or `stop`."""
+    end = int64(0)
     for number in range(first, stop):
-        plan = int64(NO_PLAN)
-        size = shape_of(shapes, number, False)
+        if (number - first) % AHEAD == 0:
+            end = _look_ahead(shapes, number, min(number + AHEAD, stop))
+        at = (number - first) % AHEAD * AHEAD_CELLS
+        plan, size = int64(NO_PLAN), cell(shapes.ahead, at + AHEAD_SIZE)
         if size >= 0:
-            plan = _look_up(shapes, size)
+            plan = _look_up(shapes, cell(shapes.ahead, at + AHEAD_BEGIN), size, cell(shapes.ahead, at + AHEAD_HASH))
             if plan == ASK_NAME:
-                size = shape_of(shapes, number, True)
-                plan = _look_up(shapes, size) if size >= 0 else int64(NO_PLAN)
+                size = shape_of(shapes, end, number, True)
+                plan = int64(NO_PLAN)
+                if size >= 0:
+                    plan = _look_up(shapes, end, size, text_hash(shapes.scratch, end, size))
         if plan == UNKNOWN:
             if shapes.learns:
                 return number
