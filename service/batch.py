@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from alertrules.marks import Mark
 
@@ -16,8 +17,7 @@ class Signal(StrEnum):
     LOGS = "logs"
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One OTLP body: a Kafka record's value, or what was posted, already decompressed.
 
     Protobuf or JSON is told by content: the first byte that is not white space is `{` in JSON.

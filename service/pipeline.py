@@ -43,7 +43,7 @@ class Outcome:
     tally: Tally
 
 
-FORMAT = 7
+FORMAT = 8
 """Of the state's arrays and alerts: it grows when a version cannot go on from an older one's."""
 
 

@@ -35,12 +35,13 @@ def decode(records: Sequence[Record], body_bytes_max: int, decoder: Decoder, rea
     waiting: list[bytes] = []
     size = 0
     for record in records:
-        if record.signal is Signal.TRACES and len(record.body) <= body_bytes_max and not in_json.is_json(record.body):
-            if waiting and size + len(record.body) > JOINED_BYTES_MAX:
+        signal, body, _ = record
+        if signal is Signal.TRACES and (its_size := len(body)) <= body_bytes_max and not in_json.is_json(body):
+            size += its_size
+            if size > JOINED_BYTES_MAX and waiting:
                 yield from _decode_together(waiting, decoder, reader)
-                waiting, size = [], 0
-            waiting.append(record.body)
-            size += len(record.body)
+                waiting, size = [], its_size
+            waiting.append(body)
             continue
         yield from _decode_together(waiting, decoder, reader)
         waiting, size = [], 0
@@ -58,7 +59,7 @@ def _decode_alone(record: Record, body_bytes_max: int, reader: Reader) -> Decode
     body, signal = record.body, record.signal
     decoded = Decoded()
     if len(body) > body_bytes_max:
-        decoded.dropped[Dropped.TOO_LARGE] += 1
+        decoded.drop(Dropped.TOO_LARGE)
         decoded.error = f"body of {len(body)} bytes; at most {body_bytes_max} are read"
         return decoded
     try:
@@ -66,6 +67,6 @@ def _decode_alone(record: Record, body_bytes_max: int, reader: Reader) -> Decode
             return reader.read(in_json.traces(body))[0]
         decoded.read = points.read(signal, body)
     except UnreadableError as error:
-        decoded.dropped[Dropped.MALFORMED] += 1
+        decoded.drop(Dropped.MALFORMED)
         decoded.error = str(error)
     return decoded

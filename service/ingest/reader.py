@@ -1,6 +1,5 @@
 """Columns to what their spans say: by plan where their shape has one, else each by the tables of the dialects."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -45,6 +44,8 @@ _ENTRIES = tuple(WANTED.get(key) for key in KEYS)
 _NATIVE = tuple(scope.encode() for scope in NATIVE_SCOPES)
 ORIGINS_MAX = 1 << 16
 """Resources and scopes that are known at a time; with more of them all are worked out again."""
+_EXTENT = [RECORD_FIRST, RECORD_STOP, RECORD_LAST]
+_AMISS = [RECORD_IS_BAD, RECORD_BAD_IDS, RECORD_BAD_TIMES]
 _NO_PLANS = np.zeros((1, PLAN_CELLS), np.int64)
 EXAMPLES = {
     Dropped.BAD_ID: "a trace id is 16 bytes and a span id 8, not all zero (in JSON 32 and 16 hex digits)",
@@ -63,16 +64,20 @@ class Decoded:
     first: int = 0
     stop: int = 0
     last_ns: int = 0
-    dropped: Counter[Dropped] = field(default_factory=Counter)
+    dropped: dict[Dropped, int] = field(default_factory=dict)
     read: Read | None = None
-    content: Counter[str] = field(default_factory=Counter)
+    content: dict[str, int] = field(default_factory=dict)
     error: str | None = None
+
+    def drop(self, reason: Dropped, times: int = 1) -> None:
+        """Note that so many were left out."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + times
 
     def rejected(self) -> tuple[int, str]:
         """How many spans were rejected, and why, for the sender to read."""
         if not self.dropped:
             return 0, ""
-        found = {reason: self.dropped[reason] for reason in EXAMPLES if self.dropped[reason]}
+        found = {reason: self.dropped[reason] for reason in EXAMPLES if reason in self.dropped}
         return sum(found.values()), "; ".join(f"{n} {reason}: {EXAMPLES[reason]}" for reason, n in found.items())
 
 
@@ -97,25 +102,16 @@ class Reader:
         """What each record holds. The columns are needed no longer then."""
         said = np.zeros((len(columns.spans), SAID_CELLS), np.int64)
         bad = self._fill(columns, said) if len(said) else 0
-        records = [self._record(record, said) for record in columns.records.tolist()]
+        given = columns.records
+        records = [Decoded(said, *extent) for extent in given[:, _EXTENT].tolist()]
+        for i in np.flatnonzero(given[:, _AMISS].any(axis=1)).tolist():
+            _amiss(records[i], given[i].tolist())
         if records:  # Counted of all records together.
             seen = columns.content
-            records[0].content.update({KEYS[key]: int(seen[key]) for key in np.flatnonzero(seen).tolist()})
+            records[0].content = {KEYS[key]: int(seen[key]) for key in np.flatnonzero(seen).tolist()}
             if bad:
-                records[0].dropped[Dropped.BAD_NUMBER] += bad
+                records[0].drop(Dropped.BAD_NUMBER, bad)
         return records
-
-    @staticmethod
-    def _record(record: list[int], said: Cells) -> Decoded:
-        decoded = Decoded(said, record[RECORD_FIRST], record[RECORD_STOP], record[RECORD_LAST])
-        if record[RECORD_IS_BAD]:
-            decoded.dropped[Dropped.MALFORMED] += 1
-            decoded.error = "not an OTLP traces body in protobuf"
-            return decoded
-        for reason, at in ((Dropped.BAD_ID, RECORD_BAD_IDS), (Dropped.BAD_TIME, RECORD_BAD_TIMES)):
-            if record[at]:
-                decoded.dropped[reason] += record[at]
-        return decoded
 
     def _fill(self, columns: Columns, said: Cells) -> int:
         """Write what the spans say; how many of their numbers were none."""
@@ -187,3 +183,14 @@ class Reader:
         said = columns.values(columns.attributes[first:stop].tolist())
         told = (self._policies[str(name)] for _, name in said if str(name) in self._policies)
         return columns.text[at : at + size].startswith(_NATIVE), next(told, 0.0)
+
+
+def _amiss(decoded: Decoded, record: list[int]) -> None:
+    """Note what is wrong with a record."""
+    if record[RECORD_IS_BAD]:
+        decoded.drop(Dropped.MALFORMED)
+        decoded.error = "not an OTLP traces body in protobuf"
+        return
+    for reason, at in ((Dropped.BAD_ID, RECORD_BAD_IDS), (Dropped.BAD_TIME, RECORD_BAD_TIMES)):
+        if record[at]:
+            decoded.drop(reason, record[at])

@@ -157,7 +157,8 @@ class Ingest:
         for start_ns in self.meters.take(read, floor_ns, future_ns, cell_of, self.join.labels_of, dollars_of):
             self.join.open(start_ns)
         tally.dropped.update(read.dropped)
-        decoded.dropped.update(read.dropped)
+        for reason, n in read.dropped.items():
+            decoded.drop(reason, n)
         tally.saturated.update(read.saturated)
         times = [point.time_ns for point in read.points] + [each.time_ns for each in read.evaluations]
         return max((time_ns for time_ns in times if time_ns <= future_ns), default=0)

@@ -184,7 +184,9 @@ class KafkaSource:
             self._next[name], self._committed[name] = 0, 0
             self._saved.pop(name, None)
         # Between assignment and seek the consumer may bring what we have already read.
-        messages = [message for message in messages if message.offset >= self._next.get(name, 0)]
+        known = self._next.get(name, 0)
+        if messages and messages[0].offset < known:
+            messages = [message for message in messages if message.offset >= known]
         if not messages:
             return
         while len(self._unread) >= AHEAD_MAX:

@@ -86,7 +86,7 @@ from service.ingest.join.tables import (
     set_trace,
     set_wait,
 )
-from service.ingest.join.traces import add, before, detach, find_trace, open_trace
+from service.ingest.join.traces import add, before, detach, drop_forgotten, find_trace, open_trace
 from service.ingest.memory import Memory, Number, cell, kernel, put
 
 SPANS_OF_TRACE_MAX = 10_000
@@ -133,6 +133,7 @@ def admit(t: Tables, said: Memory, first: Number, stop: Number, future_ns: Numbe
                 give_back(t.heads, SPANS, t.spans, SPAN_CELLS, span)
         else:
             _wait(t, said, row, span, end_ns)
+    drop_forgotten(t)
 
 
 @kernel

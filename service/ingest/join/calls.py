@@ -50,6 +50,7 @@ from service.ingest.join.tables import (
     READING_PROVIDER,
     READING_TOOL,
     REST_WEIGHT,
+    SESSION_CELLS,
     SPAN_CELLS,
     SPAN_PARENT_ID,
     SPAN_RESOURCE,
@@ -63,6 +64,7 @@ from service.ingest.join.tables import (
     STOPPED_AT,
     TRACE_CELLS,
     TRACE_MARKS,
+    TRACE_SESSION,
     TRACE_TOKENS,
     TRACE_WAITS,
     USAGE_BELOW,
@@ -90,7 +92,7 @@ from service.ingest.join.tables import (
     set_trace,
     set_wait,
 )
-from service.ingest.join.traces import enter_answer, find_answer
+from service.ingest.join.traces import drop_forgotten, enter_answer, find_answer
 from service.ingest.join.units import cost_of, spend, tokens_of, write_unit
 from service.ingest.join.words import ends_like
 from service.ingest.memory import Number, cell, kernel, number, put, put_number
@@ -212,6 +214,9 @@ def _look_ahead(t: Tables, i: Number, n: Number) -> None:
         soon_row(t.spans, of_wait(t, cell(t.order, i + 16), WAIT_SPAN), SPAN_CELLS)
     if i + 8 < n:
         soon_row(t.traces, of_span(t, of_wait(t, cell(t.order, i + 8), WAIT_SPAN), SPAN_TRACE), TRACE_CELLS)
+    if i + 4 < n:
+        trace = of_span(t, of_wait(t, cell(t.order, i + 4), WAIT_SPAN), SPAN_TRACE)
+        soon_row(t.sessions, of_trace(t, trace, TRACE_SESSION), SESSION_CELLS)
 
 
 @kernel
@@ -230,6 +235,7 @@ def count(t: Tables, first: Number, n: Number, end_ns: Number) -> Number:
         price = _price(t, span, wait, at)
         if price >= 0 and needs_help(t, price, i):
             put(t.state, STOPPED_AT, price)
+            drop_forgotten(t)
             return i
         labels = label_row(t, at, cell(t.scratch, at + L_HASH))
         trace = of_span(t, span, SPAN_TRACE)
@@ -257,6 +263,7 @@ def count(t: Tables, first: Number, n: Number, end_ns: Number) -> Number:
     while session >= 0 and cell(t.state, DUE) < end_ns:
         close(t, session, cell(t.state, DUE))
         session = next_due(t)
+    drop_forgotten(t)
     return n
 
 

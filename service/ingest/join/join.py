@@ -121,9 +121,10 @@ class Join:
         tally.spans += counts[READ]
         self._seen += spans
         for counted, reason in _DROPPED.items():
-            if counts[counted]:
-                kept = bodies[0].dropped if reason is not Dropped.TRACES_FULL else tally.dropped
-                kept[reason] += counts[counted]
+            if counts[counted] and reason is Dropped.TRACES_FULL:
+                tally.dropped[reason] += counts[counted]
+            elif counts[counted]:
+                bodies[0].drop(reason, counts[counted])
         return int(counts[LATEST])
 
     def _make_room(self, spans: int) -> None:

@@ -12,6 +12,7 @@ from service.ingest.join.labels import SCRATCH_CELLS
 from service.ingest.join.rows import COUNT, FREE, HEAD_CELLS, HIGH, MASK, NEAR, USED
 from service.ingest.join.tables import (
     COUNT_CELLS,
+    FORGOTTEN,
     INDEXED,
     LABELS,
     LIMIT_CELLS,
@@ -54,7 +55,7 @@ class Store:
         self.kernels, self.seed = kernels, np.array(seed, np.int64)
         self.heads, self.state = np.zeros(TABLES * HEAD_CELLS, np.int64), np.zeros(STATE_CELLS, np.int64)
         self.limits, self.counts = np.zeros(LIMIT_CELLS, np.int64), np.zeros(COUNT_CELLS, np.int64)
-        self.state[[OLDEST, NEWEST]] = -1
+        self.state[[OLDEST, NEWEST, FORGOTTEN]] = -1
         self.rows = {table: np.zeros((_FIRST_ROWS, width), np.int64) for table, width in WIDTHS.items()}
         self._index = {table: np.zeros(2 * _FIRST_ROWS, np.int64) for table in INDEXED}
         for table in WIDTHS:

@@ -113,7 +113,9 @@ FLOOR, PENDING, LIVE_SPANS, LIVE_TRACES, OLDEST, NEWEST, QUEUED, OPENED, WORD_BY
 STOPPED_AT, HELPED, HELP = 11, 12, 13
 """The price of the call that could not be counted; the place of one whose price was asked for, and the dollars, NaN for
 unknown."""
-STATE_CELLS = 14
+FORGOTTEN = 14
+"""The first of the traces that are to be dropped before the kernel returns."""
+STATE_CELLS = 15
 # Single cells of the limits.
 IDLE, ROOTLESS_IDLE, LONGEST, TRACES_MAX, SPANS_MAX, IS_SAMPLED, FAILED_WEIGHT, REST_WEIGHT, WORDS_MAX, UNITS_ROOM = (
     range(10)

@@ -1,11 +1,12 @@
 """Live traces, oldest first, each with its spans; and what a trace as a whole knows."""
 
-from service.ingest.join.rows import MASK, NONE, enter, find, give_back, leave, take
+from service.ingest.join.rows import MASK, NONE, enter, find, give_back, leave, soon_row, take
 from service.ingest.join.tables import (
     ANSWER_MARKS,
     ANSWERED,
     FAILED,
     FIRST_ANSWER,
+    FORGOTTEN,
     HAS_FAILED,
     IS_INDEXED,
     IS_LIVE,
@@ -73,6 +74,8 @@ from service.ingest.memory import Number, cell, hash_of, kernel, put, put_number
 NEVER = 2**63 - 1
 FEW_SPANS = 16
 """A trace of more has its spans in an index."""
+IN_TURNS = 16
+"""Traces whose spans are dropped in turns."""
 
 
 @kernel
@@ -252,17 +255,49 @@ def detach(t: Tables, trace: Number) -> None:
 
 @kernel
 def forget(t: Tables, trace: Number) -> None:
-    """Drop a trace that nothing waits in, with its spans."""
+    """Have a trace that nothing waits in dropped: nobody finds it any more."""
     if of_trace(t, trace, TRACE_MARKS) & IS_LIVE != 0:
         detach(t, trace)
-    mask, span = cell(t.heads, SPANS + MASK), of_trace(t, trace, TRACE_SPANS)
-    is_indexed = of_trace(t, trace, TRACE_MARKS) & IS_INDEXED != 0
-    while span >= 0:
-        following = of_span(t, span, SPAN_NEXT)
-        if is_indexed:
-            leave(t.span_index, mask, hash_of(t.seed, of_span(t, span, SPAN_ID), trace), span)
-            if has(t, span, ANSWERED) != 0:
-                leave(t.span_index, mask, hash_of(t.seed, of_span(t, span, SPAN_RESPONSE), -1 - trace), span)
-        give_back(t.heads, SPANS, t.spans, SPAN_CELLS, span)
-        span = following
-    give_back(t.heads, TRACES, t.traces, TRACE_CELLS, trace)
+    set_trace(t, trace, TRACE_SIBLING, cell(t.state, FORGOTTEN))
+    put(t.state, FORGOTTEN, trace)
+
+
+@kernel
+def drop_forgotten(t: Tables) -> None:
+    """Give back the rows of the forgotten traces and of their spans.
+
+    Only a span tells where the next of its trace is, and is far from it: some traces are gone through in turns.
+    """
+    trace = cell(t.state, FORGOTTEN)
+    put(t.state, FORGOTTEN, NONE)
+    while trace >= 0:
+        n = 0
+        while trace >= 0 and n < IN_TURNS:
+            put(t.scratch, 2 * n, trace)
+            put(t.scratch, 2 * n + 1, of_trace(t, trace, TRACE_SPANS))
+            trace = of_trace(t, trace, TRACE_SIBLING)
+            n += 1
+        left = n
+        while left > 0:
+            left = 0
+            for i in range(n):
+                span = cell(t.scratch, 2 * i + 1)
+                if span >= 0:
+                    put(t.scratch, 2 * i + 1, _drop(t, cell(t.scratch, 2 * i), span))
+                    left += 1
+        for i in range(n):
+            give_back(t.heads, TRACES, t.traces, TRACE_CELLS, cell(t.scratch, 2 * i))
+
+
+@kernel
+def _drop(t: Tables, trace: Number, span: Number) -> Number:
+    """Give back the row of a span of a forgotten trace; the next one."""
+    following = of_span(t, span, SPAN_NEXT)
+    soon_row(t.spans, following, SPAN_CELLS)
+    if of_trace(t, trace, TRACE_MARKS) & IS_INDEXED != 0:
+        mask = cell(t.heads, SPANS + MASK)
+        leave(t.span_index, mask, hash_of(t.seed, of_span(t, span, SPAN_ID), trace), span)
+        if has(t, span, ANSWERED) != 0:
+            leave(t.span_index, mask, hash_of(t.seed, of_span(t, span, SPAN_RESPONSE), -1 - trace), span)
+    give_back(t.heads, SPANS, t.spans, SPAN_CELLS, span)
+    return following

@@ -15,6 +15,8 @@ _LONE = re.compile("[\ud800-\udfff]")
 
 def is_json(body: bytes) -> bool:
     """Whether a body is JSON: protobuf begins with 0x0a, which alone is a newline, so white space is skipped."""
+    if body[:1] == b"\n" and body[1:2] > b"\x7f":  # Most bodies: one of 128 bytes or more.
+        return False
     head = body[:64].lstrip(_SPACE) or body.lstrip(_SPACE)
     if head[:1] != b"{":
         return False
