@@ -30,7 +30,9 @@ from service.ingest.vocabulary import (
     AGENT_BY_NAME,
     AGENT_RUN,
     AGENT_VERSION,
+    CACHE_APART,
     CACHE_READ,
+    CACHE_WRITE,
     CANCELLED,
     COST,
     ENTITY,
@@ -125,7 +127,8 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
         dialect = _read_special(reading, special, ranks, dialect)
     reading.dialect = dialect.name if dialect else ""
     _settle(reading, name, ranks, dialect)
-    return bad, None if _SPEND.isdisjoint(own) else dialect is not None and dialect.cache_apart
+    apart = own.pop(CACHE_APART, None) is not None or (dialect is not None and dialect.cache_apart)
+    return bad, None if _SPEND.isdisjoint(own) else apart
 
 
 def _text(value: Scalar) -> str:
@@ -193,6 +196,8 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
             for said, entry in table(parse_document(value)):
                 if said == OPERATION and reading.operation == OTHER and str(entry).lower() in owner.operations:
                     reading.operation, dialect = owner.operations[str(entry).lower()], owner
+                elif said == CACHE_APART and rank not in (ranks.get(CACHE_READ), ranks.get(CACHE_WRITE)):
+                    continue  # Attributes told of the cache, and they count their own way.
                 elif said != OPERATION and isinstance(entry, str | int | float):
                     _take(reading.own, said, entry, rank, ranks)
             dialect = dialect or owner

@@ -25,6 +25,8 @@ REASONING, COST = "reasoning", "cost_usd"
 AGENT_BY_NAME, ENTITY = "agent_by_name", "entity"
 """An agent that only the name of a span or a workflow tells: believed last. And what a span says it is called."""
 TOTAL, INPUT_COST, OUTPUT_COST = "total_tokens", "input_cost_usd", "output_cost_usd"
+CACHE_APART = "cache_apart"
+"""Told by a document that tells of a cache: the input tokens beside it leave that out."""
 NUMBERS = frozenset((INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST))
 """Fields that hold a finite number >= 0; all others hold text fit for a label."""
 
