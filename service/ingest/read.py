@@ -35,12 +35,14 @@ from service.ingest.vocabulary import (
     CACHE_WRITE,
     CANCELLED,
     COST,
+    EMBEDDING,
     ENTITY,
     ERROR_TYPE,
     FRAMEWORKS,
     INPUT,
     INPUT_COST,
     LABEL_CHARACTERS_MAX,
+    LLM,
     METHODS,
     NUMBERS,
     OPERATION,
@@ -48,6 +50,7 @@ from service.ingest.vocabulary import (
     OUTPUT,
     OUTPUT_COST,
     PROVIDER,
+    REQUEST_MODEL,
     RESPONSE_MODEL,
     SESSION,
     TENANT,
@@ -71,6 +74,8 @@ Found = list[tuple[Entry, Scalar]]
 """The wanted attributes of a span."""
 _FIRST_WORD = re.compile("[^ .:/]*")
 _FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # type: ignore[index]
+_EMBEDS = "embed"
+"""In a model's name it says that the model embeds; SDKs that know one kind of model call write those as it, too."""
 _TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
 """Fields that may tell what a span is for want of a better sign, the most telling first."""
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
@@ -240,6 +245,8 @@ def parse_document(value: Scalar) -> Mapping[str, object]:
 def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int], dialect: Dialect | None) -> None:
     """What can be said once all fields are known."""
     own = reading.own
+    if reading.operation == LLM and _EMBEDS in str(own.get(REQUEST_MODEL) or own.get(RESPONSE_MODEL, "")).lower():
+        reading.operation = EMBEDDING
     error = own.pop(ERROR_TYPE, None)
     if error is not None and str(error).rpartition(".")[2].lower() not in CANCELLED:
         reading.failed = True
