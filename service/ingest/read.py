@@ -190,7 +190,7 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
         if kind == FAILURES:
             reading.failed = reading.failed or (_is_in(value, table) and (dialect is owner or not owner.only_named))
         elif kind == LOGS:
-            reading.is_log = reading.is_log or _is_in(value, table)
+            reading.is_log = reading.is_log or not table or _is_in(value, table)
         elif kind == NAMED_ONLY:
             if dialect is not None and _believes(dialect, table):
                 _take(reading.own, field, value, rank, ranks)

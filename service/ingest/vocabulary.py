@@ -94,7 +94,7 @@ class Dialect:
                  else the span's name
     roots        operations whose root's name is an agent's
     failures     values (lower case) of attributes that say that a call failed
-    logs         values of attributes that say that a span is a log
+    logs         values of attributes that say that a span is a log; none of them: whatever the value
     scopes       beginnings of the instrumentation scopes of an SDK that writes spans of its own
     only_named   its attributes are named so plainly that fields and failures are believed only on spans told by
                  `span_names` or `implies`; several such dialects may share one
