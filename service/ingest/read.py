@@ -74,6 +74,8 @@ Found = list[tuple[Entry, Scalar]]
 """The wanted attributes of a span."""
 _FIRST_WORD = re.compile("[^ .:/]*")
 _FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # type: ignore[index]
+_SCRUBBED = "[Scrubbed due to "
+"""Stands in place of a value that Logfire took out: no value, or all sessions of a service would be one."""
 _EMBEDS = "embed"
 """In a model's name it says that the model embeds; SDKs that know one kind of model call write those as it, too."""
 _TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
@@ -101,7 +103,7 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
             # The usual label, without a call.
             fit = type(value) is str and len(value) <= LABEL_CHARACTERS_MAX and value.isprintable() and '"' not in value
             text = value if fit else _text(value)
-            if not text:
+            if not text or text.startswith(_SCRUBBED):
                 continue
             reading.is_cut = reading.is_cut or (not fit and len(str(value)) > LABEL_CHARACTERS_MAX)
             own[field] = text
