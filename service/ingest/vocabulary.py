@@ -170,7 +170,9 @@ FRAMEWORKS = frozenset(
     )
 )  # fmt: skip
 """What frameworks write where a provider belongs; it is none."""
-METHODS = frozenset(("agent", "arun", "workflow", "run", "kickoff", "invoke", "ainvoke", "_execute_core", "_run"))
+METHODS = frozenset(
+    ("agent", "arun", "workflow", "run", "kickoff", "invoke", "ainvoke", "forward", "_execute_core", "_run")
+)
 """What SDKs hang on the name of an agent to call its span by."""
 CANCELLED = frozenset(
     ("aborterror", "canceled", "cancelled", "cancellederror", "generatorexit", "operationcanceledexception",

@@ -57,6 +57,7 @@ DIALECT = Dialect(
         "workflow": WORKFLOW,
     },
     entity={TOOL: TOOL_NAME},
-    # HoneyHive tells of an error in a span beside the one that failed.
-    logs={"honeyhive_error_type": frozenset()},
+    # HoneyHive tells of an error in a span beside the one that failed, AgentOps of what a model asks for in one below
+    # the model's: the tool's own is another.
+    logs={"honeyhive_error_type": frozenset(), "tool.call.type": frozenset(("function", "tool_use"))},
 )

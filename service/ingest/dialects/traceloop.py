@@ -36,7 +36,7 @@ DIALECT = Dialect(
     name="traceloop",
     precedence=60,
     fields={
-        OPERATION: ("gen_ai.operation.name", "llm.request.type", "traceloop.span.kind"),
+        OPERATION: ("gen_ai.operation.name", "llm.request.type", "gen_ai.request.type", "traceloop.span.kind"),
         ENTITY: ("traceloop.entity.name",),
         AGENT: (_PROPERTIES + "lc_agent_name",),
         AGENT_BY_NAME: ("traceloop.workflow.name",),
