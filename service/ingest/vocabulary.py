@@ -96,6 +96,7 @@ class Dialect:
     failures     values (lower case) of attributes that say that a call failed
     logs         values of attributes that say that a span is a log; none of them: whatever the value
     scopes       beginnings of the instrumentation scopes of an SDK that writes spans of its own
+    apart_scopes beginnings of those whose input tokens leave out the cache, though nothing on their spans says so
     only_named   its attributes are named so plainly that fields and failures are believed only on spans told by
                  `span_names` or `implies`; several such dialects may share one
     cache_apart  its input tokens leave out the cache
@@ -121,6 +122,7 @@ class Dialect:
     failures: Mapping[str, frozenset[str]] = field(default_factory=dict)
     logs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     scopes: tuple[str, ...] = ()
+    apart_scopes: tuple[str, ...] = ()
     only_named: bool = False
     cache_apart: bool = False
     html: bool = False
