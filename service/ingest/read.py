@@ -44,6 +44,7 @@ from service.ingest.vocabulary import (
     LABEL_CHARACTERS_MAX,
     LLM,
     METHODS,
+    MODEL_OPERATIONS,
     NUMBERS,
     OPERATION,
     OTHER,
@@ -102,7 +103,7 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
                 continue
             # The usual label, without a call.
             fit = type(value) is str and len(value) <= LABEL_CHARACTERS_MAX and value.isprintable() and '"' not in value
-            text = value if fit else _text(value)
+            text = str(value) if fit else _text(value)
             if not text or text.startswith(_SCRUBBED):
                 continue
             reading.is_cut = reading.is_cut or (not fit and len(str(value)) > LABEL_CHARACTERS_MAX)
@@ -264,8 +265,17 @@ def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int],
         reading.is_log = True
     if reading.operation == TOOL and TOOL_NAME not in own and ENTITY not in own:
         _named(reading, name())
+    if dialect is not None and dialect.preparations and _is_prepared(reading, name, dialect):
+        reading.operation = OTHER
     if dialect is not None and (dialect.entity or dialect.roots or dialect.html or ENTITY in own):
         _name_entity(reading, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
+
+
+def _is_prepared(reading: Reading, name: Callable[[], str], dialect: Dialect) -> bool:
+    """Whether a span made a request ready; who spent something asked for more. The name is wanted of few."""
+    if reading.operation not in MODEL_OPERATIONS or not _SPEND.isdisjoint(reading.own):
+        return False
+    return name().rpartition(".")[2] in dialect.preparations
 
 
 def _name_entity(reading: Reading, name: Callable[[], str], dialect: Dialect) -> None:

@@ -94,6 +94,7 @@ class Dialect:
                  else the span's name
     roots        operations whose root's name is an agent's
     failures     values (lower case) of attributes that say that a call failed
+    preparations methods, the last part of a span's name, that only make a request ready, though they pass for calls
     logs         values of attributes that say that a span is a log; none of them: whatever the value
     scopes       beginnings of the instrumentation scopes of an SDK that writes spans of its own
     apart_scopes beginnings of those whose input tokens leave out the cache, though nothing on their spans says so
@@ -120,6 +121,7 @@ class Dialect:
     entity: Mapping[str, str] = field(default_factory=dict)
     roots: frozenset[str] = frozenset()
     failures: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    preparations: frozenset[str] = frozenset()
     logs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     scopes: tuple[str, ...] = ()
     apart_scopes: tuple[str, ...] = ()
