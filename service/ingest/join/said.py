@@ -167,8 +167,9 @@ def _follow(t: Tables, columns: Columns, plan: Number, said: Number, first: Numb
 def _include_parts(t: Tables, said: Memory, row: Number, is_apart: Number) -> Number:
     """Make input include the cache and output include the reasoning, as the conventions have it; whether it spent.
 
-    A sender whose parts exceed the whole reported them apart, as some (and some scopes) always do; so did one whose total is the sum
-    of them all. Google's thoughts may show only in the total; an embedding's input may be the total alone.
+    A sender whose parts exceed the whole reported them apart, as some senders and some scopes always do; and so did one
+    whose total is the sum of them all. Google's thoughts may show only in the total; an embedding's input may be the
+    total alone.
     """
     reading = cell(said, row + SAID_READING) * READING_CELLS
     apart = cell(t.readings, reading + READING_APART)
