@@ -30,22 +30,28 @@ from service.ingest.vocabulary import (
     AGENT_BY_NAME,
     AGENT_RUN,
     AGENT_VERSION,
+    CACHE_APART,
     CACHE_READ,
+    CACHE_WRITE,
     CANCELLED,
     COST,
+    EMBEDDING,
     ENTITY,
     ERROR_TYPE,
     FRAMEWORKS,
     INPUT,
     INPUT_COST,
     LABEL_CHARACTERS_MAX,
+    LLM,
     METHODS,
+    MODEL_OPERATIONS,
     NUMBERS,
     OPERATION,
     OTHER,
     OUTPUT,
     OUTPUT_COST,
     PROVIDER,
+    REQUEST_MODEL,
     RESPONSE_MODEL,
     SESSION,
     TENANT,
@@ -69,6 +75,10 @@ Found = list[tuple[Entry, Scalar]]
 """The wanted attributes of a span."""
 _FIRST_WORD = re.compile("[^ .:/]*")
 _FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # type: ignore[index]
+_SCRUBBED = "[Scrubbed due to "
+"""Stands in place of a value that Logfire took out: no value, or all sessions of a service would be one."""
+_EMBEDS = "embed"
+"""In a model's name it says that the model embeds; SDKs that know one kind of model call write those as it, too."""
 _TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
 """Fields that may tell what a span is for want of a better sign, the most telling first."""
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
@@ -93,8 +103,8 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
                 continue
             # The usual label, without a call.
             fit = type(value) is str and len(value) <= LABEL_CHARACTERS_MAX and value.isprintable() and '"' not in value
-            text = value if fit else _text(value)
-            if not text:
+            text = str(value) if fit else _text(value)
+            if not text or text.startswith(_SCRUBBED):
                 continue
             reading.is_cut = reading.is_cut or (not fit and len(str(value)) > LABEL_CHARACTERS_MAX)
             own[field] = text
@@ -125,7 +135,8 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
         dialect = _read_special(reading, special, ranks, dialect)
     reading.dialect = dialect.name if dialect else ""
     _settle(reading, name, ranks, dialect)
-    return bad, None if _SPEND.isdisjoint(own) else dialect is not None and dialect.cache_apart
+    apart = own.pop(CACHE_APART, None) is not None or (dialect is not None and dialect.cache_apart)
+    return bad, None if _SPEND.isdisjoint(own) else apart
 
 
 def _text(value: Scalar) -> str:
@@ -182,7 +193,7 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
         if kind == FAILURES:
             reading.failed = reading.failed or (_is_in(value, table) and (dialect is owner or not owner.only_named))
         elif kind == LOGS:
-            reading.is_log = reading.is_log or _is_in(value, table)
+            reading.is_log = reading.is_log or not table or _is_in(value, table)
         elif kind == NAMED_ONLY:
             if dialect is not None and _believes(dialect, table):
                 _take(reading.own, field, value, rank, ranks)
@@ -193,6 +204,8 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
             for said, entry in table(parse_document(value)):
                 if said == OPERATION and reading.operation == OTHER and str(entry).lower() in owner.operations:
                     reading.operation, dialect = owner.operations[str(entry).lower()], owner
+                elif said == CACHE_APART and rank not in (ranks.get(CACHE_READ), ranks.get(CACHE_WRITE)):
+                    continue  # Attributes told of the cache, and they count their own way.
                 elif said != OPERATION and isinstance(entry, str | int | float):
                     _take(reading.own, said, entry, rank, ranks)
             dialect = dialect or owner
@@ -235,6 +248,8 @@ def parse_document(value: Scalar) -> Mapping[str, object]:
 def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int], dialect: Dialect | None) -> None:
     """What can be said once all fields are known."""
     own = reading.own
+    if reading.operation == LLM and _EMBEDS in str(own.get(REQUEST_MODEL) or own.get(RESPONSE_MODEL, "")).lower():
+        reading.operation = EMBEDDING
     error = own.pop(ERROR_TYPE, None)
     if error is not None and str(error).rpartition(".")[2].lower() not in CANCELLED:
         reading.failed = True
@@ -250,8 +265,17 @@ def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int],
         reading.is_log = True
     if reading.operation == TOOL and TOOL_NAME not in own and ENTITY not in own:
         _named(reading, name())
+    if dialect is not None and dialect.preparations and _is_prepared(reading, name, dialect):
+        reading.operation = OTHER
     if dialect is not None and (dialect.entity or dialect.roots or dialect.html or ENTITY in own):
         _name_entity(reading, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
+
+
+def _is_prepared(reading: Reading, name: Callable[[], str], dialect: Dialect) -> bool:
+    """Whether a span made a request ready; who spent something asked for more. The name is wanted of few."""
+    if reading.operation not in MODEL_OPERATIONS or not _SPEND.isdisjoint(reading.own):
+        return False
+    return name().rpartition(".")[2] in dialect.preparations
 
 
 def _name_entity(reading: Reading, name: Callable[[], str], dialect: Dialect) -> None:

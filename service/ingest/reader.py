@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from service.batch import Dropped
-from service.ingest.dialects import NATIVE_SCOPES, WANTED
+from service.ingest.dialects import APART_SCOPES, NATIVE_SCOPES, WANTED
 from service.ingest.join.lexicon import Lexicon
 from service.ingest.join.said import (
+    APART_SCOPE,
+    NATIVE_SCOPE,
     NUMBERS,
     PLAN_CELLS,
     SAID_CELLS,
@@ -42,6 +44,7 @@ from service.ingest.vocabulary import RESPONSE_ID, SESSION, TENANT, Reading
 
 _ENTRIES = tuple(WANTED.get(key) for key in KEYS)
 _NATIVE = tuple(scope.encode() for scope in NATIVE_SCOPES)
+_APART = tuple(scope.encode() for scope in APART_SCOPES)
 ORIGINS_MAX = 1 << 16
 """Resources and scopes that are known at a time; with more of them all are worked out again."""
 _EXTENT = [RECORD_FIRST, RECORD_STOP, RECORD_LAST]
@@ -177,12 +180,14 @@ class Reader:
         values = columns.values(columns.attributes[first:stop].tolist())
         return self._lexicon.resource(read_resource((KEYS[key], value) for key, value in values))
 
-    def _scope(self, columns: Columns, row: int) -> tuple[bool, float]:
-        """Whether a scope is an SDK's own, and the weight of its spans, 0.0 if it does not tell."""
+    def _scope(self, columns: Columns, row: int) -> tuple[int, float]:
+        """What a scope is known for (see `said.Columns`), and the weight of its spans, 0.0 if it does not tell."""
         at, size, first, stop = columns.scopes[row].tolist()
         said = columns.values(columns.attributes[first:stop].tolist())
         told = (self._policies[str(name)] for _, name in said if str(name) in self._policies)
-        return columns.text[at : at + size].startswith(_NATIVE), next(told, 0.0)
+        name = columns.text[at : at + size]
+        known = NATIVE_SCOPE * name.startswith(_NATIVE) | APART_SCOPE * name.startswith(_APART)
+        return known, next(told, 0.0)
 
 
 def _amiss(decoded: Decoded, record: list[int]) -> None:

@@ -25,6 +25,8 @@ REASONING, COST = "reasoning", "cost_usd"
 AGENT_BY_NAME, ENTITY = "agent_by_name", "entity"
 """An agent that only the name of a span or a workflow tells: believed last. And what a span says it is called."""
 TOTAL, INPUT_COST, OUTPUT_COST = "total_tokens", "input_cost_usd", "output_cost_usd"
+CACHE_APART = "cache_apart"
+"""Told by a document that tells of a cache: the input tokens beside it leave that out."""
 NUMBERS = frozenset((INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST))
 """Fields that hold a finite number >= 0; all others hold text fit for a label."""
 
@@ -92,8 +94,10 @@ class Dialect:
                  else the span's name
     roots        operations whose root's name is an agent's
     failures     values (lower case) of attributes that say that a call failed
-    logs         values of attributes that say that a span is a log
+    preparations methods, the last part of a span's name, that only make a request ready, though they pass for calls
+    logs         values of attributes that say that a span is a log; none of them: whatever the value
     scopes       beginnings of the instrumentation scopes of an SDK that writes spans of its own
+    apart_scopes beginnings of those whose input tokens leave out the cache, though nothing on their spans says so
     only_named   its attributes are named so plainly that fields and failures are believed only on spans told by
                  `span_names` or `implies`; several such dialects may share one
     cache_apart  its input tokens leave out the cache
@@ -117,8 +121,10 @@ class Dialect:
     entity: Mapping[str, str] = field(default_factory=dict)
     roots: frozenset[str] = frozenset()
     failures: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    preparations: frozenset[str] = frozenset()
     logs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     scopes: tuple[str, ...] = ()
+    apart_scopes: tuple[str, ...] = ()
     only_named: bool = False
     cache_apart: bool = False
     html: bool = False
@@ -168,7 +174,9 @@ FRAMEWORKS = frozenset(
     )
 )  # fmt: skip
 """What frameworks write where a provider belongs; it is none."""
-METHODS = frozenset(("agent", "arun", "workflow", "run", "kickoff", "invoke", "ainvoke", "_execute_core", "_run"))
+METHODS = frozenset(
+    ("agent", "arun", "workflow", "run", "kickoff", "invoke", "ainvoke", "forward", "_execute_core", "_run")
+)
 """What SDKs hang on the name of an agent to call its span by."""
 CANCELLED = frozenset(
     ("aborterror", "canceled", "cancelled", "cancellederror", "generatorexit", "operationcanceledexception",

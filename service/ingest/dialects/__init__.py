@@ -80,3 +80,5 @@ CONTENT = tuple(sorted({name for dialect in DIALECTS for name in dialect.content
 """Attributes that hold what people and models said: counted by name, never kept."""
 NATIVE_SCOPES = tuple(scope for dialect in DIALECTS for scope in dialect.scopes)
 """Instrumentation scopes that begin like this are an SDK's own."""
+APART_SCOPES = tuple(scope for dialect in DIALECTS for scope in dialect.apart_scopes)
+"""Input tokens on spans of scopes that begin like this leave out the cache."""

@@ -15,6 +15,7 @@ from service.ingest.vocabulary import (
     LLM,
     OPERATION,
     OUTPUT,
+    REASONING,
     RETRIEVAL,
     SESSION,
     TOOL,
@@ -52,11 +53,14 @@ DIALECT = Dialect(
             {
                 "prompt_tokens": INPUT,
                 "completion_tokens": OUTPUT,
+                "reasoning_tokens": REASONING,
                 "cost": COST,
                 "value.promptTokens": INPUT,
                 "value.completionTokens": OUTPUT,
                 "value.prompt_tokens": INPUT,
                 "value.completion_tokens": OUTPUT,
+                "value.reasoningTokens": REASONING,
+                "value.reasoning_tokens": REASONING,
                 "value.cost": COST,
             }
         )

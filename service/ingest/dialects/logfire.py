@@ -1,5 +1,7 @@
 """Pydantic AI and Logfire: the conventions, older span names, and logs that are written as spans.
 
+Logfire scrubs attributes whose name has a word such as session in it, and says so in their place.
+
 A stream is told twice by Logfire: a span without usage, and a log of no length that has it.
 
 Its own integrations of providers and of OpenAI's agents name a span by its template, placeholders and all.
@@ -8,7 +10,32 @@ Source: pydantic-ai-slim 2.68.0 and logfire 5.2.0, sources and captures; logfire
 OpenAI Agents integrations.
 """
 
-from service.ingest.vocabulary import AGENT, AGENT_RUN, EMBEDDING, LLM, REQUEST_MODEL, TOOL, WORKFLOW, Dialect
+from service.ingest.vocabulary import (
+    AGENT,
+    AGENT_RUN,
+    CACHE_READ,
+    CACHE_WRITE,
+    EMBEDDING,
+    LLM,
+    REASONING,
+    REQUEST_MODEL,
+    TOOL,
+    WORKFLOW,
+    Dialect,
+    paths,
+)
+
+_PARTS = paths(
+    {
+        "prompt_tokens_details.cached_tokens": CACHE_READ,
+        "input_tokens_details.cached_tokens": CACHE_READ,
+        "cache_read_input_tokens": CACHE_READ,
+        "cache_creation_input_tokens": CACHE_WRITE,
+        "completion_tokens_details.reasoning_tokens": REASONING,
+        "output_tokens_details.reasoning_tokens": REASONING,
+    }
+)
+"""What the provider said of the parts of its usage; the wholes are attributes, and have the cache in them."""
 
 DIALECT = Dialect(
     name="logfire",
@@ -27,6 +54,8 @@ DIALECT = Dialect(
         "Agent run: {name!r}": AGENT_RUN,
         "OpenAI Agents trace: {name}": WORKFLOW,
     },
+    # A span with a value that was scrubbed is read with care, for that value is a text like any other.
+    documents={"gen_ai.usage.raw": _PARTS, "usage": _PARTS, "logfire.scrubbed": paths({})},
     logs={"logfire.span_type": frozenset(("log", "pending_span"))},
     content=(
         "pydantic_ai.all_messages",

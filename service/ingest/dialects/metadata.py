@@ -17,10 +17,12 @@ PREFIXES = (
     "mastra.metadata.",
     "lmnr.association.properties.",
     "lmnr.association.properties.metadata.",
+    "mlflow.traceTag.",
+    "honeyhive_metadata.",
     "trace.metadata.",
     "metadata.",
 )
-"""Mastra's exporter, Laminar, OpenRouter's broadcast and LiteLLM have the last ones."""
+"""Mastra's exporter, Laminar, MLflow's tags, HoneyHive, OpenRouter's broadcast and LiteLLM have the last ones."""
 TENANT_KEYS = ("tenant.id", "tenant_id", "tenant", "tenantId", "customer_id", "customerId", "org_id", "orgId")
 SESSION_KEYS = ("session_id", "sessionId", "conversation_id", "conversationId", "thread_id", "threadId")
 _LANGFUSE_KEYS = tuple(prefix + "langfuse_session_id" for prefix in PREFIXES[1:3])

@@ -3,7 +3,7 @@
 `llm.model_name` is the model that answered once there is an answer; the one asked for is in the invocation
 parameters. A handoff is a span of kind TOOL without a tool's name.
 
-Source: openinference spec/semantic_conventions.md and wheels 0.1.42; captures of five instrumentations.
+Source: openinference spec/semantic_conventions.md and wheels 0.1.42; captures of a dozen instrumentations.
 """
 
 from service.ingest.vocabulary import (
@@ -79,6 +79,8 @@ DIALECT = Dialect(
     entity={TOOL: TOOL_NAME, RETRIEVAL: TOOL_NAME, AGENT_RUN: AGENT_BY_NAME},
     roots=frozenset((WORKFLOW,)),
     means={INPUT: LLM, OUTPUT: LLM},
+    # Whatever method of LlamaIndex's models is called is of kind LLM.
+    preparations=frozenset(("_prepare_chat_with_tools",)),
     documents={"llm.invocation_parameters": _REQUEST, "embedding.invocation_parameters": _REQUEST},
     content=(
         "input.value",

@@ -152,6 +152,8 @@ DIALECT = Dialect(
         "gen_ai.tool.status": frozenset(("error",)),
         "tool.status": frozenset(("error",)),
         "gen_ai.response.status": frozenset(("failed",)),
+        # The conventions' own reason, of senders (Mastra's exporter) that write a list as JSON and leave the status OK.
+        "gen_ai.response.finish_reasons": frozenset(("error", '["error"]')),
     },
     # opentelemetry-instrumentation-openai-agents-v2 names its agents on invoke_agent only.
     placeholders=frozenset(("OpenAI Agent",)),

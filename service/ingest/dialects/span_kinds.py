@@ -4,12 +4,13 @@ Alibaba's LoongSuite and those who export to ARMS (Dify, AgentScope) have `gen_a
 traceAI, which was `fi.span.kind` with OpenInference's names; AgentOps and HoneyHive have their own.
 
 Source: alibaba/loongsuite-python-agent, its tests of each instrumentation; AgentOps-AI/agentops, semconv/span_kinds.py;
-honeyhiveai's SDKs, custom.py and its like; future-agi/traceAI, fi_instrumentation.
+honeyhiveai's SDKs, custom.py and its like, and a capture; future-agi/traceAI, fi_instrumentation.
 """
 
 from service.ingest.vocabulary import (
     AGENT_RUN,
     EMBEDDING,
+    ENTITY,
     GUARDRAIL,
     LLM,
     OPERATION,
@@ -17,6 +18,7 @@ from service.ingest.vocabulary import (
     RETRIEVAL,
     SESSION,
     TOOL,
+    TOOL_NAME,
     WORKFLOW,
     Dialect,
 )
@@ -34,6 +36,7 @@ DIALECT = Dialect(
         ),
         REQUEST_MODEL: ("gen_ai.model_name",),
         SESSION: ("gen_ai.session.id", "honeyhive.session_id"),
+        ENTITY: ("honeyhive_event_name",),
     },
     operations={
         "llm": LLM,
@@ -53,4 +56,8 @@ DIALECT = Dialect(
         "task": WORKFLOW,
         "workflow": WORKFLOW,
     },
+    entity={TOOL: TOOL_NAME},
+    # HoneyHive tells of an error in a span beside the one that failed, AgentOps of what a model asks for in one below
+    # the model's: the tool's own is another.
+    logs={"honeyhive_error_type": frozenset(), "tool.call.type": frozenset(("function", "tool_use"))},
 )

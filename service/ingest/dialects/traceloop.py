@@ -36,7 +36,7 @@ DIALECT = Dialect(
     name="traceloop",
     precedence=60,
     fields={
-        OPERATION: ("gen_ai.operation.name", "llm.request.type", "traceloop.span.kind"),
+        OPERATION: ("gen_ai.operation.name", "llm.request.type", "gen_ai.request.type", "traceloop.span.kind"),
         ENTITY: ("traceloop.entity.name",),
         AGENT: (_PROPERTIES + "lc_agent_name",),
         AGENT_BY_NAME: ("traceloop.workflow.name",),
@@ -71,6 +71,8 @@ DIALECT = Dialect(
     means={INPUT: LLM, OUTPUT: LLM, RESPONSE_MODEL: LLM},
     implies={"gen_ai.guardrail.name": GUARDRAIL},
     entity={TOOL: TOOL_NAME, RETRIEVAL: TOOL_NAME, AGENT_RUN: AGENT_BY_NAME},
+    # What Anthropic said, just as it is; the one for Python adds the cache to it, under the same names.
+    apart_scopes=("@traceloop/instrumentation-anthropic",),
     failures={"gen_ai.task.status": frozenset(("failure",))},
     content=(
         "gen_ai.prompt.0.content",

@@ -1,15 +1,19 @@
 """Vercel's AI SDK: `ai.operationId` and `ai.*`; its newer package speaks the conventions.
 
 `ai.generateText` and its like repeat what their `.doGenerate` says: wrappers, never calls. Up to version 4 the cache
-is told only in the provider's own metadata. A stream that breaks off ends its span with a reason and no status.
+is told only in the provider's own metadata, and up to version 5 the input of Anthropic and Bedrock leaves it out, as
+theirs does. A stream that breaks off ends its span with a reason and no status.
 
 Source: vercel/ai, content/docs/03-ai-sdk-core/60-telemetry.mdx and packages/otel; captures of 5.0.277; the metadata
 that langfuse's OtelIngestionProcessor.ts reads.
 """
 
+from collections.abc import Iterator, Mapping
+
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_RUN,
+    CACHE_APART,
     CACHE_READ,
     CACHE_WRITE,
     EMBEDDING,
@@ -45,6 +49,19 @@ _PROVIDERS = paths(
         "bedrock.usage.cacheWriteInputTokens": CACHE_WRITE,
     }
 )
+_COUNT_APART = ("anthropic", "bedrock")
+
+
+def provider_usage(metadata: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """What a provider's own metadata tells of the cache.
+
+    >>> list(provider_usage({"anthropic": {"cacheReadInputTokens": 50}}))
+    [('cache_read', 50), ('cache_apart', True)]
+    """
+    yield from _PROVIDERS(metadata)
+    if any(provider in metadata for provider in _COUNT_APART):
+        yield CACHE_APART, True
+
 
 DIALECT = Dialect(
     name="vercel",
@@ -93,7 +110,7 @@ DIALECT = Dialect(
         "ai.embedmany": WORKFLOW,
         "ai.rerank": WORKFLOW,
     },
-    documents={"ai.response.providerMetadata": _PROVIDERS},
+    documents={"ai.response.providerMetadata": provider_usage},
     failures={"ai.response.finishReason": frozenset(("error",))},
     content=(
         "ai.prompt",

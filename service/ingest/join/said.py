@@ -64,6 +64,8 @@ PLAN_CELLS = PLAN_NUMBERS + len(NUMBERS)
 
 INCLUDED, APART = 1, 2
 """How parts of usage are told; 0 where a span said nothing of what it spent."""
+NATIVE_SCOPE, APART_SCOPE = 1, 2
+"""Of a scope: it is an SDK's own; the input tokens of its spans leave out the cache."""
 WEIGHT_MAX = 1e6
 """A claimed sampling rate below one in a million is not believed: one span would outweigh a fleet."""
 _ERROR = 2
@@ -74,7 +76,7 @@ class Columns(NamedTuple):
     """The columns of some bodies: see `otlp/columns.py`.
 
     resource_ids  by row of resources, their number in the lexicon
-    natives       by row of scopes, whether it is an SDK's own
+    natives       by row of scopes, which of NATIVE_SCOPE and APART_SCOPE it is
     weights       by row of scopes, the weight of its spans, 0.0 if it does not tell
     plans         (plans, PLAN_CELLS)
     said          (spans, SAID_CELLS), to be written; rows of spans without a plan hold what was read of them
@@ -109,9 +111,10 @@ def read(t: Tables, columns: Columns, spans: Number) -> None:
         flags, scope = cell(columns.said, said + SAID_FLAGS), cell(columns.spans, row + SCOPE)
         if cell(columns.spans, row + STATUS) == _ERROR:
             flags |= FAILED
-        if cell(columns.natives, scope) != 0:
+        known = cell(columns.natives, scope)
+        if known & NATIVE_SCOPE != 0:
             flags |= IS_NATIVE
-        if _include_parts(t, columns.said, said):
+        if _include_parts(t, columns.said, said, known & APART_SCOPE):
             flags |= SPENT
         size = cell(columns.spans, row + STATE_BYTES)
         weight = sampling_weight(columns.text, cell(columns.spans, row + STATE), size) if size > 0 else 0.0
@@ -174,11 +177,12 @@ def _follow(t: Tables, columns: Columns, plan: Number, said: Number, first: Numb
 
 
 @kernel
-def _include_parts(t: Tables, said: Memory, row: Number) -> Number:
+def _include_parts(t: Tables, said: Memory, row: Number, is_apart: Number) -> Number:
     """Make input include the cache and output include the reasoning, as the conventions have it; whether it spent.
 
-    A sender whose parts exceed the whole reported them apart, as some always do; and so did one whose total is the sum
-    of them all. Google's thoughts may show only in the total; an embedding's input may be the total alone.
+    A sender whose parts exceed the whole reported them apart, as some senders and some scopes always do; and so did one
+    whose total is the sum of them all. Google's thoughts may show only in the total; an embedding's input may be the
+    total alone.
     """
     reading = cell(said, row + SAID_READING) * READING_CELLS
     apart = cell(t.readings, reading + READING_APART)
@@ -199,7 +203,7 @@ def _include_parts(t: Tables, said: Memory, row: Number) -> Number:
     reasoning, output = amount(said, row + _REASONING), amount(said, row + _OUTPUT)
     unsaid, is_google = total - whole - output, cell(t.readings, reading + READING_IS_GOOGLE) != 0
     told_apart = cached > 0.0 and not is_google and unsaid != reasoning and unsaid in (cached, cached + reasoning)
-    if apart == APART or cached > whole or told_apart:
+    if apart == APART or is_apart != 0 or cached > whole or told_apart:
         whole += cached
     put_number(said, row + _INPUT, whole)
     if reasoning == 0.0 and total > whole + output > 0.0 and is_google:
