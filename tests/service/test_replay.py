@@ -19,7 +19,7 @@ DOLLARS_A_MILLION = 2.0
 PRICES = f"""
 prices:
   - {{model: in-house-free, input: 0, output: 0}}
-  - {{model: in-house-*, input: {DOLLARS_A_MILLION}, output: 4}}
+  - {{model: in-house-*, input: 0.25, output: 4, above: {{200000: {{input: {DOLLARS_A_MILLION}}}}}}}
 """
 
 
@@ -131,7 +131,7 @@ def test_a_plain_number(tmp_path: Path, detector: str, slow_s: float, after_s: f
 
 
 def test_own_prices(tmp_path: Path) -> None:
-    """What only the operator knows to price is money: to the cent on the page, and in the counts of sources."""
+    """What only the operator knows to price, by its size too, is money: to the cent on the page, and in the counts."""
     rng = random.Random(1)
     (tmp_path / "prices.yaml").write_text(PRICES)
     end_s = MONDAY_S + 2 * HOUR_S
