@@ -31,14 +31,17 @@ from service.ingest.vocabulary import (
     AGENT_RUN,
     AGENT_VERSION,
     CACHE_READ,
+    CALLED,
     CANCELLED,
     COST,
+    EMBEDDING,
     ENTITY,
     ERROR_TYPE,
     FRAMEWORKS,
     INPUT,
     INPUT_COST,
     LABEL_CHARACTERS_MAX,
+    LLM,
     METHODS,
     NUMBERS,
     OPERATION,
@@ -46,6 +49,7 @@ from service.ingest.vocabulary import (
     OUTPUT,
     OUTPUT_COST,
     PROVIDER,
+    REQUEST_MODEL,
     RESPONSE_MODEL,
     SESSION,
     TENANT,
@@ -71,6 +75,7 @@ _FIRST_WORD = re.compile("[^ .:/]*")
 _FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # type: ignore[index]
 _TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
 """Fields that may tell what a span is for want of a better sign, the most telling first."""
+_STEPPED = frozenset((LLM, EMBEDDING, TOOL))
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
 
 
@@ -246,12 +251,24 @@ def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int],
             del own[PROVIDER]
     if AGENT in own and own[AGENT] in PLACEHOLDERS and reading.operation != AGENT_RUN:
         del own[AGENT]
+    # Bedrock's InvokeModel is told as a model's answer, whatever that model does.
+    if reading.operation == LLM and "embed" in str(own.get(REQUEST_MODEL) or own.get(RESPONSE_MODEL)).lower():
+        reading.operation = EMBEDDING
     if reading.operation == TOOL and own.get(TOOL_NAME) in GATHERS:
         reading.is_log = True
+    if dialect is not None and dialect.steps and _is_step(reading, name, dialect):
+        reading.operation = OTHER
     if reading.operation == TOOL and TOOL_NAME not in own and ENTITY not in own:
         _named(reading, name())
     if dialect is not None and (dialect.entity or dialect.roots or dialect.html or ENTITY in own):
         _name_entity(reading, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
+
+
+def _is_step(reading: Reading, name: Callable[[], str], dialect: Dialect) -> bool:
+    """Whether a span is no call, though it is said to be of a model or a tool."""
+    if reading.operation not in _STEPPED or TOOL_NAME in reading.own or not _SPEND.isdisjoint(reading.own):
+        return False
+    return name().rpartition(".")[2] in dialect.steps
 
 
 def _name_entity(reading: Reading, name: Callable[[], str], dialect: Dialect) -> None:
@@ -262,6 +279,7 @@ def _name_entity(reading: Reading, name: Callable[[], str], dialect: Dialect) ->
     if field is None and reading.is_root and reading.operation in dialect.roots:
         field = AGENT_BY_NAME
     if field is not None and field not in own and (entity := entity or label(name())):
+        entity = entity.removesuffix(CALLED)
         own[field] = _without_method(entity) if field == AGENT_BY_NAME else entity
     if dialect.html:
         for field in own.keys() & {AGENT, AGENT_BY_NAME, TOOL_NAME, TENANT}:

@@ -91,6 +91,8 @@ class Dialect:
     entity       canonical field that holds what a span is called, by operation: the attributes under `fields[ENTITY]`,
                  else the span's name
     roots        operations whose root's name is an agent's
+    steps        ends of the names of spans that are only a step of the call they lie in, whatever kind they are said to
+                 be of: if they name no tool and spent nothing, they are no call
     failures     values (lower case) of attributes that say that a call failed
     logs         values of attributes that say that a span is a log
     scopes       beginnings of the instrumentation scopes of an SDK that writes spans of its own
@@ -116,6 +118,7 @@ class Dialect:
     implies: Mapping[str, str] = field(default_factory=dict)
     entity: Mapping[str, str] = field(default_factory=dict)
     roots: frozenset[str] = frozenset()
+    steps: frozenset[str] = frozenset()
     failures: Mapping[str, frozenset[str]] = field(default_factory=dict)
     logs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     scopes: tuple[str, ...] = ()
@@ -168,8 +171,12 @@ FRAMEWORKS = frozenset(
     )
 )  # fmt: skip
 """What frameworks write where a provider belongs; it is none."""
-METHODS = frozenset(("agent", "arun", "workflow", "run", "kickoff", "invoke", "ainvoke", "_execute_core", "_run"))
+METHODS = frozenset(
+    ("agent", "arun", "workflow", "run", "kickoff", "invoke", "ainvoke", "forward", "_execute_core", "_run")
+)
 """What SDKs hang on the name of an agent to call its span by."""
+CALLED = ".__call__"
+"""What they hang on the name of anything that is called like a function."""
 CANCELLED = frozenset(
     ("aborterror", "canceled", "cancelled", "cancellederror", "generatorexit", "operationcanceledexception",
      "taskcanceledexception")
