@@ -76,6 +76,8 @@ _FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # t
 _TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
 """Fields that may tell what a span is for want of a better sign, the most telling first."""
 _STEPPED = frozenset((LLM, EMBEDDING, TOOL))
+_AS_JSON = {"'": '"', "None": "null", "True": "true", "False": "false"}
+_PRINTED = re.compile("'|None|True|False")
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
 
 
@@ -227,9 +229,17 @@ def _take(own: Own, field: str, value: Scalar, rank: int, ranks: dict[str, int])
 
 
 def parse_document(value: Scalar) -> Mapping[str, object]:
-    """The JSON object that a text is; empty for any other text, which is no error of the span."""
+    """The JSON object that a text is; empty for any other text, which is no error of the span.
+
+    LiteLLM and CrewAI send what Python prints for a dictionary.
+
+    >>> parse_document("{'cached_tokens': 64, 'audio_tokens': None}")
+    {'cached_tokens': 64, 'audio_tokens': None}
+    """
     if type(value) is not str or len(value) > DOCUMENT_CHARACTERS_MAX or not value.startswith("{"):
         return {}
+    if value.startswith("{'"):
+        value = _PRINTED.sub(lambda word: _AS_JSON[word[0]], value)
     try:
         document = json.loads(value)
     except (ValueError, RecursionError):

@@ -141,14 +141,23 @@ DIALECT = Dialect(
         **dict.fromkeys(("evaluate", "evaluation"), EVALUATION),
     },
     # ADK 1.x tells there what its attributes leave out: of Gemini's answer without the thoughts they tell 19 of 27.
+    # LiteLLM tells the parts of usage there and nowhere else.
     documents={
+        "metadata.usage_object": paths(
+            {
+                "prompt_tokens_details.cached_tokens": CACHE_READ,
+                "cache_read_input_tokens": CACHE_READ,
+                "cache_creation_input_tokens": CACHE_WRITE,
+                "completion_tokens_details.reasoning_tokens": REASONING,
+            }
+        ),
         "gcp.vertex.agent.llm_response": paths(
             {
                 "usage_metadata.cached_content_token_count": CACHE_READ,
                 "usage_metadata.thoughts_token_count": REASONING,
                 "usage_metadata.total_token_count": TOTAL,
             }
-        )
+        ),
     },
     # Those of ADK and Strands from before they named their operations.
     span_names={
