@@ -14,6 +14,7 @@ from service.ingest.dialects import (
     IMPLIED,
     LABEL,
     LOGS,
+    MODEL_NAMES,
     NAMED_ONLY,
     NO_RANK,
     NUMBER,
@@ -76,6 +77,8 @@ _FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # t
 _TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
 """Fields that may tell what a span is for want of a better sign, the most telling first."""
 _STEPPED = frozenset((LLM, EMBEDDING, TOOL))
+_MODEL = re.compile(r"(?=\S*\d)(?=\S*[-.:/])[A-Za-z]\S*")
+"""What looks like a model's name: a word with a digit and a joint, and no number of anything."""
 _AS_JSON = {"'": '"', "None": "null", "True": "true", "False": "false"}
 _PRINTED = re.compile("'|None|True|False")
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
@@ -152,6 +155,8 @@ def _tell_by_name(
 ) -> Dialect | None:
     """The dialect of a span whose attributes do not say what it is, or only that it is a step of something."""
     match = _named(reading, name())
+    if match is None and rank == NO_RANK:
+        match = _named_after_model(reading, name())
     if match is not None:
         reading.operation, dialect = match
         return dialect
@@ -165,6 +170,16 @@ def _tell_by_name(
         if field in ranks and reading.operation == OTHER:
             reading.operation = DIALECTS[ranks[field] // RANKS_PER_DIALECT].means.get(field, OTHER)
     return DIALECTS[min(ranks.values()) // RANKS_PER_DIALECT]
+
+
+def _named_after_model(reading: Reading, name: str) -> tuple[str, Dialect] | None:
+    """The operation of a span that is called by the conventions, and its model."""
+    word, _, model = name.partition(" ")
+    match = MODEL_NAMES.get(word)
+    if match is not None and _MODEL.fullmatch(model):
+        reading.own.setdefault(REQUEST_MODEL, label(model))
+        return match
+    return None
 
 
 def _named(reading: Reading, name: str) -> tuple[str, Dialect] | None:

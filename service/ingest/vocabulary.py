@@ -87,6 +87,8 @@ class Dialect:
     operations   canonical operation by the (lower-case) value of the attributes under `fields[OPERATION]`
     span_names   canonical operation by span name, for spans without such an attribute; what follows the name after
                  a space, dot, colon or slash is the tool's name
+    model_names  canonical operation by the first word of the name of a span that tells nothing else, if the only other
+                 word looks like a model's name
     implies      canonical operation of spans that have an attribute at all and nothing else that tells
     entity       canonical field that holds what a span is called, by operation: the attributes under `fields[ENTITY]`,
                  else the span's name
@@ -115,6 +117,7 @@ class Dialect:
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     operations: Mapping[str, str] = field(default_factory=dict)
     span_names: Mapping[str, str] = field(default_factory=dict)
+    model_names: Mapping[str, str] = field(default_factory=dict)
     implies: Mapping[str, str] = field(default_factory=dict)
     entity: Mapping[str, str] = field(default_factory=dict)
     roots: frozenset[str] = frozenset()

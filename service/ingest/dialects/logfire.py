@@ -2,13 +2,13 @@
 
 A stream is told twice by Logfire: a span without usage, and a log of no length that has it.
 
-Its own integrations of providers and of OpenAI's agents name a span by its template, placeholders and all.
+Its own integrations of providers name a span by its template, placeholders and all.
 
-Source: pydantic-ai-slim 2.68.0 and logfire 5.2.0, sources and captures; logfire's tests of its OpenAI, Anthropic and
-OpenAI Agents integrations.
+Source: pydantic-ai-slim 2.68.0 and logfire 5.2.0, sources and captures; logfire's tests of its OpenAI and Anthropic
+integrations.
 """
 
-from service.ingest.vocabulary import AGENT, AGENT_RUN, EMBEDDING, LLM, REQUEST_MODEL, TOOL, WORKFLOW, Dialect
+from service.ingest.vocabulary import AGENT, AGENT_RUN, EMBEDDING, LLM, REQUEST_MODEL, TOOL, Dialect
 
 DIALECT = Dialect(
     name="logfire",
@@ -23,9 +23,6 @@ DIALECT = Dialect(
         "Message with": LLM,
         "Responses API with": LLM,
         "Embedding Creation with": EMBEDDING,
-        "Function: {name}": TOOL,
-        "Agent run: {name!r}": AGENT_RUN,
-        "OpenAI Agents trace: {name}": WORKFLOW,
     },
     logs={"logfire.span_type": frozenset(("log", "pending_span"))},
     content=(

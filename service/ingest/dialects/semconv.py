@@ -103,6 +103,7 @@ DIALECT = Dialect(
         REASONING: (
             "gen_ai.usage.reasoning.output_tokens",
             "gen_ai.usage.reasoning_tokens",
+            "gen_ai.usage.experimental.reasoning_tokens",
             "gen_ai.usage.reasoning_output_tokens",
             "gen_ai.usage.output_tokens.reasoning",
             "gen_ai.usage.output_tokens_details.reasoning_tokens",
@@ -167,6 +168,8 @@ DIALECT = Dialect(
         "Tool": TOOL,
         "agent_run": AGENT_RUN,
     },
+    # OpenLIT writes its attributes once there is an answer, so a call that failed has its name and nothing else.
+    model_names={"chat": LLM, "text_completion": LLM, "generate_content": LLM, "embeddings": EMBEDDING},
     means={INPUT: LLM, OUTPUT: LLM, RESPONSE_MODEL: LLM, TOOL_NAME: TOOL},
     failures={
         "gen_ai.tool.status": frozenset(("error",)),
