@@ -160,13 +160,14 @@ DIALECT = Dialect(
             }
         ),
     },
-    # Those of ADK and Strands from before they named their operations.
+    # Those of ADK, Strands and Pydantic AI from before they named their operations.
     span_names={
         "call_llm": LLM,
         "Model invoke": LLM,
         "execute_tool": TOOL,
         "Tool": TOOL,
         "agent_run": AGENT_RUN,
+        "invoke_agent": AGENT_RUN,
     },
     # OpenLIT writes its attributes once there is an answer, so a call that failed has its name and nothing else.
     model_names={"chat": LLM, "text_completion": LLM, "generate_content": LLM, "embeddings": EMBEDDING},
