@@ -67,7 +67,7 @@ class Twins:
     def pair(self, natives: Iterable[Account], others: Iterable[Account], start_ns: int) -> Pairs:
         """What is told twice among the calls of a slot, which come in the order in which they ended.
 
-        An SDK's span inside another account is open no less; that one is not among the others, as it is covered.
+        Those of SDKs lie inside no other account of the call, or the tree would have told.
         """
         pairs = Pairs([], [])
         self._forget(start_ns - REMEMBERED_NS)

@@ -67,6 +67,7 @@ from service.ingest.join.tables import (
     WAIT_END,
     WAIT_INPUT,
     WAIT_SPAN,
+    WAIT_TWIN,
     WAITS,
     WEIGHTED,
 )
@@ -177,8 +178,8 @@ class Closing:
         flags = said[:, SPAN_FLAGS]
         is_call = (readings[:, READING_OPERATION] <= OP_EMBEDDING) & (readings[:, READING_IS_LOG] == 0)
         is_open = is_call & (flags & COVERED == 0)
-        is_native = flags & IS_NATIVE != 0
-        natives = self._accounts(rows[is_open & is_native])
+        is_native, is_inside = flags & IS_NATIVE != 0, waits[rows, WAIT_TWIN] >= 0
+        natives = self._accounts(rows[is_open & is_native & ~is_inside])
         pairs = self.twins.pair(natives, self._accounts(rows[is_open & ~is_native]), start_ns)
         spans[waits[pairs.told, WAIT_SPAN], SPAN_FLAGS] |= COVERED | USAGE_BELOW
         numbers = waits.view(np.float64)
