@@ -14,6 +14,7 @@ from service.ingest.dialects import (
     IMPLIED,
     LABEL,
     LOGS,
+    MODEL_NAMES,
     NAMED_ONLY,
     NO_RANK,
     NUMBER,
@@ -33,6 +34,7 @@ from service.ingest.vocabulary import (
     CACHE_APART,
     CACHE_READ,
     CACHE_WRITE,
+    CALLED,
     CANCELLED,
     COST,
     EMBEDDING,
@@ -44,7 +46,6 @@ from service.ingest.vocabulary import (
     LABEL_CHARACTERS_MAX,
     LLM,
     METHODS,
-    MODEL_OPERATIONS,
     NUMBERS,
     OPERATION,
     OTHER,
@@ -81,6 +82,11 @@ _EMBEDS = "embed"
 """In a model's name it says that the model embeds; SDKs that know one kind of model call write those as it, too."""
 _TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
 """Fields that may tell what a span is for want of a better sign, the most telling first."""
+_STEPPED = frozenset((LLM, EMBEDDING, TOOL))
+_MODEL = re.compile(r"(?=\S*\d)(?=\S*[-.:/])[A-Za-z]\S*")
+"""What looks like a model's name: a word with a digit and a joint, and no number of anything."""
+_AS_JSON = {"'": '"', "None": "null", "True": "true", "False": "false"}
+_PRINTED = re.compile("'|None|True|False")
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
 
 
@@ -156,6 +162,8 @@ def _tell_by_name(
 ) -> Dialect | None:
     """The dialect of a span whose attributes do not say what it is, or only that it is a step of something."""
     match = _named(reading, name())
+    if match is None and rank == NO_RANK:
+        match = _named_after_model(reading, name())
     if match is not None:
         reading.operation, dialect = match
         return dialect
@@ -171,8 +179,18 @@ def _tell_by_name(
     return DIALECTS[min(ranks.values()) // RANKS_PER_DIALECT]
 
 
+def _named_after_model(reading: Reading, name: str) -> tuple[str, Dialect] | None:
+    """The operation of a span that is called by the conventions, and its model."""
+    word, _, model = name.partition(" ")
+    match = MODEL_NAMES.get(word)
+    if match is not None and _MODEL.fullmatch(model):
+        reading.own.setdefault(REQUEST_MODEL, label(model))
+        return match
+    return None
+
+
 def _named(reading: Reading, name: str) -> tuple[str, Dialect] | None:
-    """The operation that a span's name tells; what follows the name of a tool call is the tool's."""
+    """The operation that a span's name tells; what follows the name of a call is the tool's or agent's."""
     match = SPAN_NAMES.get(name)
     if match is not None or _FIRST_WORD.match(name)[0] not in _FIRST_WORDS:  # type: ignore[index]
         return match
@@ -182,6 +200,8 @@ def _named(reading: Reading, name: str) -> tuple[str, Dialect] | None:
             rest = name[at + 1 :].strip()
             if match[0] == TOOL and rest:
                 reading.own.setdefault(TOOL_NAME, label(rest))
+            elif match[0] == AGENT_RUN and rest:
+                reading.own.setdefault(AGENT_BY_NAME, label(rest.strip("[]")))
             return match
     return None
 
@@ -235,9 +255,17 @@ def _take(own: Own, field: str, value: Scalar, rank: int, ranks: dict[str, int])
 
 
 def parse_document(value: Scalar) -> Mapping[str, object]:
-    """The JSON object that a text is; empty for any other text, which is no error of the span."""
+    """The JSON object that a text is; empty for any other text, which is no error of the span.
+
+    LiteLLM and CrewAI send what Python prints for a dictionary.
+
+    >>> parse_document("{'cached_tokens': 64, 'audio_tokens': None}")
+    {'cached_tokens': 64, 'audio_tokens': None}
+    """
     if type(value) is not str or len(value) > DOCUMENT_CHARACTERS_MAX or not value.startswith("{"):
         return {}
+    if value.startswith("{'"):
+        value = _PRINTED.sub(lambda word: _AS_JSON[word[0]], value)
     try:
         document = json.loads(value)
     except (ValueError, RecursionError):
@@ -263,19 +291,19 @@ def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int],
         del own[AGENT]
     if reading.operation == TOOL and own.get(TOOL_NAME) in GATHERS:
         reading.is_log = True
+    if dialect is not None and dialect.steps and _is_step(reading, name, dialect):
+        reading.operation = OTHER
     if reading.operation == TOOL and TOOL_NAME not in own and ENTITY not in own:
         _named(reading, name())
-    if dialect is not None and dialect.preparations and _is_prepared(reading, name, dialect):
-        reading.operation = OTHER
     if dialect is not None and (dialect.entity or dialect.roots or dialect.html or ENTITY in own):
         _name_entity(reading, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
 
 
-def _is_prepared(reading: Reading, name: Callable[[], str], dialect: Dialect) -> bool:
-    """Whether a span made a request ready; who spent something asked for more. The name is wanted of few."""
-    if reading.operation not in MODEL_OPERATIONS or not _SPEND.isdisjoint(reading.own):
+def _is_step(reading: Reading, name: Callable[[], str], dialect: Dialect) -> bool:
+    """Whether a span is no call, though it is said to be of a model or a tool."""
+    if reading.operation not in _STEPPED or TOOL_NAME in reading.own or not _SPEND.isdisjoint(reading.own):
         return False
-    return name().rpartition(".")[2] in dialect.preparations
+    return name().rpartition(".")[2] in dialect.steps
 
 
 def _name_entity(reading: Reading, name: Callable[[], str], dialect: Dialect) -> None:
@@ -286,6 +314,7 @@ def _name_entity(reading: Reading, name: Callable[[], str], dialect: Dialect) ->
     if field is None and reading.is_root and reading.operation in dialect.roots:
         field = AGENT_BY_NAME
     if field is not None and field not in own and (entity := entity or label(name())):
+        entity = entity.removesuffix(CALLED)
         own[field] = _without_method(entity) if field == AGENT_BY_NAME else entity
     if dialect.html:
         for field in own.keys() & {AGENT, AGENT_BY_NAME, TOOL_NAME, TENANT}:

@@ -1,7 +1,8 @@
-"""Two accounts of one call in unrelated traces: an SDK's own span beside that of an instrumentation.
+"""Two accounts of one call, neither inside the other: an SDK's own span beside that of an instrumentation.
 
-Within a trace the tree tells (see `resolve`). Across traces the response id does; where there is none, as of a failed
-call, the SDK's span lies within the other's time, from the same process, of the same model and tokens. Each span is
+Of spans inside one another the tree tells (see `mark`). Beside one another or across traces the response id does; where
+there is none, as of a failed call, the SDK's span lies within the other's time, from the same process, of the same
+model, and of the same tokens if the other tells any. Each span is
 joined once, so parallel calls stay as many as they are. The instrumentation's span is the one that counts, as it knows
 the agent; only if it comes a slot later has the SDK's been counted already.
 """
@@ -66,7 +67,7 @@ class Twins:
     def pair(self, natives: Iterable[Account], others: Iterable[Account], start_ns: int) -> Pairs:
         """What is told twice among the calls of a slot, which come in the order in which they ended.
 
-        Those of SDKs are roots, or their trace would have joined them.
+        Those of SDKs lie inside no other account of the call, or the tree would have told.
         """
         pairs = Pairs([], [])
         self._forget(start_ns - REMEMBERED_NS)
@@ -82,7 +83,9 @@ class Twins:
         for other in left:
             by_key.setdefault(_key(other), deque()).append(other)
         for native in natives:
-            told = by_id.pop(native.response_id, None) or _enclosing(by_key.get(_key(native)), used, native)
+            told = by_id.pop(native.response_id, None)
+            for key in (_key(native), (*native[:2], None)):
+                told = told or _enclosing(by_key.get(key), used, native)
             if told is None:
                 self._remember(native)
             else:

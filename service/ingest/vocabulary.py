@@ -88,13 +88,16 @@ class Dialect:
     fields       attribute names by canonical field, in order of preference
     operations   canonical operation by the (lower-case) value of the attributes under `fields[OPERATION]`
     span_names   canonical operation by span name, for spans without such an attribute; what follows the name after
-                 a space, dot, colon or slash is the tool's name
+                 a space, dot, colon or slash is the tool's or the agent's name
+    model_names  canonical operation by the first word of the name of a span that tells nothing else, if the only other
+                 word looks like a model's name
     implies      canonical operation of spans that have an attribute at all and nothing else that tells
     entity       canonical field that holds what a span is called, by operation: the attributes under `fields[ENTITY]`,
                  else the span's name
     roots        operations whose root's name is an agent's
+    steps        ends of the names of spans that are only a step of the call they lie in, whatever kind they are said to
+                 be of: if they name no tool and spent nothing, they are no call
     failures     values (lower case) of attributes that say that a call failed
-    preparations methods, the last part of a span's name, that only make a request ready, though they pass for calls
     logs         values of attributes that say that a span is a log; none of them: whatever the value
     scopes       beginnings of the instrumentation scopes of an SDK that writes spans of its own
     apart_scopes beginnings of those whose input tokens leave out the cache, though nothing on their spans says so
@@ -117,11 +120,12 @@ class Dialect:
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     operations: Mapping[str, str] = field(default_factory=dict)
     span_names: Mapping[str, str] = field(default_factory=dict)
+    model_names: Mapping[str, str] = field(default_factory=dict)
     implies: Mapping[str, str] = field(default_factory=dict)
     entity: Mapping[str, str] = field(default_factory=dict)
     roots: frozenset[str] = frozenset()
+    steps: frozenset[str] = frozenset()
     failures: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    preparations: frozenset[str] = frozenset()
     logs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     scopes: tuple[str, ...] = ()
     apart_scopes: tuple[str, ...] = ()
@@ -178,6 +182,8 @@ METHODS = frozenset(
     ("agent", "arun", "workflow", "run", "kickoff", "invoke", "ainvoke", "forward", "_execute_core", "_run")
 )
 """What SDKs hang on the name of an agent to call its span by."""
+CALLED = ".__call__"
+"""What they hang on the name of anything that is called like a function."""
 CANCELLED = frozenset(
     ("aborterror", "canceled", "cancelled", "cancellederror", "generatorexit", "operationcanceledexception",
      "taskcanceledexception")

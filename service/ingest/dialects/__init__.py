@@ -76,6 +76,7 @@ RESOURCE_WANTED = frozenset(name for names in RESOURCE_FIELDS.values() for name 
 PLACEHOLDERS = frozenset(name for dialect in DIALECTS for name in dialect.placeholders)
 GATHERS = frozenset(name for dialect in DIALECTS for name in dialect.gathers)
 SPAN_NAMES = {name: (op, dialect) for dialect in DIALECTS for name, op in dialect.span_names.items()}
+MODEL_NAMES = {word: (op, dialect) for dialect in DIALECTS for word, op in dialect.model_names.items()}
 CONTENT = tuple(sorted({name for dialect in DIALECTS for name in dialect.content} - WANTED.keys() - RESOURCE_WANTED))
 """Attributes that hold what people and models said: counted by name, never kept."""
 NATIVE_SCOPES = tuple(scope for dialect in DIALECTS for scope in dialect.scopes)

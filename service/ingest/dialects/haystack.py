@@ -37,7 +37,8 @@ DIALECT = Dialect(
         **{store + kind: RETRIEVAL for store in _STORES for kind in ("retriever", "bm25retriever")},
         **{store + kind: RETRIEVAL for store in _STORES for kind in ("embeddingretriever", "hybridretriever")},
         "agent": WORKFLOW,
-        "toolinvoker": WORKFLOW,
+        # Of 2.x, which has no span of the tool itself.
+        "toolinvoker": TOOL,
     },
     span_names={
         "haystack.agent.run": AGENT_RUN,

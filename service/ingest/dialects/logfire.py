@@ -4,10 +4,10 @@ Logfire scrubs attributes whose name has a word such as session in it, and says 
 
 A stream is told twice by Logfire: a span without usage, and a log of no length that has it.
 
-Its own integrations of providers and of OpenAI's agents name a span by its template, placeholders and all.
+Its own integrations of providers name a span by its template, placeholders and all.
 
-Source: pydantic-ai-slim 2.68.0 and logfire 5.2.0, sources and captures; logfire's tests of its OpenAI, Anthropic and
-OpenAI Agents integrations.
+Source: pydantic-ai-slim 2.68.0 and logfire 5.2.0, sources and captures; logfire's tests of its OpenAI and Anthropic
+integrations.
 """
 
 from service.ingest.vocabulary import (
@@ -20,7 +20,6 @@ from service.ingest.vocabulary import (
     REASONING,
     REQUEST_MODEL,
     TOOL,
-    WORKFLOW,
     Dialect,
     paths,
 )
@@ -50,9 +49,6 @@ DIALECT = Dialect(
         "Message with": LLM,
         "Responses API with": LLM,
         "Embedding Creation with": EMBEDDING,
-        "Function: {name}": TOOL,
-        "Agent run: {name!r}": AGENT_RUN,
-        "OpenAI Agents trace: {name}": WORKFLOW,
     },
     # A span with a value that was scrubbed is read with care, for that value is a text like any other.
     documents={"gen_ai.usage.raw": _PARTS, "usage": _PARTS, "logfire.scrubbed": paths({})},

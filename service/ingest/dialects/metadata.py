@@ -61,5 +61,8 @@ DIALECT = Dialect(
         ),
         TOOL_NAME: ("tool.name", "tool"),
     },
-    documents=dict.fromkeys(("metadata", *(prefix[:-1] for prefix in PREFIXES[1:4])), paths(METADATA)),
+    # What was sent to LiteLLM's proxy is in an object of its own.
+    documents=dict.fromkeys(
+        ("metadata", *(prefix[:-1] for prefix in PREFIXES[1:4]), "metadata.requester_metadata"), paths(METADATA)
+    ),
 )

@@ -78,9 +78,9 @@ DIALECT = Dialect(
     },
     entity={TOOL: TOOL_NAME, RETRIEVAL: TOOL_NAME, AGENT_RUN: AGENT_BY_NAME},
     roots=frozenset((WORKFLOW,)),
+    # A method of LlamaIndex that asks nobody; BeeAI's events, which are of the kind of the span they lie in.
+    steps=frozenset(("_prepare_chat_with_tools", "new_token", "partial_update", "update", "retry", "error")),
     means={INPUT: LLM, OUTPUT: LLM},
-    # Whatever method of LlamaIndex's models is called is of kind LLM.
-    preparations=frozenset(("_prepare_chat_with_tools",)),
     documents={"llm.invocation_parameters": _REQUEST, "embedding.invocation_parameters": _REQUEST},
     content=(
         "input.value",

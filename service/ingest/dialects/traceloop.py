@@ -9,6 +9,8 @@ from service.ingest.vocabulary import (
     AGENT,
     AGENT_BY_NAME,
     AGENT_RUN,
+    CACHE_READ,
+    CACHE_WRITE,
     EMBEDDING,
     ENTITY,
     GUARDRAIL,
@@ -28,6 +30,7 @@ from service.ingest.vocabulary import (
     TOTAL,
     WORKFLOW,
     Dialect,
+    paths,
 )
 
 _PROPERTIES = "traceloop.association.properties."
@@ -74,6 +77,19 @@ DIALECT = Dialect(
     # What Anthropic said, just as it is; the one for Python adds the cache to it, under the same names.
     apart_scopes=("@traceloop/instrumentation-anthropic",),
     failures={"gen_ai.task.status": frozenset(("failure",))},
+    # What a crew used, of models that may have no spans.
+    documents={
+        "crewai.crew.usage_metrics": paths(
+            {
+                "prompt_tokens": INPUT,
+                "completion_tokens": OUTPUT,
+                "total_tokens": TOTAL,
+                "cached_prompt_tokens": CACHE_READ,
+                "cache_creation_tokens": CACHE_WRITE,
+                "reasoning_tokens": REASONING,
+            }
+        )
+    },
     content=(
         "gen_ai.prompt.0.content",
         "gen_ai.completion.0.content",

@@ -106,14 +106,14 @@ def _is_twinned(operation: Number) -> Number:
 
 @kernel
 def mark(t: Tables, n: Number) -> Number:
-    """Tell those above each span that it is there, and find which is the same call; how many are an SDK's own roots."""
+    """Tell those above each span that it is there, and find which is the same call; how many are an SDK's own."""
     natives, is_sampled = 0, cell(t.limits, IS_SAMPLED)
     for i in range(n):
         _look_ahead(t, i, n)
         wait = cell(t.order, i)
         span = of_wait(t, wait, WAIT_SPAN)
         set_wait(t, wait, WAIT_TWIN, _mark(t, wait, span))
-        if has(t, span, IS_NATIVE) != 0 and of_span(t, span, SPAN_PARENT_ID) == 0:
+        if has(t, span, IS_NATIVE) != 0:
             natives += 1
         if is_sampled != 0 and has(t, span, IS_WEIGHED) == 0:
             has_failed = of_trace(t, of_span(t, span, SPAN_TRACE), TRACE_MARKS) & HAS_FAILED
@@ -174,8 +174,17 @@ def _is_told_above(t: Tables, span: Number) -> Number:
 
 @kernel
 def complete(t: Tables, wait: Number, other: Number) -> None:
-    """Add from another account of the same tokens what parts they had, and what they cost."""
+    """Add from another account of the same tokens what parts they had, and what they cost.
+
+    They are the same, too, if only the other one knows of the reasoning.
+    """
     same = of_wait(t, wait, WAIT_INPUT) == of_wait(t, other, WAIT_INPUT)
+    output = number(t.waits, wait * WAIT_CELLS + WAIT_OUTPUT)
+    theirs = number(t.waits, other * WAIT_CELLS + WAIT_OUTPUT)
+    reasoning = number(t.waits, wait * WAIT_CELLS + WAIT_REASONING)
+    told = number(t.waits, other * WAIT_CELLS + WAIT_REASONING)
+    if same and told > 0.0 and theirs == output + told and not reasoning > 0.0:
+        set_wait(t, wait, WAIT_OUTPUT, of_wait(t, other, WAIT_OUTPUT))
     if same and of_wait(t, wait, WAIT_OUTPUT) == of_wait(t, other, WAIT_OUTPUT):
         for column in (WAIT_CACHE_READ, WAIT_CACHE_WRITE, WAIT_REASONING, WAIT_COST):
             mine = number(t.waits, wait * WAIT_CELLS + column)

@@ -49,7 +49,6 @@ from service.ingest.join.tables import (
     SLOTS,
     SOURCES,
     SPAN_FLAGS,
-    SPAN_PARENT_ID,
     SPAN_READING,
     SPAN_RESOURCE,
     SPAN_RESPONSE,
@@ -68,6 +67,7 @@ from service.ingest.join.tables import (
     WAIT_END,
     WAIT_INPUT,
     WAIT_SPAN,
+    WAIT_TWIN,
     WAITS,
     WEIGHTED,
 )
@@ -175,11 +175,11 @@ class Closing:
         rows = self._store.order[:waiting]
         said = spans[waits[rows, WAIT_SPAN]]
         readings = self._store.readings[said[:, SPAN_READING]]
-        flags, is_root = said[:, SPAN_FLAGS], said[:, SPAN_PARENT_ID] == 0
+        flags = said[:, SPAN_FLAGS]
         is_call = (readings[:, READING_OPERATION] <= OP_EMBEDDING) & (readings[:, READING_IS_LOG] == 0)
         is_open = is_call & (flags & COVERED == 0)
-        is_native = flags & IS_NATIVE != 0
-        natives = self._accounts(rows[is_open & is_native & is_root])
+        is_native, is_inside = flags & IS_NATIVE != 0, waits[rows, WAIT_TWIN] >= 0
+        natives = self._accounts(rows[is_open & is_native & ~is_inside])
         pairs = self.twins.pair(natives, self._accounts(rows[is_open & ~is_native]), start_ns)
         spans[waits[pairs.told, WAIT_SPAN], SPAN_FLAGS] |= COVERED | USAGE_BELOW
         numbers = waits.view(np.float64)

@@ -210,7 +210,7 @@ CASES = {
             (6, 3, "execute_tool (merged)", {"gen_ai.operation.name": "execute_tool",
                                              "gen_ai.tool.name": "(merged tools)"}),
         ),
-        "llm 1, tool 2", models=("gemini-2.0-flash",),
+        "llm 1, tool 2", agent="helper", models=("gemini-2.0-flash",),
     ),
     # quarkus-langchain4j: a failed call has no more than its name and what was asked for.
     "langchain4j": Case(
