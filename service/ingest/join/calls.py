@@ -26,6 +26,7 @@ from service.ingest.join.tables import (
     COVERED,
     DUE,
     FAILED_WEIGHT,
+    HAS_CALLS,
     HAS_FAILED,
     IS_CLAIMED,
     IS_COUNTED,
@@ -106,19 +107,29 @@ def _is_twinned(operation: Number) -> Number:
 
 @kernel
 def mark(t: Tables, n: Number) -> Number:
-    """Tell those above each span that it is there, and find which is the same call; how many are an SDK's own."""
+    """Tell those above each span that it is there, and find which is the same call; how many are an SDK's own that
+    another account may stand beside.
+    """
     natives, is_sampled = 0, cell(t.limits, IS_SAMPLED)
     for i in range(n):
         _look_ahead(t, i, n)
         wait = cell(t.order, i)
         span = of_wait(t, wait, WAIT_SPAN)
         set_wait(t, wait, WAIT_TWIN, _mark(t, wait, span))
-        if has(t, span, IS_NATIVE) != 0:
+        if has(t, span, IS_NATIVE) != 0 and _may_be_twofold(t, span):
             natives += 1
         if is_sampled != 0 and has(t, span, IS_WEIGHED) == 0:
             has_failed = of_trace(t, of_span(t, span, SPAN_TRACE), TRACE_MARKS) & HAS_FAILED
             set_span(t, span, SPAN_WEIGHT, cell(t.limits, FAILED_WEIGHT if has_failed != 0 else REST_WEIGHT))
     return natives
+
+
+@kernel
+def _may_be_twofold(t: Tables, span: Number) -> Number:
+    """Whether an SDK's own span may have another account beside it: in its trace, or, of a root, in one of its own."""
+    if of_span(t, span, SPAN_PARENT_ID) == 0:
+        return True
+    return of_trace(t, of_span(t, span, SPAN_TRACE), TRACE_MARKS) & HAS_CALLS != 0
 
 
 @kernel

@@ -23,6 +23,7 @@ from service.ingest.join.tables import (
     ENDED_IS_TRACE,
     FAILED,
     FLOOR,
+    HAS_CALLS,
     HELP,
     HELPED,
     IS_NATIVE,
@@ -49,15 +50,19 @@ from service.ingest.join.tables import (
     SLOTS,
     SOURCES,
     SPAN_FLAGS,
+    SPAN_PARENT_ID,
     SPAN_READING,
     SPAN_RESOURCE,
     SPAN_RESPONSE,
     SPAN_START,
+    SPAN_TRACE,
     SPANS,
     SPENT,
     STATED,
     STOPPED_AT,
     TO_BE_ASKED,
+    TRACE_MARKS,
+    TRACES,
     UNIT_CELL,
     UNIT_IS_CUT,
     UNITS,
@@ -179,7 +184,9 @@ class Closing:
         is_call = (readings[:, READING_OPERATION] <= OP_EMBEDDING) & (readings[:, READING_IS_LOG] == 0)
         is_open = is_call & (flags & COVERED == 0)
         is_native, is_inside = flags & IS_NATIVE != 0, waits[rows, WAIT_TWIN] >= 0
-        natives = self._accounts(rows[is_open & is_native & ~is_inside])
+        has_calls = self._store.rows[TRACES][said[:, SPAN_TRACE], TRACE_MARKS] & HAS_CALLS != 0
+        may_be_twofold = has_calls | (said[:, SPAN_PARENT_ID] == 0)
+        natives = self._accounts(rows[is_open & is_native & ~is_inside & may_be_twofold])
         pairs = self.twins.pair(natives, self._accounts(rows[is_open & ~is_native]), start_ns)
         spans[waits[pairs.told, WAIT_SPAN], SPAN_FLAGS] |= COVERED | USAGE_BELOW
         numbers = waits.view(np.float64)

@@ -45,8 +45,8 @@ TRACE_SESSION, TRACE_SIBLING, TRACE_FIRST, TRACE_LAST = 21, 22, 23, 24
 TRACE_OUTCOME_NS, TRACE_OUTCOME_ID, TRACE_OUTCOME, TRACE_DOLLARS, TRACE_UNPRICED, TRACE_FREE = 25, 26, 27, 28, 29, 30
 TRACE_CELLS = 31
 # Marks of a trace: it is found by its id; a root ended; an aggregate was counted for want of leaves; a span failed; its
-# spans are found by an index, as they are many.
-IS_LIVE, ROOT_ENDED, IS_CLAIMED, HAS_FAILED, IS_INDEXED = 1, 2, 4, 8, 16
+# spans are found by an index, as they are many; an instrumentation told of a call of a model, not the SDK itself.
+IS_LIVE, ROOT_ENDED, IS_CLAIMED, HAS_FAILED, IS_INDEXED, HAS_CALLS = 1, 2, 4, 8, 16, 32
 FIRST_ANSWER, ANSWER_MARKS = 8, 32
 """So many marks, from that bit on, of response ids that were counted: one without its mark need not be looked for."""
 

@@ -1,5 +1,6 @@
 """Live traces, oldest first, each with its spans; and what a trace as a whole knows."""
 
+from service.ingest.join.labels import is_model
 from service.ingest.join.rows import MASK, NONE, enter, find, give_back, leave, soon_row, take
 from service.ingest.join.tables import (
     ANSWER_MARKS,
@@ -7,9 +8,11 @@ from service.ingest.join.tables import (
     FAILED,
     FIRST_ANSWER,
     FORGOTTEN,
+    HAS_CALLS,
     HAS_FAILED,
     IS_INDEXED,
     IS_LIVE,
+    IS_NATIVE,
     LENT_AGENT,
     LENT_BY_NAME,
     LENT_MODEL,
@@ -180,6 +183,14 @@ def add(t: Tables, trace: Number, span: Number) -> None:
             set_trace(t, trace, TRACE_ROOT, span)
     if has(t, span, FAILED) != 0:
         set_trace(t, trace, TRACE_MARKS, of_trace(t, trace, TRACE_MARKS) | HAS_FAILED)
+    if has(t, span, IS_NATIVE) == 0 and is_model(of_reading(t, span, READING_OPERATION)):
+        set_trace(t, trace, TRACE_MARKS, of_trace(t, trace, TRACE_MARKS) | HAS_CALLS)
+    _lend_all(t, trace, span)
+
+
+@kernel
+def _lend_all(t: Tables, trace: Number, span: Number) -> None:
+    """Let a span lend its trace what it says."""
     if of_reading(t, span, READING_AGENT) != 0:
         _lend(t, trace, span, LENT_AGENT)
     if of_reading(t, span, READING_BY_NAME) != 0:
