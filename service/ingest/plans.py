@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from service.ingest.dialects import DIALECTS, DOCUMENT, LABEL, NAMED_ONLY, WANTED
+from service.ingest.dialects import ALIKE, DIALECTS, DOCUMENT, LABEL, NAMED_ONLY, WANTED
 from service.ingest.dialects import NUMBER as NUMBER_ENTRY
 from service.ingest.join.lexicon import Lexicon
 from service.ingest.join.said import NUMBERS as NUMBERS_SAID
@@ -150,7 +150,7 @@ def _class_of(key: str) -> int:
         return NOT_OF_SPANS
     field, _, kind, _ = entry
     if kind == DOCUMENT:
-        return NEVER
+        return SAID if key in ALIKE else NEVER
     if kind == NUMBER_ENTRY or (kind == NAMED_ONLY and field in NUMBERS):
         return NUMBER
     return FREE_TEXT if kind == LABEL and field in _FREE else SAID

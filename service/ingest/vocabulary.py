@@ -107,6 +107,8 @@ class Dialect:
     html         its text is escaped as HTML
     documents    attributes whose text is a JSON object: a reader of that object, see `paths`; what it tells of the
                  operation is looked up in `operations`
+    alike        those of the documents that are the same on many calls, as they say what was asked for: a short one is
+                 looked up with the span's shape, all others are read anew each time
     placeholders agent names that an SDK writes on everything; believed on agent spans only
     gathers      names of tools that are none: such a span hands in what others' spans told, and is no call
     resource     attribute names of resources by canonical field
@@ -133,6 +135,7 @@ class Dialect:
     cache_apart: bool = False
     html: bool = False
     documents: Mapping[str, Reader] = field(default_factory=dict)
+    alike: frozenset[str] = frozenset()
     placeholders: frozenset[str] = frozenset()
     gathers: frozenset[str] = frozenset()
     resource: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -79,6 +79,7 @@ SPAN_NAMES = {name: (op, dialect) for dialect in DIALECTS for name, op in dialec
 MODEL_NAMES = {word: (op, dialect) for dialect in DIALECTS for word, op in dialect.model_names.items()}
 CONTENT = tuple(sorted({name for dialect in DIALECTS for name in dialect.content} - WANTED.keys() - RESOURCE_WANTED))
 """Attributes that hold what people and models said: counted by name, never kept."""
+ALIKE = frozenset(name for dialect in DIALECTS for name in dialect.alike)
 NATIVE_SCOPES = tuple(scope for dialect in DIALECTS for scope in dialect.scopes)
 """Instrumentation scopes that begin like this are an SDK's own."""
 APART_SCOPES = tuple(scope for dialect in DIALECTS for scope in dialect.apart_scopes)

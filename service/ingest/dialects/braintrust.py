@@ -57,5 +57,6 @@ DIALECT = Dialect(
         "braintrust.metadata": paths({"model": REQUEST_MODEL, "provider": PROVIDER, **METADATA}),
         "braintrust.metrics": paths(_USAGE),
     },
+    alike=frozenset(("braintrust.span_attributes",)),
     content=("braintrust.input_json", "braintrust.output_json", "braintrust.input", "braintrust.output"),
 )

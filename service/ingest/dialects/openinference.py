@@ -37,6 +37,7 @@ from service.ingest.vocabulary import (
 )
 
 _REQUEST = paths({"model": REQUEST_MODEL, "model_name": REQUEST_MODEL, "model_id": REQUEST_MODEL})
+_PARAMETERS = ("llm.invocation_parameters", "embedding.invocation_parameters")
 
 DIALECT = Dialect(
     name="openinference",
@@ -81,7 +82,8 @@ DIALECT = Dialect(
     # A method of LlamaIndex that asks nobody; BeeAI's events, which are of the kind of the span they lie in.
     steps=frozenset(("_prepare_chat_with_tools", "new_token", "partial_update", "update", "retry", "error")),
     means={INPUT: LLM, OUTPUT: LLM},
-    documents={"llm.invocation_parameters": _REQUEST, "embedding.invocation_parameters": _REQUEST},
+    documents=dict.fromkeys(_PARAMETERS, _REQUEST),
+    alike=frozenset(_PARAMETERS),
     content=(
         "input.value",
         "output.value",

@@ -120,6 +120,23 @@ def _are_fit(letters):
 
 
 @njit(**INLINED)
+def _makes_fit(shapes, row):
+    """Whether an attribute's text may stand as a label, without the quotes that Langfuse puts round it."""
+    begin, size = cell(shapes.attributes, row + TEXT), cell(shapes.attributes, row + VALUE)
+    end = begin + size
+    is_quoted = (
+        2 < size <= FREE_TEXT_BYTES_MAX and byte(shapes.text, begin) == 0x22 and byte(shapes.text, end - 1) == 0x22
+    )
+    if not is_quoted:
+        return _is_fit(shapes, begin, size)
+    if not _is_fit(shapes, begin + 1, size - 2):
+        return False
+    put(shapes.attributes, row + TEXT, begin + 1)
+    put(shapes.attributes, row + VALUE, size - 2)
+    return True
+
+
+@njit(**INLINED)
 def _append_attribute(shapes, at, limit, row):
     """Write what of an attribute belongs to the shape: where that ends, or -1 if the span has none."""
     key, kind = cell(shapes.attributes, row + KEY), cell(shapes.attributes, row + KIND)
@@ -140,9 +157,7 @@ def _append_attribute(shapes, at, limit, row):
         sane = 0.0 <= as_float(value) <= NUMBER_MAX
         return _append_number(shapes, at, (key << 8 | told) if sane else (key << 8 | told | 8))
     if told == FREE_TEXT:
-        if kind != TEXT_KIND or not _is_fit(shapes, cell(shapes.attributes, row + TEXT), value):
-            return int64(-1)
-        return _append_number(shapes, at, head)
+        return _append_number(shapes, at, head) if kind == TEXT_KIND and _makes_fit(shapes, row) else int64(-1)
     at = _append_number(shapes, at, head)
     if kind == TEXT_KIND:
         return _append_text(shapes, at, limit, cell(shapes.attributes, row + TEXT), value)

@@ -79,8 +79,9 @@ def test_any_spans_mean_the_same() -> None:
 def test_values_of_one_shape_are_each_their_own(key: str) -> None:
     """One value teaches the plan, the next follow it: fit and unfit texts, sane and insane numbers, all kinds."""
     values: list[Value] = [
-        "a", "b", "é", '"q"', '""', "x\x1b", "x" * 200, "x" * 201, "12", 7, 8, 0, -3, 2**53, 2**53 + 2, 2**63 - 1,
-        1.5, -1.5, float("nan"), float("inf"), True, False, "langchain", "OpenAI", "Xai",
+        "a", "b", "é", '"q"', '""', '"', '""a""', '"a"b"', '" q "', f'"{"x" * 198}"', f'"{"x" * 199}"', "x\x1b",
+        "x" * 200, "x" * 201, "12", 7, 8, 0, -3, 2**53, 2**53 + 2, 2**63 - 1, 1.5, -1.5, float("nan"), float("inf"),
+        True, False, "langchain", "OpenAI", "Xai",
     ]  # fmt: skip
     read = Read(compiled())
     for value in values:
@@ -104,6 +105,22 @@ def test_shapes_differ_where_their_texts_do() -> None:
     check([body(*(chat(1, i + 1, 0, 1, gen_ai__agent__name=text) for i, text in enumerate(texts)))], read)
     shapes = read.join.reader._plans
     assert isinstance(shapes, Plans) and shapes.count == len(set(texts))
+
+
+def test_documents_that_are_alike_belong_to_a_shape() -> None:
+    """What was asked for has a plan for each text, if that is short; what it took is read anew each time."""
+    read, asked = (
+        Read(compiled()),
+        [*(f'{{"model": "m{i % 5}"}}' for i in range(50)), '{"model": "m', "[1]", "x" * 3_000],
+    )
+    check([body(*(chat(1, i + 1, 0, 1, llm__invocation_parameters=text) for i, text in enumerate(asked)))], read)
+    plans = read.join.reader._plans
+    assert isinstance(plans, Plans) and plans.count == 5 + 2
+    usage = [f'{{"input": {i}}}' for i in range(50)]
+    check(
+        [body(*(chat(1, i + 1, 0, 1, langfuse__observation__usage_details=text) for i, text in enumerate(usage)))], read
+    )
+    assert plans.count == 5 + 2
 
 
 def test_names_are_part_of_a_shape_where_they_mean_something() -> None:
