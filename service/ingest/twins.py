@@ -2,9 +2,9 @@
 
 Of spans inside one another the tree tells (see `mark`). Beside one another or across traces the response id does; where
 there is none, as of a failed call, the SDK's span lies within the other's time, from the same process, of the same
-model, and of the same tokens if the other tells any. Each span is
-joined once, so parallel calls stay as many as they are. The instrumentation's span is the one that counts, as it knows
-the agent; only if it comes a slot later has the SDK's been counted already.
+model, and of the same tokens if the other tells any. Each span is joined once, so parallel calls stay as many as they
+are. The instrumentation's span is the one that counts, as it knows the agent; only if it comes a slot later has the
+SDK's been counted already.
 """
 
 from collections import deque
