@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -34,6 +35,7 @@ CACHE = Path(__file__).parents[3] / ".cache" / "compiled"
 PAGE = mmap.PAGESIZE
 
 
+@cache
 def compiled() -> Decoder:
     """The compiled decoder, its code kept between runs of the tests."""
     made = decoder(CACHE)
