@@ -13,7 +13,7 @@ run: install ## Run the daemon with its defaults.
 	@$(BIN)/tocsin run
 
 test: install broker ## Run all tests, documentation tests among them.
-	@echo "== running the tests (about eleven minutes)"
+	@echo "== running the tests (about ten minutes)"
 	@$(BIN)/python -m pytest
 
 check: install lint types test ## What CI runs.
