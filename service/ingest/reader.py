@@ -124,35 +124,35 @@ class Reader:
         else:
             self._plans.recognise(columns)
         bad = sum(self._read(columns, said, row) for row in np.flatnonzero(columns.spans[:, PLAN] < 0).tolist())
-        resources, natives, weights = (
+        resources, scope_kinds, weights = (
             np.zeros(len(rows), np.int64) for rows in (columns.resources, columns.scopes, columns.scopes)
         )
         arrays = (
             np.frombuffer(columns.text, np.uint8), columns.spans, columns.attributes, columns.resources, columns.scopes,
-            resources, natives, weights, _NO_PLANS if self._plans is None else self._plans.rows, said,
+            resources, scope_kinds, weights, _NO_PLANS if self._plans is None else self._plans.rows, said,
         )  # fmt: skip
         given = SpanColumns(*(memory(array) for array in arrays))
-        self._find_origins(columns, given, resources, natives, weights)
+        self._find_origins(columns, given, resources, scope_kinds, weights)
         store.room(WORDS, len(said))  # Each may name a tenant that is new.
         store.counts[BAD_NUMBERS] = 0
         self._kernels.read(store.tables, given, len(said))
         return bad + int(store.counts[BAD_NUMBERS])
 
     def _find_origins(
-        self, columns: Columns, given: SpanColumns, resources: Cells, natives: Cells, weights: Cells
+        self, columns: Columns, given: SpanColumns, resources: Cells, scope_kinds: Cells, weights: Cells
     ) -> None:
         """Find what is known of resources and scopes, and work out those that are new."""
         store, kernels = self._store, self._kernels
         if store.count(ORIGINS) > ORIGINS_MAX:
             store.clear(ORIGINS)
-        if not kernels.find_origins(store.tables, given, len(resources), len(natives)):
+        if not kernels.find_origins(store.tables, given, len(resources), len(scope_kinds)):
             return
-        store.room(ORIGINS, len(resources) + len(natives))
+        store.room(ORIGINS, len(resources) + len(scope_kinds))
         for row in np.flatnonzero(resources < 0).tolist():
             resources[row] = self._resource(columns, row)
             kernels.learn_origin(store.tables, given, row, False)
-        for row in np.flatnonzero(natives < 0).tolist():
-            natives[row], weights.view(np.float64)[row] = self._scope(columns, row)
+        for row in np.flatnonzero(scope_kinds < 0).tolist():
+            scope_kinds[row], weights.view(np.float64)[row] = self._scope(columns, row)
             kernels.learn_origin(store.tables, given, row, True)
 
     def _read(self, columns: Columns, said: Cells, row: int) -> int:

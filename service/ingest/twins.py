@@ -84,7 +84,7 @@ class Twins:
             by_key.setdefault(_key(other), deque()).append(other)
         for native in natives:
             told = by_id.pop(native.response_id, None)
-            for key in (_key(native), (*native[:2], None)):
+            for key in (_key(native), _key(native._replace(input_tokens=None))):
                 told = told or _enclosing(by_key.get(key), used, native)
             if told is None:
                 self._remember(native)

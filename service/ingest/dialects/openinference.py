@@ -3,7 +3,7 @@
 `llm.model_name` is the model that answered once there is an answer; the one asked for is in the invocation
 parameters. A handoff is a span of kind TOOL without a tool's name.
 
-Source: openinference spec/semantic_conventions.md and wheels 0.1.42; captures of a dozen instrumentations.
+Source: openinference spec/semantic_conventions.md and wheels 0.1.42; captures of its instrumentations.
 """
 
 from service.ingest.vocabulary import (

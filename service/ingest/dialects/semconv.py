@@ -141,9 +141,8 @@ DIALECT = Dialect(
         **dict.fromkeys(("intent_classification", "topic_classification"), CLASSIFICATION),
         **dict.fromkeys(("evaluate", "evaluation"), EVALUATION),
     },
-    # ADK 1.x tells there what its attributes leave out: of Gemini's answer without the thoughts they tell 19 of 27.
-    # LiteLLM tells the parts of usage there and nowhere else.
     documents={
+        # LiteLLM tells the parts of usage there and nowhere else.
         "metadata.usage_object": paths(
             {
                 "prompt_tokens_details.cached_tokens": CACHE_READ,
@@ -152,6 +151,7 @@ DIALECT = Dialect(
                 "completion_tokens_details.reasoning_tokens": REASONING,
             }
         ),
+        # ADK 1.x tells there what its attributes leave out: of an answer with thoughts they count only the rest.
         "gcp.vertex.agent.llm_response": paths(
             {
                 "usage_metadata.cached_content_token_count": CACHE_READ,

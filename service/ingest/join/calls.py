@@ -37,6 +37,7 @@ from service.ingest.join.tables import (
     LEAVES,
     LENT_MODEL,
     LENT_PROVIDER,
+    MAY_BE_TWOFOLD,
     NOTHING_TO_PRICE,
     OP_AGENT,
     OP_OTHER,
@@ -115,8 +116,10 @@ def mark(t: Tables, n: Number) -> Number:
         _look_ahead(t, i, n)
         wait = cell(t.order, i)
         span = of_wait(t, wait, WAIT_SPAN)
-        set_wait(t, wait, WAIT_TWIN, _mark(t, wait, span))
-        if has(t, span, IS_NATIVE) != 0 and _may_be_twofold(t, span):
+        twin = _mark(t, wait, span)
+        set_wait(t, wait, WAIT_TWIN, twin)
+        if has(t, span, IS_NATIVE) != 0 and twin < 0 and _may_be_twofold(t, span):
+            flag(t, span, MAY_BE_TWOFOLD)
             natives += 1
         if is_sampled != 0 and has(t, span, IS_WEIGHED) == 0:
             has_failed = of_trace(t, of_span(t, span, SPAN_TRACE), TRACE_MARKS) & HAS_FAILED

@@ -23,7 +23,6 @@ from service.ingest.join.tables import (
     ENDED_IS_TRACE,
     FAILED,
     FLOOR,
-    HAS_CALLS,
     HELP,
     HELPED,
     IS_NATIVE,
@@ -32,6 +31,7 @@ from service.ingest.join.tables import (
     LABELS,
     LEAVES,
     LISTED,
+    MAY_BE_TWOFOLD,
     NEW,
     OP_EMBEDDING,
     OWN,
@@ -50,19 +50,15 @@ from service.ingest.join.tables import (
     SLOTS,
     SOURCES,
     SPAN_FLAGS,
-    SPAN_PARENT_ID,
     SPAN_READING,
     SPAN_RESOURCE,
     SPAN_RESPONSE,
     SPAN_START,
-    SPAN_TRACE,
     SPANS,
     SPENT,
     STATED,
     STOPPED_AT,
     TO_BE_ASKED,
-    TRACE_MARKS,
-    TRACES,
     UNIT_CELL,
     UNIT_IS_CUT,
     UNITS,
@@ -72,7 +68,6 @@ from service.ingest.join.tables import (
     WAIT_END,
     WAIT_INPUT,
     WAIT_SPAN,
-    WAIT_TWIN,
     WAITS,
     WEIGHTED,
 )
@@ -183,11 +178,8 @@ class Closing:
         flags = said[:, SPAN_FLAGS]
         is_call = (readings[:, READING_OPERATION] <= OP_EMBEDDING) & (readings[:, READING_IS_LOG] == 0)
         is_open = is_call & (flags & COVERED == 0)
-        is_native, is_inside = flags & IS_NATIVE != 0, waits[rows, WAIT_TWIN] >= 0
-        has_calls = self._store.rows[TRACES][said[:, SPAN_TRACE], TRACE_MARKS] & HAS_CALLS != 0
-        may_be_twofold = has_calls | (said[:, SPAN_PARENT_ID] == 0)
-        natives = self._accounts(rows[is_open & is_native & ~is_inside & may_be_twofold])
-        pairs = self.twins.pair(natives, self._accounts(rows[is_open & ~is_native]), start_ns)
+        natives = self._accounts(rows[is_open & (flags & MAY_BE_TWOFOLD != 0)])
+        pairs = self.twins.pair(natives, self._accounts(rows[is_open & (flags & IS_NATIVE == 0)]), start_ns)
         spans[waits[pairs.told, WAIT_SPAN], SPAN_FLAGS] |= COVERED | USAGE_BELOW
         numbers = waits.view(np.float64)
         for native, other in pairs.better:

@@ -87,7 +87,7 @@ def find_origins(t: Tables, columns: Columns, resources: Number, scopes: Number)
     for row in range(scopes):
         high, low = _scope(t, columns, row)
         origin = _find(t, high, low)
-        put(columns.natives, row, cell(t.origins, origin * ORIGIN_CELLS + ORIGIN_NUMBER) if origin >= 0 else NONE)
+        put(columns.scope_kinds, row, cell(t.origins, origin * ORIGIN_CELLS + ORIGIN_NUMBER) if origin >= 0 else NONE)
         put(columns.weights, row, cell(t.origins, origin * ORIGIN_CELLS + ORIGIN_WEIGHT) if origin >= 0 else NONE)
         new += 1 if origin < 0 else 0
     return new
@@ -102,7 +102,7 @@ def learn_origin(t: Tables, columns: Columns, row: Number, is_scope: Number) -> 
     origin = take(t.heads, ORIGINS, t.origins, ORIGIN_CELLS)
     put(t.origins, origin * ORIGIN_CELLS + ORIGIN_HIGH, high)
     put(t.origins, origin * ORIGIN_CELLS + ORIGIN_LOW, low)
-    number = cell(columns.natives, row) if is_scope else cell(columns.resource_ids, row)
+    number = cell(columns.scope_kinds, row) if is_scope else cell(columns.resource_ids, row)
     put(t.origins, origin * ORIGIN_CELLS + ORIGIN_NUMBER, number)
     put(t.origins, origin * ORIGIN_CELLS + ORIGIN_WEIGHT, cell(columns.weights, row) if is_scope else 0)
     enter(t.origin_index, cell(t.heads, ORIGINS + MASK), high, origin)

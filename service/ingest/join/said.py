@@ -76,7 +76,7 @@ class Columns(NamedTuple):
     """The columns of some bodies: see `otlp/columns.py`.
 
     resource_ids  by row of resources, their number in the lexicon
-    natives       by row of scopes, which of NATIVE_SCOPE and APART_SCOPE it is
+    scope_kinds   by row of scopes, which of NATIVE_SCOPE and APART_SCOPE it is
     weights       by row of scopes, the weight of its spans, 0.0 if it does not tell
     plans         (plans, PLAN_CELLS)
     said          (spans, SAID_CELLS), to be written; rows of spans without a plan hold what was read of them
@@ -88,7 +88,7 @@ class Columns(NamedTuple):
     resources: Memory
     scopes: Memory
     resource_ids: Memory
-    natives: Memory
+    scope_kinds: Memory
     weights: Memory
     plans: Memory
     said: Memory
@@ -111,7 +111,7 @@ def read(t: Tables, columns: Columns, spans: Number) -> None:
         flags, scope = cell(columns.said, said + SAID_FLAGS), cell(columns.spans, row + SCOPE)
         if cell(columns.spans, row + STATUS) == _ERROR:
             flags |= FAILED
-        known = cell(columns.natives, scope)
+        known = cell(columns.scope_kinds, scope)
         if known & NATIVE_SCOPE != 0:
             flags |= IS_NATIVE
         if _include_parts(t, columns.said, said, known & APART_SCOPE):

@@ -25,9 +25,9 @@ FAILED, SPENT, IS_NATIVE = 1, 2, 4
 COVERED, USAGE_BELOW, USAGE_COUNTED, IS_COUNTED = 8, 16, 32, 64
 """A finer span of the same call lies below; a leaf below reported usage; its aggregate stood in for its leaves'; it was
 a call of its own."""
-IS_LOOSE, ANSWERED, ANSWER_SPENT, IS_WEIGHED = 128, 256, 512, 1024
+IS_LOOSE, ANSWERED, ANSWER_SPENT, IS_WEIGHED, MAY_BE_TWOFOLD = 128, 256, 512, 1024, 2048
 """Its trace had no room for it; it was the first of its trace with its response id; and tokens of that were counted; it
-told its weight itself."""
+told its weight itself; another account may stand beside this one, an SDK's own."""
 
 # A span that waits for its slot to close: what only its call needs.
 WAIT_SPAN, WAIT_END, WAIT_TWIN = 1, 2, 3

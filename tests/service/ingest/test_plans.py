@@ -109,17 +109,14 @@ def test_shapes_differ_where_their_texts_do() -> None:
 
 def test_documents_that_are_alike_belong_to_a_shape() -> None:
     """What was asked for has a plan for each text, if that is short; what it took is read anew each time."""
-    read, asked = (
-        Read(compiled()),
-        [*(f'{{"model": "m{i % 5}"}}' for i in range(50)), '{"model": "m', "[1]", "x" * 3_000],
-    )
+    read = Read(compiled())
+    asked = [*(f'{{"model": "m{i % 5}"}}' for i in range(50)), '{"model": "m', "[1]", "x" * 3_000]
     check([body(*(chat(1, i + 1, 0, 1, llm__invocation_parameters=text) for i, text in enumerate(asked)))], read)
     plans = read.join.reader._plans
     assert isinstance(plans, Plans) and plans.count == 5 + 2
     usage = [f'{{"input": {i}}}' for i in range(50)]
-    check(
-        [body(*(chat(1, i + 1, 0, 1, langfuse__observation__usage_details=text) for i, text in enumerate(usage)))], read
-    )
+    took = (chat(1, i + 1, 0, 1, langfuse__observation__usage_details=text) for i, text in enumerate(usage))
+    check([body(*took)], read)
     assert plans.count == 5 + 2
 
 
