@@ -18,6 +18,7 @@ from alertrules.parse import RuleSet
 from detectors.core.columns import CELL_LABELS, SECOND_NS
 from detectors.core.series import OVERFLOW_VALUE
 from service.batch import Dropped
+from service.clocks import KINDS, Clocks
 from service.declared import DECLARED, GAUGES, HEALTH, LEVELS
 from service.deliver import Deliverer
 from service.detect import Level
@@ -54,6 +55,7 @@ class Parts:
     now_ns: Callable[[], int]
     wall_ns: Callable[[], int]
     work: Watched
+    clocks: Clocks
 
 
 class ByAgent:
@@ -80,6 +82,7 @@ class SelfMetrics:
         self.spend: dict[tuple[str, ...], float] = {}
         self.read: Counter[str] = Counter()
         self.dropped: Counter[Dropped] = Counter()
+        self.foreign: Counter[tuple[str, str]] = Counter()
         self.saturated: Counter[str] = Counter()
         self.costs: Counter[str] = Counter()
         self.priced_tokens: Counter[str] = Counter()
@@ -104,6 +107,7 @@ class SelfMetrics:
         self.read["sessions_closed"] += tally.sessions
         self.read["slots"] += tally.slots
         self.dropped.update(tally.dropped)
+        self.foreign.update(tally.foreign)
         self.saturated.update(tally.saturated)
         self.costs.update(tally.costs)
         self.priced_tokens.update(tally.priced_tokens)
@@ -162,6 +166,10 @@ class SelfMetrics:
             "tocsin_otlp_refused_total": {(reason.value,): parts.door.refused[reason] for reason in Refused},
             "tocsin_series_refused_total": {(level.rule.name,): level.refused for level in self.levels},
             "tocsin_series_expired_total": {(level.rule.name,): level.expired for level in self.levels},
+            "tocsin_foreign_bodies_total": dict(self.foreign.items()),
+            "tocsin_clock_gaps_total": {(kind,): parts.clocks.gaps[kind] for kind in KINDS},
+            "tocsin_clock_gap_seconds_total": {(kind,): parts.clocks.seconds[kind] for kind in KINDS},
+            "tocsin_kafka_lost_records_total": {(n,): kafka.lost[n] for n in kafka.topics.names} if kafka else {},
             "tocsin_kafka_tombstones_total": {(): kafka.empty if kafka else 0},
             "tocsin_kafka_restarts_total": {(): kafka.restarts if kafka else 0},
             "tocsin_save_failures_total": {(): self.save_failures},
@@ -198,6 +206,12 @@ class SelfMetrics:
             "tocsin_queue_depth": {(): parts.arrivals.qsize()},
             "tocsin_otlp_held_bytes": {(): parts.door.held_bytes},
             "tocsin_kafka_lag_records": {(n,): lag for n, lag in (parts.kafka.lag() if parts.kafka else {}).items()},
+            "tocsin_kafka_topic_missing": {
+                (name,): float(name in parts.kafka.topics.missing) for name in parts.kafka.topics.names
+            }
+            if parts.kafka
+            else {},
+            "tocsin_kafka_unread_partition": {(name,): 1.0 for name in parts.pipeline.ingest.waits_for(now_ns)},
             "tocsin_kafka_silent_seconds": {(): parts.kafka.silent_s()} if parts.kafka else {},
             "tocsin_last_save_duration_seconds": _if_any(self._save and self._save[0]),
             "tocsin_last_save_timestamp_seconds": _if_any(self._save and self._save[1]),

@@ -219,6 +219,11 @@ class Settings(BaseSettings):
         (), description="what policies of its tail sampling keep, as errors=1, sample 1%=0.01, where it records them"
     )
     lateness: Duration = Field(60 * SECOND_NS, description="how far behind the newest span the watermark stays")
+    idle_hold: Duration = Field(
+        300 * SECOND_NS,
+        description="how long a Kafka partition, or a service over OTLP, that spoke steadily may hold "
+        "event time once it is silent: what comes within it is not late, and pages of all others wait as long",
+    )
     future_max: Duration = Field(300 * SECOND_NS, description="spans that end later than this after now are rejected")
     session_idle: Duration = Field(30 * SECOND_NS, description="quiet time after its root that closes a session")
     max_page_age: Duration = Field(3600 * SECOND_NS, description="older changes do not page; 0 = no limit")
