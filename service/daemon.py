@@ -30,14 +30,15 @@ from starlette.types import ASGIApp
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
 from service.batch import Batch
+from service.client import authorities, new_client
 from service.compiled import decoder as compiled_decoder
-from service.deliver import Deliverer
+from service.deliver import Clocks, Deliverer
 from service.detect import Level
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.stage import IN_PROTOBUF
 from service.notifiers import pagerduty, slack
-from service.notifiers.destination import Configured, Destination, destinations
+from service.notifiers.destination import Configured, Destination, destinations, known
 from service.pipeline import Outcome, Pipeline, State
 from service.selfmetrics import Parts, SelfMetrics
 from service.settings import Settings
@@ -45,7 +46,7 @@ from service.sources.arrival import Arrival, Arrivals
 from service.sources.kafka import SILENT_S, KafkaSource
 from service.sources.otlp_http import Door
 from service.store.outbox import Outbox
-from service.store.sqlite import Delivery, Store, StoreError, connect
+from service.store.sqlite import Delivery, Store, StoreError, connect, exposed
 from service.watched import Watched
 from service.web.app import Web
 
@@ -78,7 +79,8 @@ class SaveError(OSError):
 
 
 def told(rules: RuleSet, settings: Settings) -> tuple[Destination, ...]:
-    """Who is told. Raises ValueError naming the setting that a receiver of the rules lacks."""
+    """Who is told. Raises ValueError naming the setting that a receiver of the rules lacks, or that leads nowhere."""
+    authorities(os.environ)
     return destinations(rules.receiver(), _configured(settings))
 
 
@@ -89,8 +91,17 @@ class Daemon:
         self.settings, self.rules, self.clock = settings, rules, clock
         self.destinations = told(rules, settings)
         self.store = Store(settings.data_dir)
+        if problem := exposed(settings.data_dir):
+            log.warning("%s", problem)
         self.outbox = Outbox(connect(settings.data_dir), connect(settings.data_dir))
-        self.deliverer = Deliverer(self.outbox, self.destinations, self.wall_ns, random.Random(), write)
+        self.deliverer = Deliverer(
+            self.outbox, self.destinations, known(_configured(settings)), Clocks(self.wall_ns, time.monotonic_ns),
+            random.Random(), write, partial(new_client, trusted=authorities(os.environ)),
+        )  # fmt: skip
+        for destination in self.destinations:
+            log.info("told: %s, which is %s", destination.name, destination.target.place)
+        if all(destination.kind == "terminal" for destination in self.destinations):
+            log.warning("nobody is paged: no receiver leads to PagerDuty or Slack, pages are printed here")
         limits = IngestLimits(
             lateness_ns=settings.lateness,
             future_max_ns=settings.future_max,
@@ -282,7 +293,7 @@ class Daemon:
             log.info("not paged, as it began and ended in a backlog: %s", line)
         for line in outcome.tickets:
             log.warning("worth a ticket, not a page: %s", line)
-        self._untold += [Delivery(notice, d.name) for notice in outcome.notices for d in self.destinations]
+        self._untold += [Delivery(notice, d.name, d.identity) for notice in outcome.notices for d in self.destinations]
 
     async def _save(self) -> None:
         """State, offsets, alerts and what is to be told, in one commit; then the senders and the group may know.
