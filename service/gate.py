@@ -52,9 +52,13 @@ class Gate:
         return pause_s
 
     def trip(self, now_ns: int) -> None:
-        """Nothing will get through until somebody acts: try one delivery now and then."""
-        self._pause(min(TRIPPED_MAX_S, TRIPPED_S * 2.0**self.trips), now_ns)
-        self.trips = min(self.trips + 1, 10)
+        """Nothing will get through until somebody acts: try one delivery now and then.
+
+        Several that were under way together are refused for one reason, and are one trip.
+        """
+        if not self.trips or now_ns >= self._shut_until_ns:
+            self.trips = min(self.trips + 1, 10)
+            self._pause(min(TRIPPED_MAX_S, TRIPPED_S * 2.0 ** (self.trips - 1)), now_ns)
 
     def mend(self) -> None:
         """It took something."""

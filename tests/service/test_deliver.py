@@ -52,10 +52,11 @@ class Rig:
         self.outbox = Outbox(connect(directory), self.connection)
         self.lines: list[str] = []
         self.offset_s = 0.0
+        self.wall_s = 0.0  # By how much the wall's clock was put wrong.
         self.targets: dict[str, str] = {}  # Of the last run: what was put in before any has names alone.
 
     def clock(self) -> int:
-        return time.time_ns() + int(self.offset_s * 1e9)
+        return time.time_ns() + int((self.offset_s + self.wall_s) * 1e9)
 
     def put(self, *notices: Notice, to: Iterable[str] = ("oncall/slack",)) -> None:
         deliveries = [Delivery(one, name, self.targets.get(name, name)) for one in notices for name in to]
