@@ -4,7 +4,7 @@ from detectors.core.columns import SECOND_NS
 from service.notifiers.request import Pace
 
 TRIPPED_S = 60.0
-TRIPPED_MAX_S = 300.0
+TRIPPED_MAX_S = 120.0
 THROTTLED_S = 1.0
 THROTTLED_MAX_S = 30.0  # PagerDuty asks for tries half a minute apart while it goes on to refuse them.
 
