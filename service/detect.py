@@ -343,13 +343,13 @@ class Detect:
             # A rule's account and what people said of it outlive an edit; what it has learnt does not.
             watch.ledger = Ledger.resume(saved["ledger"])
             watch.ledger.marks = [replace(mark, rule=watch.rule.name) for mark in watch.ledger.marks]
-            if saved["fingerprint"] != watch.fingerprint:
+            if name != watch.rule.name or saved["fingerprint"] != watch.fingerprint:
                 anew.append(watch.rule.name)
                 continue
             watch.view.restore(under(arrays, f"{name}/view/"))
             watch.detector.restore(under(arrays, f"{name}/detector/"))
             watch.alerts = {row: unpacked(fields) for row, _, fields in saved["alerts"]}
-        kept = {was[watch.rule.name] for watch in self.watches if watch.rule.name not in anew}
+        kept = {watch.rule.name for watch in self.watches} - set(anew)
         for name, saved in alerts.items():
             if name not in kept:
                 self.orphans += [
