@@ -20,6 +20,8 @@ from service.store.outbox import PUT_OFF_MAX_NS, Outbox, Pending, Row
 
 PATIENCE_NS = 60 * SECOND_NS
 """A page that waited so long is late: if it is over by then, it is told as over."""
+HITCH_NS = 5 * SECOND_NS
+"""A failure that lasts no longer is a hitch: the page is tried again, though its resolve has come by then."""
 BATCH_MAX = 4
 """So few groups that came together are a cause of their own; they are told one by one though others wait."""
 
@@ -62,7 +64,7 @@ def ended_unheard(
         one.group
         for one in pending
         if one.is_over and one.pages
-        and (is_failing or one.attempts or now_ns - one.first_ns > PATIENCE_NS)
+        and now_ns - one.first_ns > (HITCH_NS if is_failing or one.attempts else PATIENCE_NS)
         and not outbox.has_heard(target, one.group)
     )  # fmt: skip
 

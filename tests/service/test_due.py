@@ -95,7 +95,7 @@ def test_what_is_over_by_the_time_that_it_can_be_told(box: Box, why: str) -> Non
         for _ in range(6):
             box.refused(CHANNEL)
     box.is_failing = why == "failing"
-    box.now_ns += 120 * SECOND_NS if why == "late" else 2 * SECOND_NS
+    box.now_ns += 120 * SECOND_NS if why == "late" else 6 * SECOND_NS
     for group in range(6):
         box.put((group, RESOLVED))
     assert box.told(CHANNEL) == [(OVER, "6 came and went, group 0 among them")]
@@ -108,8 +108,19 @@ def test_pagerduty_is_sent_resolves_alone(box: Box) -> None:
     box.put((1, FIRING), (2, FIRING))
     box.refused(SERVICE)
     box.put((1, RESOLVED), (2, RESOLVED))
+    box.now_ns += 6 * SECOND_NS
     box.is_failing = True
     assert box.told(SERVICE) == [(RESOLVED, "group 1"), (RESOLVED, "group 2")]
+
+
+@pytest.mark.parametrize("habit", [CHANNEL, SERVICE])
+def test_a_hitch_swallows_no_page(box: Box, habit: Habit) -> None:
+    """One attempt that failed is tried again, though the resolve has come."""
+    box.put((1, FIRING))
+    box.refused(habit)
+    box.put((1, RESOLVED))
+    box.now_ns += 2 * SECOND_NS
+    assert box.told(habit) == [(FIRING, "group 1"), (RESOLVED, "group 1")]
 
 
 def test_what_was_told_needs_its_resolve_alone(box: Box) -> None:
