@@ -23,7 +23,7 @@ STEPPED_NS = 2 * SECOND_NS
 
 
 @dataclass
-class Clocks:
+class ClockWatch:
     """The wall clock and the monotonic clock, in nanoseconds, compared at each look.
 
     gaps, seconds   how many gaps there were, and how long together, by kind: `stood_still`, `put_forward`, `put_back`

@@ -13,8 +13,8 @@ One that never ends is told by /-/healthy (watched.py).
 import asyncio
 import gc
 import logging
+import os
 import random
-import secrets
 import sqlite3
 import time
 from collections.abc import Callable
@@ -24,27 +24,24 @@ from functools import partial
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
 from service.batch import Batch
-from service.clocks import LOOK_EVERY_S, Clocks
-from service.compiled import decoder as compiled_decoder
-from service.deliver import Deliverer
+from service.client import authorities, new_client
+from service.clocks import LOOK_EVERY_S, ClockWatch
+from service.deliver import Clocks, Deliverer
 from service.detect import Level
-from service.ingest.limits import IngestLimits
-from service.ingest.local import Local
-from service.ingest.stage import IN_PROTOBUF
 from service.minutely import Minutely
-from service.notifiers import pagerduty, slack
-from service.notifiers.destination import Configured, Destination, destinations
-from service.pipeline import Outcome, Pipeline, State
+from service.notifiers.destination import Destination, destinations, known
+from service.pipeline import Outcome, State
 from service.selfmetrics import Parts, SelfMetrics
 from service.settings import Settings
 from service.sources.arrival import Arrival, Arrivals
 from service.sources.kafka import SILENT_S, KafkaSource
 from service.sources.otlp_http import Door
 from service.store.outbox import Outbox
-from service.store.sqlite import Delivery, Store, StoreError, connect
+from service.store.sqlite import Delivery, Store, StoreError, connect, exposed
 from service.watched import Watched
 from service.web.app import Web
 from service.web.server import Server
+from service.wiring import configured, pipeline
 
 log = logging.getLogger("tocsin")
 
@@ -75,8 +72,9 @@ class SaveError(OSError):
 
 
 def told(rules: RuleSet, settings: Settings) -> tuple[Destination, ...]:
-    """Who is told. Raises ValueError naming the setting that a receiver of the rules lacks."""
-    return destinations(rules.receiver(), _configured(settings))
+    """Who is told. Raises ValueError naming the setting that a receiver of the rules lacks, or that leads nowhere."""
+    authorities(os.environ)
+    return destinations(rules.receiver(), configured(settings))
 
 
 class Daemon:
@@ -86,23 +84,18 @@ class Daemon:
         self.settings, self.rules, self.clock = settings, rules, clock
         self.destinations = told(rules, settings)
         self.store = Store(settings.data_dir)
+        if problem := exposed(settings.data_dir):
+            log.warning("%s", problem)
         self.outbox = Outbox(connect(settings.data_dir), connect(settings.data_dir))
-        self.deliverer = Deliverer(self.outbox, self.destinations, self.wall_ns, random.Random(), write)
-        limits = IngestLimits(
-            lateness_ns=settings.lateness,
-            idle_hold_ns=settings.idle_hold,
-            future_max_ns=settings.future_max,
-            session_idle_ns=settings.session_idle,
-            body_bytes_max=settings.otlp.body_max,
-            **settings.limits.model_dump(),
-        )
-        # Before a door opens or a group is joined: nobody is to wait for the compiler.
-        compiles = settings.decoder == "compiled"
-        decoder = compiled_decoder(settings.data_dir / "compiled") if compiles else IN_PROTOBUF
-        weights = {name: 1 / share for name, share in settings.sampling_policies}
-        local = Local(settings.prices, settings.sampling, weights)
-        seed = secrets.randbits(63), secrets.randbits(63)  # Of what was saved, if there is anything.
-        self.pipeline = Pipeline(limits, rules, settings.max_page_age, decoder, local, seed)
+        self.deliverer = Deliverer(
+            self.outbox, self.destinations, known(configured(settings)), Clocks(self.wall_ns, time.monotonic_ns),
+            random.Random(), write, partial(new_client, trusted=authorities(os.environ)),
+        )  # fmt: skip
+        for destination in self.destinations:
+            log.info("told: %s, which is %s", destination.name, destination.target.place)
+        if all(destination.kind == "terminal" for destination in self.destinations):
+            log.warning("nobody is paged: no receiver leads to PagerDuty or Slack, pages are printed here")
+        self.pipeline = pipeline(settings, rules)
         self.offsets: dict[str, int] = {}
         self._restore()
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)
@@ -114,7 +107,7 @@ class Daemon:
         )
         if self.kafka is None:
             self.arrivals.put_nowait(Arrival((), {}, expected=()))  # Of logs that the saved state may still wait for.
-        self.clocks = Clocks(time.time_ns, time.monotonic_ns)
+        self.clocks = ClockWatch(time.time_ns, time.monotonic_ns)
         self.minutely = Minutely()
         self.work = Watched(settings.step_max / SECOND_NS)
         parts = Parts(
@@ -300,7 +293,7 @@ class Daemon:
             log.info("not paged, as it began and ended in a backlog: %s", line)
         for line in outcome.tickets:
             log.warning("worth a ticket, not a page: %s", line)
-        self._untold += [Delivery(notice, d.name) for notice in outcome.notices for d in self.destinations]
+        self._untold += [Delivery(notice, d.name, d.identity) for notice in outcome.notices for d in self.destinations]
 
     async def _save(self) -> None:
         """State, offsets, alerts and what is to be told, in one commit; then the senders and the group may know.
@@ -354,18 +347,3 @@ def _answer(arrivals: list[Arrival], outcome: Outcome) -> None:
         at += asked
         if arrival.answers is not None and not arrival.answers.done():
             arrival.answers.set_result(answers)
-
-
-def _configured(settings: Settings) -> Configured:
-    """The destinations that the settings know; the secrets leave them here."""
-    hook, token, key = settings.slack.webhook_url, settings.slack.bot_token, settings.pagerduty.routing_key
-    return Configured(
-        slack=slack.Target(
-            webhook_url=hook.get_secret_value() if hook else "", bot_token=token.get_secret_value() if token else ""
-        )
-        if hook or token
-        else None,
-        pagerduty=pagerduty.Target(routing_key=key.get_secret_value(), base_url=settings.pagerduty.url)
-        if key
-        else None,
-    )

@@ -172,9 +172,15 @@ HEALTH = {
     "tocsin_deliveries_total": Declared("counter", ("destination",), "Deliveries that a destination took."),
     "tocsin_deliveries_retried_total": Declared("counter", ("destination",), "Attempts that will be repeated."),
     "tocsin_deliveries_throttled_total": Declared("counter", ("destination",), "Attempts it found to be too many."),
+    "tocsin_delivery_failures_total": Declared(
+        "counter", ("destination", "reason"), "Attempts that a destination did not take, by why."
+    ),
     "tocsin_deliveries_dead_total": Declared("counter", ("destination", "reason"), "Deliveries given up."),
     "tocsin_destination_refusing": Declared(
         "gauge", ("destination",), "1 where a destination refuses everything: look at its key or hook."
+    ),
+    "tocsin_destination_failing_seconds": Declared(
+        "gauge", ("destination",), "For how long a destination has taken nothing of what it is sent; 0 while it does."
     ),
     "tocsin_connection_pools_replaced_total": Declared("counter", (), "Pools of connections that had gone mute."),
 }

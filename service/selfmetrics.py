@@ -18,7 +18,7 @@ from alertrules.parse import RuleSet
 from detectors.core.columns import CELL_LABELS, SECOND_NS
 from detectors.core.series import OVERFLOW_VALUE
 from service.batch import Dropped
-from service.clocks import KINDS, Clocks
+from service.clocks import KINDS, ClockWatch
 from service.declared import DECLARED, GAUGES, HEALTH, LEVELS
 from service.deliver import Deliverer
 from service.detect import Level
@@ -36,6 +36,9 @@ from service.watched import Watched
 AGENTS_MAX = 1_000
 BY_PRICE = (CostSource.OVERRIDE, CostSource.PRICED, CostSource.FREE, CostSource.UNPRICED)
 """Where a cost comes from that nobody stated."""
+ENDS = (Reason.MALFORMED, Reason.EXPIRED)
+"""Why a delivery is given up; every other failure is tried again."""
+FAILURES = tuple(reason for reason in Reason if reason is not Reason.EXPIRED)
 STEP_BOUNDS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 Values = Mapping[tuple[str, ...], float]
 
@@ -55,7 +58,7 @@ class Parts:
     now_ns: Callable[[], int]
     wall_ns: Callable[[], int]
     work: Watched
-    clocks: Clocks
+    clocks: ClockWatch
 
 
 class ByAgent:
@@ -178,8 +181,9 @@ class SelfMetrics:
             "tocsin_deliveries_total": {(name,): deliveries.delivered[name] for name in names},
             "tocsin_deliveries_retried_total": {(name,): deliveries.retried[name] for name in names},
             "tocsin_deliveries_throttled_total": {(name,): deliveries.throttled[name] for name in names},
-            "tocsin_deliveries_dead_total": {(n, r.value): deliveries.dead[n, r] for n in names for r in Reason},
-            "tocsin_connection_pools_replaced_total": {(): deliveries.pools_replaced},
+            "tocsin_delivery_failures_total": {(n, r.value): deliveries.failed[n, r] for n in names for r in FAILURES},
+            "tocsin_deliveries_dead_total": {(n, r.value): deliveries.dead[n, r] for n in names for r in ENDS},
+            "tocsin_connection_pools_replaced_total": {(): parts.deliverer.client.replaced},
         }
 
     def _gauges(self) -> dict[str, Values]:
@@ -217,6 +221,7 @@ class SelfMetrics:
             "tocsin_last_save_timestamp_seconds": _if_any(self._save and self._save[1]),
             "tocsin_outbox_depth": {key: float(count) for key, count in parts.outbox.counts().items()},
             "tocsin_outbox_oldest_seconds": _if_any(waited_s),
+            "tocsin_destination_failing_seconds": {(name,): s for name, s in parts.deliverer.failing_s().items()},
             "tocsin_destination_refusing": {(name,): float(no) for name, no in parts.deliverer.tripped().items()},
         }
 
