@@ -146,6 +146,9 @@ HEALTH = {
     "tocsin_otlp_held_bytes": Declared("gauge", (), "Bytes of OTLP/HTTP bodies being sent or waiting to be read."),
     "tocsin_kafka_lag_records": Declared("gauge", ("partition",), "Records not read yet."),
     "tocsin_kafka_silent_seconds": Declared("gauge", (), "For how long no Kafka broker has answered."),
+    "tocsin_rule_failures_total": Declared(
+        "counter", ("rule",), "How often a rule's detector failed by a bug, and began to learn anew."
+    ),
     "tocsin_foreign_bodies_total": Declared(
         "counter", ("source", "looks_like"), "Bodies of a topic or door that hold no OTLP, by what they look like."
     ),

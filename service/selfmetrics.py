@@ -5,7 +5,7 @@ Levels are taken between steps and exported as they stood then; NaN is not expor
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -21,7 +21,6 @@ from service.batch import Dropped
 from service.clocks import KINDS, ClockWatch
 from service.declared import DECLARED, GAUGES, HEALTH, LEVELS
 from service.deliver import Deliverer
-from service.detect import Level
 from service.explain import keeps_budget
 from service.ingest.prices import CostSource
 from service.notifiers.destination import Destination
@@ -31,6 +30,7 @@ from service.sources.arrival import Arrivals
 from service.sources.kafka import KafkaSource
 from service.sources.otlp_http import Door, Refused
 from service.store.outbox import Outbox
+from service.watch import Level
 from service.watched import Watched
 
 AGENTS_MAX = 1_000
@@ -101,8 +101,14 @@ class SelfMetrics:
         self.save_failures = 0
         self._save: tuple[float, float] | None = None
 
-    def stepped(self, outcome: Outcome, seconds: float) -> None:
-        """Take in one step's outcome."""
+    def stepped(self, outcomes: Iterable[Outcome], seconds: float) -> None:
+        """Take in one step, and what it led to."""
+        for outcome in outcomes:
+            self._take(outcome)
+        self.step_counts[sum(seconds > bound for bound in STEP_BOUNDS_S)] += 1
+        self.step_sum_s += seconds
+
+    def _take(self, outcome: Outcome) -> None:
         tally = outcome.tally
         self.read["spans"] += tally.spans
         self.read["points"] += tally.points
@@ -122,8 +128,6 @@ class SelfMetrics:
         self.stated_tokens += tally.stated_tokens
         self.leaf_tokens += tally.leaf_tokens
         self.notices.update(notice.status for notice in outcome.notices)
-        self.step_counts[sum(seconds > bound for bound in STEP_BOUNDS_S)] += 1
-        self.step_sum_s += seconds
 
     def saved(self, seconds: float, at_s: float) -> None:
         """A save took that long, and ended then."""
@@ -169,6 +173,9 @@ class SelfMetrics:
             "tocsin_otlp_refused_total": {(reason.value,): parts.door.refused[reason] for reason in Refused},
             "tocsin_series_refused_total": {(level.rule.name,): level.refused for level in self.levels},
             "tocsin_series_expired_total": {(level.rule.name,): level.expired for level in self.levels},
+            "tocsin_rule_failures_total": {
+                (rule.name,): parts.pipeline.detect.failed[rule.name] for rule in parts.rules.rules
+            },
             "tocsin_foreign_bodies_total": dict(self.foreign.items()),
             "tocsin_clock_gaps_total": {(kind,): parts.clocks.gaps[kind] for kind in KINDS},
             "tocsin_clock_gap_seconds_total": {(kind,): parts.clocks.seconds[kind] for kind in KINDS},

@@ -21,10 +21,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from alertrules.marks import mark_from, packed
-from service.detect import Level
 from service.explain import alert_told, explained, told
 from service.selfmetrics import SelfMetrics, level_families
 from service.sources.arrival import Arrival, Arrivals
+from service.watch import Level
 
 BODY_MAX = 64 << 10
 ANSWER_TIMEOUT_S = 30.0

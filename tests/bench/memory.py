@@ -32,7 +32,6 @@ from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, TICK_NS
 from detectors.core.series import SeriesTable
 from service.batch import Record, Signal, Tally
 from service.compiled import decoder
-from service.detect import Watch
 from service.ingest.join.tables import (
     UNIT_CELLS,
     UNIT_DOLLARS,
@@ -44,6 +43,7 @@ from service.ingest.join.tables import (
 from service.ingest.limits import IngestLimits
 from service.ingest.rollup import roll_up
 from service.ingest.stage import Ingest
+from service.watch import Watch
 from tests.bench.scan import CACHE
 from tests.bench.sessions import AGENTS, BEGIN_NS, MODELS, RESOURCE, TENANTS, Value, _call, _span
 

@@ -12,9 +12,10 @@ from detectors.core.columns import CELL_LABELS, SLOT_NS, TICK_NS, Entries, Slot
 from detectors.core.engine import Engine
 from detectors.core.series import SeriesTable
 from service.declared import GAUGES
-from service.detect import Detect, Watch
+from service.detect import Detect
 from service.explain import explained, worded
 from service.selfmetrics import level_families
+from service.watch import Watch
 
 RULE = """
 groups:

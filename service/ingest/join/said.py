@@ -262,7 +262,7 @@ def _threshold(text: Memory, at: Number, end: Number) -> Number:
                     break
                 value = value << 4 | digit
             if value >= 0:
-                weight = 2.0**56 / (2.0**56 - value)
-                return weight if weight <= WEIGHT_MAX else 0.0
+                left = 2.0**56 - value  # Of the largest thresholds nothing is left, as a double has 53 bits.
+                return 2.0**56 / left if left * WEIGHT_MAX >= 2.0**56 else 0.0
         at = stop + 1
     return 0.0
