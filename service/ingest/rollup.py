@@ -3,7 +3,7 @@
 import numpy as np
 
 from detectors.core.columns import HISTOGRAM_SCALE, Entries, Floats, Ids, Slot
-from service.ingest.join.tables import (
+from service.ingest.kernel.constants import (
     UNIT_DOLLARS,
     UNIT_FAILED,
     UNIT_FREE,
@@ -20,7 +20,7 @@ BUCKET_MIN, BUCKET_MAX = -240, 200
 
 
 def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int) -> Slot:
-    """The slot that begins at `start_ns`, of units as `join/tables.py` has them and their cells; the first are calls.
+    """The slot that begins at `start_ns`, of units (see `kernel/units.pxd`) and their cells; the first are calls.
 
     Units are added in the order given, so equal ones give equal sums. A unit of weight w counts w times in everything:
     tokens and dollars too. A call that only hands in what a wrapper knew of its tokens has weight 0 in the count.
