@@ -12,7 +12,7 @@ from setuptools import Extension, setup
 
 KERNELS = Path("service/ingest/kernel")
 MODULES = [*sorted(KERNELS.glob("*.pyx")), *sorted(Path("detectors/core").glob("*.pyx"))]
-FLAGS = ["-O3", "-fno-strict-aliasing", "-ffp-contract=off"]
+FLAGS = ["-O3", "-g0", "-fno-strict-aliasing", "-ffp-contract=off"]
 """The last: a fused multiply-add rounds otherwise than numpy and than other processors do."""
 DIRECTIVES = {
     "language_level": 3, "cdivision": True, "boundscheck": False, "wraparound": False, "initializedcheck": False,
@@ -61,6 +61,7 @@ if __name__ == "__main__":
         Extension(
             ".".join(path.with_suffix("").parts), [str(path)], include_dirs=[str(KERNELS)],
             extra_compile_args=FLAGS + extra, extra_link_args=extra,
+            depends=["setup.py", *map(str, KERNELS.glob("*.p*")), str(KERNELS / "kernel.h")],
             define_macros=[("Py_LIMITED_API", ABI)], py_limited_api=True,
         )
         for path in MODULES

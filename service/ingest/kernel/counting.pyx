@@ -10,9 +10,7 @@ from service.ingest.kernel.memory cimport NONE, row_t
 from service.ingest.kernel.order cimport sort
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.slots cimport drop_first, drop_pages, find_slot, list_waiting
-from service.ingest.kernel.tables cimport Tables
-
-import numpy as np
+from service.ingest.kernel.tables cimport Tables, structs
 
 
 def begin(Tables tables, int64_t start):
@@ -37,7 +35,7 @@ def begin(Tables tables, int64_t start):
 
 def listed(Tables tables, row_t n):
     """The rows of waits on the list."""
-    return np.asarray(<Order[:tables.t.units_room]>tables.t.order)["wait"][:n]
+    return structs(tables.t.order, n, "order")["wait"]
 
 
 def count(Tables tables, row_t first, row_t n, int64_t end):

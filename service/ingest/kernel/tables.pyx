@@ -25,6 +25,37 @@ cdef enum:
     FIRST_PLACES = 128
 
 
+cdef dict _types():
+    """What numpy calls each struct. Cython works it out from the struct's own fields."""
+    cdef Span span
+    cdef Wait wait
+    cdef Trace trace
+    cdef Session session
+    cdef EndedSession ended
+    cdef Slot slot
+    cdef Labels labels
+    cdef Word word
+    cdef DecodedSpan decoded
+    cdef Reading reading
+    cdef State state
+    cdef Order order
+    found = {
+        "spans": <Span[:1]>&span, "waits": <Wait[:1]>&wait, "traces": <Trace[:1]>&trace,
+        "sessions": <Session[:1]>&session, "ended": <EndedSession[:1]>&ended, "slots": <Slot[:1]>&slot,
+        "labels": <Labels[:1]>&labels, "words": <Word[:1]>&word, "decoded": <DecodedSpan[:1]>&decoded,
+        "readings": <Reading[:1]>&reading, "state": <State[:1]>&state, "order": <Order[:1]>&order,
+    }
+    return {name: np.asarray(one).dtype for name, one in found.items()}
+
+
+TYPES = _types()
+
+
+cdef object structs(void* rows, Py_ssize_t n, str name):
+    """Rows as an array of structs."""
+    return np.ndarray((n,), TYPES[name], <unsigned char[:n * TYPES[name].itemsize + 1]>rows)
+
+
 cdef class Tables:
     def __cinit__(self):
         cdef Join* t = &self.t
@@ -133,40 +164,22 @@ cdef class Tables:
 
         Pages, prices and origins are not shown: nobody else need know them.
         """
-        cdef Join* t = &self.t
         cdef Table* table = self.tables[NAMES.index(name)]
-        found = None
-        if name == "spans":
-            found = <Span[:table.room]>t.spans
-        elif name == "waits":
-            found = <Wait[:table.room]>t.waits
-        elif name == "traces":
-            found = <Trace[:table.room]>t.traces
-        elif name == "sessions":
-            found = <Session[:table.room]>t.sessions
-        elif name == "ended":
-            found = <EndedSession[:table.room]>t.ended
-        elif name == "slots":
-            found = <Slot[:table.room]>t.slots
-        elif name == "labels":
-            found = <Labels[:table.room]>t.labels
-        elif name == "words":
-            found = <Word[:table.room]>t.words
-        return np.asarray(found)[: table.high]
+        return structs(table.rows, table.high, name)
 
     def decoded(self):
         """The decoded spans as an array of structs; good until the next are decoded."""
         if self.t.decoded_room == 0:
             self.room_for_decoded(1)
-        return np.asarray(<DecodedSpan[:self.t.decoded_room]>self.t.decoded)
+        return structs(self.t.decoded, self.t.decoded_room, "decoded")
 
     def readings(self):
         """What each reading says, as an array of structs."""
-        return np.asarray(<Reading[:1 << 16]>self.t.readings)
+        return structs(self.t.readings, READINGS_MAX, "readings")
 
     def state(self):
         """The single values that are saved, as an array of one struct."""
-        return np.asarray(<State[:1]>&self.t.state)
+        return structs(&self.t.state, 1, "state")
 
     def live(self, str name):
         """The numbers of the rows in use, in order."""
@@ -299,7 +312,7 @@ cdef class Tables:
         """The waits of a slot, in the order in which they came."""
         self.room_for_units(self.t.slots[slot].waiting)
         list_waiting(&self.t, &self.t.slots[slot], self.t.order)
-        return np.asarray(<Order[:self.t.units_room]>self.t.order)["wait"][: self.t.slots[slot].waiting].copy()
+        return structs(self.t.order, self.t.slots[slot].waiting, "order")["wait"].copy()
 
     def set_rows(self, str name, row_t high, row_t[::1] free_rows):
         """Have a table hold so many rows, of which these are free. The fields of the others are to be written."""
