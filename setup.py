@@ -61,7 +61,7 @@ if __name__ == "__main__":
         Extension(
             ".".join(path.with_suffix("").parts), [str(path)], include_dirs=[str(KERNELS)],
             extra_compile_args=FLAGS + extra, extra_link_args=extra,
-            depends=["setup.py", *map(str, KERNELS.glob("*.p*")), str(KERNELS / "kernel.h")],
+            depends=["setup.py", str(KERNELS / "kernel.h")],
             define_macros=[("Py_LIMITED_API", ABI)], py_limited_api=True,
         )
         for path in MODULES

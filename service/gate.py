@@ -36,9 +36,10 @@ class Gate:
         self.sending -= 1
 
     def pause(self, seconds: float, now_ns: int) -> None:
-        """The destination asked for silence."""
+        """The destination asked for silence. What it did not take meanwhile does not follow as a burst."""
+        self._tokens = min(self._refilled(now_ns), 1.0)
         self._shut_until_ns = max(self._shut_until_ns, now_ns + int(seconds * SECOND_NS))
-        self._tokens = min(self._tokens, 1.0)
+        self._counted_ns = self._shut_until_ns
 
     def trip(self, now_ns: int) -> None:
         """Nothing will get through until somebody acts: try one delivery now and then."""

@@ -145,3 +145,7 @@ class Join:
         tables = {name.removeprefix("join."): array for name, array in arrays.items() if name.startswith("join.")}
         saved.restore(self.tables, tables)
         self.lexicon.restore(arrays["lexicon"].tobytes().decode())
+        spans = self.tables.rows("spans")[self.tables.live("spans")]
+        known = len(self.lexicon.told_by), len(self.lexicon.resources)
+        if spans["reading"].max(initial=0) >= known[0] or spans["resource"].max(initial=0) >= known[1]:
+            raise saved.DamagedError("a span names a reading or a resource that is not there")

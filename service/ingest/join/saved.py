@@ -108,7 +108,7 @@ def _check(tables: Tables, saved: Arrays) -> None:
     if not 0 < words <= WORDS_MAX or not np.array_equal(saved["words_at"], np.arange(words)):
         raise DamagedError("words are not numbered from 0 on")
     ends = saved["words"]["at"].astype(np.int64) + saved["words"]["size"]
-    if len(saved["text"]) > TEXT_BYTES or ends.max() > len(saved["text"]):
+    if saved["text"].dtype != np.uint8 or len(saved["text"]) > TEXT_BYTES or ends.max() > len(saved["text"]):
         raise DamagedError("a word lies outside the text")
     for name, fields in _WORDS.items():
         for field in fields:
