@@ -5,7 +5,7 @@ BIN := .venv/bin
 BROKER := .cache/kafka
 KERNELS := $(wildcard service/ingest/kernel/*.p* service/ingest/kernel/*.h detectors/core/*.pyx)
 
-.PHONY: demo run test check lint types install wheel broker lock clean
+.PHONY: demo run test check lint types install sanitize mutants wheel broker lock clean
 
 demo: install ## Watch four incidents in a simulated fleet turn into four pages.
 	@$(BIN)/tocsin demo
@@ -44,6 +44,12 @@ install: .venv/built ## A virtual environment with everything, from pinned and h
 	@echo "== compiling the hot path (half a minute)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+sanitize: install ## The hot path under sanitizers, over fuzz, captures and odd streams (five minutes).
+	@$(BIN)/python -m tests.sanitize
+
+mutants: install ## One-line changes to the rules, and the tests that notice each (ten minutes).
+	@$(BIN)/python -m tests.mutants
 
 wheel: .venv/installed ## One wheel for Python 3.11 and later, in dist/.
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

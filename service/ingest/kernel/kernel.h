@@ -21,6 +21,11 @@ static inline int64_t bits_of(double d) { int64_t v; memcpy(&v, &d, 8); return v
 #define prefetch(p) do { __builtin_prefetch((const void *)(p), 1, 3); __asm__ volatile(""); } while (0)
 
 /* With the address sanitizer, a row that was given back must not be looked at. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #define hide(at, size) __asan_poison_memory_region(at, size)
