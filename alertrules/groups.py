@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from alertrules.lifecycle import AlertState, Labels, labels_from
+from alertrules.lifecycle import MUTED_AFTER_NS, AlertState, Labels, labels_from
 from alertrules.notice import Notice, Status
 from alertrules.receivers import Route
 from alertrules.rules import Severity
 from alertrules.wording import VALUE_LENGTH_MAX, clean
+from detectors.core.columns import TICK_NS
 
 LINES_MAX = 100
 """Members named in one notice, and closed members that an open group remembers; more are counted in words."""
@@ -39,6 +40,7 @@ class Member:
     runbook: str
     began_ns: int
     state: str
+    fired_ns: int = 0  # End of the tick that paged; 0 in what was saved before it was kept.
 
 
 @dataclass
@@ -113,8 +115,13 @@ class Group:
         if self.changed_ns:
             return self._look_ns(self.changed_ns, route.group_interval_ns)
         repeats = route.repeat_interval_ns and self.told_ns
-        if repeats and any(member.state != AlertState.MUTED for member in self.open.values()):
-            return self._look_ns(self.told_ns + route.repeat_interval_ns, route.group_interval_ns)
+        lasting = [member for member in self.open.values() if member.state != AlertState.MUTED]
+        if repeats and lasting:
+            again_ns = self.told_ns + route.repeat_interval_ns
+            reminders = [_reminder_ns(member.fired_ns) for member in lasting if member.fired_ns]
+            # The day's reminder says the same, and comes with a tick: not twice within a minute or two.
+            again_ns = max([again_ns, *(due for due in reminders if 0 <= due - again_ns <= 2 * TICK_NS)])
+            return self._look_ns(again_ns, route.group_interval_ns)
         return None
 
     def _look_ns(self, from_ns: int, interval_ns: int) -> int:
@@ -171,6 +178,11 @@ class Group:
         """The group's own labels, and those of the series that all of these alerts have in common."""
         common = set.intersection(*(set(member.labels) for member in members))
         return sorted({**dict(common), **dict(self.labels)}.items())
+
+
+def _reminder_ns(fired_ns: int) -> int:
+    """The tick with which an alert has lasted a day."""
+    return -(-(fired_ns + MUTED_AFTER_NS) // TICK_NS) * TICK_NS
 
 
 def _urgency(severity: str) -> int:

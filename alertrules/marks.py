@@ -50,6 +50,10 @@ class Mark:
     by: str
     note: str
 
+    def overlaps(self, start_ns: int, end_ns: int) -> bool:
+        """Whether any of this time is in the window: what began in a minute before the mark is not told apart."""
+        return self.kind is Kind.EXPECTED and self.from_ns < end_ns and start_ns < self.until_ns
+
     def covers(self, names: Sequence[str], values: Sequence[str]) -> bool:
         """Whether a series with these labels is meant."""
         have = dict(zip(names, values, strict=True))
@@ -114,9 +118,12 @@ def _window(written: Mapping[str, Any], kind: Kind, now_ns: int) -> tuple[int, i
     from_ns = now_ns
     if begins := _text(written, "from"):
         try:
-            from_ns = int(datetime.fromisoformat(begins).astimezone(UTC).timestamp()) * SECOND_NS
+            time = datetime.fromisoformat(begins)
+            from_ns = int(time.astimezone(UTC).timestamp()) * SECOND_NS
         except (ValueError, OverflowError):
             raise ValueError(f'from: "{begins:.80}" is not a time; write 2026-01-31T18:00:00Z') from None
+        if time.tzinfo is None:  # The zone of this host may be nobody's.
+            raise ValueError(f'from: "{begins:.80}" has no zone; write 2026-01-31T18:00Z or 2026-01-31T18:00+01:00')
     return from_ns, from_ns + length_ns
 
 

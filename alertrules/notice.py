@@ -11,6 +11,7 @@ class Status(StrEnum):
     FIRING = "firing"
     STILL_FIRING = "still_firing"  # A day old: told once more, then muted.
     RESOLVED = "resolved"
+    OVER = "over"  # Resolved before it could be told that it fired.
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ class Router:
             runbook=rule.annotations.runbook if rule else "",
             began_ns=fired.finding.since_ns,
             state=fired.after,
+            fired_ns=fired.fired_ns,
         )
 
     def _follow(self, moved: Transition, at_ns: int) -> None:

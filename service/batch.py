@@ -28,19 +28,42 @@ class Record(NamedTuple):
     body: bytes
     partition: str
 
+    @property
+    def source(self) -> str:
+        """The topic or door that it came from."""
+        return self.partition.partition("/")[0]
+
+
+class Gap(NamedTuple):
+    """What the clocks tell of the time since the step before.
+
+    stood_ns    nobody listened for so long: the process stood still
+    stepped_ns  the wall clock was put forward by so much; negative if it was put back
+    """
+
+    stood_ns: int = 0
+    stepped_ns: int = 0
+
+
+NO_GAP = Gap()
+
 
 @dataclass(frozen=True)
 class Batch:
     """Records in the order they are to be read, and the next offset by partition once they are.
 
-    expected  partitions of spans that will be read from now on, from before the first of these records: a backlog on
-              one is not to be found late because another was read first. All of them each time; empty is no news
+    expected  all partitions of Kafka that hold spans and are read from now on, from before the first of these records:
+              a backlog on one is not to be found late because another was read first. None is no news
+    checked   by such a partition, the wall time by which all that was in its log is read, once these records are
+    gap       time in which nobody listened, or a step of the wall clock, just before these records
     marks     what people said; such a batch has no records
     """
 
     records: tuple[Record, ...]
     offsets: Mapping[str, int]
-    expected: tuple[str, ...] = ()
+    expected: tuple[str, ...] | None = None
+    checked: Mapping[str, int] = field(default_factory=dict)
+    gap: Gap = NO_GAP
     marks: tuple[Mark, ...] = ()
 
 
@@ -60,6 +83,7 @@ class Dropped(StrEnum):
     SPANS_FULL = "spans_full"  # Too many spans wait for a slow partition: counted in a slot closed before its time.
     SERIES_FULL = "series_full"  # The table of cells or series is full: counted under `_other`.
     BAD_NUMBER = "bad_number"  # A token count, cost or point that is NaN, infinite or negative.
+    FOREIGN = "foreign"  # A body that could be read, and holds nothing of OTLP: another format.
     UNREAD = "unread"  # A metric summary, or a log record that is no evaluation.
 
 
@@ -86,6 +110,8 @@ class Tally:
     sessions: int = 0
     slots: int = 0
     dropped: Counter[Dropped] = field(default_factory=Counter)
+    read: Counter[str] = field(default_factory=Counter)  # Bodies, by topic or door.
+    foreign: Counter[tuple[str, str]] = field(default_factory=Counter)  # Of them no OTLP, and what they look like.
     costs: Counter[str] = field(default_factory=Counter)  # Calls by where their cost came from.
     priced_tokens: Counter[str] = field(default_factory=Counter)  # Of metrics, likewise.
     tickets: list[str] = field(default_factory=list)  # What is worth a look some day.

@@ -15,46 +15,40 @@ import gc
 import logging
 import os
 import random
-import secrets
-import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-
-import uvicorn
-from starlette.types import ASGIApp
 
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
 from service.batch import Batch
-from service.deliver import Deliverer
+from service.client import authorities, new_client
+from service.clocks import LOOK_EVERY_S, ClockWatch
+from service.deliver import Clocks, Deliverer
 from service.detect import Level
-from service.ingest.limits import IngestLimits
-from service.ingest.local import Local
-from service.ingest.otlp.in_protobuf import ProtobufDecoder
-from service.ingest.otlp.scanner import Scanner
-from service.notifiers import pagerduty, slack
-from service.notifiers.destination import Configured, Destination, destinations
-from service.pipeline import Outcome, Pipeline, State
+from service.minutely import Minutely
+from service.notifiers.destination import Destination, destinations, known
+from service.pipeline import Outcome, State
 from service.selfmetrics import Parts, SelfMetrics
 from service.settings import Settings
 from service.sources.arrival import Arrival, Arrivals
 from service.sources.kafka import SILENT_S, KafkaSource
 from service.sources.otlp_http import Door
 from service.store.outbox import Outbox
-from service.store.sqlite import Delivery, Store, StoreError, connect
+from service.store.sqlite import Delivery, Store, StoreError, connect, exposed
 from service.watched import Watched
 from service.web.app import Web
+from service.web.server import Server
+from service.wiring import configured, pipeline
 
 log = logging.getLogger("tocsin")
 
 TAKE_BYTES_MAX = 4 << 20
 """A step takes no further arrival once it has so many bytes: what bounds the time between two saves."""
 IDLE_S = 1.0
-LOOK_EVERY_S, LOOK_PATIENCE_S = 1.0, 2.0
+LEVELS_EVERY_S, LOOK_PATIENCE_S = 1.0, 2.0
 """How old levels may be that are shown; how long who asks waits for newer ones."""
 DRAIN_S = 10.0
 """How long a clean stop waits for the senders; what they do not manage is sent after the next start."""
@@ -78,8 +72,9 @@ class SaveError(OSError):
 
 
 def told(rules: RuleSet, settings: Settings) -> tuple[Destination, ...]:
-    """Who is told. Raises ValueError naming the setting that a receiver of the rules lacks."""
-    return destinations(rules.receiver(), _configured(settings))
+    """Who is told. Raises ValueError naming the setting that a receiver of the rules lacks, or that leads nowhere."""
+    authorities(os.environ)
+    return destinations(rules.receiver(), configured(settings))
 
 
 class Daemon:
@@ -89,20 +84,18 @@ class Daemon:
         self.settings, self.rules, self.clock = settings, rules, clock
         self.destinations = told(rules, settings)
         self.store = Store(settings.data_dir)
+        if problem := exposed(settings.data_dir):
+            log.warning("%s", problem)
         self.outbox = Outbox(connect(settings.data_dir), connect(settings.data_dir))
-        self.deliverer = Deliverer(self.outbox, self.destinations, self.wall_ns, random.Random(), write)
-        limits = IngestLimits(
-            lateness_ns=settings.lateness,
-            future_max_ns=settings.future_max,
-            session_idle_ns=settings.session_idle,
-            body_bytes_max=settings.otlp.body_max,
-            **settings.limits.model_dump(),
-        )
-        decoder = Scanner() if settings.decoder == "compiled" else ProtobufDecoder()
-        weights = {name: 1 / share for name, share in settings.sampling_policies}
-        local = Local(settings.prices, settings.sampling, weights)
-        seed = secrets.randbits(63), secrets.randbits(63)  # Of what was saved, if there is anything.
-        self.pipeline = Pipeline(limits, rules, settings.max_page_age, decoder, local, seed)
+        self.deliverer = Deliverer(
+            self.outbox, self.destinations, known(configured(settings)), Clocks(self.wall_ns, time.monotonic_ns),
+            random.Random(), write, partial(new_client, trusted=authorities(os.environ)),
+        )  # fmt: skip
+        for destination in self.destinations:
+            log.info("told: %s, which is %s", destination.name, destination.target.place)
+        if all(destination.kind == "terminal" for destination in self.destinations):
+            log.warning("nobody is paged: no receiver leads to PagerDuty or Slack, pages are printed here")
+        self.pipeline = pipeline(settings, rules)
         self.offsets: dict[str, int] = {}
         self._restore()
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)
@@ -112,10 +105,14 @@ class Daemon:
             if settings.kafka.bootstrap_servers
             else None
         )
+        if self.kafka is None:
+            self.arrivals.put_nowait(Arrival((), {}, expected=()))  # Of logs that the saved state may still wait for.
+        self.clocks = ClockWatch(time.time_ns, time.monotonic_ns)
+        self.minutely = Minutely()
         self.work = Watched(settings.step_max / SECOND_NS)
         parts = Parts(
             rules, self.destinations, self.pipeline, self.deliverer, self.outbox, self.door, self.kafka, self.arrivals,
-            clock.now_ns, self.wall_ns, self.work,
+            clock.now_ns, self.wall_ns, self.work, self.clocks,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         token = settings.web.token.get_secret_value() if settings.web.token else ""
@@ -158,8 +155,16 @@ class Daemon:
             return f"cannot save: {self.saving_fails}"
         if not self.ready.is_set() or self.door.closing:
             return "starting or stopping"
-        silent_s = self.kafka.silent_s() if self.kafka else 0.0
-        return f"no Kafka broker has answered for {silent_s:.0f} s" if silent_s > SILENT_S else ""
+        return "; ".join(filter(None, (self._kafka_is_not_ready(), self.minutely.unreadable)))
+
+    def _kafka_is_not_ready(self) -> str:
+        if self.kafka is None:
+            return ""
+        if (silent_s := self.kafka.silent_s()) > SILENT_S:
+            return f"no Kafka broker has answered for {silent_s:.0f} s"
+        if missing := self.kafka.topics.missing:
+            return f"Kafka has no topic {', '.join(missing)}; see TOCSIN_KAFKA__TOPICS"
+        return ""
 
     def stop(self) -> None:
         """Ask for a clean end: doors shut, what came in is read and saved, due pages are sent."""
@@ -172,10 +177,8 @@ class Daemon:
         """Serve until `stop`; nothing that was accepted is lost then. Raises OSError or KafkaError where it cannot."""
         servers = []
         try:
-            servers.append(_Server(self.door.app, self.settings.otlp.listen))
-            servers.append(_Server(self.web.app, self.settings.web.listen))
-            if self.kafka:
-                await self.kafka.start()
+            servers.append(Server(self.door.app, self.settings.otlp.listen))
+            servers.append(Server(self.web.app, self.settings.web.listen))
             async with asyncio.TaskGroup() as group:
                 await self._serve(group, servers)
         finally:
@@ -184,10 +187,11 @@ class Daemon:
             self.outbox.close()
             self.store.close()
 
-    async def _serve(self, group: asyncio.TaskGroup, servers: "list[_Server]") -> None:
+    async def _serve(self, group: asyncio.TaskGroup, servers: "list[Server]") -> None:
         """Everything that runs, from the first accepted body to the last page."""
         for server in servers:
             group.create_task(server.serve([server.socket]), name=f"server {server.address}")
+        clocks = group.create_task(self._look_at_clocks(), name="clocks")
         kafka = group.create_task(self.kafka.run(), name="kafka") if self.kafka else None
         senders = [group.create_task(self.deliverer.run(), name=f"sender-{i}") for i in range(self.deliverer.senders)]
         self.listening = tuple(server.address for server in servers)
@@ -197,6 +201,7 @@ class Daemon:
         gc.set_threshold(50_000, 20, 50)
         self.ready.set()
         await self._loop()
+        clocks.cancel()
         await self._save()
         if self.kafka and kafka:
             self.kafka.leave()
@@ -215,8 +220,10 @@ class Daemon:
             arrivals = await self._take()
             records = tuple(record for arrival in arrivals for record in arrival.records)
             offsets = {name: offset for arrival in arrivals for name, offset in arrival.offsets.items()}
+            checked = {name: at_ns for arrival in arrivals for name, at_ns in arrival.checked.items()}
             marks = arrivals[0].marks if arrivals else ()
-            batch = Batch(records, offsets, arrivals[0].expected if arrivals else (), marks)
+            expected = arrivals[0].expected if arrivals else None
+            batch = Batch(records, offsets, expected, checked, self.clocks.take(), marks)
             begun = time.perf_counter()
             outcome = await self.work.run("a step", partial(self.pipeline.step, batch, self.clock.now_ns()))
             self.metrics.stepped(outcome, time.perf_counter() - begun)
@@ -225,17 +232,22 @@ class Daemon:
             if marks:  # What a person said is kept before it is answered, as it cannot be read again.
                 await self._save()
             _answer(arrivals, outcome)
-            self._unsaved |= bool(arrivals or outcome.tally.slots)
+            self._unsaved |= bool(records or offsets or marks or outcome.tally.slots)
             overdue = time.monotonic() - self._saved_s >= self.settings.save_every / SECOND_NS
             if self._untold or (self._unsaved and overdue):
                 await self._save()
+
+    async def _look_at_clocks(self) -> None:
+        while True:
+            self.clocks.look()
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> None:
         """Have the levels as they stand now, for whoever asks; after a while without, if a long step is in the way.
 
         Working them out takes a while where series are many, so nobody does it unasked.
         """
-        if self._looking is None and time.monotonic() - self._looked_s >= LOOK_EVERY_S:
+        if self._looking is None and time.monotonic() - self._looked_s >= LEVELS_EVERY_S:
             self._looking = asyncio.create_task(self._look(), name="look")
         if self._looking is not None:
             for looked in (await asyncio.wait([self._looking], timeout=LOOK_PATIENCE_S))[0]:
@@ -268,7 +280,7 @@ class Daemon:
         size_bytes = arrivals[0].size_bytes
         while size_bytes < TAKE_BYTES_MAX and not arrivals[0].marks and not self.arrivals.empty():
             arrival = self.arrivals.get_nowait()
-            if arrival.expected or arrival.marks:
+            if arrival.expected is not None or arrival.marks:
                 self._ahead = arrival
                 break
             arrivals.append(arrival)
@@ -276,11 +288,12 @@ class Daemon:
         return arrivals
 
     def _gather(self, outcome: Outcome) -> None:
+        self.minutely.add(outcome.tally, outcome.tally.dropped, time.monotonic())
         for line in outcome.digest:
             log.info("not paged, as it began and ended in a backlog: %s", line)
         for line in outcome.tickets:
             log.warning("worth a ticket, not a page: %s", line)
-        self._untold += [Delivery(notice, d.name) for notice in outcome.notices for d in self.destinations]
+        self._untold += [Delivery(notice, d.name, d.identity) for notice in outcome.notices for d in self.destinations]
 
     async def _save(self) -> None:
         """State, offsets, alerts and what is to be told, in one commit; then the senders and the group may know.
@@ -325,35 +338,6 @@ class Daemon:
         self.store.save(name, self.offsets, state.alerts, untold, self.wall_ns())
 
 
-class _Server(uvicorn.Server):
-    """A server in our loop, which leaves signals to us. Raises OSError where the address cannot be had."""
-
-    def __init__(self, app: ASGIApp, listen: str) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app, log_config=None, access_log=False, lifespan="off",
-                timeout_keep_alive=30, timeout_graceful_shutdown=5, server_header=False,
-            )
-        )  # fmt: skip
-        host, _, port = listen.rpartition(":")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            self.socket = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=512)
-        except OSError as error:
-            raise OSError(error.errno, f"cannot listen on {listen}: {os.strerror(error.errno or 0)}") from None
-        self.socket.setblocking(False)
-        self.address = f"{host}:{self.socket.getsockname()[1]}"
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def listens(self) -> None:
-        """Until it does: uvicorn has no event for it, and needs one turn of the loop."""
-        while not self.started:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-
-
 def _answer(arrivals: list[Arrival], outcome: Outcome) -> None:
     """Tell each door what became of its records."""
     at = 0
@@ -363,18 +347,3 @@ def _answer(arrivals: list[Arrival], outcome: Outcome) -> None:
         at += asked
         if arrival.answers is not None and not arrival.answers.done():
             arrival.answers.set_result(answers)
-
-
-def _configured(settings: Settings) -> Configured:
-    """The destinations that the settings know; the secrets leave them here."""
-    hook, token, key = settings.slack.webhook_url, settings.slack.bot_token, settings.pagerduty.routing_key
-    return Configured(
-        slack=slack.Target(
-            webhook_url=hook.get_secret_value() if hook else "", bot_token=token.get_secret_value() if token else ""
-        )
-        if hook or token
-        else None,
-        pagerduty=pagerduty.Target(routing_key=key.get_secret_value(), base_url=settings.pagerduty.url)
-        if key
-        else None,
-    )

@@ -146,6 +146,20 @@ HEALTH = {
     "tocsin_otlp_held_bytes": Declared("gauge", (), "Bytes of OTLP/HTTP bodies being sent or waiting to be read."),
     "tocsin_kafka_lag_records": Declared("gauge", ("partition",), "Records not read yet."),
     "tocsin_kafka_silent_seconds": Declared("gauge", (), "For how long no Kafka broker has answered."),
+    "tocsin_foreign_bodies_total": Declared(
+        "counter", ("source", "looks_like"), "Bodies of a topic or door that hold no OTLP, by what they look like."
+    ),
+    "tocsin_clock_gaps_total": Declared(
+        "counter", ("kind",), "How often the process stood still, or the wall clock was put forward or back."
+    ),
+    "tocsin_clock_gap_seconds_total": Declared("counter", ("kind",), "How long these gaps were together."),
+    "tocsin_kafka_lost_records_total": Declared(
+        "counter", ("topic",), "Records that Kafka deleted before they were read."
+    ),
+    "tocsin_kafka_topic_missing": Declared("gauge", ("topic",), "1 for a topic of the settings that there is not."),
+    "tocsin_kafka_unread_partition": Declared(
+        "gauge", ("partition",), "1 for a partition that could not be read to its end of late; event time waits for it."
+    ),
     "tocsin_kafka_tombstones_total": Declared("counter", (), "Kafka records without a value."),
     "tocsin_kafka_restarts_total": Declared("counter", (), "Kafka consumers that failed and were replaced."),
     "tocsin_last_save_duration_seconds": Declared("gauge", (), "How long the last save took."),
@@ -158,9 +172,15 @@ HEALTH = {
     "tocsin_deliveries_total": Declared("counter", ("destination",), "Deliveries that a destination took."),
     "tocsin_deliveries_retried_total": Declared("counter", ("destination",), "Attempts that will be repeated."),
     "tocsin_deliveries_throttled_total": Declared("counter", ("destination",), "Attempts it found to be too many."),
+    "tocsin_delivery_failures_total": Declared(
+        "counter", ("destination", "reason"), "Attempts that a destination did not take, by why."
+    ),
     "tocsin_deliveries_dead_total": Declared("counter", ("destination", "reason"), "Deliveries given up."),
     "tocsin_destination_refusing": Declared(
         "gauge", ("destination",), "1 where a destination refuses everything: look at its key or hook."
+    ),
+    "tocsin_destination_failing_seconds": Declared(
+        "gauge", ("destination",), "For how long a destination has taken nothing of what it is sent; 0 while it does."
     ),
     "tocsin_connection_pools_replaced_total": Declared("counter", (), "Pools of connections that had gone mute."),
 }

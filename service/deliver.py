@@ -1,11 +1,12 @@
 """From the outbox to the network: at least once, in order within a group, at each destination's own pace.
 
-A request is never cancelled from outside, and only httpx's own `Timeout` bounds it: cancelling leaks httpcore's
-connection slots until the pool is mute. A pool that is mute all the same is replaced.
+What is sent next is for store/due.py to say, what an answer means for the notifiers, and whether a destination works
+for standing.py. What came of a delivery must be written down before anything else of its groups is sent. On a full disk
+the sender keeps trying to, and sends nothing meanwhile: told twice is bad, told again every minute is worse. One thread
+writes, as the disk is slow and a save may hold the file: the event loop, with all that lives on it, waits for neither.
 
-What came of a delivery must be written down before anything else of its group is sent. On a full disk the sender keeps
-trying to, and sends nothing meanwhile: told twice is bad, told again every minute is worse. One thread writes, as the
-disk is slow and a save may hold the file: the event loop, with all that lives on it, waits for neither.
+What waits, and for how long, is told by a steady clock: the wall's may be put right by hours. The wall's says only how
+old a delivery is.
 """
 
 import asyncio
@@ -24,23 +25,33 @@ import httpx
 from alertrules.notice import Notice
 from alertrules.wording import clean
 from detectors.core.columns import SECOND_NS
+from service.client import Client
 from service.gate import Gate
 from service.notifiers.destination import Destination
 from service.notifiers.request import Delivered, HttpRequest, Outcome, Reason, Refused, Retry
-from service.store.outbox import Outbox, Waiting, lifetime_ns
+from service.standing import NEEDS_SOMEBODY, Standing
+from service.store.due import Due, ended_unheard, next_due, put_off_until_ns
+from service.store.outbox import Outbox, Pending, Row, lifetime_ns
 
 SENDERS_EACH = 4
 """Deliveries under way to one destination at most: a slow one keeps none of the others waiting."""
-TIMEOUT = httpx.Timeout(connect=5.0, read=10.0, write=10.0, pool=5.0)
-ANSWER_BYTES_MAX = 65_536
-ANSWER_MAX_S = 30.0
 BACKOFF_BASE_S = 1.0
 BACKOFF_MAX_S = 60.0
+TRIES_MIN = 3
+"""A delivery is not too old before it was tried so often, whatever the clock says."""
 _REST_S = 1.0
 _WRITE_AGAIN_S = 1.0
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Both in nanoseconds: the wall's since 1970, the steady one from anywhere, but never put right."""
+
+    wall_ns: Callable[[], int]
+    steady_ns: Callable[[], int]
 
 
 @dataclass
@@ -51,54 +62,55 @@ class DeliveryCounts:
     delivered: Counter[str] = field(default_factory=Counter)
     retried: Counter[str] = field(default_factory=Counter)
     throttled: Counter[str] = field(default_factory=Counter)
+    failed: Counter[tuple[str, Reason]] = field(default_factory=Counter)
     dead: Counter[tuple[str, Reason]] = field(default_factory=Counter)
-    pools_replaced: int = 0
     unwritten: int = 0  # Times that an outcome could not be written down.
 
 
 @dataclass
-class _Pool:
-    """An httpx client and how many use it: one that was replaced is closed by its last user."""
+class _Line:
+    """One destination at work. `busy` are the groups that something is being sent of."""
 
-    client: httpx.AsyncClient
-    users: int = 0
+    destination: Destination
+    gate: Gate
+    standing: Standing
+    busy: set[str] = field(default_factory=set)
+    is_sorting: bool = False  # What waits is being looked through: nothing is taken of it meanwhile.
 
+    @property
+    def name(self) -> str:
+        return self.destination.name
 
-def new_client(senders: int) -> httpx.AsyncClient:
-    """As many connections as senders, so that none ever waits for one; no proxy or redirect leads elsewhere."""
-    limits = httpx.Limits(max_connections=senders, max_keepalive_connections=senders)
-    return httpx.AsyncClient(timeout=TIMEOUT, limits=limits, follow_redirects=False, trust_env=False)
+    @property
+    def target(self) -> str:
+        return self.destination.identity
 
 
 class Deliverer:
     """Sends what is in the outbox. Run `run()` in `senders` tasks: each has one delivery in hand at a time.
 
-    clock       Unix nanoseconds
+    former      destinations that are told nothing new; what was opened there is still resolved
     rng         for the jitter of the backoff
     write       takes a line for the terminal
     new_client  an httpx client with connections for that many senders
     """
 
     def __init__(
-        self,
-        outbox: Outbox,
-        destinations: Iterable[Destination],
-        clock: Callable[[], int],
-        rng: random.Random,
-        write: Callable[[str], None],
-        new_client: Callable[[int], httpx.AsyncClient] = new_client,
-    ) -> None:
+        self, outbox: Outbox, destinations: Iterable[Destination], former: Iterable[Destination], clocks: Clocks,
+        rng: random.Random, write: Callable[[str], None], new_client: Callable[[int], httpx.AsyncClient],
+    ) -> None:  # fmt: skip
         self.counts = DeliveryCounts()
-        self._destinations = {destination.name: destination for destination in destinations}
-        self._gates = {name: Gate(one.pace, SENDERS_EACH) for name, one in self._destinations.items()}
-        self.senders = SENDERS_EACH * max(1, len(self._destinations))
-        self._outbox, self._clock, self._rng, self._write = outbox, clock, rng, write
-        self._new_client = new_client
-        self._pool = _Pool(new_client(self.senders))
+        self.destinations = tuple(destinations)
+        served = {one.identity: one for one in (*former, *self.destinations)}
+        self._former = tuple(one for one in served.values() if one not in self.destinations)
+        self._lines = [_Line(one, Gate(one.pace, SENDERS_EACH), Standing(one.name)) for one in served.values()]
+        self.senders = SENDERS_EACH * max(1, len(self._lines))
+        self._outbox, self._clocks, self._rng, self._write = outbox, clocks, rng, write
+        self.client = Client(partial(new_client, self.senders), clocks.steady_ns)
         self._writer = ThreadPoolExecutor(1, "outbox")
-        self._sending: set[int] = set()
         self._running = 0
         self._stopping = False
+        self._is_settled = asyncio.Event()
         self._woken = asyncio.Event()
         for name in ("httpx", "httpcore"):
             logging.getLogger(name).setLevel(logging.WARNING)  # At INFO they log URLs, which are secrets.
@@ -108,9 +120,10 @@ class Deliverer:
         self._running += 1
         try:
             if self._running == 1:
-                await self._give_up_others()
+                await self._settle_changes()
+            await self._is_settled.wait()
             while True:
-                found, wait_s = self._next()
+                found, wait_s = await self._next()
                 if found:
                     await self._deliver(*found)
                 elif self._stopping:
@@ -121,7 +134,7 @@ class Deliverer:
             self._running -= 1
             if not self._running:
                 self._writer.shutdown()  # Waits until all is written: the connection may be closed after it.
-                await self._pool.client.aclose()
+                await self.client.close()
 
     def wake(self) -> None:
         """Something was put into the outbox."""
@@ -140,12 +153,34 @@ class Deliverer:
 
     def tripped(self) -> dict[str, bool]:
         """The destinations, and whether they refuse us for good: somebody must look at key or hook."""
-        return {name: gate.trips > 0 for name, gate in self._gates.items()}
+        return {line.name: line.gate.trips > 0 for line in self._told()}
 
-    async def _give_up_others(self) -> None:
-        orphans = await self._written(partial(self._outbox.give_up_others, self._destinations, self._clock()))
-        if orphans:
-            logger.error("%d deliveries wait for destinations that are no longer configured: given up", orphans)
+    def standings(self) -> dict[str, Standing]:
+        """The destinations, and how each of them stands."""
+        return {line.name: line.standing for line in self._told()}
+
+    def failing_s(self) -> dict[str, float]:
+        """The destinations, and for how long each has taken nothing, in seconds; 0 while it works."""
+        return {name: one.failing_s(self._clocks.steady_ns()) for name, one in self.standings().items()}
+
+    def _told(self) -> list[_Line]:
+        return [line for line in self._lines if line.destination in self.destinations]
+
+    async def _settle_changes(self) -> None:
+        """Give what waits to the destinations of now, before anything is sent."""
+        left = await self._written(
+            partial(self._outbox.settle, self.destinations, self._former, self._clocks.wall_ns())
+        )
+        if left.given_up:
+            logger.error("%d deliveries wait for destinations that are no longer configured: given up", left.given_up)
+        if left.resolved:
+            logger.info("%d that were told elsewhere before are ended there, as nobody tells it more", left.resolved)
+        if left.open:
+            logger.error(
+                "%d PagerDuty incidents stay open, as the key that opened them is not set any more: resolve them there",
+                left.open,
+            )
+        self._is_settled.set()
 
     async def _rest(self, seconds: float) -> None:
         woken = self._woken
@@ -155,66 +190,114 @@ class Deliverer:
         except TimeoutError:
             pass
 
-    def _next(self) -> tuple[tuple[Destination, Waiting] | None, float]:
+    async def _next(self) -> tuple[tuple[_Line, Due] | None, float]:
         """A delivery that may start now, else how long to rest. The least busy destination comes first."""
-        now_ns = self._clock()
         rest_s = _REST_S
-        for name in sorted(self._gates, key=lambda one: self._gates[one].sending):
-            gate = self._gates[name]
-            if wait_s := gate.wait_s(now_ns):
+        for line in sorted(self._lines, key=lambda one: one.gate.sending):
+            steady_ns = self._clocks.steady_ns()
+            if line.is_sorting:
+                continue
+            if wait_s := line.gate.wait_s(steady_ns):
                 rest_s = min(rest_s, wait_s)
                 continue
-            for waiting in self._outbox.due(name, now_ns, gate.sending + 1):
-                if waiting.seq not in self._sending:
-                    return (self._destinations[name], waiting), 0.0
-        if put_off_ns := self._outbox.put_off_until_ns(now_ns):
-            rest_s = min(rest_s, (put_off_ns - now_ns) / SECOND_NS)
+            pending = await self._sorted(line)
+            if line.gate.wait_s(steady_ns):
+                continue  # Another sender was faster.
+            wall_ns = self._clocks.wall_ns()
+            due = next_due(self._outbox, line.target, pending, line.destination.habit, wall_ns, steady_ns)
+            if due:
+                line.busy |= due.groups
+                line.gate.enter(steady_ns)
+                return (line, due), 0.0
+            until_ns = put_off_until_ns(pending, steady_ns)
+            if until_ns is not None:
+                rest_s = min(rest_s, (until_ns - steady_ns) / SECOND_NS)
         return None, max(rest_s, 0.01)
 
-    async def _deliver(self, destination: Destination, waiting: Waiting) -> None:
-        gate = self._gates[destination.name]
-        gate.enter(self._clock())
-        self._sending.add(waiting.seq)
+    async def _sorted(self, line: _Line) -> list[Pending]:
+        """What waits and is in nobody's hand, without the pages of groups that ended before they could be told.
+
+        That is written down before anything is sent because of it: no crash may send a page after its resolve.
+        """
+        pending = self._pending(line)
+        is_failing = line.standing.failing is not None
+        over = ended_unheard(self._outbox, line.target, pending, is_failing, self._clocks.wall_ns())
+        if not over:
+            return pending
+        line.is_sorting = True
         try:
-            outcome = await self._tried(destination.name, destination, destination.render, waiting.notice)
-            if isinstance(outcome, Refused) and outcome.reason is Reason.MALFORMED:
-                gate.leave()
-                gate.enter(self._clock())
-                outcome = await self._tried(destination.name, destination, destination.render_least, waiting.notice)
-            await self._written(self._settle(destination.name, gate, waiting, outcome))
+            await self._written(partial(self._outbox.over, line.target, over, self._clocks.wall_ns()))
         finally:
-            self._sending.discard(waiting.seq)
+            line.is_sorting = False
+        self.wake()
+        logger.info("%d were over before %s could be told of them", len(over), line.name)
+        return self._pending(line)
+
+    def _pending(self, line: _Line) -> list[Pending]:
+        return [one for one in self._outbox.pending(line.target) if one.group not in line.busy]
+
+    async def _deliver(self, line: _Line, due: Due) -> None:
+        destination, gate = line.destination, line.gate
+        try:
+            outcome = await self._tried(line.name, destination, destination.render, due.notice)
+            if isinstance(outcome, Refused) and outcome.reason in (Reason.MALFORMED, Reason.UNEXPECTED):
+                gate.leave()
+                gate.enter(self._clocks.steady_ns())
+                outcome = await self._tried(line.name, destination, destination.render_least, due.notice)
+            for write in self._taken_in(line, due, outcome):
+                await self._written(write)
+        finally:
+            line.busy -= due.groups
             gate.leave()
             self.wake()
 
-    def _settle(self, name: str, gate: Gate, waiting: Waiting, outcome: Outcome) -> Callable[[], None]:
+    def _taken_in(self, line: _Line, due: Due, outcome: Outcome) -> list[Callable[[], None]]:
         """Take in what came of a delivery; returns what is to be written down of it."""
-        now_ns = self._clock()
-        expired = now_ns - waiting.added_ns > lifetime_ns(waiting.notice)
-        match outcome:
-            case Delivered():
-                gate.mend()
-                self.counts.delivered[name] += 1
-                return partial(self._outbox.told, waiting.seq, now_ns)
-            case Retry() if not expired:
-                self.counts.retried[name] += 1
-                after_s = self._backoff_s(waiting.attempts) if outcome.after_s is None else outcome.after_s
-                if outcome.throttled:
-                    self.counts.throttled[name] += 1
-                    gate.pause(after_s, now_ns)
-                return partial(self._outbox.put_off, waiting.seq, now_ns + int(after_s * SECOND_NS))
-            case Refused(reason=Reason.CREDENTIAL | Reason.GONE) if not expired:
-                if not gate.trips:
-                    logger.error("%s refuses everything (%s): check its key or hook", name, clean(outcome.said, 100))
-                gate.trip(now_ns)
-                self.counts.retried[name] += 1
-                return partial(self._outbox.put_off, waiting.seq, now_ns)
-            case Retry() | Refused():
-                reason = outcome.reason if isinstance(outcome, Refused) and not expired else Reason.EXPIRED
-                said = clean(outcome.said, 200)
-                self.counts.dead[name, reason] += 1
-                logger.error("%s will not be told of %s: %s, %s", name, waiting.notice.notice_id, reason, said)
-                return partial(self._outbox.give_up, waiting.seq, f"{reason}: {said}", now_ns)
+        wall_ns, steady_ns, name = self._clocks.wall_ns(), self._clocks.steady_ns(), line.name
+        if isinstance(outcome, Delivered):
+            was_failing = line.standing.failing is not None
+            line.gate.mend()
+            line.standing.took(steady_ns)
+            self.counts.delivered[name] += 1
+            told = partial(self._outbox.told, due.seqs, due.replaced, wall_ns)
+            return [told, partial(self._outbox.hasten, line.target)] if was_failing else [told]
+        said = self._shown(line, outcome.said)
+        self.counts.failed[name, outcome.reason] += 1
+        if outcome.reason is Reason.MALFORMED:
+            return [self._given_up(line, due.rows, Reason.MALFORMED, said)]
+        line.standing.failed(outcome.reason, said, steady_ns)
+        after_s = self._after_s(line, due, outcome)
+        old = tuple(row for row in due.rows if _is_too_old(row, wall_ns))
+        rest = tuple(row.seq for row in due.rows if row not in old)
+        writes = [self._given_up(line, old, Reason.EXPIRED, said)] if old else []
+        if rest:
+            self.counts.retried[name] += 1
+            until_ns = steady_ns + int(after_s * SECOND_NS)
+            writes.append(partial(self._outbox.put_off, rest, until_ns, f"{outcome.reason}: {said}"))
+        return writes
+
+    def _after_s(self, line: _Line, due: Due, outcome: Retry | Refused) -> float:
+        """How long a delivery waits for its next try; what is about the destination as a whole pauses that."""
+        steady_ns = self._clocks.steady_ns()
+        if outcome.reason in NEEDS_SOMEBODY:
+            line.gate.trip(steady_ns)
+            return 0.0  # Whatever is first when the gate lets one through.
+        asked_s = outcome.after_s if isinstance(outcome, Retry) else None
+        if outcome.reason is Reason.THROTTLED:
+            self.counts.throttled[line.name] += 1
+            return line.gate.throttle(asked_s, steady_ns)
+        return max(asked_s or 0.0, self._backoff_s(due.attempts))
+
+    def _given_up(self, line: _Line, rows: tuple[Row, ...], reason: Reason, said: str) -> Callable[[], None]:
+        self.counts.dead[line.name, reason] += len(rows)
+        told = ", ".join(row.notice.notice_id[:12] for row in rows[:5])
+        logger.error("%s will not be told of %s: %s, %s", line.name, told, reason, said)
+        return partial(self._outbox.give_up, [row.seq for row in rows], f"{reason}: {said}", self._clocks.wall_ns())
+
+    @staticmethod
+    def _shown(line: _Line, said: str) -> str:
+        """What a destination said, fit to be kept: no secrets, also where cleaning has put their letters together."""
+        return line.destination.without_secrets(clean(said, 200))
 
     async def _written(self, write: Callable[[], T]) -> T:
         """Write down an outcome, however long the disk stays full. Cancelled, it is still written if it can be."""
@@ -246,36 +329,26 @@ class Deliverer:
                 for line in rendered:
                     self._write(line)
                 return Delivered()
-            status, headers, body = await self._answer(rendered)
-            return destination.outcome(status, headers, body, self._clock())
+            answer = await self.client.ask(rendered)
+            return destination.outcome(answer.status, answer.headers, answer.body, self._clocks.wall_ns())
         except httpx.PoolTimeout:
-            self._replace_pool()
-            return Retry(None, throttled=False, said="no connection free")
+            return Retry(None, Reason.UNREACHABLE, "no connection free")
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             return Refused(Reason.GONE, "the URL in the settings is none")
-        except Exception as error:  # Its text may hold the URL: the type must do.
-            return Retry(None, throttled=False, said=type(error).__name__)
+        except Exception as error:
+            return Retry(None, Reason.UNREACHABLE, _unreachable(error))
 
-    async def _answer(self, request: HttpRequest) -> tuple[int, httpx.Headers, str]:
-        """Status, headers and the beginning of the body, as it came: nothing is decompressed."""
-        pool = self._pool
-        pool.users += 1
-        try:
-            headers = {**request.headers, "Accept-Encoding": "identity", "User-Agent": "tocsin"}
-            body = b""
-            until_ns = self._clock() + int(ANSWER_MAX_S * SECOND_NS)
-            async with pool.client.stream(request.method, request.url, headers=headers, content=request.body) as answer:
-                async for chunk in answer.aiter_raw():
-                    body += chunk
-                    if len(body) > ANSWER_BYTES_MAX or self._clock() > until_ns:
-                        break
-                return answer.status_code, answer.headers, body[:ANSWER_BYTES_MAX].decode("utf-8", "replace")
-        finally:
-            pool.users -= 1
-            if pool is not self._pool and not pool.users:
-                await pool.client.aclose()
 
-    def _replace_pool(self) -> None:
-        """A new client in place of one whose connections never came back."""
-        self.counts.pools_replaced += 1
-        self._pool = _Pool(self._new_client(self.senders))
+def _unreachable(error: Exception) -> str:
+    """What kept an answer away, by types alone: an error's text may hold the URL."""
+    names: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(names) < 4:
+        if (name := type(cause).__name__) not in names:
+            names.append(name)
+        cause = cause.__cause__ or cause.__context__
+    return ", by ".join(names)
+
+
+def _is_too_old(row: Row, now_ns: int) -> bool:
+    return now_ns - row.added_ns > lifetime_ns(row.notice) and row.attempts + 1 >= TRIES_MIN

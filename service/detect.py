@@ -1,6 +1,7 @@
 """The middle stage: closed slots to transitions, rule by rule, tick by tick."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from alertrules.page import line
 from alertrules.parse import RuleSet
 from alertrules.rules import Rule
 from alertrules.view import View
+from alertrules.wording import utc
 from detectors.core import contract
 from detectors.core.columns import (
     SECOND_NS,
@@ -107,7 +109,7 @@ class Watch:
         if not held or self.rule.for_ns or not isinstance(self.detector, SlotJudge):
             return Moved(at_ns, (), ())
         self._ask_new_series()
-        expected, latest = self._expected(slot.start_ns), self.view.latest(slot.start_ns)
+        expected, latest = self._expected(slot.start_ns, SLOT_NS), self.view.latest(slot.start_ns)
         left = without(latest, expected) if len(expected) else latest
         judged = self.detector.slot(left, self._modes()) if left else {}
         return self._move({row: judged[row] for row in sorted(judged)}, at_ns)
@@ -117,7 +119,7 @@ class Watch:
 
         heard  whether anything came in this tick at all, of this rule or not
         """
-        tick, expected = self.view.close(start_ns), self._expected(start_ns)
+        tick, expected = self.view.close(start_ns), self._expected(start_ns, TICK_NS)
         if tick is not None and len(expected):
             tick = without(tick, expected)
         if heard and isinstance(self.detector, Listener):
@@ -163,12 +165,9 @@ class Watch:
             self.ledger.ticket(text)
         return said
 
-    def _expected(self, start_ns: int) -> Ids:
-        """Series of the maintenance windows that `start_ns` lies in: they are neither judged nor learnt."""
-        now = [
-            mark for mark in self.ledger.marks
-            if mark.kind is Kind.EXPECTED and mark.from_ns <= start_ns < mark.until_ns
-        ]  # fmt: skip
+    def _expected(self, start_ns: int, width_ns: int) -> Ids:
+        """Series of the maintenance windows that overlap this time: they are neither judged nor learnt."""
+        now = [mark for mark in self.ledger.marks if mark.overlaps(start_ns, start_ns + width_ns)]
         rows = self.view.series.rows().tolist() if now else []
         values = [self.view.series.values(row) for row in rows]
         meant = [any(mark.covers(self.rule.by, value) for mark in now) for value in values]
@@ -273,7 +272,8 @@ class Detect:
             meant = [(watch, None) for watch in self.watches if watch.rule.name == mark.rule]
         for watch, page in meant:
             found, moved = watch.mark(mark, page, at_ns)
-            return Answer(message=f"{mark.kind}: {found} series of {watch.rule.name}"), Moved(at_ns, moved, ())
+            window = f", from {utc(mark.from_ns)} to {utc(mark.until_ns)}" if mark.until_ns else ""
+            return Answer(message=f"{mark.kind}: {found} series of {watch.rule.name}{window}"), Moved(at_ns, moved, ())
         return Answer(error=f'"{mark.rule}" is no rule'), nothing
 
     def advance(self, until_ns: int) -> Iterator[Moved]:
@@ -332,16 +332,23 @@ class Detect:
         open_ns = int(arrays["open_ns"][0])
         self.open_ns, self.heard = None if open_ns < 0 else open_ns, bool(arrays["open_ns"][1])
         self.spend.restore(under(arrays, "/spend/"))
+        was = self._former_names(alerts)
         anew = []
         for watch in self.watches:
-            name, saved = watch.rule.name, alerts.get(watch.rule.name)
-            if saved is None or saved["fingerprint"] != watch.fingerprint:
-                anew.append(name)
+            name = was.get(watch.rule.name, "")
+            saved = alerts.get(name)
+            if saved is None:
+                anew.append(watch.rule.name)
+                continue
+            # A rule's account and what people said of it outlive an edit; what it has learnt does not.
+            watch.ledger = Ledger.resume(saved["ledger"])
+            watch.ledger.marks = [replace(mark, rule=watch.rule.name) for mark in watch.ledger.marks]
+            if name != watch.rule.name or saved["fingerprint"] != watch.fingerprint:
+                anew.append(watch.rule.name)
                 continue
             watch.view.restore(under(arrays, f"{name}/view/"))
             watch.detector.restore(under(arrays, f"{name}/detector/"))
             watch.alerts = {row: unpacked(fields) for row, _, fields in saved["alerts"]}
-            watch.ledger = Ledger.resume(saved["ledger"])
         kept = {watch.rule.name for watch in self.watches} - set(anew)
         for name, saved in alerts.items():
             if name not in kept:
@@ -350,6 +357,19 @@ class Detect:
                     for _, labels, fields in saved["alerts"]
                 ]
         return tuple(anew)
+
+    def _former_names(self, alerts: Mapping[str, Any]) -> dict[str, str]:
+        """What each rule was called when it was saved: its own name, or one that is gone and asked the same."""
+        was = {watch.rule.name: watch.rule.name for watch in self.watches if watch.rule.name in alerts}
+        gone = Counter(saved["fingerprint"] for name, saved in alerts.items() if name not in was)
+        new = Counter(watch.fingerprint for watch in self.watches if watch.rule.name not in was)
+        for watch in self.watches:
+            one = watch.fingerprint
+            if watch.rule.name not in was and gone[one] == new[one] == 1:
+                was[watch.rule.name] = next(
+                    name for name, saved in alerts.items() if name not in was and saved["fingerprint"] == one
+                )
+        return was
 
 
 def _together(at_ns: int, moved: Iterable[Moved]) -> Moved:

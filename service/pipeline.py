@@ -16,7 +16,7 @@ from alertrules.parse import RuleSet
 from alertrules.routing import Router
 from detectors.core.columns import Arrays
 from detectors.core.rows import under
-from service.batch import Answer, Batch, Tally
+from service.batch import NO_GAP, Answer, Batch, Tally
 from service.detect import Detect, Level, Moved
 from service.ingest.decode import Decoder
 from service.ingest.join.join import UNSEEDED, Seed
@@ -93,8 +93,10 @@ class Pipeline:
     def step(self, batch: Batch, now_ns: int) -> Outcome:
         """Read a batch, which may be empty: time alone can close slots too."""
         step, answers = _Step(), list[Answer]()
-        if batch.expected:
-            self.ingest.expect(batch.expected, now_ns)
+        if batch.gap != NO_GAP:
+            self.ingest.adjust(batch.gap)
+        if batch.expected is not None:
+            self.ingest.expect(batch.expected)
         for answered in self.ingest.read_all(batch.records, now_ns, step.tally):
             answers += answered
             self._judge(self.ingest.take_closed(), now_ns, step)
@@ -102,7 +104,8 @@ class Pipeline:
             answer, moved = self.detect.mark(mark)
             answers.append(answer)
             self._tell([moved], now_ns, step)
-        if not batch.records:
+        self.ingest.check(batch.checked)
+        if batch.checked or not batch.records:
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
         return self._outcome(tuple(answers), step)
 

@@ -18,6 +18,7 @@ from alertrules.parse import RuleSet
 from detectors.core.columns import CELL_LABELS, SECOND_NS
 from detectors.core.series import OVERFLOW_VALUE
 from service.batch import Dropped
+from service.clocks import KINDS, ClockWatch
 from service.declared import DECLARED, GAUGES, HEALTH, LEVELS
 from service.deliver import Deliverer
 from service.detect import Level
@@ -35,6 +36,9 @@ from service.watched import Watched
 AGENTS_MAX = 1_000
 BY_PRICE = (CostSource.OVERRIDE, CostSource.PRICED, CostSource.FREE, CostSource.UNPRICED)
 """Where a cost comes from that nobody stated."""
+ENDS = (Reason.MALFORMED, Reason.EXPIRED)
+"""Why a delivery is given up; every other failure is tried again."""
+FAILURES = tuple(reason for reason in Reason if reason is not Reason.EXPIRED)
 STEP_BOUNDS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 Values = Mapping[tuple[str, ...], float]
 
@@ -54,6 +58,7 @@ class Parts:
     now_ns: Callable[[], int]
     wall_ns: Callable[[], int]
     work: Watched
+    clocks: ClockWatch
 
 
 class ByAgent:
@@ -80,6 +85,7 @@ class SelfMetrics:
         self.spend: dict[tuple[str, ...], float] = {}
         self.read: Counter[str] = Counter()
         self.dropped: Counter[Dropped] = Counter()
+        self.foreign: Counter[tuple[str, str]] = Counter()
         self.saturated: Counter[str] = Counter()
         self.costs: Counter[str] = Counter()
         self.priced_tokens: Counter[str] = Counter()
@@ -104,6 +110,7 @@ class SelfMetrics:
         self.read["sessions_closed"] += tally.sessions
         self.read["slots"] += tally.slots
         self.dropped.update(tally.dropped)
+        self.foreign.update(tally.foreign)
         self.saturated.update(tally.saturated)
         self.costs.update(tally.costs)
         self.priced_tokens.update(tally.priced_tokens)
@@ -162,6 +169,10 @@ class SelfMetrics:
             "tocsin_otlp_refused_total": {(reason.value,): parts.door.refused[reason] for reason in Refused},
             "tocsin_series_refused_total": {(level.rule.name,): level.refused for level in self.levels},
             "tocsin_series_expired_total": {(level.rule.name,): level.expired for level in self.levels},
+            "tocsin_foreign_bodies_total": dict(self.foreign.items()),
+            "tocsin_clock_gaps_total": {(kind,): parts.clocks.gaps[kind] for kind in KINDS},
+            "tocsin_clock_gap_seconds_total": {(kind,): parts.clocks.seconds[kind] for kind in KINDS},
+            "tocsin_kafka_lost_records_total": {(n,): kafka.lost[n] for n in kafka.topics.names} if kafka else {},
             "tocsin_kafka_tombstones_total": {(): kafka.empty if kafka else 0},
             "tocsin_kafka_restarts_total": {(): kafka.restarts if kafka else 0},
             "tocsin_save_failures_total": {(): self.save_failures},
@@ -170,8 +181,9 @@ class SelfMetrics:
             "tocsin_deliveries_total": {(name,): deliveries.delivered[name] for name in names},
             "tocsin_deliveries_retried_total": {(name,): deliveries.retried[name] for name in names},
             "tocsin_deliveries_throttled_total": {(name,): deliveries.throttled[name] for name in names},
-            "tocsin_deliveries_dead_total": {(n, r.value): deliveries.dead[n, r] for n in names for r in Reason},
-            "tocsin_connection_pools_replaced_total": {(): deliveries.pools_replaced},
+            "tocsin_delivery_failures_total": {(n, r.value): deliveries.failed[n, r] for n in names for r in FAILURES},
+            "tocsin_deliveries_dead_total": {(n, r.value): deliveries.dead[n, r] for n in names for r in ENDS},
+            "tocsin_connection_pools_replaced_total": {(): parts.deliverer.client.replaced},
         }
 
     def _gauges(self) -> dict[str, Values]:
@@ -198,11 +210,18 @@ class SelfMetrics:
             "tocsin_queue_depth": {(): parts.arrivals.qsize()},
             "tocsin_otlp_held_bytes": {(): parts.door.held_bytes},
             "tocsin_kafka_lag_records": {(n,): lag for n, lag in (parts.kafka.lag() if parts.kafka else {}).items()},
+            "tocsin_kafka_topic_missing": {
+                (name,): float(name in parts.kafka.topics.missing) for name in parts.kafka.topics.names
+            }
+            if parts.kafka
+            else {},
+            "tocsin_kafka_unread_partition": {(name,): 1.0 for name in parts.pipeline.ingest.waits_for(now_ns)},
             "tocsin_kafka_silent_seconds": {(): parts.kafka.silent_s()} if parts.kafka else {},
             "tocsin_last_save_duration_seconds": _if_any(self._save and self._save[0]),
             "tocsin_last_save_timestamp_seconds": _if_any(self._save and self._save[1]),
             "tocsin_outbox_depth": {key: float(count) for key, count in parts.outbox.counts().items()},
             "tocsin_outbox_oldest_seconds": _if_any(waited_s),
+            "tocsin_destination_failing_seconds": {(name,): s for name, s in parts.deliverer.failing_s().items()},
             "tocsin_destination_refusing": {(name,): float(no) for name, no in parts.deliverer.tripped().items()},
         }
 

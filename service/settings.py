@@ -88,9 +88,8 @@ def topics(text: object) -> object:
 
 
 def base_url(text: object) -> object:
-    """An address that can be posted to. It may be a secret: what was read is never repeated."""
-    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
-    if raw == "" or (isinstance(raw, str) and re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", raw, re.ASCII)):
+    """An address that can be posted to. It may hold a secret: what was read is never repeated."""
+    if isinstance(text, str) and re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text, re.ASCII):
         return text
     raise ValueError("this is not a URL; write https://HOST or https://HOST/PATH")
 
@@ -111,6 +110,49 @@ def shares(text: object) -> object:
     if not kept or not all(SHARE_MIN <= share <= 1 for share in kept):
         raise ValueError(f'"{text[:80]}" is not what is kept; write errors=1 rest=0.1')
     return Sampling(*kept)
+
+
+def present(text: object) -> object:
+    """A secret that is one word. What was read is never repeated."""
+    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
+    if isinstance(raw, str) and not raw:
+        raise ValueError("is empty; write the secret, or leave the setting out")
+    if isinstance(raw, str) and not re.fullmatch(r"[!-~]+", raw):
+        raise ValueError(
+            "this cannot be a secret: it has a space, or a letter that is not ASCII; write it as it was given"
+        )
+    return text
+
+
+def token(text: object) -> object:
+    """Any text but none: an empty file or variable is a mistake."""
+    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
+    if raw == "":
+        raise ValueError("is empty; write the token, or leave the setting out")
+    return text
+
+
+def hook(text: object) -> object:
+    """A webhook: a URL that is more than a host. It is a secret: what was read is never repeated."""
+    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
+    if raw == "":
+        raise ValueError("is empty; write the hook's URL, or leave the setting out")
+    if isinstance(raw, str) and not re.fullmatch(r"https?://[^\s/?#]+/[^\s?#]+", raw, re.ASCII):
+        raise ValueError("this is not a URL of a hook; write https://hooks.slack.com/services/T…/B…/…")
+    return text
+
+
+def routing_key(text: object) -> object:
+    """An integration key as PagerDuty gives them. It is a secret: what was read is never repeated."""
+    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
+    if raw == "":
+        raise ValueError("is empty; write the integration key, or leave the setting out")
+    if isinstance(raw, str) and not re.fullmatch(r"[!-~]{32}", raw):
+        raise ValueError(
+            f"this is no integration key: it has {len(raw)} characters; write the 32 letters and digits of an "
+            "Events API v2 integration"
+        )
+    return text
 
 
 Duration = Annotated[int, BeforeValidator(duration), Field(ge=0)]
@@ -138,7 +180,10 @@ Shares = Annotated[Sampling | None, BeforeValidator(shares)]
 Words = Annotated[tuple[str, ...], BeforeValidator(words)]
 Topics = Annotated[tuple[str, ...], BeforeValidator(topics)]
 Url = Annotated[str, BeforeValidator(base_url)]
-SecretUrl = Annotated[SecretStr, BeforeValidator(base_url)]
+Secret = Annotated[SecretStr, BeforeValidator(present)]
+Token = Annotated[SecretStr, BeforeValidator(token)]
+Hook = Annotated[SecretStr, BeforeValidator(hook)]
+RoutingKey = Annotated[SecretStr, BeforeValidator(routing_key)]
 
 
 class Section(BaseModel):
@@ -155,7 +200,7 @@ class OtlpSettings(Section):
 
 class WebSettings(Section):
     listen: Address = Field("127.0.0.1:9464", description="where /metrics, /-/healthy, /-/ready and the API are")
-    token: SecretStr | None = Field(None, description="who sends it may mark pages; without one, this machine alone")
+    token: Token | None = Field(None, description="who sends it may mark pages; without one, this machine alone")
 
 
 class KafkaSettings(Section):
@@ -171,12 +216,12 @@ class KafkaSettings(Section):
 
 
 class SlackSettings(Section):
-    webhook_url: SecretUrl | None = Field(None, description="incoming webhook; pages go to its channel")
-    bot_token: SecretStr | None = Field(None, description="bot token, for receivers that name a channel")
+    webhook_url: Hook | None = Field(None, description="incoming webhook; pages go to its channel")
+    bot_token: Secret | None = Field(None, description="bot token, for receivers that name a channel")
 
 
 class PagerDutySettings(Section):
-    routing_key: SecretStr | None = Field(None, description="integration key of an Events API v2 service")
+    routing_key: RoutingKey | None = Field(None, description="integration key of an Events API v2 service")
     url: Url = Field("https://events.pagerduty.com", description="base URL; /v2/enqueue is added")
 
 
@@ -219,6 +264,11 @@ class Settings(BaseSettings):
         (), description="what policies of its tail sampling keep, as errors=1, sample 1%=0.01, where it records them"
     )
     lateness: Duration = Field(60 * SECOND_NS, description="how far behind the newest span the watermark stays")
+    idle_hold: Duration = Field(
+        300 * SECOND_NS,
+        description="how long a Kafka partition, or a service over OTLP, that spoke steadily may hold "
+        "event time once it is silent: what comes within it is not late, and pages of all others wait as long",
+    )
     future_max: Duration = Field(300 * SECOND_NS, description="spans that end later than this after now are rejected")
     session_idle: Duration = Field(30 * SECOND_NS, description="quiet time after its root that closes a session")
     max_page_age: Duration = Field(3600 * SECOND_NS, description="older changes do not page; 0 = no limit")

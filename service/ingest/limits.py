@@ -10,6 +10,7 @@ class IngestLimits:
     """How long ingest waits, and how much it holds.
 
     lateness_ns       how far the watermark stays behind the latest end
+    idle_hold_ns      how long a reachable partition that spoke steadily holds event time after its last record
     future_max_ns     a span that ends later than this after the clock is rejected
     session_idle_ns   quiet after which a session whose roots have ended closes
     rootless_idle_ns  quiet after which a session without a root closes
@@ -22,6 +23,7 @@ class IngestLimits:
     """
 
     lateness_ns: int = 60 * SECOND_NS
+    idle_hold_ns: int = 300 * SECOND_NS
     future_max_ns: int = 300 * SECOND_NS
     session_idle_ns: int = 30 * SECOND_NS
     rootless_idle_ns: int = 900 * SECOND_NS

@@ -27,6 +27,7 @@ EXAMPLES = {
     Dropped.BAD_ID: "a trace id is 16 bytes and a span id 8, not all zero (in JSON 32 and 16 hex digits)",
     Dropped.BAD_TIME: "a time is nanoseconds since 1970, above zero and before the year 2262",
     Dropped.FUTURE: "a span ends after the clock of the receiver",
+    Dropped.LATE: "a span ends in a minute that was counted already; it joins its trace, and counts in no rule",
 }
 
 

@@ -1,13 +1,13 @@
 """Ingest: records in, closed slots out. Decodes, joins, prices and adds up, each in its own file."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from detectors.core.columns import CELL_LABELS, SLOT_NS, Arrays, Slot
 from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
-from service.batch import Answer, Dropped, Record, Signal, Tally
+from service.batch import Answer, Dropped, Gap, Record, Signal, Tally
 from service.ingest.decode import Decoder, decode
 from service.ingest.join.closing import Closing, Labels
 from service.ingest.join.join import UNSEEDED, Join, Seed
@@ -15,6 +15,7 @@ from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.metrics.measures import Cell, Meaning, Tells, added
 from service.ingest.metrics.meters import Meters
+from service.ingest.otlp.foreign import ADVICE, is_empty, looks_like
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.policies import Policies
 from service.ingest.prices import DAY_NS, Prices, Tokens
@@ -49,7 +50,7 @@ class Ingest:
         self._decoder = decoder or Scanner()
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
         self._review = review
-        self._watermark = Watermark(limits.lateness_ns)
+        self._watermark = Watermark(limits.lateness_ns, limits.idle_hold_ns)
         self.join = Join(limits, local, seed)
         self._prices = Prices(local.prices)
         self._closing = Closing(self.join, self._prices)
@@ -63,12 +64,22 @@ class Ingest:
         """Event time that no slot will be added to before; None before the first span."""
         return self._watermark.ns
 
-    def expect(self, partitions: Iterable[str], now_ns: int) -> None:
-        """Wait for partitions just assigned: no slot closes that they could still bring spans of.
+    def expect(self, partitions: Iterable[str]) -> None:
+        """These partitions of Kafka are read from here on: no slot closes that they could still bring spans of."""
+        self._watermark.expect(partitions)
 
-        One that stays silent for a minute, or was taken away again, holds nobody up any longer.
-        """
-        self._watermark.expect(partitions, now_ns)
+    def adjust(self, gap: Gap) -> None:
+        """Nobody listened for a while, or the wall clock was stepped: neither is silence."""
+        self._watermark.adjust(gap.stood_ns, gap.stepped_ns)
+
+    def check(self, checked: Mapping[str, int]) -> None:
+        """By these wall times the logs are read to their ends: event time may pass those that are idle."""
+        for partition, at_ns in checked.items():
+            self._watermark.check(partition, at_ns)
+
+    def waits_for(self, now_ns: int) -> tuple[str, ...]:
+        """The partitions of Kafka that nobody could read to their end of late; no slot closes before somebody can."""
+        return self._watermark.waits_for(now_ns)
 
     def read(self, record: Record, now_ns: int, tally: Tally) -> Answer:
         """Take in one body. Any bytes get an answer."""
@@ -120,17 +131,34 @@ class Ingest:
                 tally.dropped.update(body.dropped)
             if body.content:
                 tally.content.update(body.content)
+        tally.read[record.source] += len(bodies)
         body = bodies[0]
         if body.error is not None:
+            tally.foreign[record.source, looks_like(record.signal, record.body)] += 1
             return [Answer(error=body.error)]
+        if not latest_ns and not body.dropped and not (body.read and body.read.records) and body.first == body.stop:
+            return [self._found_nothing(record, tally)]
         if record.signal is not Signal.TRACES:
             latest_ns = self._take_read(record, body, now_ns, tally)
             if latest_ns and self._watermark.is_silent(METERS, now_ns):
                 self._watermark.hear(METERS, latest_ns, now_ns)
+        elif len(bodies) > 1:
+            for body in bodies:
+                self._watermark.hear(record.partition, body.last_ns, now_ns)
         elif latest_ns:
             self._watermark.hear(record.partition, latest_ns, now_ns)
         self._move(now_ns, tally)
         return [Answer(*body.rejected()) if body.dropped else TAKEN for body in bodies]
+
+    @staticmethod
+    def _found_nothing(record: Record, tally: Tally) -> Answer:
+        """Answer a body without a span, point or log record: most are just empty, some are another format."""
+        if not is_empty(record.signal, record.body):
+            return TAKEN
+        kind = looks_like(record.signal, record.body)
+        tally.dropped[Dropped.FOREIGN] += 1
+        tally.foreign[record.source, kind] += 1
+        return Answer(message=f"nothing was read of this body: {ADVICE[kind]}")
 
     def _take_read(self, record: Record, decoded: Decoded, now_ns: int, tally: Tally) -> int:
         """Take in metric points and evaluations; the latest time among them, 0 if there is none."""
@@ -277,7 +305,7 @@ class Ingest:
         text = json.loads(arrays["text"].tobytes())
         ingest.join.restore(arrays)
         ingest.meters.restore(arrays)
-        ingest._watermark = Watermark.resume(text["watermark"], limits.lateness_ns)
+        ingest._watermark = Watermark.resume(text["watermark"], limits.lateness_ns, limits.idle_hold_ns)
         ingest._closing.twins = Twins.resume(text["twins"])
         ingest._policies = Policies.resume(text["policies"])
         cells = {name.removeprefix("cells."): array for name, array in arrays.items() if name.startswith("cells.")}

@@ -1,6 +1,7 @@
 """PagerDuty Events API v2: a group of alerts is one incident, triggered and resolved by one dedup key."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,16 +9,31 @@ from typing import Any
 
 from alertrules.notice import Notice, Status
 from detectors.core.columns import SECOND_NS
-from service.notifiers.request import Delivered, HttpRequest, Outcome, Pace, Reason, Refused, Retry, retry_after_s
+from service.notifiers.request import (
+    Delivered,
+    Habit,
+    HttpRequest,
+    Outcome,
+    Pace,
+    Reason,
+    Refused,
+    host_and_path,
+    unlike,
+)
 
 PACE = Pace(per_s=1.9, burst=5)  # With its burst within the 120 a minute that one key may send.
+HABIT = Habit(singly_max=100, keeps_incidents=True)
 SUMMARY_MAX = 1024
 EVENT_BYTES_MAX = 512_000
-_THROTTLED_S = 30.0  # PagerDuty asks for tries half a minute apart, and sends no Retry-After.
 
 _SEVERITIES = {"critical": "critical", "page": "critical", "error": "error", "warning": "warning", "info": "info"}
-_STATUS_REASONS = {400: Reason.MALFORMED, 401: Reason.CREDENTIAL, 403: Reason.CREDENTIAL, 404: Reason.GONE}
-_STATUS_REASONS |= {410: Reason.GONE, 413: Reason.MALFORMED}
+_FIELDS = re.compile(
+    r"\b(payload|summary|source|severity|dedup_key|timestamp|event_action|custom_details|component|class|group|links"
+    r"|images|client|client_url|json|too (large|big|long)|format)\b",
+    re.IGNORECASE,
+)
+"""Words of an error about the event itself: names of its fields, or its form as a whole."""
+_KEY = re.compile("(routing|service|integration)[ _]?key", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,19 @@ class Target:
 
     routing_key: str = field(repr=False)
     base_url: str = "https://events.pagerduty.com"
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return ("pagerduty", self.base_url.rstrip("/"), self.routing_key)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.routing_key,)
+
+    @property
+    def place(self) -> str:
+        """For people: where it is, and nothing secret."""
+        return f"PagerDuty at {host_and_path(self.base_url)[0]}"
 
 
 def render(notice: Notice, target: Target) -> HttpRequest:
@@ -42,25 +71,29 @@ def render_least(notice: Notice, target: Target) -> HttpRequest:
 
 
 def outcome(status: int, headers: Mapping[str, str], body: str, now_ns: int) -> Outcome:
-    """What PagerDuty's answer means. 202 is taken in, which is not yet an incident."""
-    if 200 <= status < 300:
+    """What PagerDuty's answer means. 202 is taken in, which is not yet an incident.
+
+    Only its own 202 is a delivery, and only its own 400 about the event is final. One about the routing key is about no
+    event: that of a service that was deleted, whose key may be put right.
+    """
+    answer = _object(body)
+    said = _said(answer, body)
+    if status == 202 and answer.get("status") == "success" and isinstance(answer.get("dedup_key"), str):
         return Delivered()
-    said = _said(body)
-    if status == 429:
-        asked = retry_after_s(headers, now_ns)
-        return Retry(_THROTTLED_S if asked is None else asked, throttled=True, said=said)
-    if reason := _STATUS_REASONS.get(status):
-        return Refused(reason, said)
-    if status >= 500 or 300 <= status < 400 or status in (408, 425):
-        return Retry(retry_after_s(headers, now_ns), throttled=False, said=said)
-    return Refused(Reason.UNEXPECTED, said)
+    errors = answer.get("errors")
+    if status == 400 and isinstance(errors, list) and errors:
+        if any(_KEY.search(str(error)) for error in errors):
+            return Refused(Reason.CREDENTIAL, said)
+        if any(_FIELDS.search(str(error)) for error in errors):
+            return Refused(Reason.MALFORMED, said)
+    return unlike(status, headers, said, now_ns)
 
 
 def _request(notice: Notice, target: Target, details: Mapping[str, Any]) -> HttpRequest:
     labels = dict(notice.labels)
     event: dict[str, Any] = {
         "routing_key": target.routing_key,
-        "event_action": "resolve" if notice.status is Status.RESOLVED else "trigger",
+        "event_action": "resolve" if notice.status in (Status.RESOLVED, Status.OVER) else "trigger",
         "dedup_key": notice.group,
         "payload": {
             "summary": _summary(notice),
@@ -102,13 +135,17 @@ def _timestamp(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // SECOND_NS, UTC).isoformat()
 
 
-def _said(body: str) -> str:
-    """PagerDuty's own words for what is wrong."""
+def _object(body: str) -> dict[str, Any]:
+    """The answer's JSON object; an empty one where it is none."""
     try:
         answer = json.loads(body)
-    except ValueError:
-        return body.strip()[:200]
-    if not isinstance(answer, dict):
-        return ""
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _said(answer: Mapping[str, Any], body: str) -> str:
+    """PagerDuty's own words for what is wrong, else how the answer begins."""
     errors = answer.get("errors")
-    return str("; ".join(map(str, errors)) if isinstance(errors, list) else answer.get("message", ""))[:200]
+    words = "; ".join(map(str, errors)) if isinstance(errors, list) else str(answer.get("message", ""))
+    return (words or body.strip())[:200]

@@ -1,7 +1,9 @@
 """What every notifier gives and answers: a request that hides its secrets, and what came of it as a closed set."""
 
+import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -21,36 +23,43 @@ class HttpRequest:
 
 
 class Reason(StrEnum):
-    """Why a destination will never take a delivery as it is. Closed: every reason is exported."""
+    """Why a destination did not take a delivery. Closed: every reason is exported."""
 
-    MALFORMED = "malformed"  # It does not like what we wrote.
+    MALFORMED = "malformed"  # It does not like what we wrote: the only one that ends a delivery.
     CREDENTIAL = "credential"  # Key, token or policy: somebody must act.
     GONE = "gone"  # The hook, channel or service is not there any more.
-    UNEXPECTED = "unexpected"  # An answer that nobody documents.
+    THROTTLED = "throttled"  # It says that we send too much.
+    UNAVAILABLE = "unavailable"  # It says that it fails, or will answer later.
+    UNREACHABLE = "unreachable"  # No answer: no connection, no TLS, no time.
+    UNEXPECTED = "unexpected"  # An answer that the vendor does not document: a proxy's, as a rule.
     EXPIRED = "expired"  # Tried for as long as it was worth telling.
 
 
 @dataclass(frozen=True)
 class Delivered:
-    """Taken."""
+    """Taken: the vendor said so, in its own shape."""
 
 
 @dataclass(frozen=True)
 class Retry:
     """Not now.
 
-    after_s    what the destination asked for; None: our own backoff
-    throttled  it said that we send too much: everything to it waits, not this delivery alone
+    after_s  what the destination asked for; None: our own backoff
+    reason   `throttled` is about the destination as a whole, the others are about this delivery
     """
 
     after_s: float | None
-    throttled: bool
+    reason: Reason
     said: str
 
 
 @dataclass(frozen=True)
 class Refused:
-    """Not ever."""
+    """Not like this.
+
+    reason  `malformed`: final, once the least form was refused like that too; `unexpected`: perhaps about what we
+            wrote, so the least form is tried, and all of it again later; `credential`, `gone`: waits for a person
+    """
 
     reason: Reason
     said: str
@@ -67,7 +76,51 @@ class Pace:
     burst: int
 
 
-RETRY_AFTER_MAX_S = 3600.0
+@dataclass(frozen=True)
+class Habit:
+    """How a destination is told of much at once.
+
+    singly_max       groups that may wait to be told one by one; more are one notice
+    keeps_incidents  it knows a group by a key of its own: each is opened and resolved by itself, whatever happens
+    """
+
+    singly_max: int
+    keeps_incidents: bool
+
+
+RETRY_AFTER_MAX_S = 300.0
+"""No vendor documents that it asks for more, and a page that is hours late helps nobody."""
+STATUS_REASONS = {401: Reason.CREDENTIAL, 403: Reason.CREDENTIAL, 404: Reason.GONE, 410: Reason.GONE}
+"""What a status means whatever stands beside it: somebody must look at key or hook, and until then it waits."""
+SECRET_LENGTH_MIN = 8
+SCRUBBED = "[secret]"
+
+
+def unlike(status: int, headers: Mapping[str, str], said: str, now_ns: int) -> Outcome:
+    """What an answer means in which nothing is the vendor's own, by its status alone. It never ends a delivery.
+
+    >>> unlike(200, {}, "<html>", 0).reason, unlike(400, {}, "<html>", 0).reason
+    (<Reason.UNEXPECTED: 'unexpected'>, <Reason.UNEXPECTED: 'unexpected'>)
+    """
+    if reason := STATUS_REASONS.get(status):
+        return Refused(reason, said)
+    if status == 429:
+        return Retry(retry_after_s(headers, now_ns), Reason.THROTTLED, said)
+    if status >= 500 or status in (408, 425):
+        return Retry(retry_after_s(headers, now_ns), Reason.UNAVAILABLE, said)
+    if 400 <= status < 500:
+        return Refused(Reason.UNEXPECTED, said)
+    return Retry(None, Reason.UNEXPECTED, said)
+
+
+def host_and_path(url: str) -> tuple[str, str]:
+    """Where a URL leads, without whoever it names before an `@`.
+
+    >>> host_and_path("https://me:hunter2@hooks.slack.com/services/T0?x=1")
+    ('hooks.slack.com', '/services/T0')
+    """
+    parts = re.match(r"https?://(?:[^/?#]*@)?([^/?#]*)([^?#]*)", url)
+    return (parts[1], parts[2]) if parts else ("", "")
 
 
 def retry_after_s(headers: Mapping[str, str], now_ns: int) -> float | None:
@@ -84,8 +137,23 @@ def retry_after_s(headers: Mapping[str, str], now_ns: int) -> float | None:
     except ValueError:
         try:
             date = parsedate_to_datetime(text)
+            date = date if date.tzinfo else date.replace(tzinfo=UTC)
+            seconds = date.timestamp() - now_ns / SECOND_NS
         except (ValueError, TypeError, OverflowError):
             return None
-        date = date if date.tzinfo else date.replace(tzinfo=UTC)
-        seconds = date.timestamp() - now_ns / SECOND_NS
     return min(max(seconds, 0.0), RETRY_AFTER_MAX_S) if math.isfinite(seconds) else None
+
+
+def scrubbed(text: str, secrets: Iterable[str]) -> str:
+    """The text without these secrets, however an answer that echoes its request may have written them.
+
+    >>> scrubbed('{"path": "\\\\/services\\\\/T0\\\\/hunter2"}', ["/services/T0/hunter2"])
+    '{"path": "[secret]"}'
+    """
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        quoted = json.dumps(secret)[1:-1]
+        percent = "".join(letter if letter.isalnum() else f"%{ord(letter):02X}" for letter in secret)
+        forms = {secret, quoted, quoted.replace("/", "\\/"), percent, secret.replace("/", "%2F")}
+        for form in sorted(forms, key=len, reverse=True):
+            text = re.sub(re.escape(form), SCRUBBED, text, flags=re.IGNORECASE)
+    return text

@@ -10,7 +10,20 @@ from typing import Any
 
 from alertrules.notice import Notice, Status
 from alertrules.wording import utc
-from service.notifiers.request import Delivered, HttpRequest, Outcome, Pace, Reason, Refused, Retry, retry_after_s
+from service.notifiers.request import (
+    SECRET_LENGTH_MIN,
+    Delivered,
+    Habit,
+    HttpRequest,
+    Outcome,
+    Pace,
+    Reason,
+    Refused,
+    Retry,
+    host_and_path,
+    retry_after_s,
+    unlike,
+)
 
 PACE = Pace(per_s=1.0, burst=4)  # One less than Slack takes: requests do not arrive as evenly as they leave.
 HEADER_MAX = 150
@@ -22,27 +35,39 @@ LINE_MAX = 500
 MESSAGE_MAX = 8000  # Slack refuses about 12,000 characters of blocks in all, and documents no limit.
 _LEFT_OUT_MAX = 40
 
-_COLORS = {Status.FIRING: "#d92d20", Status.STILL_FIRING: "#f79009", Status.RESOLVED: "#12b76a"}
-_WORDS = {Status.FIRING: "Firing", Status.STILL_FIRING: "Still firing after 24 h", Status.RESOLVED: "Resolved"}
+HABIT = Habit(singly_max=20, keeps_incidents=False)
+
+_COLORS = {
+    Status.FIRING: "#d92d20",
+    Status.STILL_FIRING: "#f79009",
+    Status.RESOLVED: "#12b76a",
+    Status.OVER: "#667085",
+}
+_WORDS = {
+    Status.FIRING: "Firing",
+    Status.STILL_FIRING: "Still firing after 24 h",
+    Status.RESOLVED: "Resolved",
+    Status.OVER: "Over before it could be told",
+}
 _REASONS = {
     Reason.CREDENTIAL: (
         "action_prohibited", "invalid_token", "posting_to_general_channel_denied", "team_disabled",
         "invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "missing_scope",
-        "not_in_channel", "restricted_action",
+        "not_in_channel", "restricted_action", "no_permission", "access_denied", "ekm_access_denied",
+        "enterprise_is_restricted", "org_login_required", "not_allowed_token_type", "team_access_not_granted",
     ),
     Reason.GONE: (
         "channel_not_found", "no_service", "no_service_id", "no_team", "no_active_hooks", "channel_is_archived",
-        "is_archived",
+        "is_archived", "team_not_found",
     ),
     Reason.MALFORMED: (
         "invalid_payload", "user_not_found", "no_text", "too_many_attachments", "invalid_blocks",
         "invalid_blocks_format", "missing_text_or_fallback_or_attachments", "msg_blocks_too_long", "msg_too_long",
-        "invalid_attachments",
+        "invalid_attachments", "metadata_too_large", "invalid_metadata_format", "markdown_text_conflict",
     ),
 }  # fmt: skip
 _REASON_OF = {word: reason for reason, words in _REASONS.items() for word in words}
-_STATUS_REASONS = {400: Reason.MALFORMED, 401: Reason.CREDENTIAL, 403: Reason.CREDENTIAL, 404: Reason.GONE}
-_STATUS_REASONS |= {410: Reason.GONE, 413: Reason.MALFORMED}
+_THROTTLED = ("rate_limited", "ratelimited", "message_limit_exceeded")
 
 
 @dataclass(frozen=True)
@@ -53,6 +78,31 @@ class Target:
     bot_token: str = field(default="", repr=False)
     channel: str = ""
     api_url: str = "https://slack.com/api/chat.postMessage"
+
+    @property
+    def by_token(self) -> bool:
+        """Whether it is the API that is asked, and not a webhook."""
+        return bool(self.bot_token and self.channel)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        at = (self.api_url, self.bot_token, self.channel) if self.by_token else (self.webhook_url,)
+        return ("slack", *at)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The token; the hook's URL, and of its path each part that is no common word."""
+        path = host_and_path(self.webhook_url)[1].strip("/")
+        parts = [part for part in path.split("/") if len(part) >= SECRET_LENGTH_MIN and part != "services"]
+        wholes = [self.webhook_url, path, path.removeprefix("services/")] if path else []
+        return tuple(filter(None, (self.bot_token, *wholes, *parts)))
+
+    @property
+    def place(self) -> str:
+        """For people: where it is, and nothing secret."""
+        if self.by_token:
+            return f"Slack's channel {self.channel}"
+        return f"Slack's webhook at {host_and_path(self.webhook_url)[0]}"
 
 
 def render(notice: Notice, target: Target) -> HttpRequest:
@@ -78,18 +128,21 @@ def render_least(notice: Notice, target: Target) -> HttpRequest:
     return _request({"text": escape(f"{_WORDS[notice.status]}: {notice.title}", 300), "mrkdwn": False}, target)
 
 
-def outcome(status: int, headers: Mapping[str, str], body: str, now_ns: int) -> Outcome:
-    """What Slack's answer means: its body first, its status second. The API says `ok: false` with status 200."""
-    said = _said(body)
-    if status == 429 or said in ("rate_limited", "ratelimited"):
-        return Retry(retry_after_s(headers, now_ns), throttled=True, said=said)
-    if 200 <= status < 300 and said == "ok":
+def outcome(status: int, headers: Mapping[str, str], body: str, now_ns: int, target: Target) -> Outcome:
+    """What Slack's answer means: its word first, its status second, as the API says `ok: false` with status 200.
+
+    A webhook's delivery is 200 with `ok` alone, the API's 200 with `"ok": true`; neither takes the other's.
+    """
+    answer = _object(body)
+    taken = answer.get("ok") is True if target.by_token else body.strip() == "ok"
+    if status == 200 and taken:
         return Delivered()
-    if reason := _REASON_OF.get(said) or _STATUS_REASONS.get(status):
+    said = str(answer.get("error") or body.strip())[:100]  # Some of a webhook's errors are JSON as the API's.
+    if said in _THROTTLED:
+        return Retry(retry_after_s(headers, now_ns), Reason.THROTTLED, said)
+    if reason := _REASON_OF.get(said):
         return Refused(reason, said)
-    if status >= 500 or 300 <= status < 400 or status in (408, 425):
-        return Retry(retry_after_s(headers, now_ns), throttled=False, said=said)
-    return Refused(Reason.UNEXPECTED, said)
+    return unlike(status, headers, said, now_ns)
 
 
 def escape(text: str, length_max: int) -> str:
@@ -154,21 +207,17 @@ def _request(message: dict[str, Any], target: Target) -> HttpRequest:
     message |= {"unfurl_links": False, "unfurl_media": False, "link_names": False}
     headers = {"Content-Type": "application/json; charset=utf-8"}
     url = target.webhook_url
-    if target.bot_token and target.channel:
+    if target.by_token:
         url = target.api_url
         headers["Authorization"] = f"Bearer {target.bot_token}"
         message["channel"] = target.channel
     return HttpRequest("POST", url, headers, json.dumps(message, allow_nan=False).encode())
 
 
-def _said(body: str) -> str:
-    """The one word of the answer: a webhook's is plain text, the API's is JSON."""
-    text = body.strip()
-    if text.startswith("{"):
-        try:
-            answer = json.loads(text)
-        except ValueError:
-            return text[:100]
-        if isinstance(answer, dict):
-            return "ok" if answer.get("ok") is True else str(answer.get("error", ""))[:100]
-    return text[:100]
+def _object(body: str) -> dict[str, Any]:
+    """The answer's JSON object; an empty one where it is none."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}

@@ -5,7 +5,12 @@ from alertrules.wording import utc
 
 LINES_MAX = 20
 
-_WORDS = {Status.FIRING: "PAGE", Status.STILL_FIRING: "STILL FIRING", Status.RESOLVED: "RESOLVED"}
+_WORDS = {
+    Status.FIRING: "PAGE",
+    Status.STILL_FIRING: "STILL FIRING",
+    Status.RESOLVED: "RESOLVED",
+    Status.OVER: "OVER BEFORE IT COULD BE TOLD",
+}
 
 
 def render(notice: Notice) -> tuple[str, ...]:

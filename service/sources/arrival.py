@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from alertrules.marks import Mark
 from service.batch import Answer, Record
@@ -14,14 +14,16 @@ class Arrival:
 
     offsets   next offset by partition once they are read; empty for a door without offsets
     answers   resolved with one Answer a record once they are read; None if nobody waits
-    expected  partitions of spans that the source reads from here on, before these records; empty is no news
+    expected  all partitions of spans that the source reads from here on, before these records; None is no news
+    checked   by partition of spans, the wall time by which all in its log is read, once these records are
     marks     what a person said, instead of records; answered one by one too, once it is saved
     """
 
     records: tuple[Record, ...]
     offsets: Mapping[str, int]
     answers: "asyncio.Future[tuple[Answer, ...]] | None" = None
-    expected: tuple[str, ...] = ()
+    expected: tuple[str, ...] | None = None
+    checked: Mapping[str, int] = field(default_factory=dict)
     marks: tuple[Mark, ...] = ()
 
     @property

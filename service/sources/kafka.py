@@ -2,17 +2,18 @@
 
 Offsets live with the state they cover. A partition starts at whichever is further: what this process has read, what
 our state was saved with, or the group's committed offset, which another member may have moved on; a partition that
-nobody knows starts at its beginning. The group's commit follows each save, so lag tools see us, and never runs ahead.
+nobody knows starts at its beginning, and so do all of a topic that was made anew. The group's commit follows each
+save, so lag tools see us, and never runs ahead.
 
-What goes wrong once reading has begun (the brokers are gone, the group does not take us, a rebalance fails) ends that
-consumer and not the daemon: a new one is made, a while later, and goes on where reading stopped. Before that it is
-most likely a wrong setting, and raised.
+What goes wrong (the brokers are gone, the group does not take us, a rebalance fails) ends that consumer and not the
+daemon: a new one is made, a while later, and goes on where reading stopped. Only what the brokers refuse before
+anything could be read is raised: it is most likely a wrong setting. Brokers that cannot be reached are waited for.
 """
 
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -21,6 +22,8 @@ from aiokafka.errors import KafkaError
 from service.batch import Answer, Record, Signal
 from service.settings import KafkaSettings
 from service.sources.arrival import Arrival, Arrivals
+from service.sources.kafka_consumer import METADATA_MS, consumer, stopped, text_of
+from service.sources.topics import Topics
 
 log = logging.getLogger("tocsin.kafka")
 
@@ -28,10 +31,7 @@ RECORDS_MAX = 5_000
 AHEAD_MAX = 8
 """Fetches that may wait to be read: more would only keep the OTLP door's bodies off the queue."""
 POLL_S = 0.5
-SESSION_MS, REBALANCE_MS = 30_000, 60_000
-METADATA_MS = 10_000
-"""How soon a topic that is made after our start is found."""
-COMMIT_TIMEOUT_S, STOP_TIMEOUT_S = 5.0, 10.0
+COMMIT_TIMEOUT_S, LOOK_TIMEOUT_S = 5.0, 5.0
 AGAIN_FIRST_S, AGAIN_MAX_S, LIVED_S = 1.0, 30.0, 60.0
 """How long until a consumer that failed is replaced; at first again for one that had lived for a while."""
 SILENT_MAX_S = 300.0
@@ -51,54 +51,39 @@ def signal_of(topic: str) -> Signal:
 
 
 class KafkaSource:
-    """A member of the group, from `saved` offsets by `topic/partition`.
+    """A member of the group.
 
-    instance  names this daemon to the group for good: started again after any end, it has its partitions back at once
-              instead of after the session of its former self has expired
+    saved     next offset by `topic/partition`, and by `topic` the id that it had, as the state was saved with them
+    instance  names this daemon to the group for good
     """
 
     def __init__(self, settings: KafkaSettings, arrivals: Arrivals, saved: Mapping[str, int], instance: str) -> None:
         self.settings, self.arrivals, self._instance = settings, arrivals, instance
+        self.topics = Topics(settings.topics, {name: saved[name] for name in settings.topics if name in saved})
         self.empty = 0  # Records without a value: tombstones, which OTLP never writes.
         self.restarts = 0  # Consumers that had to be replaced.
-        self._saved = dict(saved)
+        self.lost: Counter[str] = Counter()  # By topic: records that were deleted before they were read.
+        self._saved = {name: offset for name, offset in saved.items() if "/" in name}
         self._committed: dict[str, int] = {}
-        self._next = dict(saved)
+        self._next = dict(self._saved)
+        self._answered: dict[str, int] = {}  # By partition: the answer of its broker that was told last, ms.
         self._unread: deque[asyncio.Future[tuple[Answer, ...]]] = deque()
         self._closing = asyncio.Event()
         self._leaving = asyncio.Event()
-        self._news: tuple[str, ...] = ()
+        self._news: tuple[str, ...] | None = tuple(
+            f"{topic}/0" for topic in settings.topics if signal_of(topic) is Signal.TRACES
+        )  # Event time waits for the topics before it is known how many partitions they have.
+        self._sought: set[TopicPartition] = set()  # Those that were put where reading goes on.
         self._broken: Exception | None = None
         self._begun = False
-        self._heard_s = 0.0
+        self._silent = ""  # What was said of the brokers' silence; empty while they answer.
+        self._heard_s = time.monotonic()
+        self._looked_s = 0.0
         self._asks = True  # Not while what was fetched waits to be read.
         self._consumer: AIOKafkaConsumer | None = None
 
-    async def start(self) -> None:
-        """Reach the brokers. Raises KafkaError where they cannot be reached."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.settings.bootstrap_servers,
-            group_id=self.settings.group,
-            group_instance_id=self._instance,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=self.settings.fetch_bytes,
-            check_crcs=self.settings.check_crcs,
-            metadata_max_age_ms=METADATA_MS,
-            session_timeout_ms=SESSION_MS,
-            rebalance_timeout_ms=REBALANCE_MS,
-        )
-        try:
-            await consumer.start()
-        except KafkaError as error:
-            await _stopped(consumer)
-            raise KafkaError(f"cannot read from Kafka at {self.settings.bootstrap_servers}: {_said(error)}") from None
-        consumer.subscribe(list(self.settings.topics), listener=_Seek(self, consumer))
-        self._consumer, self._broken, self._heard_s = consumer, None, time.monotonic()
-
     async def run(self) -> None:
-        """Read until `leave`; raises KafkaError only while nothing could be read yet."""
+        """Read until `leave`. Raises KafkaError where the brokers refuse us before anything could be read."""
         again_s = AGAIN_FIRST_S
         try:
             while not self._leaving.is_set():
@@ -106,11 +91,11 @@ class KafkaSource:
                 try:
                     await self._read()
                 except (KafkaError, TimeoutError) as error:
-                    if not self._begun:
-                        raise
-                    self.restarts += 1
+                    if not self._begun and not getattr(error, "retriable", False):
+                        raise KafkaError(f"cannot read from Kafka at {self._servers}: {text_of(error)}") from None
+                    self.restarts += self._begun
                     again_s = AGAIN_FIRST_S if time.monotonic() - born_s > LIVED_S else again_s
-                    log.error("%s; trying again in %.0f s, from where reading stopped", _said(error), again_s)
+                    self._say_silent(f"{text_of(error)}; trying again, from where reading stopped")
                     await self._drop()
                     await _until(self._leaving, again_s)
                     again_s = min(2 * again_s, AGAIN_MAX_S)
@@ -131,7 +116,7 @@ class KafkaSource:
 
     def saved(self, offsets: Mapping[str, int]) -> None:
         """These offsets are saved: the group may be told of them."""
-        self._saved |= {name: offset for name, offset in offsets.items() if offset <= self._next.get(name, 0)}
+        self._saved |= {name: offset for name, offset in offsets.items() if offset <= self._next.get(name, -1)}
 
     def fail(self, error: Exception) -> None:
         """End this consumer with an error at its next turn: nothing more is read from it."""
@@ -150,45 +135,70 @@ class KafkaSource:
                 found[_name(partition)] = max(0, end - self._next.get(_name(partition), 0))
         return found
 
+    @property
+    def _servers(self) -> str:
+        return self.settings.bootstrap_servers or ""
+
+    async def _start(self) -> AIOKafkaConsumer:
+        """Reach the brokers. Raises KafkaError where they cannot be reached."""
+        made = consumer(self.settings, self._instance)
+        try:
+            await made.start()
+        except KafkaError:
+            await stopped(made)
+            raise
+        made.subscribe(list(self.settings.topics), listener=_Seek(self, made))
+        self._consumer, self._broken, self._heard_s = made, None, time.monotonic()
+        self._answered.clear()
+        self._sought.clear()
+        return made
+
     async def _read(self) -> None:
         """One consumer's life, until it fails or we leave."""
-        if self._consumer is None:
-            await self.start()
-        consumer = self._consumer
-        assert consumer is not None
+        if self._news is not None:
+            await self._tell_news()
+        made = await self._start()
         while not self._leaving.is_set():
             if self._closing.is_set():
                 await self._leaving.wait()
                 break
             # Its own timeout, never wait_for: a cancelled getmany switches off the poll-interval check for good.
-            fetched = await consumer.getmany(timeout_ms=int(POLL_S * 1000), max_records=RECORDS_MAX)
+            fetched = await made.getmany(timeout_ms=int(POLL_S * 1000), max_records=RECORDS_MAX)
             if self._broken:
                 raise self._broken
-            if self._news:
-                expected, self._news = self._news, ()
-                await self.arrivals.put(Arrival((), {}, None, expected))
+            if self._news is not None:
+                await self._tell_news()
             self._asks, put_s = False, time.monotonic()
             for partition, messages in fetched.items():
-                await self._put(consumer, partition, messages)
+                await self._put(made, partition, messages)
+            await self._tell_checked(made)
             self._heard_s += time.monotonic() - put_s
             self._asks = True
-            self._listen(consumer)
-            await self._commit(consumer)
-        await self._commit(consumer)
+            self._listen(made)
+            if time.monotonic() - self._looked_s > METADATA_MS / 1000:
+                await self.look(made)
+            await self._commit(made)
+        await self._commit(made)
 
-    async def _put(self, consumer: AIOKafkaConsumer, partition: TopicPartition, messages: list) -> None:  # type: ignore[type-arg]
+    async def _tell_news(self) -> None:
+        expected, self._news = self._news, None
+        await self.arrivals.put(Arrival((), {}, None, expected))
+
+    async def _put(self, made: AIOKafkaConsumer, partition: TopicPartition, messages: list) -> None:  # type: ignore[type-arg]
         name, signal = _name(partition), signal_of(partition.topic)
-        end = consumer.highwater(partition)
+        end = made.highwater(partition)
         if end is not None and end < self._next.get(name, 0):
             log.warning("%s ends before what was read of it: it was made anew, and is read from its beginning", name)
-            self._next[name], self._committed[name] = 0, 0
-            self._saved.pop(name, None)
-        # Between assignment and seek the consumer may bring what we have already read.
-        known = self._next.get(name, 0)
-        if messages and messages[0].offset < known:
+            self._begin_anew(name)
+        if partition not in self._sought:
+            return  # Between assignment and seek: they come again, from where reading is to go on.
+        known = self._next[name]
+        if messages[0].offset < known:
             messages = [message for message in messages if message.offset >= known]
         if not messages:
             return
+        if messages[0].offset > known:
+            self._count_lost(name, known, (await made.beginning_offsets([partition]))[partition])
         while len(self._unread) >= AHEAD_MAX:
             await self._unread.popleft()
         read: asyncio.Future[tuple[Answer, ...]] = asyncio.get_running_loop().create_future()
@@ -196,12 +206,29 @@ class KafkaSource:
         records = tuple(Record(signal, message.value, name) for message in messages if message.value)
         self.empty += len(messages) - len(records)
         self._next[name] = messages[-1].offset + 1
-        await self.arrivals.put(Arrival(records, {name: self._next[name]}, read))
+        ids = {partition.topic: self.topics.ids[partition.topic]} if partition.topic in self.topics.ids else {}
+        await self.arrivals.put(Arrival(records, {name: self._next[name], **ids}, read))
 
-    def _listen(self, consumer: AIOKafkaConsumer) -> None:
+    async def _tell_checked(self, made: AIOKafkaConsumer) -> None:
+        """Tell which logs of spans are read to their ends, as of the last answer of their brokers."""
+        checked = {}
+        for partition in made.assignment() & self._sought:
+            name, answered_ms = _name(partition), made.last_poll_timestamp(partition)
+            if signal_of(partition.topic) is not Signal.TRACES or answered_ms in (None, self._answered.get(name)):
+                continue
+            end = made.last_stable_offset(partition)
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                position = await made.position(partition)
+            if end is not None and position >= end:
+                checked[name] = answered_ms * 1_000_000
+            self._answered[name] = answered_ms
+        if checked:
+            await self.arrivals.put(Arrival((), {}, None, checked=checked))
+
+    def _listen(self, made: AIOKafkaConsumer) -> None:
         """Note when a broker was last heard. Raises KafkaError if that is too long ago."""
         now_s = time.monotonic()
-        polled = [consumer.last_poll_timestamp(partition) or 0 for partition in consumer.assignment()]
+        polled = [made.last_poll_timestamp(partition) or 0 for partition in made.assignment()]
         quiet_s = time.time() - max(polled, default=0) / 1000
         if not polled:
             self._heard_s = now_s
@@ -209,88 +236,107 @@ class KafkaSource:
             self._heard_s = max(self._heard_s, now_s - max(0.0, quiet_s))
         elif now_s - self._heard_s > SILENT_MAX_S:
             raise KafkaError(f"no broker has answered for {SILENT_MAX_S:.0f} s")
+        if now_s - self._heard_s > SILENT_S:
+            self._say_silent(f"no broker has answered for {SILENT_S:.0f} s")
+        elif self._silent and polled:
+            log.info("Kafka at %s answers again; reading goes on where it stopped", self._servers)
+            self._silent = ""
 
-    async def seek(self, consumer: AIOKafkaConsumer, partitions: set[TopicPartition]) -> None:
+    def _say_silent(self, why: str) -> None:
+        """Say it once an outage, and again where the reason is another."""
+        if why != self._silent:
+            log.error("Kafka at %s: %s; nothing of it is read, and event time waits for it", self._servers, why)
+        self._silent = why
+
+    async def look(self, made: AIOKafkaConsumer) -> None:
+        """Ask which topics there are, and begin those anew that have been made anew. Raises KafkaError."""
+        before = self.topics.missing
+        async with asyncio.timeout(LOOK_TIMEOUT_S):
+            found = await self.topics.look(made)
+        self._looked_s = time.monotonic()
+        if missing := [name for name in self.topics.missing if name not in before]:
+            log.error("Kafka at %s has no topic %s; see TOCSIN_KAFKA__TOPICS", self._servers, ", ".join(missing))
+        for topic in before:
+            if topic not in self.topics.missing:
+                log.info("topic %s is there now", topic)
+        for topic, number in found.items():
+            if self.topics.ids.get(topic, number) != number:
+                log.warning("topic %s was deleted and made anew: it is read from its beginning", topic)
+                for partition in [one for one in made.assignment() if one.topic == topic]:
+                    made.seek(partition, 0)
+                for name in [name for name in self._next if name.rpartition("/")[0] == topic]:
+                    self._begin_anew(name)
+            self.topics.ids[topic] = number
+
+    def _begin_anew(self, name: str) -> None:
+        self._next[name], self._committed[name] = 0, 0
+        self._saved.pop(name, None)
+
+    async def seek(self, made: AIOKafkaConsumer, partitions: set[TopicPartition]) -> None:
         """Put newly assigned partitions where reading left off, or the group."""
-        self._news = tuple(sorted(_name(p) for p in partitions if signal_of(p.topic) is Signal.TRACES))
+        await self.look(made)
+        begins = await made.beginning_offsets(list(partitions))
         for partition in partitions:
             name = _name(partition)
-            committed = self._committed[name] = await consumer.committed(partition) or 0
-            if self._next.get(name, 0) > committed:
-                consumer.seek(partition, self._next[name])
-            else:
-                self._next[name] = committed
+            committed = await made.committed(partition) or 0
+            known = max(self._next.get(name, 0), committed)
+            if known and begins[partition] > known:
+                self._count_lost(name, known, begins[partition])
+            self._committed[name] = committed
+            self._next[name] = max(known, begins[partition])
+            made.seek(partition, self._next[name])
+            self._sought.add(partition)
+        self._news = tuple(sorted(_name(p) for p in partitions if signal_of(p.topic) is Signal.TRACES))
         self._begun = True
 
-    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+    def revoked(self) -> None:
+        """The group is assigning its partitions anew."""
+        self._sought.clear()
+
+    def _count_lost(self, name: str, known: int, begins: int) -> None:
+        """Offsets from `known` on were deleted before they were read, where the log begins later."""
+        if begins > known:
+            self.lost[name.rpartition("/")[0]] += begins - known
+            log.error(
+                "%s: %d records were deleted before they were read (offsets %d to %d); keep the topic for longer, "
+                "or look why reading lags", name, begins - known, known, begins - 1,
+            )  # fmt: skip
+
+    async def _commit(self, made: AIOKafkaConsumer) -> None:
         """Tell the group what has been saved since; a partition that is not ours now is left out."""
-        mine = {_name(partition): partition for partition in consumer.assignment()}
+        mine = {_name(partition): partition for partition in made.assignment()}
         due = {n: offset for n, offset in self._saved.items() if n in mine and offset > self._committed.get(n, 0)}
         if not due:
             return
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):  # aiokafka itself would try for ever.
-                await consumer.commit({mine[name]: offset for name, offset in due.items()})
+                await made.commit({mine[name]: offset for name, offset in due.items()})
         except (KafkaError, TimeoutError) as error:
-            log.warning("the group did not take our offsets (%s); they are saved, and told again", _said(error))
+            log.warning("the group did not take our offsets (%s); they are saved, and told again", text_of(error))
         else:
             self._committed |= due
 
     async def _drop(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            await _stopped(consumer)
+        made, self._consumer = self._consumer, None
+        if made is not None:
+            await stopped(made)
 
 
 class _Seek(ConsumerRebalanceListener):  # type: ignore[misc]
     """aiokafka logs and swallows what a listener raises, so a failed seek must end the consumer by itself."""
 
-    def __init__(self, source: KafkaSource, consumer: AIOKafkaConsumer) -> None:
-        self.source, self.consumer = source, consumer
+    def __init__(self, source: KafkaSource, made: AIOKafkaConsumer) -> None:
+        self.source, self.made = source, made
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        pass
+        self.source.revoked()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         log.info("reading %s", ", ".join(sorted(_name(p) for p in assigned)) or "nothing: no partition is ours")
         try:
-            await self.source.seek(self.consumer, assigned)
-        except (KafkaError, TimeoutError) as error:
+            await self.source.seek(self.made, assigned)
+        except Exception as error:  # Any: swallowed, it would leave a daemon that reads nothing and says nothing.
             self.source.fail(error)
-
-
-async def _stopped(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer, which may hang in a rebalance that never ends, or stop halfway where brokers are gone."""
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await consumer.stop()
-        return
-    except TimeoutError:
-        log.warning("the consumer did not stop within %.0f s", STOP_TIMEOUT_S)
-    except KafkaError as error:
-        log.warning("the consumer did not stop cleanly: %s", _said(error))
-    except asyncio.CancelledError:
-        # It waits for fetches that it has cancelled, and lets their end out as if it were ours (aiokafka #647).
-        if (task := asyncio.current_task()) is None or task.cancelling():
-            raise
-    await _abandoned(consumer)
-
-
-async def _abandoned(consumer: AIOKafkaConsumer) -> None:
-    """End what a stop has left running, which would ask for brokers for ever; there is no public way to."""
-    coordinator, fetcher = consumer._coordinator, consumer._fetcher
-    names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_fetch_task")
-    tasks = [getattr(part, name, None) for part in (coordinator, fetcher) for name in names]
-    left = [task for task in (*tasks, *getattr(fetcher, "_pending_tasks", ())) if task is not None and not task.done()]
-    for task in left:
-        task.cancel()
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            if left:
-                await asyncio.wait(left)
-            await consumer._client.close()
-    except TimeoutError:
-        log.warning("the consumer's connections did not close within %.0f s", STOP_TIMEOUT_S)
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:
@@ -299,10 +345,6 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
-
-
-def _said(error: Exception) -> str:
-    return str(error.args[0]) if error.args else type(error).__name__
 
 
 def _name(partition: TopicPartition) -> str:

@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from service.batch import Answer, Record, Signal
 from service.sources.arrival import Arrival, Arrivals
+from service.sources.senders import Senders
 from service.sources.unpack import GzipError, TooLargeError, unpacked
 
 PARTITION = "otlp"
@@ -72,6 +73,7 @@ class Door:
         self.arrivals, self.body_bytes_max = arrivals, body_bytes_max
         self.refused: Counter[Refused] = Counter()
         self.closing = False
+        self._senders = Senders(PARTITION)
         self.held_bytes = 0  # Of all bodies that are being sent or wait to be read.
         self.app = Starlette(
             routes=[Route(f"/v1/{s}", self.export, methods=["POST"]) for s in Signal],
@@ -89,7 +91,7 @@ class Door:
             if self.closing:
                 raise RefusalError(Refused.CLOSING, 503, UNAVAILABLE, "shutting down; try again")
             body = await self._body(request, held)
-            answer = await self._read(Record(signal, body, PARTITION))
+            answer = await self._read(self._record(signal, body))
         except RefusalError as refusal:
             self.refused[refusal.reason] += 1
             if not held.whole:
@@ -142,6 +144,9 @@ class Door:
     def _too_large(self) -> RefusalError:
         message = f"the body is over {self.body_bytes_max} bytes unpacked; send smaller batches"
         return RefusalError(Refused.TOO_LARGE, 413, INVALID_ARGUMENT, message)
+
+    def _record(self, signal: Signal, body: bytes) -> Record:
+        return Record(signal, body, self._senders.partition(body) if signal is Signal.TRACES else PARTITION)
 
     async def _read(self, record: Record) -> Answer:
         """What became of the record, once the daemon has read it."""

@@ -1,66 +1,63 @@
-"""The outbox: every notice for every destination, until it is told, and for a week after as memory of what was told."""
+"""The outbox: every notice for every destination, until it is told, and for a week after as memory of what was told.
+
+A row waits until it is `delivered`, or `replaced` by a later one of its group that was, or `over`: its group ended
+before it could be told; or until it is `dead` or `dropped`. Which rows are sent next is for service/store/due.py to
+say, from the rows alone: so a start after a crash decides as the process before it would have.
+"""
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from alertrules.notice import Notice, Status, from_json, to_json
+from alertrules.notice import Notice, Status, from_json
 from detectors.core.columns import SECOND_NS
+from service.notifiers.destination import Destination
+from service.store.heirs import Left, settle
+from service.store.schema import UNKNOWN_URGENCY, URGENCY
+from service.store.transaction import transaction
 
 WAITING_MAX = 10_000
 """Deliveries that wait; above it the oldest of the least urgent gives way and is counted, but never a page."""
 REMEMBERED_NS = 7 * 86400 * SECOND_NS
+OPEN_REMEMBERED_NS = 60 * 86400 * SECOND_NS
+PUT_OFF_MAX_NS = 600 * SECOND_NS
+"""Nothing is put off for longer. What seems to be was put off before the machine was started anew."""
 
-_URGENCY = {"critical": 0, "page": 0, "error": 1, "warning": 2, "info": 3}
-_INFO = 3
+_INFO = URGENCY["info"]
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """The oldest delivery that waits of one group at one destination: those behind it wait for it."""
+class Row:
+    """One notice that waits for one destination."""
 
     seq: int
-    destination: str
     notice: Notice
     attempts: int
     added_ns: int
 
 
-def create_outbox(connection: sqlite3.Connection) -> None:
-    connection.execute(
-        """
-        CREATE TABLE outbox (
-            seq INTEGER PRIMARY KEY AUTOINCREMENT, notice_id TEXT NOT NULL, destination TEXT NOT NULL,
-            grp TEXT NOT NULL, urgency INTEGER NOT NULL, payload TEXT NOT NULL, state TEXT NOT NULL,
-            attempts INTEGER NOT NULL DEFAULT 0, added_ns INTEGER NOT NULL, not_before_ns INTEGER NOT NULL DEFAULT 0,
-            ended_ns INTEGER NOT NULL DEFAULT 0, said TEXT NOT NULL DEFAULT '', UNIQUE (notice_id, destination)
-        )
-        """
-    )
-    connection.execute("CREATE INDEX outbox_waiting ON outbox (destination, grp, seq) WHERE state = 'waiting'")
-    connection.execute("CREATE INDEX outbox_ended ON outbox (ended_ns) WHERE state <> 'waiting'")
+class Pending(NamedTuple):
+    """What waits of one group at one destination, without the notices themselves.
 
+    pages       rows that wait and are no resolve
+    is_over     the group's resolve waits too: nothing comes after it
+    was_over    rows of it were found to be over before they could be told
+    added_ns    when its newest row came in, Unix time; `first_ns` its oldest
+    not_before  monotonic time, of the row that is put off for longest
+    """
 
-def add(connection: sqlite3.Connection, notice: Notice, destination: str, now_ns: int) -> None:
-    """Put a notice in, inside the caller's transaction, unless it is known for that destination."""
-    urgency = _URGENCY.get(notice.severity, 1)
-    connection.execute(
-        "INSERT OR IGNORE INTO outbox (notice_id, destination, grp, urgency, payload, state, added_ns) "
-        "VALUES (?, ?, ?, ?, ?, 'waiting', ?)",
-        (notice.notice_id, destination, notice.group, urgency, to_json(notice), now_ns),
-    )
-
-
-def shed(connection: sqlite3.Connection, now_ns: int, waiting_max: int) -> None:
-    """Drop what waits above `waiting_max`, the least urgent first and of those the oldest; pages never."""
-    (waiting,) = connection.execute("SELECT count(*) FROM outbox WHERE state = 'waiting'").fetchone()
-    if waiting > waiting_max:
-        connection.execute(
-            "UPDATE outbox SET state = 'dropped', ended_ns = ? WHERE seq IN (SELECT seq FROM outbox WHERE state = "
-            "'waiting' AND urgency > 0 ORDER BY urgency DESC, seq LIMIT ?)",
-            (now_ns, waiting - waiting_max),
-        )
+    group: str
+    urgency: int
+    pages: int
+    is_over: bool
+    was_over: bool
+    attempts: int
+    first_seq: int
+    first_ns: int
+    added_ns: int
+    not_before_ns: int
 
 
 class Outbox:
@@ -73,52 +70,88 @@ class Outbox:
     def __init__(self, reads: sqlite3.Connection, writes: sqlite3.Connection) -> None:
         self._reads, self._writes = reads, writes
 
-    def due(self, destination: str, now_ns: int, count_max: int) -> list[Waiting]:
-        """Heads of their groups that may be sent now, pages first, then by age."""
+    def pending(self, target: str) -> list[Pending]:
+        """What waits for a target, by group."""
         rows = self._reads.execute(
-            "SELECT min(seq), payload, attempts, added_ns, not_before_ns, urgency FROM outbox WHERE state = 'waiting' "
-            "AND destination = ? GROUP BY grp HAVING not_before_ns <= ? ORDER BY urgency, min(seq) LIMIT ?",
-            (destination, now_ns, count_max),
-        ).fetchall()
-        return [Waiting(row[0], destination, from_json(row[1]), row[2], row[3]) for row in rows]
-
-    def told(self, seq: int, now_ns: int) -> None:
-        """It was taken; and what was told more than a week ago is forgotten."""
-        self._end(seq, "delivered", "", now_ns)
-        self._writes.execute("DELETE FROM outbox WHERE state <> 'waiting' AND ended_ns < ?", (now_ns - REMEMBERED_NS,))
-
-    def put_off(self, seq: int, not_before_ns: int) -> None:
-        """It was tried; try again from then on."""
-        self._writes.execute(
-            "UPDATE outbox SET attempts = attempts + 1, not_before_ns = ? WHERE seq = ?", (not_before_ns, seq)
+            "SELECT grp, min(urgency), sum(status <> 'resolved'), max(status = 'resolved'), EXISTS (SELECT 1 FROM "
+            "outbox AS told WHERE told.target = ?1 AND told.grp = outbox.grp AND told.state = 'over'), max(attempts), "
+            "min(seq), min(added_ns), max(added_ns), max(not_before_ns) FROM outbox WHERE state = 'waiting' AND "
+            "target = ?1 GROUP BY grp",
+            (target,),
         )
+        return [
+            Pending(group, urgency, pages, bool(is_over), bool(was_over), *more)
+            for group, urgency, pages, is_over, was_over, *more in rows
+        ]
 
-    def put_off_until_ns(self, now_ns: int) -> int | None:
-        """When the first of what was put off may be tried again; None if nothing was."""
-        row: tuple[int | None] = self._reads.execute(
-            "SELECT min(not_before_ns) FROM outbox WHERE state = 'waiting' AND not_before_ns > ?", (now_ns,)
+    def rows(self, target: str, group: str) -> list[Row]:
+        """What waits of one group for a target, in the order in which it came."""
+        rows = self._reads.execute(
+            "SELECT seq, payload, attempts, added_ns FROM outbox WHERE state = 'waiting' AND target = ? AND grp = ? "
+            "ORDER BY seq",
+            (target, group),
+        )
+        return [Row(seq, from_json(payload), attempts, added_ns) for seq, payload, attempts, added_ns in rows]
+
+    def has_heard(self, target: str, group: str) -> bool:
+        """Whether the target was told that this group fires."""
+        found = self._reads.execute(
+            "SELECT 1 FROM outbox WHERE target = ? AND grp = ? AND state = 'delivered' AND status <> 'resolved'",
+            (target, group),
         ).fetchone()
-        return row[0]
+        return found is not None
 
-    def give_up(self, seq: int, said: str, now_ns: int) -> None:
-        """A dead letter: kept for a week, for people to read."""
-        self._end(seq, "dead", said, now_ns)
+    def told(self, seqs: Iterable[int], replaced: Iterable[int], now_ns: int) -> None:
+        """These were taken, which makes others needless; and what was told long ago is forgotten.
 
-    def give_up_others(self, destinations: Iterable[str], now_ns: int) -> int:
-        """Dead letters of what waits for a destination that is not among these any more; says how many."""
-        known = list(destinations)
-        marks = ", ".join("?" * len(known))
-        return self._writes.execute(
-            "UPDATE outbox SET state = 'dead', said = 'destination removed', ended_ns = ? WHERE state = 'waiting' "
-            f"AND destination NOT IN ({marks})",
-            (now_ns, *known),
-        ).rowcount
+        What opened an incident is remembered until that is resolved.
+        """
+        with transaction(self._writes):
+            self._end(seqs, "delivered", "", now_ns)
+            self._end(replaced, "replaced", "", now_ns)
+            self._writes.execute(
+                "DELETE FROM outbox WHERE state <> 'waiting' AND ended_ns < ?1 AND (ended_ns < ?2 OR state <> "
+                "'delivered' OR status = 'resolved' OR EXISTS (SELECT 1 FROM outbox AS later WHERE later.target = "
+                "outbox.target AND later.grp = outbox.grp AND later.status = 'resolved' AND later.state = "
+                "'delivered'))",
+                (now_ns - REMEMBERED_NS, now_ns - OPEN_REMEMBERED_NS),
+            )
 
-    def _end(self, seq: int, state: str, said: str, now_ns: int) -> None:
-        self._writes.execute(
+    def over(self, target: str, groups: Iterable[str], now_ns: int) -> None:
+        """These groups ended before anything of them was told: their pages are not sent any more, come what may."""
+        with transaction(self._writes):
+            self._writes.executemany(
+                "UPDATE outbox SET state = 'over', said = 'over before it could be told', ended_ns = ? WHERE state = "
+                "'waiting' AND target = ? AND grp = ? AND status <> 'resolved'",
+                [(now_ns, target, group) for group in groups],
+            )
+
+    def put_off(self, seqs: Iterable[int], not_before_ns: int, said: str) -> None:
+        """They were tried; try again from then on, in monotonic time."""
+        with transaction(self._writes):
+            self._writes.executemany(
+                "UPDATE outbox SET attempts = attempts + 1, not_before_ns = ?, said = ? WHERE seq = ?",
+                [(not_before_ns, said, seq) for seq in seqs],
+            )
+
+    def hasten(self, target: str) -> None:
+        """It works again: nothing needs to wait for its next try."""
+        self._writes.execute("UPDATE outbox SET not_before_ns = 0 WHERE state = 'waiting' AND target = ?", (target,))
+
+    def give_up(self, seqs: Iterable[int], said: str, now_ns: int) -> None:
+        """Dead letters: kept for a week, for people to read."""
+        with transaction(self._writes):
+            self._end(seqs, "dead", said, now_ns)
+
+    def _end(self, seqs: Iterable[int], state: str, said: str, now_ns: int) -> None:
+        self._writes.executemany(
             "UPDATE outbox SET state = ?, said = ?, ended_ns = ?, attempts = attempts + 1 WHERE seq = ?",
-            (state, said, now_ns, seq),
+            [(state, said, now_ns, seq) for seq in seqs],
         )
+
+    def settle(self, current: Collection[Destination], former: Collection[Destination], now_ns: int) -> Left:
+        """Give everything to the destinations of now (heirs.py)."""
+        return settle(self._writes, current, former, now_ns)
 
     def counts(self) -> Counter[tuple[str, str]]:
         """How many there are of each (destination, state)."""
@@ -139,5 +172,7 @@ class Outbox:
 
 def lifetime_ns(notice: Notice) -> int:
     """For how long telling this is worth trying: a resolve longest, as without it an incident stays open for ever."""
-    hours = 168 if notice.status is Status.RESOLVED else 24 if _URGENCY.get(notice.severity, 1) < _INFO else 1
+    hours = (
+        168 if notice.status is Status.RESOLVED else 24 if URGENCY.get(notice.severity, UNKNOWN_URGENCY) < _INFO else 1
+    )
     return hours * 3600 * SECOND_NS

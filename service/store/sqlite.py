@@ -11,8 +11,7 @@ import re
 import sqlite3
 import uuid
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,10 +20,12 @@ import numpy as np
 
 from alertrules.notice import Notice
 from detectors.core.columns import Arrays
-from service.store.outbox import WAITING_MAX, add, create_outbox, shed
+from service.store.outbox import WAITING_MAX
+from service.store.schema import add, create_outbox, know_targets, shed
+from service.store.transaction import transaction
 
 FILE_NAME = "tocsin.db"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x746F6373
 _ARRAYS_NAME = re.compile(r"state-(\d{12})\.npz")
 
@@ -48,6 +49,7 @@ class Delivery:
 
     notice: Notice
     destination: str
+    target: str  # A hash of where it leads, whatever it is called.
 
 
 def connect(directory: Path) -> sqlite3.Connection:
@@ -57,6 +59,7 @@ def connect(directory: Path) -> sqlite3.Connection:
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = directory / FILE_NAME
+    _make_private(path)
     try:
         connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
     except sqlite3.OperationalError as error:
@@ -75,6 +78,30 @@ def connect(directory: Path) -> sqlite3.Connection:
     return connection
 
 
+def _private(path: str, flags: int) -> int:
+    """Opens a file of state, which is nobody else's to read: telemetry's names and people's words are in it."""
+    return os.open(path, flags, 0o600)
+
+
+def _make_private(path: Path) -> None:
+    """SQLite gives the files beside its own the same mode, so that must be right before it is opened."""
+    try:
+        os.close(_private(str(path), os.O_RDWR | os.O_CREAT))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)  # Of a version that left it to the umask.
+    except OSError:
+        pass  # SQLite says what is wrong, in a sentence of its own.
+
+
+def exposed(directory: Path) -> str:
+    """Who else may write where the state is, and what to do; empty if nobody may."""
+    mode = directory.stat().st_mode
+    if not mode & 0o022:
+        return ""
+    whom = "everybody" if mode & 0o002 else "its group"
+    return f"{whom} may write to {directory}, and so forge what was learnt and told; run chmod go-w {directory}"
+
+
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     application, version = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
@@ -82,6 +109,10 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if application != _APPLICATION_ID and tables:
         raise StoreError(f"{path} is another program's file; set TOCSIN_DATA_DIR to a directory of its own")
+    if application == _APPLICATION_ID and version == 1:
+        know_targets(connection)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        version = SCHEMA_VERSION
     if application == _APPLICATION_ID and version != SCHEMA_VERSION:
         raise StoreError(
             f"{path} has version {version}, this Tocsin reads {SCHEMA_VERSION}; use the version that wrote it, "
@@ -97,24 +128,12 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         create_outbox(connection)
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of it or nothing."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
 def write_arrays(directory: Path, arrays: Arrays) -> str:
     """Write and sync a new array file, and say its name; nothing refers to it until `Store.save` does."""
     numbers = [int(match[1]) for path in directory.iterdir() if (match := _ARRAYS_NAME.fullmatch(path.name))]
     name = f"state-{max(numbers, default=0) + 1:012d}.npz"
     partial = directory / (name + ".partial")
-    with partial.open("wb") as file:
+    with open(partial, "wb", opener=_private) as file:
         np.savez(file, allow_pickle=False, **arrays)
         file.flush()
         os.fsync(file.fileno())
@@ -134,7 +153,7 @@ def _sync_directory(directory: Path) -> None:
 def _locked(directory: Path) -> IO[bytes]:
     """The directory's lock, which the system takes back however we end. Raises StoreError if another has it."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = (directory / "lock").open("a+b")
+    lock = open(directory / "lock", "a+b", opener=_private)  # noqa: SIM115 - it is held until the end.
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -186,7 +205,7 @@ class Store:
         texts = [json.dumps(value, allow_nan=False) for value in (dict(offsets), alerts)]
         with transaction(self._connection):
             for delivery in deliveries:
-                add(self._connection, delivery.notice, delivery.destination, now_ns)
+                add(self._connection, delivery.notice, delivery.destination, delivery.target, now_ns)
             shed(self._connection, now_ns, self._waiting_max)
             self._connection.execute("INSERT OR REPLACE INTO save VALUES (1, ?, ?, ?)", (arrays_name, *texts))
         for path in self._directory.iterdir():

@@ -65,6 +65,7 @@ class Web:
             "/api/v1/rules": self.rules,
             "/api/v1/rules/{name}": self.rule,
             "/api/v1/marks": self.marks,
+            "/api/v1/destinations": self.destinations,
         }
         routes = [Route(path, reply) for path, reply in self._paths.items()]
         self.app = Starlette(
@@ -92,7 +93,9 @@ class Web:
     async def ready(self, request: Request) -> Response:
         if reason := self.not_ready():
             return PlainTextResponse(f"not ready: {reason}\n", 503)
-        return PlainTextResponse("ready\n")
+        # Telemetry is taken in all the same, and whoever sends it must not be turned away.
+        failing = [f"but {one['name']} {one['problem']}\n" for one in self._destinations() if one["problem"]]
+        return PlainTextResponse("ready\n" + "".join(failing))
 
     async def alerts(self, request: Request) -> Response:
         levels = await self._levels()
@@ -113,6 +116,31 @@ class Web:
         if level is None:
             return _refused(503, "nothing was judged yet; try again in a second")
         return _json(await asyncio.to_thread(explained, level, wanted))
+
+    async def destinations(self, request: Request) -> Response:
+        return _json({"destinations": self._destinations()})
+
+    def _destinations(self) -> list[dict[str, Any]]:
+        """Who is told, and what keeps each of them from hearing; empty while nothing does."""
+        parts = self.metrics.parts
+        standings, failing_s, waiting = parts.deliverer.standings(), parts.deliverer.failing_s(), parts.outbox.counts()
+        told = []
+        for destination in parts.destinations:
+            name, failing = destination.name, standings[destination.name].failing
+            problem = (
+                f"has taken nothing for {failing_s[name]:.0f} s: {failing.reason}, {failing.said}" if failing else ""
+            )
+            told.append(
+                {
+                    "name": name,
+                    "place": destination.target.place,
+                    "failing_seconds": round(failing_s[name], 3),
+                    "reason": failing.reason.value if failing else "",
+                    "problem": problem,
+                    "waiting": waiting[name, "waiting"],
+                }
+            )
+        return told
 
     async def marks(self, request: Request) -> Response:
         return _json({"marks": [packed(mark) for level in await self._levels() for mark in level.marks]})

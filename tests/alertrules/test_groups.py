@@ -2,13 +2,14 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 
 from alertrules.lifecycle import Transition
 from alertrules.notice import Notice, Status
 from alertrules.routing import Router
-from detectors.core.columns import TICK_NS
+from detectors.core.columns import SECOND_NS, TICK_NS
 from tests.alertrules.test_routing import HOUR_NS, START_NS, Telling, labels, rules, step
 
 WAIT = "route: {group_wait: 2m}\n"
@@ -123,6 +124,22 @@ def test_by_default_nothing_waits_and_nothing_is_repeated() -> None:
     assert quiet(told, 1, 1439)
     assert told.tick(1440, step(labels(tool="a"), "muted", 1440, 0, "firing")) == [(Status.STILL_FIRING, 1)]
     assert quiet(told, 1441, 4400)
+
+
+@pytest.mark.parametrize("repeat", ["24h", "12h", "8h", "1h"])
+@pytest.mark.parametrize("second", [0, 10, 20, 50])
+def test_the_days_reminder_is_told_once(repeat: str, second: int) -> None:
+    """A repeat that falls on it, or a slot before it, gives way: a page from a slot is a day old within a minute."""
+    told = Telling("route: {repeat_interval: " + repeat + "}\n")
+    fired = step(labels(tool="a"), "firing", 0, 0)
+    fired_ns = START_NS + second * SECOND_NS
+    told.router.step([replace(fired, at_ns=fired_ns, fired_ns=fired_ns)], fired_ns, fired_ns)
+    late: list[Notice] = []
+    for minute in range(1, 1500):
+        due = -(-(second * SECOND_NS + 86_400 * SECOND_NS) // TICK_NS)
+        told.tick(minute, *([step(labels(tool="a"), "muted", minute, 0, "firing")] if minute == due else []))
+        late += [notice for notice in told.notices.notices if minute >= 1435]
+    assert [notice.status for notice in late] == [Status.STILL_FIRING]
 
 
 def test_a_page_that_has_become_too_old_while_it_waited() -> None:

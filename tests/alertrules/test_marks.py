@@ -45,6 +45,8 @@ def test_a_window_has_a_beginning_and_a_length() -> None:
         ({"mark": "expected", "rule": "Tools"}, "None is not a duration"),
         ({"mark": "expected", "rule": "Tools", "for": "31d"}, "at most 30d"),
         ({"mark": "expected", "rule": "Tools", "for": "1h", "from": "noon"}, '"noon" is not a time'),
+        ({"mark": "expected", "rule": "Tools", "for": "1h", "from": "2026-03-29T02:30"}, "has no zone; write"),
+        ({"mark": "expected", "rule": "Tools", "for": "1h", "from": "2026-03-29"}, "has no zone; write"),
         ({"mark": "noise", "alert": ID, "for": "1h"}, 'only "expected" is a window'),
         ({"mark": "noise", "alert": ID, "until": "1h"}, '"until" is no field of a mark'),
         ({"mark": "noise", "alert": 7}, "7 is not text"),

@@ -97,13 +97,12 @@ async def tocsin(address: str, case: Case, group: str, given: Decoder, warm: Seq
         ingest.read(Record(Signal.TRACES, body, "warm"), now_ns - 3600 * SECOND_NS, Tally())
     for _ in ingest.flush(Tally()):
         pass
-    await source.start()
     begun, left = time.process_time(), case.records
     reading = asyncio.create_task(source.run())
     while left > 0:
         arrival = await arrivals.get()
-        if arrival.expected:
-            ingest.expect(arrival.expected, now_ns)
+        if arrival.expected is not None:
+            ingest.expect(arrival.expected)
         answers = await asyncio.to_thread(_read, ingest, arrival, now_ns, tally)
         left -= len(answers)
         if arrival.answers:

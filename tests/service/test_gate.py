@@ -25,7 +25,7 @@ def test_a_burst_and_then_the_pace() -> None:
 def test_a_pause_holds_everything() -> None:
     """Nothing starts before it is over, and no burst follows it."""
     gate = Gate(Pace(1.0, 5), 4)
-    gate.pause(3.0, 0)
+    assert gate.throttle(3.0, 0) == 3.0
     assert gate.wait_s(0) == 3.0
     assert passed(gate, 7) == [3, 4, 5, 6]
 
@@ -35,8 +35,22 @@ def test_a_pause_in_the_midst_of_a_burst() -> None:
     gate = Gate(Pace(1.0, 5), 4)
     gate.enter(0)
     gate.leave()
-    gate.pause(2.0, 0)
+    gate.throttle(2.0, 0)
     assert passed(gate, 5) == [2, 3, 4]
+
+
+def test_pauses_grow_only_with_repeats() -> None:
+    """A first one of a second, twice as long each time it is said again; not for four senders' answers at once."""
+    gate = Gate(Pace(10.0, 5), 4)
+    now_ns, pauses = 0, []
+    for _ in range(7):
+        pauses.append(gate.throttle(None, now_ns))
+        assert [gate.throttle(None, now_ns) for _ in range(3)] == pauses[-1:] * 3
+        now_ns += int(pauses[-1] * SECOND_NS)
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    assert gate.throttle(0.0, now_ns) == 30
+    gate.mend()
+    assert gate.throttle(None, now_ns + 31 * SECOND_NS) == 1
 
 
 def test_a_tripped_gate_lets_one_probe_through() -> None:

@@ -8,6 +8,7 @@ from service.ingest.limits import IngestLimits
 from service.settings import PREFIX, Settings, SettingsError, load, table
 
 ROOT = Path(__file__).parents[2]
+KEY = "hunter2".ljust(32, "0")
 
 
 def test_defaults() -> None:
@@ -58,7 +59,20 @@ def test_what_may_be_written() -> None:
             '["a"]',
             '"["a"]" is no name of a topic; write names between spaces, as otlp_spans otlp_logs',
         ),
-        ("SLACK__WEBHOOK_URL", "hunter2", "this is not a URL; write https://HOST or https://HOST/PATH"),
+        (
+            "SLACK__WEBHOOK_URL",
+            "hunter2",
+            "this is not a URL of a hook; write https://hooks.slack.com/services/T…/B…/…",
+        ),
+        ("SLACK__WEBHOOK_URL", "https://hunter2/", "this is not a URL of a hook"),
+        ("SLACK__WEBHOOK_URL", "", "is empty; write the hook's URL, or leave the setting out"),
+        ("SLACK__BOT_TOKEN", "", "is empty; write the secret, or leave the setting out"),
+        ("SLACK__BOT_TOKEN", "hunter2 hunter2", "this cannot be a secret: it has a space"),
+        ("WEB__TOKEN", "", "is empty"),
+        ("PAGERDUTY__ROUTING_KEY", "", "is empty; write the integration key, or leave the setting out"),
+        ("PAGERDUTY__ROUTING_KEY", "hunter2", "this is no integration key: it has 7 characters; write the 32 letters"),
+        ("PAGERDUTY__ROUTING_KEY", "hunter2 " * 4, "this is no integration key"),
+        ("PAGERDUTY__URL", "", "this is not a URL"),
         ("PAGERDUTY__URL", "events", "this is not a URL; write https://HOST or https://HOST/PATH"),
         ("PAGERDUTY__KEY", "hunter2", "no such setting; there is TOCSIN_PAGERDUTY__ROUTING_KEY, TOCSIN_PAGERDUTY__URL"),
         ("SLACK__BOT_TOKEN_FILE", "/no/such", "cannot read /no/such: No such file or directory"),
@@ -84,17 +98,17 @@ def test_every_problem_is_told() -> None:
 
 def test_a_secret_from_a_file(tmp_path: Path) -> None:
     """Without the newline that editors add; not both ways at once."""
-    (tmp_path / "key").write_text("hunter2\n")
+    (tmp_path / "key").write_text(KEY + "\n")
     environ = {"TOCSIN_PAGERDUTY__ROUTING_KEY_FILE": str(tmp_path / "key")}
     key = load(environ).pagerduty.routing_key
-    assert key is not None and key.get_secret_value() == "hunter2"
+    assert key is not None and key.get_secret_value() == KEY
     with pytest.raises(SettingsError, match="TOCSIN_PAGERDUTY__ROUTING_KEY is set too; keep one"):
         load(environ | {"TOCSIN_PAGERDUTY__ROUTING_KEY": "other"})
 
 
 def test_secrets_are_hidden() -> None:
     """Neither repr nor dump shows them."""
-    settings = load({"TOCSIN_SLACK__WEBHOOK_URL": "https://h/hunter2", "TOCSIN_PAGERDUTY__ROUTING_KEY": "hunter2"})
+    settings = load({"TOCSIN_SLACK__WEBHOOK_URL": "https://h/hunter2", "TOCSIN_PAGERDUTY__ROUTING_KEY": KEY})
     assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
 
 

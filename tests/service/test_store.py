@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from alertrules.notice import Status
+from service.notifiers.request import Habit
+from service.store.due import Due, next_due
 from service.store.outbox import Outbox, lifetime_ns
 from service.store.sqlite import FILE_NAME, Delivery, Store, StoreError, connect
 from tests.service.test_notifiers import NOTICE
@@ -18,7 +20,12 @@ SLACK, PAGERDUTY = "oncall/slack", "oncall/pagerduty"
 
 def delivery(number: int, group: int = 0, destination: str = SLACK, severity: str = "page") -> Delivery:
     notice = replace(NOTICE, notice_id=f"{number:064d}", group=f"{group:064d}", severity=severity)
-    return Delivery(notice, destination)
+    return Delivery(notice, destination, f"target of {destination}")
+
+
+def resolve(number: int, group: int) -> Delivery:
+    one = delivery(number, group)
+    return replace(one, notice=replace(one.notice, status=Status.RESOLVED))
 
 
 def save(store: Store, *deliveries: Delivery, offset: int = 1, now_ns: int = 1) -> str:
@@ -27,9 +34,27 @@ def save(store: Store, *deliveries: Delivery, offset: int = 1, now_ns: int = 1) 
     return name
 
 
-def due(outbox: Outbox, now_ns: int = 10, count_max: int = 100) -> list[int]:
-    """The numbers of the notices that may be sent."""
-    return [int(waiting.notice.notice_id) for waiting in outbox.due(SLACK, now_ns, count_max)]
+def due(outbox: Outbox, steady_ns: int = 10, count_max: int = 100) -> list[int]:
+    """The numbers of the notices that would be sent, one after the other, were none of them answered."""
+    pending, found = outbox.pending(f"target of {SLACK}"), list[int]()
+    while len(found) < count_max and (next_ := _next(outbox, steady_ns, {one.group for one in pending})):
+        pending = [one for one in pending if one.group not in next_.groups]
+        found.append(int(next_.notice.notice_id))
+    return found
+
+
+def _next(outbox: Outbox, steady_ns: int, groups: set[str]) -> Due | None:
+    target = f"target of {SLACK}"
+    pending = [one for one in outbox.pending(target) if one.group in groups]
+    return next_due(outbox, target, pending, Habit(100, keeps_incidents=False), 10, steady_ns)
+
+
+def first(outbox: Outbox, steady_ns: int = 10) -> Due:
+    """What would be sent next."""
+    target = f"target of {SLACK}"
+    found = next_due(outbox, target, outbox.pending(target), Habit(100, keeps_incidents=False), 10, steady_ns)
+    assert found
+    return found
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
@@ -105,7 +130,7 @@ def test_a_file_that_is_not_ours(tmp_path: Path) -> None:
     later = sqlite3.connect(tmp_path / "b" / FILE_NAME)
     later.execute("PRAGMA user_version = 99")
     later.close()
-    with pytest.raises(StoreError, match="has version 99, this Tocsin reads 1"):
+    with pytest.raises(StoreError, match="has version 99, this Tocsin reads 2"):
         Store(tmp_path / "b")
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / FILE_NAME).write_bytes(b"no database, but long enough to be taken for one" * 100)
@@ -131,7 +156,7 @@ def test_a_replayed_notice_is_told_once(tmp_path: Path) -> None:
     save(store, delivery(1), delivery(1, destination=PAGERDUTY))
     save(store, delivery(1))
     assert due(outbox) == [1]
-    outbox.told(outbox.due(SLACK, 10, 1)[0].seq, 10)
+    outbox.told(first(outbox).seqs, (), 10)
     save(store, delivery(1), now_ns=20)
     assert due(outbox) == []
     assert outbox.counts() == {(SLACK, "delivered"): 1, (PAGERDUTY, "waiting"): 1}
@@ -141,17 +166,27 @@ def test_a_replayed_notice_is_told_once(tmp_path: Path) -> None:
 
 
 def test_a_group_is_told_in_order(tmp_path: Path) -> None:
-    """The second notice of a group waits for the first, also while that waits to be tried again."""
+    """While its page waits to be tried again so does its resolve; a page given up holds up nothing."""
     store, outbox = Store(tmp_path), Outbox(connect(tmp_path), connect(tmp_path))
-    save(store, delivery(1, 1), delivery(2, 1), delivery(3, 2), delivery(4, 2))
+    save(store, delivery(1, 1), resolve(2, 1), delivery(3, 2), resolve(4, 2))
     assert due(outbox) == [1, 3]
-    first = outbox.due(SLACK, 10, 1)[0]
-    outbox.put_off(first.seq, 50)
+    page = first(outbox)
+    outbox.put_off(page.seqs, 50, "busy")
     assert due(outbox, 49) == [3]
     assert due(outbox, 50) == [1, 3]
-    assert outbox.due(SLACK, 50, 1)[0].attempts == 1
-    outbox.give_up(first.seq, "malformed", 60)
-    assert due(outbox, 60) == [2, 3]
+    assert first(outbox, 50).attempts == 1
+    outbox.give_up(page.seqs, "malformed", 60)
+    assert due(outbox, 60) == [3, 2]
+    store.close()
+    outbox.close()
+
+
+def test_a_machine_that_was_started_anew(tmp_path: Path) -> None:
+    """What was put off on the clock of its last life waits for nothing."""
+    store, outbox = Store(tmp_path), Outbox(connect(tmp_path), connect(tmp_path))
+    save(store, delivery(1, 1))
+    outbox.put_off(first(outbox).seqs, 86400 * 10**9, "busy")
+    assert due(outbox, 5 * 10**9) == [1]
     store.close()
     outbox.close()
 
@@ -180,23 +215,14 @@ def test_the_outbox_is_bounded(tmp_path: Path) -> None:
 
 
 def test_what_was_told_is_forgotten_after_a_week(tmp_path: Path) -> None:
-    """Until then it is the memory that keeps a replay quiet."""
+    """Until then it is the memory that keeps a replay quiet; an open incident is remembered for longer."""
     store, outbox = Store(tmp_path), Outbox(connect(tmp_path), connect(tmp_path))
     save(store, delivery(1, 1), delivery(2, 2))
-    first, second = outbox.due(SLACK, 10, 2)
-    outbox.told(first.seq, DAY_NS)
-    outbox.told(second.seq, 9 * DAY_NS)
-    assert outbox.counts() == {(SLACK, "delivered"): 1}
-    store.close()
-    outbox.close()
-
-
-def test_a_removed_destination(tmp_path: Path) -> None:
-    """Nothing waits for it for ever."""
-    store, outbox = Store(tmp_path), Outbox(connect(tmp_path), connect(tmp_path))
-    save(store, delivery(1), delivery(2, destination=PAGERDUTY))
-    assert outbox.give_up_others([SLACK], 5) == 1
-    assert outbox.counts() == {(SLACK, "waiting"): 1, (PAGERDUTY, "dead"): 1}
+    outbox.told(first(outbox).seqs, (), DAY_NS)
+    outbox.told(first(outbox).seqs, (), 2 * DAY_NS)
+    save(store, resolve(3, 1))
+    outbox.told(first(outbox).seqs, (), 9 * DAY_NS)
+    assert outbox.counts() == {(SLACK, "delivered"): 2}  # The resolve of today, and a page that is not resolved.
     store.close()
     outbox.close()
 

@@ -10,6 +10,7 @@ from service.batch import Dropped, Tally
 from service.ingest.join import saved
 from service.ingest.join.lexicon import Lexicon
 from service.ingest.kernel import intake
+from service.ingest.kernel.constants import WAS_DUPLICATE, WAS_FUTURE, WAS_LATE, WAS_NEGATIVE, WAS_TRACE_FULL
 from service.ingest.kernel.tables import Tables
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
@@ -22,8 +23,8 @@ UNSEEDED: Seed = (0, 0)
 SPANS_BETWEEN = 1_000_000
 """Spans before what is not needed may be forgotten again to make room: going through everything takes a while."""
 _DROPPED = {
-    "future": Dropped.FUTURE, "late": Dropped.LATE, "duplicates": Dropped.DUPLICATE,
-    "negatives": Dropped.NEGATIVE_DURATION, "trace_full": Dropped.TRACE_FULL,
+    WAS_FUTURE: Dropped.FUTURE, WAS_LATE: Dropped.LATE, WAS_DUPLICATE: Dropped.DUPLICATE,
+    WAS_NEGATIVE: Dropped.NEGATIVE_DURATION, WAS_TRACE_FULL: Dropped.TRACE_FULL,
 }  # fmt: skip
 
 
@@ -74,7 +75,7 @@ class Join:
     def admit(self, bodies: Sequence[Decoded], future_ns: int, tally: Tally) -> int:
         """Put the spans of bodies that were decoded together into their traces and slots.
 
-        Returns the latest end among them, 0 if there is none. What is dropped is counted in the first of the bodies.
+        Returns the latest end among them, 0 if there is none. What is dropped is noted in the body that it is of.
         """
         first, stop = bodies[0].first, bodies[-1].stop
         if first == stop:
@@ -84,10 +85,17 @@ class Join:
         self._seen += stop - first
         if counts["traces_full"]:
             tally.dropped[Dropped.TRACES_FULL] += counts["traces_full"]
-        for name, reason in _DROPPED.items():
-            if n := counts[name]:  # type: ignore[literal-required]
-                bodies[0].drop(reason, n)
+        if counts["future"] or counts["late"] or counts["duplicates"] or counts["negatives"] or counts["trace_full"]:
+            self._note_dropped(bodies)
         return counts["latest"]
+
+    def _note_dropped(self, bodies: Sequence[Decoded]) -> None:
+        flags = self.tables.decoded()["flags"]
+        for body in bodies:
+            found = flags[body.first : body.stop]
+            for flag, reason in _DROPPED.items():
+                if n := int(np.count_nonzero(found & flag)):
+                    body.drop(reason, n)
 
     def is_short_of_names(self) -> bool:
         """Whether it is time to forget the names that nobody needs."""

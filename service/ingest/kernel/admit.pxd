@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from service.ingest.kernel.labels cimport find_span
-from service.ingest.kernel.memory cimport NONE, give_back, hash_of, prefetch, row_at, row_t, take
+from service.ingest.kernel.memory cimport NONE, give_back, hash_of, prefetch, row_at, row_t, small_t, take
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.sessions cimport close, learn_late
 from service.ingest.kernel.slots cimport SLOT_NS, put_in, slot_of
@@ -44,11 +44,12 @@ cdef inline void admit(Join* t, row_t first, row_t stop, int64_t future) noexcep
     drop_forgotten(t)
 
 
-cdef inline void _admit(Join* t, const DecodedSpan* decoded, int64_t future) noexcept nogil:
+cdef inline void _admit(Join* t, DecodedSpan* decoded, int64_t future) noexcept nogil:
     cdef row_t trace, row
     cdef bint is_late = decoded.end < t.state.floor
     if decoded.end > future:
         t.counts.future += 1
+        decoded.flags |= WAS_FUTURE
         return
     t.counts.read += 1
     t.counts.latest = max(t.counts.latest, decoded.end)
@@ -58,11 +59,14 @@ cdef inline void _admit(Join* t, const DecodedSpan* decoded, int64_t future) noe
     trace = find_trace(t, decoded.trace_high, decoded.trace_low)
     if trace >= 0 and t.traces[trace].ids >> bit_of(decoded.id) & 1 and find_span(t, trace, decoded.id) >= 0:
         t.counts.duplicates += 1
+        decoded.flags |= WAS_DUPLICATE
         return
     if decoded.end < decoded.start:
         t.counts.negatives += 1
+        decoded.flags |= WAS_NEGATIVE
     if is_late:
         t.counts.late += 1
+        decoded.flags |= WAS_LATE
         if trace < 0:   # Nothing is left to join. Its session, if it had one, is closed and counted.
             return
     if trace < 0:
@@ -87,7 +91,7 @@ cdef inline void _note_seen(Join* t, const DecodedSpan* decoded) noexcept nogil:
         seen[SEEN_TOKENS] = max(seen[SEEN_TOKENS], decoded.end)
 
 
-cdef inline row_t _keep(Join* t, const DecodedSpan* decoded, row_t at) noexcept nogil:
+cdef inline row_t _keep(Join* t, DecodedSpan* decoded, row_t at) noexcept nogil:
     """A span's row, in its trace if there is room. A root, which ends last, always finds some."""
     cdef row_t row = take(&t.span_table)
     cdef Span* span = &t.spans[row]
@@ -96,9 +100,10 @@ cdef inline row_t _keep(Join* t, const DecodedSpan* decoded, row_t at) noexcept 
     span.id, span.parent_id, span.start, span.response = decoded.id, decoded.parent_id, decoded.start, decoded.response
     span.trace, span.parent, span.wait, span.next = at, NONE, NONE, NONE
     span.tenant, span.reading, span.resource = decoded.tenant, decoded.reading, decoded.resource
-    span.flags, span.weight = decoded.flags, decoded.weight
+    span.flags, span.weight = <small_t>(decoded.flags & 0xFFFF), decoded.weight
     if (decoded.parent_id != 0 or trace.root >= 0) and trace.count >= SPANS_OF_TRACE_MAX:
         t.counts.trace_full += 1
+        decoded.flags |= WAS_TRACE_FULL
         span.flags |= IS_LOOSE
         return row
     add(t, trace, row)

@@ -18,6 +18,12 @@ cdef enum:
     ANSWER_SPENT = 512      # and tokens of that response were counted.
     IS_WEIGHED = 1024       # It says its sampling weight itself.
     MAY_BE_DUPLICATE = 2048  # Another account of the call may stand beside this one, an SDK's own.
+    # Flags of a decoded span that was admitted: what was found of it.
+    WAS_FUTURE = 1 << 16
+    WAS_LATE = 1 << 17
+    WAS_DUPLICATE = 1 << 18
+    WAS_NEGATIVE = 1 << 19
+    WAS_TRACE_FULL = 1 << 20
     # Marks of a trace.
     IS_LIVE = 1             # It is found by its id.
     ROOT_ENDED = 2

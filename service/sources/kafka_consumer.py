@@ -1,0 +1,81 @@
+"""An aiokafka consumer as Tocsin needs it, and its end, which aiokafka does not always manage by itself."""
+
+import asyncio
+import logging
+import zlib
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from service.settings import KafkaSettings
+
+log = logging.getLogger("tocsin.kafka")
+
+SESSION_MS, REBALANCE_MS = 30_000, 60_000
+METADATA_MS = 10_000
+"""How soon a topic that is made after our start is found."""
+STOP_TIMEOUT_S = 10.0
+
+
+def consumer(settings: KafkaSettings, instance: str) -> AIOKafkaConsumer:
+    """A consumer of the group that was not started yet.
+
+    instance  names this daemon to the group for good: started again after any end, it has its partitions back at once
+              instead of after the session of its former self has expired
+
+    With other topics it is another member: to one that is known by name Kafka gives back the partitions that it had,
+    whatever it asks for now. So after a change of topics the group takes it in once its former session has expired.
+    """
+    topics = zlib.crc32(" ".join(sorted(settings.topics)).encode())
+    return AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap_servers,
+        group_id=settings.group,
+        group_instance_id=f"{instance}-{topics:08x}",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=settings.fetch_bytes,
+        check_crcs=settings.check_crcs,
+        metadata_max_age_ms=METADATA_MS,
+        session_timeout_ms=SESSION_MS,
+        rebalance_timeout_ms=REBALANCE_MS,
+    )
+
+
+async def stopped(one: AIOKafkaConsumer) -> None:
+    """Stop a consumer, which may hang in a rebalance that never ends, or stop halfway where brokers are gone."""
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await one.stop()
+        return
+    except TimeoutError:
+        log.warning("the consumer did not stop within %.0f s", STOP_TIMEOUT_S)
+    except KafkaError as error:
+        log.warning("the consumer did not stop cleanly: %s", text_of(error))
+    except asyncio.CancelledError:
+        # It waits for fetches that it has cancelled, and lets their end out as if it were ours (aiokafka #647).
+        if (task := asyncio.current_task()) is None or task.cancelling():
+            raise
+    await _abandoned(one)
+
+
+async def _abandoned(one: AIOKafkaConsumer) -> None:
+    """End what a stop has left running, which would ask for brokers for ever; there is no public way to."""
+    coordinator, fetcher = one._coordinator, one._fetcher
+    names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_fetch_task")
+    tasks = [getattr(part, name, None) for part in (coordinator, fetcher) for name in names]
+    left = [task for task in (*tasks, *getattr(fetcher, "_pending_tasks", ())) if task is not None and not task.done()]
+    for task in left:
+        task.cancel()
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            if left:
+                await asyncio.wait(left)
+            await one._client.close()
+    except TimeoutError:
+        log.warning("the consumer's connections did not close within %.0f s", STOP_TIMEOUT_S)
+
+
+def text_of(error: Exception) -> str:
+    """What an error of aiokafka says, or its type where it says nothing."""
+    return str(error.args[0]) if error.args else type(error).__name__

@@ -1,0 +1,119 @@
+"""What Kafka says of the topics that are to be read: which of them there are, and the id that each was made with.
+
+A topic that is deleted and made anew keeps its name and gets another id. Offsets of the former topic mean nothing in
+the new one, and would skip its first records without a word. aiokafka asks for no ids, so we ask for them ourselves
+(Metadata, version 10, which brokers since 2.8 answer).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import IncompatibleBrokerVersion
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    AbstractType,
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
+
+UNKNOWN_TOPIC = 3
+
+
+class _Uuid(AbstractType[int]):  # type: ignore[misc]
+    """Sixteen bytes, as one number."""
+
+    @classmethod
+    def encode(cls, value: int) -> bytes:
+        return value.to_bytes(16, "big")
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> int:
+        return int.from_bytes(data.read(16), "big")
+
+
+_TAGS = ("tags", TaggedFields)
+_TEXT = CompactString("utf-8")
+_NODES = CompactArray(Int32)
+
+
+class _Answer(Response):  # type: ignore[misc]
+    API_KEY, API_VERSION = 3, 10
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", CompactArray(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT), _TAGS)),
+        ("cluster_id", _TEXT),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("name", _TEXT),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16), ("partition", Int32), ("leader", Int32), ("leader_epoch", Int32),
+                        ("replicas", _NODES), ("isr", _NODES), ("offline", _NODES), _TAGS,
+                    ),
+                ),
+                ("topic_authorized_operations", Int32),
+                _TAGS,
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+        _TAGS,
+    )  # fmt: skip
+
+
+class _Question(RequestStruct):  # type: ignore[misc]
+    API_KEY, API_VERSION, FLEXIBLE_VERSION = 3, 10, True
+    RESPONSE_TYPE = _Answer
+    SCHEMA = Schema(
+        ("topics", CompactArray(("topic_id", _Uuid), ("name", _TEXT), _TAGS)),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        _TAGS,
+    )
+
+
+class _Metadata(Request[_Question]):  # type: ignore[misc]
+    API_KEY = 3
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    def build(self, request_struct_class: type[_Question]) -> _Question:
+        return request_struct_class([(0, name, {}) for name in self._names], False, False, False, {})
+
+
+@dataclass
+class Topics:
+    """The topics to read, as the brokers last told of them.
+
+    ids      by topic; none where the brokers tell no ids
+    missing  those that there are not
+    """
+
+    names: tuple[str, ...]
+    ids: dict[str, int] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    async def look(self, consumer: AIOKafkaConsumer) -> Mapping[str, int]:
+        """Ask a broker: the ids of the topics that there are. Raises KafkaError where none answers."""
+        client = consumer._client
+        try:
+            answer = await client.send(client.get_random_node(), _Metadata(self.names))
+        except (IncompatibleBrokerVersion, NotImplementedError):
+            return {}  # Brokers before 2.8.
+        found = {topic[1]: topic[2] for topic in answer.topics if topic[0] == 0}
+        self.missing = tuple(sorted(topic[1] for topic in answer.topics if topic[0] == UNKNOWN_TOPIC))
+        return found

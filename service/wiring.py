@@ -1,0 +1,45 @@
+"""What settings describe of the daemon: its pipeline, and where pages can go. Secrets leave the settings here."""
+
+import secrets
+
+from alertrules.parse import RuleSet
+from service.ingest.limits import IngestLimits
+from service.ingest.local import Local
+from service.ingest.otlp.in_protobuf import ProtobufDecoder
+from service.ingest.otlp.scanner import Scanner
+from service.notifiers import pagerduty, slack
+from service.notifiers.destination import Configured
+from service.pipeline import Pipeline
+from service.settings import Settings
+
+
+def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
+    """The core, as the settings want it, before anything was read or restored."""
+    limits = IngestLimits(
+        lateness_ns=settings.lateness,
+        idle_hold_ns=settings.idle_hold,
+        future_max_ns=settings.future_max,
+        session_idle_ns=settings.session_idle,
+        body_bytes_max=settings.otlp.body_max,
+        **settings.limits.model_dump(),
+    )
+    decoder = Scanner() if settings.decoder == "compiled" else ProtobufDecoder()
+    weights = {name: 1 / share for name, share in settings.sampling_policies}
+    local = Local(settings.prices, settings.sampling, weights)
+    seed = secrets.randbits(63), secrets.randbits(63)  # Of what was saved, if there is anything.
+    return Pipeline(limits, rules, settings.max_page_age, decoder, local, seed)
+
+
+def configured(settings: Settings) -> Configured:
+    """The destinations that the settings know."""
+    hook, token, key = settings.slack.webhook_url, settings.slack.bot_token, settings.pagerduty.routing_key
+    return Configured(
+        slack=slack.Target(
+            webhook_url=hook.get_secret_value() if hook else "", bot_token=token.get_secret_value() if token else ""
+        )
+        if hook or token
+        else None,
+        pagerduty=pagerduty.Target(routing_key=key.get_secret_value(), base_url=settings.pagerduty.url)
+        if key
+        else None,
+    )
