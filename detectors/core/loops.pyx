@@ -137,7 +137,7 @@ def count_above(const double[:, ::1] counts, const double[::1] position):
 def add_packed(
     packed[:, ::1] counts, float[::1] unit, const int64_t[::1] at, const double[:, ::1] values, double most
 ):
-    """Add `values` (r, W) to the rows `at` (r,), each at most once; a row's unit doubles where a bucket would overflow."""
+    """Add `values` (r, W) to the rows `at` (r,), each once at most. A unit doubles where a bucket would overflow."""
     cdef Py_ssize_t i, b, low, high, width = counts.shape[1]
     cdef int64_t row
     cdef double finer, top, factor
@@ -219,7 +219,8 @@ def outcome_ratios(
                 before = rising(a, terms) if terms else lgamma(a + sessions) - lgamma(a)
                 for d in range(drops.shape[0]):
                     lost = min(drops[d], 0.9 * null[i, 0])
-                    for form in range(1 if k == 0 else 2):  # The good class; a bad one that grows in proportion, or alone.
+                    # The good class has one form; a bad one grows in proportion, or alone.
+                    for form in range(1 if k == 0 else 2):
                         if k == 0:
                             b = a - lost * m
                         else:

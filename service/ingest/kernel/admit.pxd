@@ -36,7 +36,7 @@ cdef inline void _look_ahead(Join* t, const DecodedSpan* decoded, row_t i, row_t
 
 
 cdef inline void admit(Join* t, row_t first, row_t stop, int64_t future) noexcept nogil:
-    """Take in some of the decoded spans, but those that end after `future`. Counts what it finds, and the latest end."""
+    """Take in some of the decoded spans, but those that end after `future`. Counts them, and finds the latest end."""
     cdef row_t i
     for i in range(first, stop):
         _look_ahead(t, t.decoded, i, stop)

@@ -187,7 +187,7 @@ cdef inline row_t row_at(const Index* index, uint64_t place) noexcept nogil:
 
 
 cdef inline row_t next_like(const Index* index, uint64_t hashed, uint64_t* place) noexcept nogil:
-    """The next row, from a place on, that was entered under such a hash; NONE after the last. Moves the place past it."""
+    """The next row, from a place on, that was entered under such a hash, or NONE. Moves the place past it."""
     cdef uint64_t entry
     while True:
         entry = index.places[place[0] & index.mask]

@@ -5,7 +5,9 @@ from libc.string cimport memset
 
 from service.ingest.kernel.columns cimport *
 from service.ingest.kernel.memory cimport load8, row_t, same_text, text_hash
-from service.ingest.kernel.wire cimport ARRAY, BYTES, EVENT, LINK, PAIRS, PLAIN, Text, held, past, past_message, read_tag, varint
+from service.ingest.kernel.wire cimport (
+    ARRAY, BYTES, EVENT, LINK, PAIRS, PLAIN, Text, held, past, past_message, read_tag, varint
+)
 
 
 cdef inline bint is_text(Text at, const uint8_t* other, uint64_t size) noexcept nogil:
@@ -162,7 +164,9 @@ cdef inline Text span_field(ColumnData* c, Text at, Text end, uint64_t tag, Span
     return at
 
 
-cdef inline Text one_span(ColumnData* c, Text at, Text end, RecordColumns* record, row_t resource, row_t scope) noexcept nogil:
+cdef inline Text one_span(
+    ColumnData* c, Text at, Text end, RecordColumns* record, row_t resource, row_t scope
+) noexcept nogil:
     """A Span, 3 deep, into a row; one without good ids or times is only counted."""
     cdef uint64_t tag
     cdef Text begin, stop

@@ -98,7 +98,9 @@ cdef inline bint makes_fit(ColumnData* c, Attribute* row) noexcept nogil:
     return True
 
 
-cdef inline uint8_t* append_attribute(Shapes* s, ColumnData* c, uint8_t* at, const uint8_t* limit, Attribute* row) noexcept nogil:
+cdef inline uint8_t* append_attribute(
+    Shapes* s, ColumnData* c, uint8_t* at, const uint8_t* limit, Attribute* row
+) noexcept nogil:
     """Write what of an attribute belongs to the shape: where that ends, or NULL if the span has none."""
     cdef int64_t kept = s.classes[row.key], head = <int64_t>row.key << 8 | row.kind << 4 | kept
     cdef double number
@@ -138,7 +140,9 @@ cdef inline int64_t look_up(const Shapes* s, const uint8_t* begin, int64_t size,
         place = (place + 1) & s.mask
 
 
-cdef inline int64_t shape_of(Shapes* s, ColumnData* c, uint8_t* begin, const SpanColumns* span, bint with_name) noexcept nogil:
+cdef inline int64_t shape_of(
+    Shapes* s, ColumnData* c, uint8_t* begin, const SpanColumns* span, bint with_name
+) noexcept nogil:
     """Write a span's shape where it is to begin: its size, or -1 if it has none."""
     cdef const uint8_t* limit = begin + SHAPE_BYTES_MAX
     cdef uint8_t* at = begin + 8

@@ -1,4 +1,4 @@
-# Open slots: the 10 s of event time in which spans that wait ended. They are found by their start; a heap has the first.
+# Open slots: 10 s of event time in which spans ended that wait. They are found by their start; a heap has the first.
 from libc.stdint cimport int64_t, uint64_t
 
 from service.ingest.kernel.memory cimport NONE, enter, give_back, hash_of, leave, next_like, pop, push, row_t, take

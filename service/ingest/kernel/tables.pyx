@@ -84,7 +84,8 @@ cdef class Tables:
             make_room(self.tables[i], self.pointers[i], FIRST_ROWS)
             if self.indexes[i] != NULL:
                 make_index(self.indexes[i], FIRST_PLACES)
-        t.readings, t.resources = <Reading*>calloc(1 << 16, sizeof(Reading)), <Resource*>calloc(1 << 16, sizeof(Resource))
+        t.readings = <Reading*>calloc(1 << 16, sizeof(Reading))
+        t.resources = <Resource*>calloc(1 << 16, sizeof(Resource))
         t.sampled, t.text = <Sampled*>calloc(1 << 16, sizeof(Sampled)), <uint8_t*>rows_memory(16 << 20)
         if t.readings == NULL or t.resources == NULL or t.sampled == NULL:
             raise MemoryError
