@@ -257,7 +257,7 @@ class Settings(BaseSettings):
     rules: Words = Field((), description="rule files or directories; without any, the shipped packs")
     data_dir: Path = Field(Path("tocsin-data"), description="where state is kept")
     decoder: Literal["compiled", "protobuf"] = Field(
-        "compiled", description="what decodes traces; `compiled` is `protobuf` where nothing can be compiled"
+        "compiled", description="what decodes traces; `protobuf` gives the same results, slower, to compare with"
     )
     prices: PriceFile = Field((), description="file of prices that no list has, or that are your own")
     sampling: Shares = Field(None, description="what the collector keeps, as errors=1 rest=0.1, where spans do not say")
