@@ -52,6 +52,8 @@ TAKE_BYTES_MAX = 4 << 20
 IDLE_S = 1.0
 LEVELS_EVERY_S, LOOK_PATIENCE_S = 1.0, 2.0
 """How old levels may be that are shown; how long who asks waits for newer ones."""
+TELEMETRY_SILENT_S = 600.0
+"""For how long nothing may come until we say so."""
 DRAIN_S = 10.0
 """How long a clean stop waits for the senders; what they do not manage is sent after the next start."""
 SAVE_AGAIN_S = 1.0
@@ -120,7 +122,9 @@ class Daemon:
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         token = settings.web.token.get_secret_value() if settings.web.token else ""
-        self.web = Web(self.metrics, self.arrivals, self.wall_ns, token, self.look, self.not_ready, self.work.hangs)
+        self.web = Web(
+            self.metrics, self.arrivals, self.wall_ns, token, self.look, self.not_ready, self.notes, self.work.hangs
+        )
         self.ready = asyncio.Event()
         self.saving_fails = ""  # Why the last save failed; empty while saving works.
         self.listening: tuple[str, ...] = ()
@@ -170,16 +174,24 @@ class Daemon:
             return f"cannot save: {self.saving_fails}"
         if not self.ready.is_set() or self.door.closing:
             return "starting or stopping"
-        return "; ".join(filter(None, (self._kafka_is_not_ready(), self.minutely.unreadable)))
-
-    def _kafka_is_not_ready(self) -> str:
         if self.kafka is None:
             return ""
         if (silent_s := self.kafka.silent_s()) > SILENT_S:
             return f"no Kafka broker has answered for {silent_s:.0f} s"
-        if missing := self.kafka.topics.missing:
-            return f"Kafka has no topic {', '.join(missing)}; see TOCSIN_KAFKA__TOPICS"
-        return ""
+        return "" if self.kafka.topics.found else self._missing_topics()
+
+    def notes(self) -> list[str]:
+        """What somebody should look into, although telemetry is taken in."""
+        found = [self.minutely.unreadable, self.minutely.waiting]
+        if self.kafka and self.kafka.topics.missing:
+            found.append(self._missing_topics())
+        if (silent_s := self.metrics.telemetry_silent_s()) > TELEMETRY_SILENT_S:
+            found.append(f"no telemetry has come for {silent_s:.0f} s")
+        return [note for note in found if note]
+
+    def _missing_topics(self) -> str:
+        assert self.kafka is not None
+        return f"Kafka has no topic {', '.join(self.kafka.topics.missing)}; see TOCSIN_KAFKA__TOPICS"
 
     def stop(self) -> None:
         """Ask for a clean end: doors shut, what came in is read and saved, due pages are sent."""
@@ -307,7 +319,7 @@ class Daemon:
         return arrivals
 
     def _gather(self, outcome: Outcome) -> None:
-        self.minutely.add(outcome.tally, outcome.tally.dropped, time.monotonic())
+        self.minutely.add(outcome.tally, self.pipeline.ingest.waits_for(self.clock.now_ns()), time.monotonic())
         for line in outcome.digest:
             log.info("not paged, as it began and ended in a backlog: %s", line)
         for line in outcome.tickets:

@@ -34,10 +34,8 @@ from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 from service.batch import Answer
 from service.spend import Spend
-from service.watch import Level, Moved, Watch
+from service.watch import EXPIRE_AFTER_NS, Level, Moved, Watch
 
-EXPIRE_AFTER_NS = 8 * 86_400 * SECOND_NS
-"""A series unseen for more than a week is forgotten, its baseline with it."""
 DAY_NS = 86_400 * SECOND_NS
 
 

@@ -4,6 +4,7 @@ Levels are taken between steps and exported as they stood then; NaN is not expor
 """
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -100,6 +101,12 @@ class SelfMetrics:
         self.step_sum_s = 0.0
         self.save_failures = 0
         self._save: tuple[float, float] | None = None
+        self._heard_s = time.monotonic()
+        self.expired: Counter[str] = Counter()
+
+    def telemetry_silent_s(self) -> float:
+        """For how long no span, point or log record has come; since the start, if none has."""
+        return time.monotonic() - self._heard_s
 
     def stepped(self, outcomes: Iterable[Outcome], seconds: float) -> None:
         """Take in one step, and what it led to."""
@@ -110,6 +117,8 @@ class SelfMetrics:
 
     def _take(self, outcome: Outcome) -> None:
         tally = outcome.tally
+        if tally.spans or tally.points or tally.logs:
+            self._heard_s = time.monotonic()
         self.read["spans"] += tally.spans
         self.read["points"] += tally.points
         self.read["log_records"] += tally.logs
@@ -127,6 +136,7 @@ class SelfMetrics:
         self.weighted += tally.weighted
         self.stated_tokens += tally.stated_tokens
         self.leaf_tokens += tally.leaf_tokens
+        self.expired.update(moved.rule for moved in outcome.transitions if moved.reason)
         self.notices.update(notice.status for notice in outcome.notices)
 
     def saved(self, seconds: float, at_s: float) -> None:
@@ -173,6 +183,7 @@ class SelfMetrics:
             "tocsin_otlp_refused_total": {(reason.value,): parts.door.refused[reason] for reason in Refused},
             "tocsin_series_refused_total": {(level.rule.name,): level.refused for level in self.levels},
             "tocsin_series_expired_total": {(level.rule.name,): level.expired for level in self.levels},
+            "tocsin_alerts_expired_total": {(rule.name,): self.expired[rule.name] for rule in parts.rules.rules},
             "tocsin_rule_failures_total": {
                 (rule.name,): parts.pipeline.detect.failed[rule.name] for rule in parts.rules.rules
             },
@@ -206,6 +217,7 @@ class SelfMetrics:
             "tocsin_spend_usd_per_hour": self.spend,
             "tocsin_build_info": {(_version(),): 1},
             "tocsin_scanner_info": {(parts.pipeline.decoder.name,): 1},
+            "tocsin_telemetry_silent_seconds": {(): self.telemetry_silent_s()},
             "tocsin_watermark_delay_seconds": _if_any(watermark_ns and (now_ns - watermark_ns) / SECOND_NS),
             "tocsin_series": tracked,
             "tocsin_rule_budget_pages_per_week": budgets,

@@ -16,13 +16,16 @@ from alertrules.lifecycle import (
     advance,
     close,
     mode_of,
+    waited,
 )
 from alertrules.marks import Kind, Mark
 from alertrules.page import line
 from alertrules.rules import Rule
 from alertrules.view import View
+from alertrules.wording import length
 from detectors.core import contract
 from detectors.core.columns import (
+    SECOND_NS,
     SLOT_NS,
     TICK_NS,
     Bytes,
@@ -36,6 +39,8 @@ from detectors.core.columns import (
 from detectors.core.contract import Detector, Judgement, Listener, SlotJudge
 from detectors.core.series import SeriesTable
 
+EXPIRE_AFTER_NS = 8 * 86_400 * SECOND_NS
+"""A series unseen for more than a week is forgotten, its baseline with it."""
 QUIET = Judgement(Verdict.QUIET)
 SILENT = Judgement(Verdict.NOT_JUDGED)
 
@@ -121,7 +126,25 @@ class Watch:
             row: judged.get(row, QUIET if row in counted else SILENT)
             for row in sorted(judged.keys() | self.alerts.keys())
         }
-        return self._move(words, start_ns + TICK_NS)
+        moved = self._move(words, start_ns + TICK_NS)
+        if heard and self.alerts:
+            expired = self._expire_alerts(counted, start_ns + TICK_NS)
+            moved = moved._replace(transitions=(*moved.transitions, *expired))
+        return moved
+
+    def _expire_alerts(self, counted: set[int], at_ns: int) -> tuple[Transition, ...]:
+        """Close alerts whose series went silent while others spoke: an agent that is gone can never recover.
+
+        For a detector of silence itself, silence is the finding: its alerts last as long as its series.
+        """
+        after_ns = EXPIRE_AFTER_NS if isinstance(self.detector, Listener) else self.rule.expire_after_ns
+        closed = []
+        for row, alert in list(self.alerts.items()):
+            alert = self.alerts[row] = waited(alert, row in counted, TICK_NS)
+            if alert.silent_ns >= after_ns:
+                reason = f"expired, as nothing of it came for {length(after_ns)}"
+                closed.append(close(self.alerts.pop(row), at_ns, self._identity(row), reason))
+        return tuple(closed)
 
     def _move(self, judged: Mapping[int, Judgement], at_ns: int) -> Moved:
         """Move the alerts of these series."""
