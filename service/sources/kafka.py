@@ -186,7 +186,7 @@ class KafkaSource:
             self._asks = True
             self._listen(made)
             if time.monotonic() - self._looked_s > METADATA_MS / 1000:
-                await self.look(made)
+                await self._look_again(made)
             await self._commit(made)
         await self._commit(made)
 
@@ -227,8 +227,11 @@ class KafkaSource:
             if signal_of(partition.topic) is not Signal.TRACES or answered_ms in (None, self._answered.get(name)):
                 continue
             end = made.last_stable_offset(partition)
-            async with asyncio.timeout(LOOK_TIMEOUT_S):
-                position = await made.position(partition)
+            try:
+                async with asyncio.timeout(LOOK_TIMEOUT_S):
+                    position = await made.position(partition)
+            except (KafkaError, TimeoutError):
+                continue  # It is being put elsewhere, or taken from us.
             if end is not None and position >= end:
                 checked[name] = answered_ms * 1_000_000
             self._answered[name] = answered_ms
@@ -257,6 +260,13 @@ class KafkaSource:
         if why != self._silent:
             log.error("Kafka at %s: %s; nothing of it is read, and event time waits for it", self._servers, why)
         self._silent = why
+
+    async def _look_again(self, made: AIOKafkaConsumer) -> None:
+        """Look, unless no broker answers just now: then reading goes on as it can."""
+        try:
+            await self.look(made)
+        except (KafkaError, TimeoutError):
+            self._looked_s = time.monotonic()
 
     async def look(self, made: AIOKafkaConsumer) -> None:
         """Ask which topics there are, and begin those anew that have been made anew. Raises KafkaError."""
