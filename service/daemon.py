@@ -182,7 +182,7 @@ class Daemon:
 
     def notes(self) -> list[str]:
         """What somebody should look into, although telemetry is taken in."""
-        found = [self.minutely.unreadable, self.minutely.waiting]
+        found = [self.minutely.unreadable, self.minutely.waiting, self.minutely.clock]
         if self.kafka and self.kafka.topics.missing:
             found.append(self._missing_topics())
         if (silent_s := self.metrics.telemetry_silent_s()) > TELEMETRY_SILENT_S:

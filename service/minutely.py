@@ -11,6 +11,16 @@ from service.ingest.otlp.foreign import ADVICE, Foreign
 log = logging.getLogger("tocsin")
 
 EVERY_S = 60.0
+SAID = {
+    Dropped.LATE: "spans came too late: they joined their traces and count in no rule; see TOCSIN_LATENESS",
+    Dropped.FUTURE: "spans or points end after what this clock allows and were dropped: compare the clocks of this "
+    "machine and of the senders; see TOCSIN_FUTURE_MAX",
+    Dropped.TRACES_FULL: "traces were given up before they were over; raise TOCSIN_LIMITS__TRACES_MAX or __SPANS_MAX",
+    Dropped.TRACE_FULL: "spans had no room in their traces: they count, and lend nothing to those below",
+    Dropped.SPANS_FULL: "spans were counted before their slot was over; raise TOCSIN_LIMITS__PENDING_MAX",
+    Dropped.SERIES_FULL: "calls are counted under _other; raise TOCSIN_LIMITS__CELLS_MAX, or see who sends so many names",
+}
+"""What of the drops is worth a line, and what to do about it; the others are somebody's broken telemetry."""
 SAID_MAX = 10
 """Lines a minute of one kind; the metrics have the rest."""
 
@@ -20,13 +30,16 @@ class Minutely:
     """What the steps of the minute so far have dropped, that somebody should look into.
 
     unreadable  the topics and doors of whose bodies nothing could be read in the last whole minute, in words
+    clock       that everything came from the future, in words
     waiting     the partitions that event time has waited for, for the whole of it, in words
     """
 
     dropped: Counter[Dropped] = field(default_factory=Counter)
     read: Counter[str] = field(default_factory=Counter)
     foreign: Counter[tuple[str, str]] = field(default_factory=Counter)
+    taken: int = 0
     unreadable: str = ""
+    clock: str = ""
     waiting: str = ""
     _waited: set[str] | None = None
     _since_s: float = 0.0
@@ -36,26 +49,28 @@ class Minutely:
         self.dropped.update(tally.dropped)
         self.read.update(tally.read)
         self.foreign.update(tally.foreign)
+        self.taken += tally.spans + tally.points + tally.logs
+        if not waits_for:
+            self.waiting = ""
         self._waited = set(waits_for) if self._waited is None else self._waited & set(waits_for)
         if now_s - self._since_s >= EVERY_S:
             self._say_dropped()
             self._say_foreign()
             self._say_waiting(self._waited)
+            self.taken = 0
             self.dropped.clear()
             self.read.clear()
             self.foreign.clear()
             self._waited, self._since_s = None, now_s
 
     def _say_dropped(self) -> None:
-        if late := self.dropped[Dropped.LATE]:
-            log.warning(
-                "%d spans came too late: they joined their traces and count in no rule; see TOCSIN_LATENESS", late
-            )
-        if future := self.dropped[Dropped.FUTURE]:
-            log.warning(
-                "%d spans or points end after what this clock allows and were dropped: compare the clocks of this "
-                "machine and of the senders; see TOCSIN_FUTURE_MAX", future
-            )  # fmt: skip
+        for reason, what in SAID.items():
+            if count := self.dropped[reason]:
+                log.warning("%d %s", count, what)
+        ahead = self.dropped[Dropped.FUTURE]
+        self.clock = "all telemetry of the last minute is from the future: this clock or theirs is wrong"
+        if not ahead or self.taken:
+            self.clock = ""
 
     def _say_foreign(self) -> None:
         for (source, kind), count in self.foreign.most_common(SAID_MAX):

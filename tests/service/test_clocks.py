@@ -81,3 +81,15 @@ def test_what_is_dropped_is_said_by_the_minute(caplog: pytest.LogCaptureFixture)
     assert minutely.waiting == "event time waits for a/0, which cannot be read"
     minutely.add(Tally(), (), 180.0)
     assert not minutely.unreadable and not minutely.waiting
+
+
+def test_a_clock_that_is_behind_everybody_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Where all of a minute comes from the future, it is this clock or theirs; where some of it does, it is a sender's."""
+    minutely = Minutely()
+    for taken, says in ((0, True), (5, False)):
+        minutely.add(Tally(), (), minutely._since_s + 60)
+        tally = Tally(spans=taken)
+        tally.dropped[Dropped.FUTURE] = 7
+        minutely.add(tally, (), minutely._since_s + 60)
+        assert bool(minutely.clock) is says
+    assert "7 spans or points end after what this clock allows" in caplog.text

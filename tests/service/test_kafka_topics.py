@@ -139,6 +139,8 @@ def test_a_topic_made_anew_with_more_records(kafka: str, monkeypatch: pytest.Mon
                 await reader.until(9)
                 assert reader.bodies == [b"new %d" % i for i in range(9)]
                 assert reader.offsets[topic] != state[topic]
+                reader.source.saved(reader.offsets)
+            assert await committed(kafka, topic) == 9
 
     asyncio.run(run())
 
