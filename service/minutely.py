@@ -18,7 +18,7 @@ SAID = {
     Dropped.TRACES_FULL: "traces were given up before they were over; raise TOCSIN_LIMITS__TRACES_MAX or __SPANS_MAX",
     Dropped.TRACE_FULL: "spans had no room in their traces: they count, and lend nothing to those below",
     Dropped.SPANS_FULL: "spans were counted before their slot was over; raise TOCSIN_LIMITS__PENDING_MAX",
-    Dropped.SERIES_FULL: "calls are counted under _other; raise TOCSIN_LIMITS__CELLS_MAX, or see who sends so many names",
+    Dropped.SERIES_FULL: "calls count under _other; raise TOCSIN_LIMITS__CELLS_MAX, or see who sends so many names",
 }
 """What of the drops is worth a line, and what to do about it; the others are somebody's broken telemetry."""
 SAID_MAX = 10

@@ -84,7 +84,7 @@ def test_what_is_dropped_is_said_by_the_minute(caplog: pytest.LogCaptureFixture)
 
 
 def test_a_clock_that_is_behind_everybody_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    """Where all of a minute comes from the future, it is this clock or theirs; where some of it does, it is a sender's."""
+    """Where all of a minute comes from the future it is this clock or theirs; where some does, a sender."""
     minutely = Minutely()
     for taken, says in ((0, True), (5, False)):
         minutely.add(Tally(), (), minutely._since_s + 60)
