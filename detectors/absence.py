@@ -101,7 +101,7 @@ class Absence:
         longer = learns & (ended > heard.gaps[rows, least])
         heard.gaps[rows[longer], least[longer]] = ended[longer]
         heard.missing[rows], heard.last[rows] = 0, now
-        heard.calls[rows, _hour_of_week(now)] += count
+        heard.calls[rows, self._hour_of_week(now // 60)] += count
 
     def _bars(self) -> Floats:
         return self.heard.bar * raised(self.heard.doubted, max(self.now, 0) // DAY_TICKS)
@@ -132,7 +132,7 @@ class Absence:
 
     def _close_hour(self, hour: int) -> None:
         """The hour passed once more, for all series that were there when it began."""
-        heard, place = self.heard, _hour_of_week(hour * 60)
+        heard, place = self.heard, self._hour_of_week(hour)
         there = (heard.first >= 0) & (heard.first <= hour * 60 + 59)
         heard.weeks[there, place] += 1
         again = heard.weeks[:, place] > 1
@@ -142,7 +142,7 @@ class Absence:
     def _expect(self) -> None:
         """Calls a minute of the hour that begins: of this hour of the week, of its neighbours too, or of the hour of
         the day, whichever is least."""
-        heard, place = self.heard, _hour_of_week(self.now)
+        heard, place = self.heard, self._hour_of_week(self.now // 60)
         near = [(place - 1) % WEEK_HOURS, place, (place + 1) % WEEK_HOURS]
         same = np.arange(place % 24, WEEK_HOURS, 24)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -165,6 +165,9 @@ class Absence:
         moved = min(days, DAYS) * A_DAY
         heard.gaps[:, moved:] = heard.gaps[:, : DAYS * A_DAY - moved].copy()
         heard.gaps[:, :moved] = 0
+
+    def _hour_of_week(self, hour: int) -> int:
+        return (self.terms.calendar.local(hour) - MONDAY) % WEEK_HOURS
 
     def ask(self, row: int, ratio: float | None, points: float | None) -> None:
         """Nothing: silence has no effect size."""
@@ -195,7 +198,3 @@ class Absence:
     def restore(self, arrays: Arrays) -> None:
         self.now = int(arrays["absence"][0])
         restore(self.heard, arrays, "heard")
-
-
-def _hour_of_week(index: int) -> int:
-    return (index // 60 - MONDAY) % WEEK_HOURS

@@ -23,6 +23,7 @@ from alertrules.lifecycle import (
 from alertrules.marks import Mark
 from alertrules.parse import RuleSet
 from alertrules.wording import utc
+from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import (
     SECOND_NS,
     SLOT_NS,
@@ -42,8 +43,8 @@ DAY_NS = 86_400 * SECOND_NS
 class Detect:
     """All rules at work on the same stream of slots."""
 
-    def __init__(self, rules: RuleSet) -> None:
-        self.watches = tuple(Watch(rule) for rule in rules.rules)
+    def __init__(self, rules: RuleSet, calendar: Calendar = UTC) -> None:
+        self.watches = tuple(Watch(rule, calendar) for rule in rules.rules)
         self.spend = Spend()
         self.orphans: list[tuple[Alert, Identity]] = []  # Open alerts of rules that are gone: closed at the next tick.
         self.failed: Counter[str] = Counter()  # By rule: how often its detector raised, and it began anew.
@@ -118,7 +119,7 @@ class Detect:
         self.orphans += [
             (alert, Identity(name, watch.view.labels(row), severity)) for row, alert in watch.alerts.items()
         ]
-        fresh = Watch(watch.rule)
+        fresh = Watch(watch.rule, watch.calendar)
         fresh.ledger = watch.ledger
         self.watches = tuple(fresh if one is watch else one for one in self.watches)
 

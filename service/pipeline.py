@@ -14,6 +14,7 @@ from alertrules.lifecycle import Transition
 from alertrules.notice import Notice
 from alertrules.parse import RuleSet
 from alertrules.routing import Router
+from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import Arrays
 from detectors.core.rows import under
 from service.batch import NO_GAP, Answer, Batch, Tally
@@ -83,18 +84,18 @@ class Pipeline:
 
     def __init__(
         self, limits: IngestLimits, rules: RuleSet, max_page_age_ns: int, decoder: Decoder | None = None,
-        local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED,
+        local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED, calendar: Calendar = UTC,
     ) -> None:  # fmt: skip
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
         self.decoder, self.local = decoder or Scanner(), local
-        self._seed = seed
+        self._seed, self._calendar = seed, calendar
         self.begin_anew()
 
     def begin_anew(self) -> None:
         """Forget everything, as if nothing had been read."""
         meters = Meters(self.rules.names_metric)
         self.ingest = Ingest(self.limits, decoder=self.decoder, meters=meters, local=self.local, seed=self._seed)
-        self.detect = Detect(self.rules)
+        self.detect = Detect(self.rules, self._calendar)
         self.router = Router(self.rules, self.max_page_age_ns)
 
     def step(self, batch: Batch, now_ns: int) -> Outcome:

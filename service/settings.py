@@ -12,8 +12,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from alertrules.quantities import duration_ns
+from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import SECOND_NS
 from service.ingest.local import Override, Sampling, overrides
+from service.time_zone import calendar
 
 PREFIX = "TOCSIN_"
 SHARE_MIN = 1e-6
@@ -155,6 +157,11 @@ def routing_key(text: object) -> object:
     return text
 
 
+def time_zone(name: object) -> object:
+    """The calendar of a time zone."""
+    return calendar(name) if isinstance(name, str) else name
+
+
 Duration = Annotated[int, BeforeValidator(duration), Field(ge=0)]
 Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
 Address = Annotated[str, BeforeValidator(listen_address)]
@@ -177,6 +184,7 @@ def price_file(path: object) -> object:
 PriceFile = Annotated[tuple[Override, ...], BeforeValidator(price_file)]
 PolicyShares = Annotated[tuple[tuple[str, float], ...], BeforeValidator(policies)]
 Shares = Annotated[Sampling | None, BeforeValidator(shares)]
+Zone = Annotated[Calendar, BeforeValidator(time_zone)]
 Words = Annotated[tuple[str, ...], BeforeValidator(words)]
 Topics = Annotated[tuple[str, ...], BeforeValidator(topics)]
 Url = Annotated[str, BeforeValidator(base_url)]
@@ -273,6 +281,7 @@ class Settings(BaseSettings):
     future_max: Duration = Field(300 * SECOND_NS, description="spans that end later than this after now are rejected")
     session_idle: Duration = Field(30 * SECOND_NS, description="quiet time after its root that closes a session")
     max_page_age: Duration = Field(3600 * SECOND_NS, description="older changes do not page; 0 = no limit")
+    time_zone: Zone = Field(UTC, description="whose hours of day and week people keep, as Europe/Berlin")
     save_every: Duration = Field(5 * SECOND_NS, description="how often state is saved, at least")
     step_max: Duration = Field(300 * SECOND_NS, gt=0, description="a step or save that takes longer is said to hang")
 
@@ -364,6 +373,8 @@ def _written(info: FieldInfo) -> str:
     default = info.default
     if default is None or default == ():
         return "none"
+    if isinstance(default, Calendar):
+        return "UTC"
     if isinstance(default, tuple):
         return " ".join(default)
     if isinstance(default, bool):

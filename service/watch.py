@@ -24,6 +24,7 @@ from alertrules.rules import Rule
 from alertrules.view import View
 from alertrules.wording import length
 from detectors.core import contract
+from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import (
     SECOND_NS,
     SLOT_NS,
@@ -78,10 +79,12 @@ class Moved(NamedTuple):
 class Watch:
     """One rule at work: its view, its detector, and the alerts of its series."""
 
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
+    def __init__(self, rule: Rule, calendar: Calendar = UTC) -> None:
+        self.rule, self.calendar = rule, calendar
         self.view = View(rule.selection, rule.by, rule.series_max)
-        self.detector: Detector = contract.build(rule.detector.value, rule.terms(rule.effect))
+        self.detector: Detector = contract.build(
+            rule.detector.value, replace(rule.terms(rule.effect), calendar=calendar)
+        )
         self.alerts: dict[int, Alert] = {}
         self.ledger = Ledger()
         self.asked_to = 0  # Birth of the newest series that has been asked for its own effect.

@@ -27,7 +27,7 @@ def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
     weights = {name: 1 / share for name, share in settings.sampling_policies}
     local = Local(settings.prices, settings.sampling, weights)
     seed = secrets.randbits(63), secrets.randbits(63)  # Of what was saved, if there is anything.
-    return Pipeline(limits, rules, settings.max_page_age, decoder, local, seed)
+    return Pipeline(limits, rules, settings.max_page_age, decoder, local, seed, settings.time_zone)
 
 
 def configured(settings: Settings) -> Configured:

@@ -7,6 +7,7 @@ from pkgutil import iter_modules
 from typing import Protocol, runtime_checkable
 
 import detectors
+from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import Arrays, Bytes, Finding, Floats, Ids, Tick, Verdict
 
 
@@ -22,6 +23,7 @@ class Terms:
     window_ns        over which the static rule looks back; multiple of TICK_NS
     at_least         calls or sessions that the window must hold
     model            which of its models a detector of many is to use
+    calendar         whose hours of day and week the seasons are of
     """
 
     budget_per_week: float
@@ -32,6 +34,7 @@ class Terms:
     above: float = float("nan")
     window_ns: int = 0
     at_least: float = 1.0
+    calendar: Calendar = UTC
 
 
 @dataclass(frozen=True)

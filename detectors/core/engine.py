@@ -141,6 +141,7 @@ class Engine:
     def __init__(self, signal: CountSignal, terms: Terms) -> None:
         self.signal = signal
         self.budget_per_week = terms.budget_per_week
+        self.calendar = terms.calendar
         self.threshold = budget.threshold(terms.budget_per_week, 1)
         self.life = Life()
         self.evidence = Evidence(signal.alternatives, signal.sums, signal.precision)
@@ -169,7 +170,7 @@ class Engine:
         now = tick.start_ns // TICK_NS
         self.evidence.enter(modes)
         crept = self._pass_time(now)
-        hour = now // 60 % 24
+        hour = self.calendar.hour(now // 60)
         for part in parts(tick, PART_ROWS):
             counted = self.signal.counted(part)
             if len(counted.rows):
@@ -182,10 +183,10 @@ class Engine:
         crept: dict[int, Judgement] = {}
         if self.now < 0:
             self.now = now
-            self.signal.enter_hour(None, now // 60, self._excluded())
+            self._enter_hour(None, now // 60)
         while self.now // DAY_TICKS < now // DAY_TICKS:
             midnight = (self.now // DAY_TICKS + 1) * DAY_TICKS
-            self.signal.enter_hour(self.now // 60, midnight // 60, self._excluded())
+            self._enter_hour(self.now // 60, midnight // 60)
             self.dispersion.close_blocks(self.now, midnight)
             self._refit()
             crept_up = self.signal.crept(midnight // DAY_TICKS, self.dispersion)
@@ -197,10 +198,15 @@ class Engine:
             if now - midnight > 60 * DAY_TICKS:  # A gap in which a baseline fades to nothing: skip its middle.
                 self.now += (now - midnight) // DAY_TICKS * DAY_TICKS - 30 * DAY_TICKS
         if self.now // 60 < now // 60:
-            self.signal.enter_hour(self.now // 60, now // 60, self._excluded())
+            self._enter_hour(self.now // 60, now // 60)
         self.dispersion.close_blocks(self.now, now)
         self.now = now
         return crept
+
+    def _enter_hour(self, closing: int | None, opening: int) -> None:
+        """Close an hour since 1970, if one is open, and open another. The signals know hours by local clocks alone."""
+        local = self.calendar.local
+        self.signal.enter_hour(None if closing is None else local(closing), local(opening), self._excluded())
 
     def _learn(self, counted: Counted, hour: int) -> None:
         rows, life = counted.rows, self.life
@@ -209,7 +215,7 @@ class Engine:
         shut = (mode == Mode.PAGING) | (mode == Mode.RECOVERING) | suspicious
         life.today[rows] = True
         if shut.any():
-            life.exclude(rows[shut], hour, hour)
+            life.exclude(rows[shut], self.now // 60 % 24, self.now // 60 % 24)
         self.signal.learn(counted, hour)
         counted = counted.only(~shut & (life.days[rows] > 0))
         if len(counted.rows):
@@ -263,7 +269,7 @@ class Engine:
             found = Finding(unit, before, now, since * TICK_NS, count, float(total[i]), float(asked[i]), "")
             if not relapsing[i]:  # Today's hours since the run began are not learnt.
                 first = max(since, self.now - self.now % DAY_TICKS) // 60 % 24
-                self.life.exclude(rows[i : i + 1], first, hour)
+                self.life.exclude(rows[i : i + 1], first, self.now // 60 % 24)
             judged[row] = Judgement(Verdict.RELAPSED if relapsing[i] else Verdict.ANOMALOUS, found)
         return judged
 
@@ -283,7 +289,8 @@ class Engine:
         return may
 
     def _excluded(self) -> Bools:
-        return self.life.excluded_hours() & self._may_leave_out()[:, None]
+        today: Bools = np.roll(self.life.excluded_hours(), self.calendar.ahead(max(self.now, 0) // 60), axis=1)
+        return today & self._may_leave_out()[:, None]
 
     def _refit(self) -> None:
         life = self.life
@@ -333,7 +340,7 @@ class Engine:
         rows = np.arange(self.size, dtype=np.int32)
         if not self.size:
             return {}
-        levels = self.signal.gauges(max(self.now, 0) // 60 % 24)
+        levels = self.signal.gauges(self.calendar.hour(max(self.now, 0) // 60))
         levels["evidence"] = np.where(self.life.warm, np.maximum(self.evidence.total(rows), 0), np.nan)
         levels["evidence_threshold"] = np.where(self.life.warm, self.thresholds(rows), np.nan)
         levels["wobble"] = np.where(self.life.warm, self.signal.wobble(self.dispersion), np.nan)

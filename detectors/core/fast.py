@@ -143,7 +143,7 @@ class FastEngine(Engine):
         self.outages.enter(modes)
         crept = self._pass_time(minute)
         for part in parts(slot, PART_ROWS):
-            crept |= self._look(part, minute // 60 % 24)
+            crept |= self._look(part, self.calendar.hour(minute // 60))
         return crept
 
     def _look(self, slot: Tick, hour: int) -> dict[int, Judgement]:
