@@ -64,8 +64,8 @@ def test_a_baseline_is_of_local_hours(change: int) -> None:
             detector.tick(tick(minute, np.array([1]), np.array([200]), np.array([failed])), MODES)
             if minute > change and hour_in_berlin(minute)[1] == 9:
                 expected[name] = float(detector.gauges()["error_ratio_baseline"][1])
-    assert expected["Europe/Berlin"] > 0.06
-    assert expected["UTC"] < expected["Europe/Berlin"]
+    # An hour is read with half of each neighbour: (10% + 1%/2 + 1%/2)/2 against (1% + 10%/2 + 1%/2)/2, shrunk a little.
+    assert expected["Europe/Berlin"] > 1.4 * expected["UTC"]
 
 
 def test_zones_with_odd_offsets_keep_their_hours() -> None:
