@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from service.batch import Dropped, Tally
@@ -11,47 +11,80 @@ from service.ingest.otlp.foreign import ADVICE, Foreign
 log = logging.getLogger("tocsin")
 
 EVERY_S = 60.0
+SAID = {
+    Dropped.LATE: "spans came too late: they joined their traces and count in no rule; see TOCSIN_LATENESS",
+    Dropped.FUTURE: "spans or points end after what this clock allows and were dropped: compare the clocks of this "
+    "machine and of the senders; see TOCSIN_FUTURE_MAX",
+    Dropped.TRACES_FULL: "traces were given up before they were over; raise TOCSIN_LIMITS__TRACES_MAX or __SPANS_MAX",
+    Dropped.TRACE_FULL: "spans had no room in their traces: they count, and lend nothing to those below",
+    Dropped.SPANS_FULL: "spans were counted before their slot was over; raise TOCSIN_LIMITS__PENDING_MAX",
+    Dropped.SERIES_FULL: "calls count under _other; raise TOCSIN_LIMITS__CELLS_MAX, or see who sends so many names",
+}
+"""What of the drops is worth a line, and what to do about it; the others are somebody's broken telemetry."""
 SAID_MAX = 10
 """Lines a minute of one kind; the metrics have the rest."""
 
 
 @dataclass
 class Minutely:
-    """What the steps of the minute so far have dropped that somebody should look into."""
+    """What the steps of the minute so far have dropped, that somebody should look into.
 
-    late: int = 0
-    future: int = 0
+    unreadable  the topics and doors of whose bodies nothing could be read in the last whole minute, in words
+    clock       that everything came from the future, in words
+    waiting     the partitions that event time has waited for, for the whole of it, in words
+    """
+
+    dropped: Counter[Dropped] = field(default_factory=Counter)
     read: Counter[str] = field(default_factory=Counter)
     foreign: Counter[tuple[str, str]] = field(default_factory=Counter)
-    unreadable: str = ""  # What was said of topics of which nothing at all could be read in the last minute.
+    taken: int = 0
+    unreadable: str = ""
+    clock: str = ""
+    waiting: str = ""
+    _waited: set[str] | None = None
     _since_s: float = 0.0
 
-    def add(self, tally: Tally, rejected: Mapping[Dropped, int], now_s: float) -> None:
+    def add(self, tally: Tally, waits_for: Collection[str], now_s: float) -> None:
         """Take in a step; says what the minute brought, once it is over."""
-        self.late += rejected.get(Dropped.LATE, 0)
-        self.future += rejected.get(Dropped.FUTURE, 0)
+        self.dropped.update(tally.dropped)
         self.read.update(tally.read)
         self.foreign.update(tally.foreign)
+        self.taken += tally.spans + tally.points + tally.logs
+        if not waits_for:
+            self.waiting = ""
+        self._waited = set(waits_for) if self._waited is None else self._waited & set(waits_for)
         if now_s - self._since_s >= EVERY_S:
-            self._say()
-            self.late = self.future = 0
+            self._say_dropped()
+            self._say_foreign()
+            self._say_waiting(self._waited)
+            self.taken = 0
+            self.dropped.clear()
             self.read.clear()
             self.foreign.clear()
-            self._since_s = now_s
+            self._waited, self._since_s = None, now_s
 
-    def _say(self) -> None:
-        if self.late:
-            log.warning(
-                "%d spans came later than TOCSIN_LATENESS allows: they joined their traces and count in no rule",
-                self.late,
-            )
-        if self.future:
-            log.warning("%d spans end more than TOCSIN_FUTURE_MAX after this clock, and were dropped", self.future)
+    def _say_dropped(self) -> None:
+        for reason, what in SAID.items():
+            if count := self.dropped[reason]:
+                log.warning("%d %s", count, what)
+        ahead = self.dropped[Dropped.FUTURE]
+        self.clock = "all telemetry of the last minute is from the future: this clock or theirs is wrong"
+        if not ahead or self.taken:
+            self.clock = ""
+
+    def _say_foreign(self) -> None:
         for (source, kind), count in self.foreign.most_common(SAID_MAX):
             log.warning("%s: %d of %d bodies hold no OTLP: %s", source, count, self.read[source], ADVICE[Foreign(kind)])
-        nothing = [
-            source
-            for source, count in self.read.items()
-            if count == sum(n for (s, _), n in self.foreign.items() if s == source)
-        ]
-        self.unreadable = f"nothing that comes from {', '.join(sorted(nothing))} is OTLP" if nothing else ""
+        by_source: Counter[str] = Counter()
+        for (source, _), count in self.foreign.items():
+            by_source[source] += count
+        nothing = sorted(source for source, count in by_source.items() if count == self.read[source])
+        self.unreadable = f"nothing that comes from {', '.join(nothing)} is OTLP" if nothing else ""
+
+    def _say_waiting(self, waited: Collection[str]) -> None:
+        before = self.waiting
+        self.waiting = (
+            f"event time waits for {', '.join(sorted(waited)[:SAID_MAX])}, which cannot be read" if waited else ""
+        )
+        if self.waiting and self.waiting != before:
+            log.error("%s to the end; nobody is paged of what is newer", self.waiting)

@@ -17,7 +17,7 @@ from alertrules.routing import Router
 from detectors.core.columns import Arrays
 from detectors.core.rows import under
 from service.batch import NO_GAP, Answer, Batch, Tally
-from service.detect import Detect, Level, Moved
+from service.detect import Detect
 from service.ingest.decode import Decoder
 from service.ingest.join.join import UNSEEDED, Seed
 from service.ingest.limits import IngestLimits
@@ -25,6 +25,7 @@ from service.ingest.local import Local
 from service.ingest.metrics.meters import Meters
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.stage import NOTHING_LOCAL, Ingest
+from service.watch import Level, Moved
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,15 @@ class Pipeline:
     ) -> None:  # fmt: skip
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
         self.decoder, self.local = decoder or Scanner(), local
-        self.ingest = Ingest(limits, decoder=self.decoder, meters=Meters(rules.names_metric), local=local, seed=seed)
-        self.detect = Detect(rules)
-        self.router = Router(rules, max_page_age_ns)
+        self._seed = seed
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget everything, as if nothing had been read."""
+        meters = Meters(self.rules.names_metric)
+        self.ingest = Ingest(self.limits, decoder=self.decoder, meters=meters, local=self.local, seed=self._seed)
+        self.detect = Detect(self.rules)
+        self.router = Router(self.rules, self.max_page_age_ns)
 
     def step(self, batch: Batch, now_ns: int) -> Outcome:
         """Read a batch, which may be empty: time alone can close slots too."""

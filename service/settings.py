@@ -211,6 +211,7 @@ class KafkaSettings(Section):
         min_length=1,
         description="topics to read; the word spans, traces, metrics or logs in a name says what it holds",
     )
+    rejected_topic: str = Field("tocsin.rejected", description="where records go that cannot be read without an error")
     fetch_bytes: Size = Field(1 << 20, description="most that one fetch takes from a partition")
     check_crcs: bool = Field(True, description="whether record checksums are verified")
 

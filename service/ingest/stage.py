@@ -15,7 +15,7 @@ from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.metrics.measures import Cell, Meaning, Tells, added
 from service.ingest.metrics.meters import Meters
-from service.ingest.otlp.foreign import ADVICE, is_empty, looks_like
+from service.ingest.otlp.foreign import ADVICE, Foreign, is_empty, looks_like
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.policies import Policies
 from service.ingest.prices import DAY_NS, Prices, Tokens
@@ -136,8 +136,8 @@ class Ingest:
         if body.error is not None:
             tally.foreign[record.source, looks_like(record.signal, record.body)] += 1
             return [Answer(error=body.error)]
-        if not latest_ns and not body.dropped and not (body.read and body.read.records) and body.first == body.stop:
-            return [self._found_nothing(record, tally)]
+        if not latest_ns and body.first == body.stop and not (body.read and body.read.records):
+            return [self._found_nothing(record, body, tally)]
         if record.signal is not Signal.TRACES:
             latest_ns = self._take_read(record, body, now_ns, tally)
             if latest_ns and self._watermark.is_silent(METERS, now_ns):
@@ -151,11 +151,14 @@ class Ingest:
         return [Answer(*body.rejected()) if body.dropped else TAKEN for body in bodies]
 
     @staticmethod
-    def _found_nothing(record: Record, tally: Tally) -> Answer:
-        """Answer a body without a span, point or log record: most are just empty, some are another format."""
-        if not is_empty(record.signal, record.body):
-            return TAKEN
+    def _found_nothing(record: Record, body: Decoded, tally: Tally) -> Answer:
+        """Answer a body without a span, point or log record: most are just empty, some are another format.
+
+        A message of another signal can be read as one of this signal, whose ids are none.
+        """
         kind = looks_like(record.signal, record.body)
+        if not (is_empty(record.signal, record.body) or (body.dropped and kind is Foreign.OTHER_SIGNAL)):
+            return Answer(*body.rejected())
         tally.dropped[Dropped.FOREIGN] += 1
         tally.foreign[record.source, kind] += 1
         return Answer(message=f"nothing was read of this body: {ADVICE[kind]}")

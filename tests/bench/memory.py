@@ -31,7 +31,6 @@ from alertrules.parse import load
 from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, TICK_NS
 from detectors.core.series import SeriesTable
 from service.batch import Record, Signal, Tally
-from service.detect import Watch
 from service.ingest.kernel.constants import (
     UNIT_COLUMNS,
     UNIT_DOLLARS,
@@ -43,6 +42,7 @@ from service.ingest.kernel.constants import (
 from service.ingest.limits import IngestLimits
 from service.ingest.rollup import roll_up
 from service.ingest.stage import Ingest
+from service.watch import Watch
 from tests.bench.sessions import AGENTS, BEGIN_NS, MODELS, RESOURCE, TENANTS, Value, _call, _span
 
 PACKS = Path(__file__).parents[2] / "alertrules" / "packs"
