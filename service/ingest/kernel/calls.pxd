@@ -59,8 +59,10 @@ cdef inline row_t mark_ancestors(Join* t, row_t n) noexcept nogil:
 
 
 cdef inline row_t _mark_ancestors_of(Join* t, Wait* wait, Span* span) noexcept nogil:
-    cdef Reading *own = reading_of(t, span), *theirs
-    cdef Span *row, *part = NULL
+    cdef Reading* own = reading_of(t, span)
+    cdef Reading* theirs
+    cdef Span* row
+    cdef Span* part = NULL
     cdef row_t duplicate = NONE
     cdef bint usage = span.flags & SPENT and is_model(own.operation), looking = True
     cdef int steps = 0
@@ -114,8 +116,8 @@ cdef inline void complete(Wait* wait, const Wait* other) noexcept nogil:
 
     Tokens are also the same if only the other account counts the reasoning among the output.
     """
-    cdef double *mine = wait.numbers
-    cdef const double *theirs = other.numbers
+    cdef double* mine = wait.numbers
+    cdef const double* theirs = other.numbers
     cdef bint same = same_bits(mine[INPUT], theirs[INPUT])
     cdef int i
     if same and theirs[REASONING] > 0.0 and theirs[OUTPUT] == mine[OUTPUT] + theirs[REASONING]:

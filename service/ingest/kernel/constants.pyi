@@ -1,6 +1,5 @@
 """The kernels' constants that Python needs; `rows.pxd`, `columns.pxd` and `shapes.pxd` say what they mean."""
 
-SLOT_NS: int
 SPANS_OF_TRACE_MAX: int
 FAILED: int
 SPENT: int

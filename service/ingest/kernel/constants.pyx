@@ -1,8 +1,7 @@
 """The kernels' constants that Python needs. Their one definition is in the .pxd files, which say what they mean."""
 
-from service.ingest.kernel cimport admit, columns, rows, shapes, slots
+from service.ingest.kernel cimport admit, columns, rows, shapes
 
-SLOT_NS = slots.SLOT_NS
 SPANS_OF_TRACE_MAX = admit.SPANS_OF_TRACE_MAX
 
 FAILED, SPENT, IS_NATIVE, COVERED = rows.FAILED, rows.SPENT, rows.IS_NATIVE, rows.COVERED

@@ -131,7 +131,7 @@ cdef inline double sampling_weight(Text at, Text end) noexcept nogil:
         last = stop
         while at < last and at[0] <= 0x20:
             at += 1
-        while at < last and last[-1] <= 0x20:
+        while at < last and (last - 1)[0] <= 0x20:
             last -= 1
         if last - at > 3 and at[0] == c'o' and at[1] == c't' and at[2] == c'=':
             weight = _threshold(at + 3, last)

@@ -11,6 +11,9 @@ typedef uint16_t small_t;
 typedef uint32_t place_t;   /* An offset into text. */
 typedef float weight_t;
 
+/* A slot's length. It is more than an enum's value can be. */
+#define SLOT_NS INT64_C(10000000000)
+
 /* Loads and stores of eight bytes that need not be aligned. */
 static inline uint64_t load8(const uint8_t *at) { uint64_t v; memcpy(&v, at, 8); return v; }
 static inline void store8(uint8_t *at, uint64_t v) { memcpy(at, &v, 8); }

@@ -44,9 +44,11 @@ cdef inline Span* default_span(Join* t, const Span* span, int field) noexcept no
 
 cdef inline void label(Join* t, Span* span, word_t* words) noexcept nogil:
     """A span's labels."""
-    cdef Reading *own = reading_of(t, span), *theirs
+    cdef Reading* own = reading_of(t, span)
+    cdef Reading* theirs
     cdef Resource* resource = &t.resources[span.resource]
-    cdef Span *row = span, *outer
+    cdef Span* row = span
+    cdef Span* outer
     cdef row_t* defaults = t.traces[span.trace].defaults
     cdef word_t agent = own.agent, version = own.version, provider = 0, model = 0, tool = 0
     cdef word_t tenant = span.tenant if span.tenant else resource.tenant

@@ -14,7 +14,8 @@ cdef enum:
 
 cdef inline bint sorts_after(Join* t, const Order* one, const Order* two) noexcept nogil:
     """Whether a span is counted after another one that ends with it."""
-    cdef Span *span = &t.spans[t.waits[one.wait].span], *other = &t.spans[t.waits[two.wait].span]
+    cdef Span* span = &t.spans[t.waits[one.wait].span]
+    cdef Span* other = &t.spans[t.waits[two.wait].span]
     if span.start != other.start:
         return span.start < other.start
     if span.id != other.id:

@@ -125,7 +125,7 @@ cdef inline Text attribute(ColumnData* c, Text at, Text end, int role, int depth
 
 cdef inline Text status(Text at, Text end, row_t* code) noexcept nogil:
     """A Status, 4 deep, and its code, of which protobuf keeps 32 bits."""
-    cdef uint64_t tag, value
+    cdef uint64_t tag, value = 0
     while at < end:
         at = read_tag(at, end, &tag)
         if at == NULL:

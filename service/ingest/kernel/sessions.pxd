@@ -210,7 +210,8 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
 
     Its cost is the sum of its calls' costs, if all of them have one.
     """
-    cdef Trace *trace, *main = &t.traces[session.traces]
+    cdef Trace* trace
+    cdef Trace* main = &t.traces[session.traces]
     cdef row_t row = session.traces, each
     cdef int64_t outcome_ns = 0, outcome_id = 0, unpriced = 0, free = 0
     cdef Span* root

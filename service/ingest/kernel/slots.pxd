@@ -4,8 +4,8 @@ from libc.stdint cimport int64_t, uint64_t
 from service.ingest.kernel.memory cimport NONE, enter, give_back, hash_of, leave, next_like, pop, push, row_t, take
 from service.ingest.kernel.rows cimport *
 
-cdef enum:
-    SLOT_NS = 10_000_000_000
+cdef extern from "kernel.h" nogil:
+    const int64_t SLOT_NS
 
 
 cdef inline row_t find_slot(Join* t, int64_t start) noexcept nogil:

@@ -40,7 +40,8 @@ cdef inline word_t word_of(Join* t, Text at, uint64_t size) noexcept nogil:
 cdef inline bint ends_like(Join* t, word_t longer, word_t shorter) noexcept nogil:
     """Whether two words are equal, or one ends with a joint and the other: `server.tool` is the same as `tool`."""
     cdef Text at
-    cdef Word *more = &t.words[longer], *fewer = &t.words[shorter]
+    cdef Word* more = &t.words[longer]
+    cdef Word* fewer = &t.words[shorter]
     if longer == shorter:
         return True
     if more.size < fewer.size:
@@ -48,4 +49,4 @@ cdef inline bint ends_like(Join* t, word_t longer, word_t shorter) noexcept nogi
     if fewer.size == 0 or more.size == fewer.size:
         return False
     at = t.text + more.at + more.size - fewer.size
-    return at[-1] in b"_./:-" and same_text(at, t.text + fewer.at, fewer.size)
+    return (at - 1)[0] in b"_./:-" and same_text(at, t.text + fewer.at, fewer.size)
