@@ -3,8 +3,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 BROKER := .cache/kafka
+KERNELS := $(wildcard service/ingest/kernel/*.p* service/ingest/kernel/*.h detectors/core/*.pyx)
 
-.PHONY: demo run test check lint types install broker bench clean
+.PHONY: demo run test check lint types install sanitize mutants wheel broker lock clean
 
 demo: install ## Watch four incidents in a simulated fleet turn into four pages.
 	@$(BIN)/tocsin demo
@@ -27,17 +28,32 @@ types: install
 	@echo "== types (mypy --strict)"
 	@$(BIN)/mypy
 
-install: .venv/installed ## A virtual environment with everything, from pinned and hashed packages.
+install: .venv/built ## A virtual environment with everything, from pinned and hashed packages; the hot path compiled.
 
-.venv/installed: requirements.lock pyproject.toml
+.venv/installed: requirements.lock compiler.lock
 	@echo "== making .venv with $$($(PYTHON) --version), once (a minute or two)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Tocsin needs Python 3.11 or newer; say which with PYTHON=…"; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@echo "== compiling the decoder, so that no first start has to (half a minute)"
-	@$(BIN)/python -m service.compiled || echo "== it will be protobuf's that decodes: the same results, slower"
+	@if [ -z "$$CC" ] && ! command -v cc gcc clang >/dev/null; then \
+	  echo "== no C compiler here: taking zig's (90 MB)"; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r compiler.lock; fi
 	@touch $@
+
+.venv/built: .venv/installed pyproject.toml setup.py $(KERNELS)
+	@echo "== compiling the hot path (half a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+sanitize: install ## The hot path under sanitizers, over fuzz, captures and odd streams (five minutes).
+	@$(BIN)/python -m tests.sanitize
+
+mutants: install ## One-line changes to the rules, and the tests that notice each (ten minutes).
+	@$(BIN)/python -m tests.mutants
+
+wheel: .venv/installed ## One wheel for Python 3.11 and later, in dist/.
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
 
 broker: ## A real Kafka broker's jars for the tests, where Java and Maven are to be had.
 	@if [ -e $(BROKER)/complete ]; then :; \
@@ -46,10 +62,14 @@ broker: ## A real Kafka broker's jars for the tests, where Java and Maven are to
 	  mvn --quiet --batch-mode -f tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(BROKER) && touch $(BROKER)/complete; \
 	else echo "== no java or no mvn here: the tests that need a real Kafka broker will be skipped"; fi
 
+LOCK := --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header \
+  --strip-extras --allow-unsafe
+
 lock: ## Pin the newest versions that pyproject.toml allows.
 	@$(BIN)/python -m pip install --quiet pip-tools
-	@$(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header \
-	  --strip-extras --allow-unsafe --all-build-deps --extra dev --output-file requirements.lock pyproject.toml
+	@$(BIN)/pip-compile $(LOCK) --all-build-deps --extra dev --output-file requirements.lock pyproject.toml
+	@$(BIN)/pip-compile $(LOCK) --no-annotate --output-file compiler.lock compiler.in
 
 clean:
-	rm -rf .venv .cache build *.egg-info
+	rm -rf .venv .cache build dist *.egg-info
+	find service detectors -name '*.so' -delete

@@ -46,6 +46,7 @@ class Transition:
     alert_id: str  # One episode's: from the page to its close, relapses included. Empty while pending.
     fired_ns: int  # End of the tick that paged; 0 while pending.
     finding: Finding | None  # The latest anomalous tick's.
+    reason: str = ""  # Why it closed, where no recovery was seen.
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Alert:
     since_ns: int  # End of the tick that brought it into this state.
     fired_ns: int
     finding: Finding | None
+    silent_ns: int = 0  # For how long nothing of its series came, while something of others did.
 
 
 @dataclass(frozen=True)
@@ -133,9 +135,15 @@ def advance(
     return (None if steps[-1].state is AlertState.INACTIVE else steps[-1]), transitions
 
 
-def close(alert: Alert, at_ns: int, identity: Identity) -> Transition:
+def close(alert: Alert, at_ns: int, identity: Identity, reason: str = "") -> Transition:
     """The end of an alert whose series has expired or whose rule is gone: nobody will judge it any more."""
-    return _transition(alert.state, _entered(alert, AlertState.INACTIVE, at_ns, identity), at_ns, identity)
+    closed = _entered(alert, AlertState.INACTIVE, at_ns, identity)
+    return replace(_transition(alert.state, closed, at_ns, identity), reason=reason)
+
+
+def waited(alert: Alert, counted: bool, tick_ns: int) -> Alert:
+    """The alert after a tick in which something came: its silence begins anew where its series counted, else grows."""
+    return replace(alert, silent_ns=0 if counted else alert.silent_ns + tick_ns)
 
 
 def _entered(alert: Alert, state: AlertState, at_ns: int, identity: Identity) -> Alert:

@@ -121,7 +121,10 @@ class Router:
         if name is None:
             return
         group = self._groups[name]
-        group.open[moved.alert_id].state = moved.after
+        member = group.open[moved.alert_id]
+        member.state = moved.after
+        if moved.reason:
+            member.line += f"; {moved.reason}"
         if moved.after is AlertState.MUTED:
             group.lasts(moved.alert_id, at_ns)
         elif moved.after is AlertState.INACTIVE:

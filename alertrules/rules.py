@@ -133,6 +133,12 @@ def _name(text: object) -> str:
     return text
 
 
+def _expire_after(written_ns: int) -> int:
+    if written_ns < 10 * _MINUTE_NS:
+        raise ValueError("expire_after is at least 10m; write 6h, or 1d for an agent that is called once a day")
+    return written_ns
+
+
 def _labels(written: object) -> Labels:
     if not isinstance(written, Mapping):
         raise ValueError(f"{written!r:.80} is not a mapping; write {{team: agents}}")
@@ -212,6 +218,9 @@ class Rule(Written):
     at_least: float = Field(default=1.0, gt=0, le=1e12, strict=False)
     for_ns: DurationNs = Field(default=0, alias="for")
     keep_firing_for_ns: DurationNs = Field(default=30 * _MINUTE_NS, alias="keep_firing_for")
+    expire_after_ns: Annotated[DurationNs, AfterValidator(_expire_after)] = Field(
+        default=360 * _MINUTE_NS, alias="expire_after"
+    )
     severity: Annotated[Severity, BeforeValidator(partial(_word, Severity))] = Severity.PAGE
     labels: Annotated[Labels, BeforeValidator(_labels)] = ()
     annotations: Annotations = Annotations()

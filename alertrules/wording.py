@@ -45,6 +45,20 @@ def utc(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // SECOND_NS, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def length(duration_ns: int) -> str:
+    """A duration in its two largest units.
+
+    >>> length(6 * 3600 * SECOND_NS), length(5_430 * SECOND_NS), length(200 * 3600 * SECOND_NS)
+    ('6 h', '1 h 30 min', '8 d 8 h')
+    """
+    left, parts = duration_ns // SECOND_NS, []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        if count := left // size:
+            parts.append(f"{count} {unit}")
+        left %= size
+    return " ".join(parts[:2]) or "0 s"
+
+
 def digits(value: float) -> str:
     """Three digits, never an exponent."""
     if not math.isfinite(value):

@@ -4,22 +4,20 @@ Dirichlet-multinomial ratios. The null is the baseline whose good class (the fir
 alternative takes 10, 20 or 40 points more from the good class, and gives them to one bad class or to all in proportion.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
 
 from detectors.core.anchor import Anchor
 from detectors.core.columns import OUTCOMES, TICK_NS, Bools, Floats, Ids, Precision, Singles, Tick
-from detectors.core.compiled import compiled
 from detectors.core.contract import Terms
 from detectors.core.dispersion import DAY_BLOCK, KEEP, Dispersion
 from detectors.core.engine import Counted, Engine
 from detectors.core.gates import Gates
 from detectors.core.hours import HOUR_STRENGTH, with_neighbours
+from detectors.core.loops import outcome_ratios
 from detectors.core.recent import Recent
 from detectors.core.rows import column, resize
 from detectors.core.traffic import Traffic
@@ -98,8 +96,8 @@ class Outcomes:
 
     def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats:
         """(r, J) log-likelihood ratios; alternative d * K + g: drop d to class g, g = 0 meaning all in proportion."""
-        told: Floats = _ratios(self.baseline.null[counted.rows], counted.values, 1 / rho[:, 0].astype(np.float64) - 1)
-        return told
+        null, concentration = self.baseline.null[counted.rows], 1 / rho[:, 0].astype(np.float64) - 1
+        return outcome_ratios(null, counted.values, concentration, DROPS, TERMS_MAX)
 
     def of_ends(self, counted: Counted, hour: int, rho: Floats, ratios: Floats) -> Floats:
         return ratios
@@ -207,60 +205,3 @@ class Outcomes:
         asked = self.gates.points_of(np.arange(len(good), dtype=np.int32))
         levels = {f"outcome_share_{name}": share[:, i] for i, name in enumerate(OUTCOMES)}
         return levels | {"outcome_share_baseline": good, "outcome_share_effect": good - asked}
-
-
-def _log_rising(a: Floats, x: Floats) -> Floats:
-    """log of a (a + 1) ... (a + x - 1), for whole and for weighted, fractional x."""
-    log: Floats = gammaln(a + x) - gammaln(a)
-    return log
-
-
-def ratios_plainly(null: Floats, x: Floats, concentration: Floats) -> Floats:
-    """(r, J) log ratios of the sessions `x` (r, K), with null mixes (r, K) and concentrations (r,)."""
-    m = concentration[:, None]
-    base = _log_rising(null * m, x)
-    out = np.empty((len(x), len(DROPS), CLASSES))
-    for d, drop in enumerate(DROPS):
-        lost = np.minimum(drop, 0.9 * null[:, :1])
-        fewer = _log_rising((null[:, :1] - lost) * m, x[:, :1]) - base[:, :1]
-        grown = null[:, 1:] * (1 + lost / (1 - null[:, :1]))
-        out[:, d, 0] = fewer[:, 0] + (_log_rising(grown * m, x[:, 1:]) - base[:, 1:]).sum(1)
-        out[:, d, 1:] = fewer + _log_rising((null[:, 1:] + lost) * m, x[:, 1:]) - base[:, 1:]
-    return out.reshape(len(x), -1)
-
-
-@compiled(["f8[:,::1](f8[:,::1], f8[:,::1], f8[::1])"], ratios_plainly)
-def _ratios(null: Floats, x: Floats, concentration: Floats) -> Floats:
-    """The same without gamma functions: of whole, small x, log of (b (b + 1) ...) / (a (a + 1) ...), term by term."""
-    out = np.zeros((len(x), len(DROPS) * CLASSES))
-    for i in range(len(x)):
-        m = concentration[i]
-        for k in range(CLASSES):
-            sessions, a, before = x[i, k], null[i, k] * m, 0.0
-            if sessions == 0:
-                continue
-            terms = int(sessions) if sessions <= TERMS_MAX and sessions == math.floor(sessions) else 0
-            if terms:
-                before = 1.0
-                for n in range(terms):
-                    before *= a + n
-            else:
-                before = math.lgamma(a + sessions) - math.lgamma(a)
-            for d in range(len(DROPS)):
-                lost = min(DROPS[d], 0.9 * null[i, 0])
-                for form in range(1 if k == 0 else 2):  # The good class; a bad one that grows in proportion, or alone.
-                    spread = 1 + lost / (1 - null[i, 0])
-                    b = a - lost * m if k == 0 else a * spread if form == 0 else a + lost * m
-                    if terms:
-                        after = 1.0
-                        for n in range(terms):
-                            after *= b + n
-                        said = math.log(after / before)
-                    else:
-                        said = math.lgamma(b + sessions) - math.lgamma(b) - before
-                    if k == 0:
-                        for g in range(CLASSES):
-                            out[i, d * CLASSES + g] += said
-                    else:
-                        out[i, d * CLASSES + (0 if form == 0 else k)] += said
-    return out

@@ -84,6 +84,7 @@ class Dropped(StrEnum):
     SERIES_FULL = "series_full"  # The table of cells or series is full: counted under `_other`.
     BAD_NUMBER = "bad_number"  # A token count, cost or point that is NaN, infinite or negative.
     FOREIGN = "foreign"  # A body that could be read, and holds nothing of OTLP: another format.
+    SET_ASIDE = "set_aside"  # A record that cannot be read without an error of ours: kept for a person.
     UNREAD = "unread"  # A metric summary, or a log record that is no evaluation.
 
 

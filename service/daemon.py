@@ -23,12 +23,11 @@ from functools import partial
 
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
-from service.batch import Batch
+from service.batch import Answer, Batch
 from service.client import authorities, new_client
 from service.clocks import LOOK_EVERY_S, ClockWatch
 from service.deliver import Clocks, Deliverer
 from service.descriptors import KAFKA, opened, raised, shares
-from service.detect import Level
 from service.minutely import Minutely
 from service.notifiers.destination import Destination, destinations, known
 from service.pipeline import Outcome, State
@@ -37,8 +36,11 @@ from service.settings import Settings
 from service.sources.arrival import Arrival, Arrivals
 from service.sources.kafka import SILENT_S, KafkaSource
 from service.sources.otlp_http import Door
+from service.steps import HELD_BYTES_MAX, Steps
 from service.store.outbox import Outbox
+from service.store.rejected import Rejected
 from service.store.sqlite import Delivery, Store, StoreError, connect, exposed
+from service.watch import Level
 from service.watched import Watched
 from service.web.app import Web
 from service.web.connections import Connections
@@ -52,6 +54,8 @@ TAKE_BYTES_MAX = 4 << 20
 IDLE_S = 1.0
 LEVELS_EVERY_S, LOOK_PATIENCE_S = 1.0, 2.0
 """How old levels may be that are shown; how long who asks waits for newer ones."""
+TELEMETRY_SILENT_S = 600.0
+"""For how long nothing may come until we say so."""
 DRAIN_S = 10.0
 """How long a clean stop waits for the senders; what they do not manage is sent after the next start."""
 SAVE_AGAIN_S = 1.0
@@ -100,6 +104,8 @@ class Daemon:
         self.pipeline = pipeline(settings, rules)
         self.offsets: dict[str, int] = {}
         self._restore()
+        self.steps = Steps(self.pipeline, self._saved_state)
+        self.rejected = Rejected(settings.data_dir)
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)
         self.door = Door(self.arrivals, settings.otlp.body_max)
         self.kafka = (
@@ -121,7 +127,9 @@ class Daemon:
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         token = settings.web.token.get_secret_value() if settings.web.token else ""
-        self.web = Web(self.metrics, self.arrivals, self.wall_ns, token, self.look, self.not_ready, self.work.hangs)
+        self.web = Web(
+            self.metrics, self.arrivals, self.wall_ns, token, self.look, self.not_ready, self.notes, self.work.hangs
+        )
         self.ready = asyncio.Event()
         self.saving_fails = ""  # Why the last save failed; empty while saving works.
         self.listening: tuple[str, ...] = ()
@@ -149,6 +157,17 @@ class Daemon:
         for name in anew:
             log.info("rule %s is new or asks something else now: it starts to learn", name)
 
+    def _saved_state(self) -> State | None:
+        saved = self.store.load()
+        return None if saved is None else State(saved.arrays, saved.alerts)
+
+    async def _set_aside(self) -> None:
+        """Keep what cannot be read for a person, here and in Kafka."""
+        found, self.steps.set_aside = self.steps.set_aside, []
+        await self.work.run("setting records aside", partial(self.rejected.keep, found, self.wall_ns()))
+        if self.kafka:
+            await self.kafka.reject(found)
+
     @staticmethod
     def wall_ns() -> int:
         """Now for what waits for the outside world, which no demo speeds up."""
@@ -160,16 +179,24 @@ class Daemon:
             return f"cannot save: {self.saving_fails}"
         if not self.ready.is_set() or self.door.closing:
             return "starting or stopping"
-        return "; ".join(filter(None, (self._kafka_is_not_ready(), self.minutely.unreadable)))
-
-    def _kafka_is_not_ready(self) -> str:
         if self.kafka is None:
             return ""
         if (silent_s := self.kafka.silent_s()) > SILENT_S:
             return f"no Kafka broker has answered for {silent_s:.0f} s"
-        if missing := self.kafka.topics.missing:
-            return f"Kafka has no topic {', '.join(missing)}; see TOCSIN_KAFKA__TOPICS"
-        return ""
+        return "" if self.kafka.topics.found else self._missing_topics()
+
+    def notes(self) -> list[str]:
+        """What somebody should look into, although telemetry is taken in."""
+        found = [self.minutely.unreadable, self.minutely.waiting]
+        if self.kafka and self.kafka.topics.missing:
+            found.append(self._missing_topics())
+        if (silent_s := self.metrics.telemetry_silent_s()) > TELEMETRY_SILENT_S:
+            found.append(f"no telemetry has come for {silent_s:.0f} s")
+        return [note for note in found if note]
+
+    def _missing_topics(self) -> str:
+        assert self.kafka is not None
+        return f"Kafka has no topic {', '.join(self.kafka.topics.missing)}; see TOCSIN_KAFKA__TOPICS"
 
     def stop(self) -> None:
         """Ask for a clean end: doors shut, what came in is read and saved, due pages are sent."""
@@ -230,15 +257,19 @@ class Daemon:
             expected = arrivals[0].expected if arrivals else None
             batch = Batch(records, offsets, expected, checked, self.clocks.take(), marks)
             begun = time.perf_counter()
-            outcome = await self.work.run("a step", partial(self.pipeline.step, batch, self.clock.now_ns()))
-            self.metrics.stepped(outcome, time.perf_counter() - begun)
+            outcomes = await self.work.run("a step", partial(self.steps.step, batch, self.clock.now_ns()))
+            self.metrics.stepped(outcomes, time.perf_counter() - begun)
             self.offsets |= offsets
-            self._gather(outcome)
+            for outcome in outcomes:
+                self._gather(outcome)
             if marks:  # What a person said is kept before it is answered, as it cannot be read again.
                 await self._save()
-            _answer(arrivals, outcome)
-            self._unsaved |= bool(records or offsets or marks or outcome.tally.slots)
+            _answer(arrivals, [answer for outcome in outcomes for answer in outcome.answers])
+            if self.steps.set_aside:
+                await self._set_aside()
+            self._unsaved |= bool(records or offsets or marks or any(outcome.tally.slots for outcome in outcomes))
             overdue = time.monotonic() - self._saved_s >= self.settings.save_every / SECOND_NS
+            overdue |= self.steps.held_bytes > HELD_BYTES_MAX
             if self._untold or (self._unsaved and overdue):
                 await self._save()
 
@@ -293,7 +324,7 @@ class Daemon:
         return arrivals
 
     def _gather(self, outcome: Outcome) -> None:
-        self.minutely.add(outcome.tally, outcome.tally.dropped, time.monotonic())
+        self.minutely.add(outcome.tally, self.pipeline.ingest.waits_for(self.clock.now_ns()), time.monotonic())
         for line in outcome.digest:
             log.info("not paged, as it began and ended in a backlog: %s", line)
         for line in outcome.tickets:
@@ -338,17 +369,18 @@ class Daemon:
             self.kafka.saved(self.offsets)
 
     def _write(self, untold: list[Delivery]) -> None:
-        state = self.pipeline.snapshot()
+        state = self.steps.snapshot()
         name = self.store.write_arrays(state.arrays)
         self.store.save(name, self.offsets, state.alerts, untold, self.wall_ns())
+        self.steps.kept()
 
 
-def _answer(arrivals: list[Arrival], outcome: Outcome) -> None:
+def _answer(arrivals: list[Arrival], given: list[Answer]) -> None:
     """Tell each door what became of its records."""
     at = 0
     for arrival in arrivals:
         asked = len(arrival.records) + len(arrival.marks)
-        answers = outcome.answers[at : at + asked]
+        answers = tuple(given[at : at + asked])
         at += asked
         if arrival.answers is not None and not arrival.answers.done():
             arrival.answers.set_result(answers)

@@ -130,6 +130,9 @@ HEALTH = {
     "tocsin_step_running_seconds": Declared(
         "gauge", (), "For how long the step or save under way has been running; 0 between them."
     ),
+    "tocsin_telemetry_silent_seconds": Declared(
+        "gauge", (), "For how long no span, point or log record has come, from anywhere."
+    ),
     "tocsin_watermark_delay_seconds": Declared("gauge", (), "How far event time lies behind the clock."),
     "tocsin_series": Declared("gauge", ("rule",), "Series a rule tracks."),
     "tocsin_series_refused_total": Declared("counter", ("rule",), "Label sets that came when the table was full."),
@@ -151,6 +154,12 @@ HEALTH = {
     ),
     "tocsin_kafka_lag_records": Declared("gauge", ("partition",), "Records not read yet."),
     "tocsin_kafka_silent_seconds": Declared("gauge", (), "For how long no Kafka broker has answered."),
+    "tocsin_alerts_expired_total": Declared(
+        "counter", ("rule",), "Alerts closed because nothing of their series came any more, while others spoke."
+    ),
+    "tocsin_rule_failures_total": Declared(
+        "counter", ("rule",), "How often a rule's detector failed by a bug, and began to learn anew."
+    ),
     "tocsin_foreign_bodies_total": Declared(
         "counter", ("source", "looks_like"), "Bodies of a topic or door that hold no OTLP, by what they look like."
     ),

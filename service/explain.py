@@ -16,7 +16,7 @@ from alertrules.wording import LEVELS, digits, percent
 from detectors.core.columns import SECOND_NS, Finding
 from detectors.core.engine import HORIZONS
 from detectors.core.tail import BROKEN_NATS, HOLDS_NATS
-from service.detect import Level
+from service.watch import Level
 
 SERIES_MAX = 20
 """Series told in full, those with the most evidence first; ask for some by their labels to see others."""

@@ -65,8 +65,10 @@ class Gate:
         self.trips = self.throttles = 0
 
     def _pause(self, seconds: float, now_ns: int) -> None:
+        """Let nothing through for a while. What it did not take meanwhile does not follow as a burst."""
+        self._tokens = min(self._refilled(now_ns), 1.0)
         self._shut_until_ns = max(self._shut_until_ns, now_ns + int(seconds * SECOND_NS))
-        self._tokens = min(self._tokens, 1.0)
+        self._counted_ns = self._shut_until_ns
 
     def _refilled(self, now_ns: int) -> float:
         grown = self._tokens + (now_ns - self._counted_ns) / SECOND_NS * self._pace.per_s

@@ -17,13 +17,15 @@ from alertrules.routing import Router
 from detectors.core.columns import Arrays
 from detectors.core.rows import under
 from service.batch import NO_GAP, Answer, Batch, Tally
-from service.detect import Detect, Level, Moved
+from service.detect import Detect
 from service.ingest.decode import Decoder
-from service.ingest.join.store import UNSEEDED, Seed
+from service.ingest.join.join import UNSEEDED, Seed
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.metrics.meters import Meters
-from service.ingest.stage import IN_PROTOBUF, NOTHING_LOCAL, Ingest
+from service.ingest.otlp.scanner import Scanner
+from service.ingest.stage import NOTHING_LOCAL, Ingest
+from service.watch import Level, Moved
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,10 @@ class Outcome:
     tally: Tally
 
 
-FORMAT = 8
-"""Of the state's arrays and alerts: it grows when a version cannot go on from an older one's."""
+FORMAT = 9
+"""Of the state's arrays and alerts: it grows when an older version could not go on from them."""
+READABLE = (8, FORMAT)
+"""Formats that this version goes on from. Of 8 only the join's tables differ: see `ingest/join/format8.py`."""
 
 
 class FormatError(ValueError):
@@ -78,14 +82,20 @@ class Pipeline:
     """Ingest, detect and route, with all their state. One owner: calls never overlap."""
 
     def __init__(
-        self, limits: IngestLimits, rules: RuleSet, max_page_age_ns: int, decoder: Decoder = IN_PROTOBUF,
+        self, limits: IngestLimits, rules: RuleSet, max_page_age_ns: int, decoder: Decoder | None = None,
         local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED,
     ) -> None:  # fmt: skip
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
-        self.decoder, self.local = decoder, local
-        self.ingest = Ingest(limits, decoder=decoder, meters=Meters(rules.names_metric), local=local, seed=seed)
-        self.detect = Detect(rules)
-        self.router = Router(rules, max_page_age_ns)
+        self.decoder, self.local = decoder or Scanner(), local
+        self._seed = seed
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget everything, as if nothing had been read."""
+        meters = Meters(self.rules.names_metric)
+        self.ingest = Ingest(self.limits, decoder=self.decoder, meters=meters, local=self.local, seed=self._seed)
+        self.detect = Detect(self.rules)
+        self.router = Router(self.rules, self.max_page_age_ns)
 
     def step(self, batch: Batch, now_ns: int) -> Outcome:
         """Read a batch, which may be empty: time alone can close slots too."""
@@ -158,8 +168,9 @@ class Pipeline:
         Raises FormatError where another version wrote it.
         """
         written = int(state.arrays["format"][0]) if "format" in state.arrays else 0
-        if written != FORMAT:
-            raise FormatError(f"state format {written}; this version reads {FORMAT}")
+        if written not in READABLE:
+            formats = " and ".join(map(str, READABLE))
+            raise FormatError(f"state format {written}; this version reads {formats}")
         meters = Meters(self.rules.names_metric)
         self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder, meters, self.local)
         anew = self.detect.restore(under(state.arrays, "detect/"), state.alerts["detect"])

@@ -4,8 +4,9 @@ Levels are taken between steps and exported as they stood then; NaN is not expor
 """
 
 import math
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -21,7 +22,6 @@ from service.batch import Dropped
 from service.clocks import KINDS, ClockWatch
 from service.declared import DECLARED, GAUGES, HEALTH, LEVELS
 from service.deliver import Deliverer
-from service.detect import Level
 from service.explain import keeps_budget
 from service.ingest.prices import CostSource
 from service.notifiers.destination import Destination
@@ -31,6 +31,7 @@ from service.sources.arrival import Arrivals
 from service.sources.kafka import KafkaSource
 from service.sources.otlp_http import Door, Refused
 from service.store.outbox import Outbox
+from service.watch import Level
 from service.watched import Watched
 from service.web.connections import Closed, Connections
 
@@ -102,10 +103,24 @@ class SelfMetrics:
         self.step_sum_s = 0.0
         self.save_failures = 0
         self._save: tuple[float, float] | None = None
+        self._heard_s = time.monotonic()
+        self.expired: Counter[str] = Counter()
 
-    def stepped(self, outcome: Outcome, seconds: float) -> None:
-        """Take in one step's outcome."""
+    def telemetry_silent_s(self) -> float:
+        """For how long no span, point or log record has come; since the start, if none has."""
+        return time.monotonic() - self._heard_s
+
+    def stepped(self, outcomes: Iterable[Outcome], seconds: float) -> None:
+        """Take in one step, and what it led to."""
+        for outcome in outcomes:
+            self._take(outcome)
+        self.step_counts[sum(seconds > bound for bound in STEP_BOUNDS_S)] += 1
+        self.step_sum_s += seconds
+
+    def _take(self, outcome: Outcome) -> None:
         tally = outcome.tally
+        if tally.spans or tally.points or tally.logs:
+            self._heard_s = time.monotonic()
         self.read["spans"] += tally.spans
         self.read["points"] += tally.points
         self.read["log_records"] += tally.logs
@@ -123,9 +138,8 @@ class SelfMetrics:
         self.weighted += tally.weighted
         self.stated_tokens += tally.stated_tokens
         self.leaf_tokens += tally.leaf_tokens
+        self.expired.update(moved.rule for moved in outcome.transitions if moved.reason)
         self.notices.update(notice.status for notice in outcome.notices)
-        self.step_counts[sum(seconds > bound for bound in STEP_BOUNDS_S)] += 1
-        self.step_sum_s += seconds
 
     def saved(self, seconds: float, at_s: float) -> None:
         """A save took that long, and ended then."""
@@ -176,6 +190,10 @@ class SelfMetrics:
             },
             "tocsin_series_refused_total": {(level.rule.name,): level.refused for level in self.levels},
             "tocsin_series_expired_total": {(level.rule.name,): level.expired for level in self.levels},
+            "tocsin_alerts_expired_total": {(rule.name,): self.expired[rule.name] for rule in parts.rules.rules},
+            "tocsin_rule_failures_total": {
+                (rule.name,): parts.pipeline.detect.failed[rule.name] for rule in parts.rules.rules
+            },
             "tocsin_foreign_bodies_total": dict(self.foreign.items()),
             "tocsin_clock_gaps_total": {(kind,): parts.clocks.gaps[kind] for kind in KINDS},
             "tocsin_clock_gap_seconds_total": {(kind,): parts.clocks.seconds[kind] for kind in KINDS},
@@ -206,6 +224,7 @@ class SelfMetrics:
             "tocsin_spend_usd_per_hour": self.spend,
             "tocsin_build_info": {(_version(),): 1},
             "tocsin_scanner_info": {(parts.pipeline.decoder.name,): 1},
+            "tocsin_telemetry_silent_seconds": {(): self.telemetry_silent_s()},
             "tocsin_watermark_delay_seconds": _if_any(watermark_ns and (now_ns - watermark_ns) / SECOND_NS),
             "tocsin_series": tracked,
             "tocsin_rule_budget_pages_per_week": budgets,

@@ -211,6 +211,7 @@ class KafkaSettings(Section):
         min_length=1,
         description="topics to read; the word spans, traces, metrics or logs in a name says what it holds",
     )
+    rejected_topic: str = Field("tocsin.rejected", description="where records go that cannot be read without an error")
     fetch_bytes: Size = Field(1 << 20, description="most that one fetch takes from a partition")
     check_crcs: bool = Field(True, description="whether record checksums are verified")
 
@@ -256,7 +257,7 @@ class Settings(BaseSettings):
     rules: Words = Field((), description="rule files or directories; without any, the shipped packs")
     data_dir: Path = Field(Path("tocsin-data"), description="where state is kept")
     decoder: Literal["compiled", "protobuf"] = Field(
-        "compiled", description="what decodes traces; `compiled` is `protobuf` where nothing can be compiled"
+        "compiled", description="what decodes traces; `protobuf` gives the same results, slower, to compare with"
     )
     prices: PriceFile = Field((), description="file of prices that no list has, or that are your own")
     sampling: Shares = Field(None, description="what the collector keeps, as errors=1 rest=0.1, where spans do not say")

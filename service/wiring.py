@@ -3,10 +3,10 @@
 import secrets
 
 from alertrules.parse import RuleSet
-from service.compiled import decoder as compiled_decoder
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
-from service.ingest.stage import IN_PROTOBUF
+from service.ingest.otlp.in_protobuf import ProtobufDecoder
+from service.ingest.otlp.scanner import Scanner
 from service.notifiers import pagerduty, slack
 from service.notifiers.destination import Configured
 from service.pipeline import Pipeline
@@ -23,9 +23,7 @@ def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
         body_bytes_max=settings.otlp.body_max,
         **settings.limits.model_dump(),
     )
-    # Before a door opens or a group is joined: nobody is to wait for the compiler.
-    compiles = settings.decoder == "compiled"
-    decoder = compiled_decoder(settings.data_dir / "compiled") if compiles else IN_PROTOBUF
+    decoder = Scanner() if settings.decoder == "compiled" else ProtobufDecoder()
     weights = {name: 1 / share for name, share in settings.sampling_policies}
     local = Local(settings.prices, settings.sampling, weights)
     seed = secrets.randbits(63), secrets.randbits(63)  # Of what was saved, if there is anything.

@@ -1,6 +1,7 @@
 """The house plan, kept true: imports go one way, and the core touches nothing outside itself."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ CORE_OF_SERVICE = (
     "service/batch.py",
     "service/pipeline.py",
     "service/detect.py",
+    "service/watch.py",
     "service/spend.py",
     "service/ingest",
     "service/notifiers",
@@ -101,6 +103,18 @@ def test_only_the_daemon_makes_tasks() -> None:
         used = {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)} & makers
         if path.relative_to(ROOT) not in (Path("service/daemon.py"), Path("service/demo/show.py")):
             assert not used, path
+
+
+def test_kernels_stay_small_and_keep_to_themselves() -> None:
+    """The same length holds for Cython; and the detectors' loops know nothing of the service."""
+    kernels = [path for room in ("service", "detectors") for path in (ROOT / room).rglob("*.p[yx][xdi]")]
+    assert len(kernels) > 20
+    for path in kernels:
+        text = path.read_text()
+        assert text.count("\n") <= 400, path
+        assert all(len(line) <= 120 for line in text.splitlines()), path
+        own = re.findall(r"^(?:from|cimport|import) (service|detectors|alertrules|tests)\b", text, re.MULTILINE)
+        assert set(own) <= ({"detectors"} if "detectors" in path.parts else {"service", "detectors"}), path
 
 
 def test_files_and_functions_stay_small() -> None:

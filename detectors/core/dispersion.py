@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.core.columns import Bools, Floats, Ids, Places, Precision
-from detectors.core.compiled import compiled
+from detectors.core.loops import close_blocks, learn_tick
 from detectors.core.rows import PRECISION, column, resize
 
 DAY_TICKS = 1440
@@ -34,94 +34,6 @@ POOL_BLOCKS = 3.0
 ALIKE, ALIKE_SERIES = 4.0, 20
 """Pools: the rule's series from quiet to busy, cut where traffic is this factor of a pool's quietest, or further on, so
 that each pool holds so many."""
-
-
-def _close_plainly(
-    due: Places, at_residual: Floats, at_variance: Floats, from_residual: Floats, from_variance: Floats,
-    raw: Floats, square: Floats, count: Floats,
-) -> None:  # fmt: skip
-    share = at_variance / np.where(at_variance[:, :1] > 0, at_variance[:, :1], 1)
-    for b in due:
-        first = at_variance[:, 0] - from_variance[:, b - 1]
-        off, spread = at_residual - from_residual[:, b - 1], first[:, None] * share
-        limit = WINSOR * spread * np.maximum(1, raw[:, b])[:, None]
-        square[:, b] += np.minimum(off * off, limit) / KEEP
-        count[:, b] += (first > 0) / KEEP
-        from_residual[:, b - 1], from_variance[:, b - 1] = at_residual, at_variance[:, 0]
-
-
-def _learn_plainly(
-    rows: Places, count: Floats, residual: Floats, variance: Floats, rho: Floats,
-    icc_over: Floats, icc_full: Floats, effective: Floats, at_residual: Floats, at_variance: Floats,
-    raw: Floats, block_square: Floats, block_count: Floats,
-) -> None:  # fmt: skip
-    n = count[:, None]
-    weight = 1 / (1 + np.maximum(n - 1, 0) * rho[rows])
-    square = np.minimum(residual * residual, WINSOR * variance / weight)
-    icc_over[rows] += np.where(n > 1, weight * weight * (square - variance), 0) / KEEP
-    icc_full[rows] += weight * weight * variance * np.maximum(n - 1, 0) / KEEP
-    effective[rows] += n * weight
-    residual, variance = residual * weight, variance * weight
-    at_residual[rows] += residual
-    at_variance[rows] += variance
-    limit = WINSOR * variance * np.maximum(1, raw[rows, 0])[:, None]
-    block_square[rows, 0] += np.minimum(residual * residual, limit) / KEEP
-    block_count[rows, 0] += (variance[:, 0] > 0) / KEEP
-
-
-_TICK = "i8[::1],f8[::1],f8[:,::1],f8[:,::1],{0}[:,::1],{0}[:,::1],{0}[:,::1],{0}[:,::1],{0}[:,::1],{0}[:,::1]"
-
-
-@compiled(
-    [f"void({_TICK},{{0}}[:,::1],{{0}}[:,:,::1],{{0}}[:,::1])".format(kind) for kind in ("f4", "f8")],
-    _learn_plainly,
-)
-def _learn(
-    rows: Places, count: Floats, residual: Floats, variance: Floats, rho: Floats,
-    icc_over: Floats, icc_full: Floats, effective: Floats, at_residual: Floats, at_variance: Floats,
-    raw: Floats, block_square: Floats, block_count: Floats,
-) -> None:  # fmt: skip
-    """Add one tick, which is a block of its own too, to the sums of these rows."""
-    for i in range(len(rows)):
-        row, more = rows[i], max(count[i] - 1, 0.0)
-        most = WINSOR * max(1.0, raw[row, 0])
-        for a in range(residual.shape[1]):
-            off, spread = residual[i, a], variance[i, a]
-            weight = 1 / (1 + more * rho[row, a])
-            if more > 0:
-                square = min(off * off, WINSOR * spread / weight)
-                icc_over[row, a] += weight * weight * (square - spread) / KEEP
-                icc_full[row, a] += weight * weight * spread * more / KEEP
-            effective[row, a] += count[i] * weight
-            off, spread = off * weight, spread * weight
-            at_residual[row, a] += off
-            at_variance[row, a] += spread
-            block_square[row, 0, a] += min(off * off, most * spread) / KEEP
-        if variance[i, 0] > 0:
-            block_count[row, 0] += 1 / KEEP
-
-
-_SUMS = "{0}[:,::1],{0}[:,::1],{0}[:,:,::1],{0}[:,::1],{0}[:,::1],{0}[:,:,::1],{0}[:,::1]"
-
-
-@compiled([f"void(i8[::1],{_SUMS.format(kind)})" for kind in ("f4", "f8")], _close_plainly)
-def _close(
-    due: Places, at_residual: Floats, at_variance: Floats, from_residual: Floats, from_variance: Floats,
-    raw: Floats, square: Floats, count: Floats,
-) -> None:  # fmt: skip
-    """Add the blocks of widths `due` that end now to their sums, and begin the next ones."""
-    for row in range(len(count)):
-        whole = at_variance[row, 0]
-        for b in due:
-            first = whole - from_variance[row, b - 1]
-            if first > 0:
-                count[row, b] += 1 / KEEP
-                from_variance[row, b - 1] = whole
-                most = WINSOR * max(1.0, raw[row, b]) * first
-                for a in range(at_residual.shape[1]):
-                    off = at_residual[row, a] - from_residual[row, b - 1, a]
-                    square[row, b, a] += min(off * off, most * (at_variance[row, a] / whole)) / KEEP
-                    from_residual[row, b - 1, a] = at_residual[row, a]
 
 
 @dataclass(eq=False)
@@ -166,7 +78,7 @@ class Dispersion:
         """One tick: `count` (r,) sessions, `residual` and `variance` (r, A) under independence, > 0 where it can be."""
         sums = self.icc_over, self.icc_full, self.effective, self.at_residual, self.at_variance
         blocks = self.raw, self.block_square, self.block_count
-        _learn(rows.astype(np.int64), count, residual, variance, self.rho, *sums, *blocks)
+        learn_tick(rows.astype(np.int64), count, residual, variance, self.rho, *sums, *blocks, WINSOR, KEEP)
 
     def close_blocks(self, previous: int, tick: int) -> None:
         """End the blocks that lie between two tick indices, the earlier of which was the last to count anything."""
@@ -174,7 +86,7 @@ class Dispersion:
         due = due[(due > 0) & (due <= INNER)]
         if len(due):
             at, since = (self.at_residual, self.at_variance), (self.from_residual, self.from_variance)
-            _close(due, *at, *since, self.raw, self.block_square, self.block_count)
+            close_blocks(due, *at, *since, self.raw, self.block_square, self.block_count, WINSOR, KEEP)
 
     def refit(self, learning: Bools) -> None:
         """Midnight: end the day's block, decay, and start a new day. `learning` (S,) counts today's minutes."""

@@ -11,49 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.core.columns import Bools, Bytes, Floats, Ids, Mode, Places, Precision, Singles
-from detectors.core.compiled import compiled
+from detectors.core.columns import Bools, Bytes, Floats, Ids, Mode, Precision, Singles
+from detectors.core.loops import add_evidence
 from detectors.core.rows import PRECISION, clear, column, resize
 
 REVERSE_ENOUGH = 5.0
 """Log evidence that a change is gone. Each tick adds at most 1, so it takes at least five."""
-
-
-def _add_plainly(
-    log_r: Floats, cusum: Floats, since: Ids, run: Singles, rows: Places, gain: Floats, sums: Floats, tick: int
-) -> Floats:
-    fresh = cusum[rows] <= 0
-    cusum[rows] = np.where(fresh, 0, cusum[rows]) + gain
-    run[rows] = np.where(fresh[:, :, None], 0, run[rows]) + sums[:, None, :].astype(run.dtype)
-    since[rows] = np.where(fresh, tick, since[rows])
-    log_r[rows] += gain
-    top: Floats = log_r[rows].max(1).astype(np.float64)
-    return top
-
-
-_TAKES = "f8[::1]({0}[:,::1], {0}[:,::1], i4[:,::1], f4[:,:,::1], i8[::1], f8[:,::1], f8[:,::1], i8)"
-
-
-@compiled([_TAKES.format(kind) for kind in ("f4", "f8")], _add_plainly)
-def _add(
-    log_r: Floats, cusum: Floats, since: Ids, run: Singles, rows: Places, gain: Floats, sums: Floats, tick: int
-) -> Floats:
-    """Add `gain` (r, J) and `sums` (r, Q) to the evidence and the runs of these rows; their largest log R."""
-    top = np.full(len(rows), -np.inf)
-    for i in range(len(rows)):
-        row = rows[i]
-        for j in range(gain.shape[1]):
-            if cusum[row, j] <= 0:
-                cusum[row, j] = 0
-                since[row, j] = tick
-                for q in range(sums.shape[1]):
-                    run[row, j, q] = 0
-            cusum[row, j] += gain[i, j]
-            log_r[row, j] += gain[i, j]
-            top[i] = max(top[i], log_r[row, j])
-            for q in range(sums.shape[1]):
-                run[row, j, q] += np.float32(sums[i, q])
-    return top
 
 
 @dataclass(eq=False)
@@ -110,8 +73,7 @@ class Evidence:
         rows (r,) ids · gain (r, J) l_j, already capped · sums (r, Q) what this tick adds to every run
         """
         state = self.log_r, self.cusum, self.since, self.run
-        top: Floats = _add(*state, rows.astype(np.int64), np.ascontiguousarray(gain), sums.astype(np.float64), tick)
-        return top
+        return add_evidence(*state, rows.astype(np.int64), np.ascontiguousarray(gain), sums.astype(np.float64), tick)
 
     def turn_round(self, rows: Ids, against: Floats) -> None:
         """One tick of paging or muted series; `against` (r, J or more) is -l_j, untempered: for the baseline."""

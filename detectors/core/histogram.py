@@ -5,14 +5,13 @@ A bucket number is a position in the window; bucket b of a series with offset o 
 fraction, linear in the logarithm of the value.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.core import loops
 from detectors.core.columns import Entries, Floats, Ids, Places, Singles
-from detectors.core.compiled import compiled
 
 WIDTH = 40
 BELOW = 16
@@ -28,24 +27,7 @@ def windowed(entries: Entries, at: Places, offset: Ids, weight: Floats) -> Float
     at (m,) which of the series each entry counts for · offset (r,) first bucket of a window · weight (r,) what an
     entry's count is multiplied with
     """
-    told: Floats = _windowed(entries.bucket, entries.count, at, offset, weight)
-    return told
-
-
-def windowed_plainly(bucket: Ids, count: Floats, at: Places, offset: Ids, weight: Floats) -> Floats:
-    """The same in numpy."""
-    place = np.clip((bucket >> SCALE_SHIFT) - offset[at], 0, WIDTH - 1)
-    flat: Floats = np.bincount(at * WIDTH + place, count * weight[at], len(offset) * WIDTH).astype(float)
-    return flat.reshape(len(offset), WIDTH)
-
-
-@compiled(["f8[:,::1](i4[::1], f8[::1], i8[::1], i4[::1], f8[::1])"], windowed_plainly)
-def _windowed(bucket: Ids, count: Floats, at: Places, offset: Ids, weight: Floats) -> Floats:
-    dense = np.zeros((len(offset), WIDTH))
-    for i in range(len(at)):
-        place = (bucket[i] >> SCALE_SHIFT) - offset[at[i]]
-        dense[at[i], min(max(place, 0), WIDTH - 1)] += count[i] * weight[at[i]]
-    return dense
+    return loops.window_counts(entries.bucket, entries.count, at, offset, weight, WIDTH, SCALE_SHIFT)
 
 
 def medians(entries: Entries) -> Places:
@@ -92,28 +74,7 @@ def count_above(counts: Floats, position: Floats) -> Floats:
     >>> count_above(np.array([[4.0, 4.0]]), np.array([0.75])).tolist()
     [5.0]
     """
-    above: Floats = _count_above(counts, position)
-    return above
-
-
-def count_above_plainly(counts: Floats, position: Floats) -> Floats:
-    """The same in numpy."""
-    edge = np.arange(1, counts.shape[1] + 1)
-    above: Floats = (counts * np.clip(edge - position[:, None], 0, 1)).sum(1)
-    return above
-
-
-@compiled(["f8[::1](f8[:,::1], f8[::1])"], count_above_plainly)
-def _count_above(counts: Floats, position: Floats) -> Floats:
-    above = np.zeros(len(counts))
-    for i in range(len(counts)):
-        if math.isnan(position[i]):
-            above[i] = math.nan
-            continue
-        first = int(min(max(math.floor(position[i]), 0), counts.shape[1]))
-        for b in range(first, counts.shape[1]):
-            above[i] += counts[i, b] * min(max(b + 1 - position[i], 0.0), 1.0)
-    return above
+    return loops.count_above(counts, position)
 
 
 def shifted(p: Floats, by: Floats) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.core.columns import Floats, Ids, Places, Singles
-from detectors.core.compiled import compiled
+from detectors.core.loops import add_packed
 
 Packed = NDArray[np.unsignedinteger[Any]]
 FINEST = 1 / 64
@@ -35,7 +35,7 @@ def add(counts: Packed, unit: Singles, at: Ids | Places, values: Floats) -> None
     >>> counts.tolist(), unit.tolist()
     ([[200, 3]], [2.0])
     """
-    _add(counts, unit, at.astype(np.int64), values, float(np.iinfo(counts.dtype).max))
+    add_packed(counts, unit, at.astype(np.int64), values, float(np.iinfo(counts.dtype).max))
 
 
 def put(counts: Packed, unit: Singles, at: Ids | Places, values: Floats) -> None:
@@ -48,37 +48,3 @@ def decay(unit: Singles, keep: float) -> None:
     """Leave so much of all rows."""
     unit *= keep
     np.maximum(unit, LEAST, out=unit)
-
-
-def add_plainly(counts: Packed, unit: Singles, at: Places, values: Floats, most: float) -> None:
-    """`add` in numpy."""
-    grown = counts[at] + values / unit[at].astype(np.float64)[:, None]
-    factor = np.exp2(np.ceil(np.log2(np.maximum(grown.max(1) / most, 1))))
-    counts[at] = np.rint(grown / factor[:, None])
-    unit[at] *= factor
-
-
-_TAKES = "void({0}[:,::1], f4[::1], i8[::1], f8[:,::1], f8)"
-
-
-@compiled([_TAKES.format(kind) for kind in ("u1", "u2")], add_plainly)
-def _add(counts: Packed, unit: Singles, at: Places, values: Floats, most: float) -> None:
-    width = counts.shape[1]
-    for i in range(len(at)):
-        row = at[i]
-        finer, top, low, high = 1 / unit[row], 0.0, 0, width
-        while low < width and values[i, low] <= 0:
-            low += 1
-        while high > low and values[i, high - 1] <= 0:
-            high -= 1
-        for b in range(low, high):
-            top = max(top, counts[row, b] + values[i, b] * finer)
-        if top > most:
-            factor = np.exp2(np.ceil(np.log2(top / most)))
-            finer /= factor
-            unit[row] *= factor
-            for b in range(width):
-                counts[row, b] = np.rint(counts[row, b] / factor + values[i, b] * finer)
-        else:
-            for b in range(low, high):
-                counts[row, b] = np.rint(counts[row, b] + values[i, b] * finer)

@@ -8,9 +8,9 @@ little slow tail that was never seen, so that its expected ratio stays at most 1
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.core.columns import Floats, Ids, Places, Singles
-from detectors.core.compiled import compiled
+from detectors.core.columns import Floats, Ids, Singles
 from detectors.core.histogram import BELOW, STEP, WIDTH, shifted
+from detectors.core.loops import histogram_ratios
 
 SHIFTS = np.log(np.array([1.3, 1.5, 2.0, 3.0]))
 TAILS = np.array([0.10, 0.25])
@@ -63,47 +63,4 @@ def table(p: Floats, sessions: Floats, sway: Floats) -> tuple[NDArray[np.int16],
 
 def ratios(counts: Floats, rows: Ids, shift: Floats | Singles, tables: NDArray[np.int16]) -> Floats:
     """(r, J) log ratios of `counts` (r, W), the tables of their `rows` slid by the hour's `shift` (r,) buckets."""
-    told: Floats = _ratios(counts, rows.astype(np.int64), shift.astype(np.float64), tables)
-    return told
-
-
-def ratios_plainly(counts: Floats, rows: Places, shift: Floats, tables: NDArray[np.int16]) -> Floats:
-    """The same in numpy."""
-    at, bucket = np.nonzero(counts)
-    whole = np.floor(shift).astype(np.int64)[at]
-    part = (shift[at] - whole)[:, None]
-    count = counts[at, bucket][:, None] / UNITS
-    row = rows[at]
-    near = tables[row, np.clip(bucket - whole, 0, WIDTH - 1)]
-    far = tables[row, np.clip(bucket - whole - 1, 0, WIDTH - 1)]
-    each = count * ((1 - part) * near + part * far)
-    total = np.zeros((len(rows), tables.shape[2]))
-    starts = np.flatnonzero(np.diff(at, prepend=-1))
-    total[at[starts]] = np.add.reduceat(each, starts, axis=0)
-    return total
-
-
-@compiled(["f8[:,::1](f8[:,::1], i8[::1], f8[::1], i2[:,:,::1])"], ratios_plainly)
-def _ratios(counts: Floats, rows: Places, shift: Floats, tables: NDArray[np.int16]) -> Floats:
-    last, kinds = counts.shape[1] - 1, tables.shape[2]
-    total = np.zeros((len(rows), kinds))
-    for i in range(len(rows)):
-        whole = int(np.floor(shift[i]))
-        part = shift[i] - whole
-        low, high = 0, last
-        while low < last and counts[i, low] == 0:
-            low += 1
-        while high > low and counts[i, high] == 0:
-            high -= 1
-        # Between them no bucket is left out: that costs less than to ask each. Two share a place of the table.
-        for near in range(low - 1, high + 1):
-            count = 0.0
-            if near >= 0:
-                count += (1 - part) * counts[i, near]
-            if near < last:
-                count += part * counts[i, near + 1]
-            count /= UNITS
-            place = min(max(near - whole, 0), last)
-            for j in range(kinds):
-                total[i, j] += count * tables[rows[i], place, j]
-    return total
+    return histogram_ratios(counts, rows.astype(np.int64), shift.astype(np.float64), tables, UNITS)

@@ -20,7 +20,6 @@ from typing import Any
 import httpx
 
 from alertrules.parse import PACKS, RuleSet, load
-from service.compiled import is_installed
 from service.daemon import Clock, Daemon
 from service.demo.fleet import LIVE_NS, MINUTE_NS, Chunk, Fleet, Incident
 from service.demo.standins import PagerDutyStandIn, Serving, SlackStandIn, serving
@@ -169,7 +168,6 @@ async def _run(teller: Teller, rules: RuleSet, directory: Path) -> bool:
     async with serving(SlackStandIn(time.monotonic)) as slack, serving(PagerDutyStandIn(time.monotonic)) as pagerduty:
         settings = Settings(
             data_dir=directory,
-            decoder="compiled" if is_installed() else "protobuf",  # Nobody waits a minute for a demo.
             otlp=OtlpSettings(listen="127.0.0.1:0"),
             web=WebSettings(listen="127.0.0.1:0"),
             slack=SlackSettings(webhook_url=f"{slack.url}/services/T0/B0/demo"),

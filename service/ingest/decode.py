@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from service.batch import Dropped, Record, Signal
-from service.ingest.join.kernels import Kernels
+from service.ingest.kernel.columns import Columns
 from service.ingest.otlp import in_json, points
-from service.ingest.otlp.columns import Columns
 from service.ingest.otlp.in_protobuf import UnreadableError
 from service.ingest.reader import Decoded, Reader
 
@@ -18,13 +17,9 @@ JOINED_BYTES_MAX = 1 << 20
 
 
 class Decoder(Protocol):
-    """What reads traces in protobuf. All give the same columns, and refuse the same bodies.
-
-    kernels  what is done with the columns then, compiled if the decoder is
-    """
+    """What reads traces in protobuf. All give the same columns, and refuse the same bodies."""
 
     name: str
-    kernels: Kernels
 
     def scan(self, bodies: Sequence[bytes]) -> Columns:
         """The spans of some bodies; good until the next call."""

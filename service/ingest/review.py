@@ -4,11 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from service.ingest.join.closing import COST_SOURCES, Closed, Labels
-from service.ingest.join.store import Cells
-from service.ingest.join.tables import (
-    ENDED_HIGH,
-    ENDED_LOW,
+from service.ingest.join.closing import COST_SOURCES, Closed, Labels, Rows
+from service.ingest.kernel.constants import (
     UNIT_CACHE_READ,
     UNIT_CACHE_WRITE,
     UNIT_DOLLARS,
@@ -40,12 +37,12 @@ class Review(Protocol):
         """A leg of a session closed, its key the same for all legs; `outcome` is -1 if none was stated."""
 
 
-def reviewed(review: Review, closed: Closed, labels_of: Callable[[Cells], list[Labels]]) -> None:
+def reviewed(review: Review, closed: Closed, labels_of: Callable[[Rows], list[Labels]]) -> None:
     """Tell of the calls and sessions of a slot."""
     for i, (unit, labels) in enumerate(zip(closed.units.T.tolist(), labels_of(closed.labels), strict=True)):
         if i >= closed.calls:
-            high, low = closed.ended[i - closed.calls, [ENDED_HIGH, ENDED_LOW]].tolist()
-            review.session(labels, f"{high:x}.{low:x}", int(unit[UNIT_OUTCOME]))
+            session = closed.ended[i - closed.calls]
+            review.session(labels, f"{session['high']:x}.{session['low']:x}", int(unit[UNIT_OUTCOME]))
             continue
         each = unit[UNIT_EACH]
         parts = unit[UNIT_CACHE_READ], unit[UNIT_CACHE_WRITE], unit[UNIT_REASONING]

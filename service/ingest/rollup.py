@@ -3,53 +3,39 @@
 import numpy as np
 
 from detectors.core.columns import HISTOGRAM_SCALE, Entries, Floats, Ids, Slot
-from service.ingest.join.tables import (
-    UNIT_DOLLARS,
-    UNIT_FAILED,
-    UNIT_FREE,
-    UNIT_INPUT,
-    UNIT_OUTCOME,
-    UNIT_OUTPUT,
-    UNIT_SECONDS,
-    UNIT_UNPRICED,
-    UNIT_WEIGHT,
-)
+from service.ingest.kernel.constants import UNIT_DOLLARS, UNIT_OUTCOME, UNIT_SECONDS, UNIT_UNPRICED, UNIT_WEIGHT
+from service.ingest.kernel.totals import by_bucket, by_cell
 
 BUCKET_MIN, BUCKET_MAX = -240, 200
 """A nanosecond and 32 million: what lies outside is counted at the edge."""
 
 
 def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int) -> Slot:
-    """The slot that begins at `start_ns`, of units as `join/tables.py` has them and their cells; the first are calls.
+    """The slot that begins at `start_ns`, of units (see `kernel/units.pxd`) and their cells; the first are calls.
 
     Units are added in the order given, so equal ones give equal sums. A unit of weight w counts w times in everything:
     tokens and dollars too. A call that only hands in what a wrapper knew of its tokens has weight 0 in the count.
     """
-    present = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
-    present[cells] = True
-    found = np.flatnonzero(present).astype(np.int32)
-    place = (np.cumsum(present) - 1)[cells]
-    weight = units[UNIT_WEIGHT]
+    found, sums = by_cell(units, cells, calls)
+    weight, seconds, dollars, outcome = (
+        units[row] for row in (UNIT_WEIGHT, UNIT_SECONDS, UNIT_DOLLARS, UNIT_OUTCOME)
+    )  # fmt: skip
     is_session = np.arange(len(cells)) >= calls
-
-    def summed(values: Floats) -> Floats:
-        return np.bincount(place, values, len(found)).astype(np.float64)
-
-    seconds, dollars, outcome = units[UNIT_SECONDS], units[UNIT_DOLLARS], units[UNIT_OUTCOME]
     timed = ~np.isnan(seconds)
     priced = is_session & (dollars > 0) & (units[UNIT_UNPRICED] == 0)
     labelled = is_session & (outcome >= 0)
+    count, squares, failed, input_tokens, output_tokens, cost_usd, unpriced, free = sums
     return Slot(
         start_ns=start_ns,
         cell=found,
-        count=summed(weight),
-        squares=summed(weight * weight),
-        failed=summed(weight * units[UNIT_FAILED]),
-        input_tokens=summed(units[UNIT_INPUT]),
-        output_tokens=summed(units[UNIT_OUTPUT]),
-        cost_usd=summed(np.where(is_session, 0.0, dollars)),
-        unpriced=summed(weight * units[UNIT_UNPRICED]),
-        free=summed(weight * units[UNIT_FREE]),
+        count=count,
+        squares=squares,
+        failed=failed,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cost_usd=cost_usd,
+        unpriced=unpriced,
+        free=free,
         amount=np.zeros(len(found)),
         duration=_entries(cells[timed], buckets(seconds[timed]), weight[timed]),
         cost=_entries(cells[priced], buckets(dollars[priced]), weight[priced]),
@@ -71,11 +57,4 @@ def buckets(values: Floats) -> Ids:
 
 def _entries(cell: Ids, bucket: Ids, weight: Floats) -> Entries:
     """Sum of weights by (cell, bucket)."""
-    span = BUCKET_MAX - BUCKET_MIN + 1
-    kept = weight > 0
-    key = cell[kept].astype(np.int64) * span + (bucket[kept].astype(np.int64) - BUCKET_MIN)
-    order = np.argsort(key)
-    key, weight = key[order], weight[kept][order]
-    first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))[: len(key)]
-    pairs, count = key[first], np.add.reduceat(weight, first) if len(first) else np.zeros(0)
-    return Entries((pairs // span).astype(np.int32), (pairs % span + BUCKET_MIN).astype(np.int32), count)
+    return Entries(*by_bucket(cell, bucket, weight, BUCKET_MIN, BUCKET_MAX))

@@ -10,14 +10,13 @@ from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
 from service.batch import Answer, Dropped, Gap, Record, Signal, Tally
 from service.ingest.decode import Decoder, decode
 from service.ingest.join.closing import Closing, Labels
-from service.ingest.join.join import Join
-from service.ingest.join.store import UNSEEDED, Seed
+from service.ingest.join.join import UNSEEDED, Join, Seed
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.metrics.measures import Cell, Meaning, Tells, added
 from service.ingest.metrics.meters import Meters
-from service.ingest.otlp.foreign import ADVICE, is_empty, looks_like
-from service.ingest.otlp.in_protobuf import ProtobufDecoder
+from service.ingest.otlp.foreign import ADVICE, Foreign, is_empty, looks_like
+from service.ingest.otlp.scanner import Scanner
 from service.ingest.policies import Policies
 from service.ingest.prices import DAY_NS, Prices, Tokens
 from service.ingest.reader import Decoded
@@ -26,7 +25,6 @@ from service.ingest.rollup import roll_up
 from service.ingest.twins import Twins
 from service.ingest.watermark import Watermark
 
-IN_PROTOBUF = ProtobufDecoder()
 NOTHING_LOCAL = Local()
 TAKEN = Answer()
 METERS = "/metrics"
@@ -44,16 +42,16 @@ class Ingest:
     """
 
     def __init__(
-        self, limits: IngestLimits, review: Review | None = None, decoder: Decoder = IN_PROTOBUF,
+        self, limits: IngestLimits, review: Review | None = None, decoder: Decoder | None = None,
         meters: Meters | None = None, local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED,
     ) -> None:  # fmt: skip
         self.limits, self.local = limits, local
         self.meters = meters or Meters()
-        self._decoder = decoder
+        self._decoder = decoder or Scanner()
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
         self._review = review
         self._watermark = Watermark(limits.lateness_ns, limits.idle_hold_ns)
-        self.join = Join(limits, decoder.kernels, local, seed)
+        self.join = Join(limits, local, seed)
         self._prices = Prices(local.prices)
         self._closing = Closing(self.join, self._prices)
         self._policies = Policies()
@@ -138,8 +136,8 @@ class Ingest:
         if body.error is not None:
             tally.foreign[record.source, looks_like(record.signal, record.body)] += 1
             return [Answer(error=body.error)]
-        if not latest_ns and not body.dropped and not (body.read and body.read.records) and body.first == body.stop:
-            return [self._found_nothing(record, tally)]
+        if not latest_ns and body.first == body.stop and not (body.read and body.read.records):
+            return [self._found_nothing(record, body, tally)]
         if record.signal is not Signal.TRACES:
             latest_ns = self._take_read(record, body, now_ns, tally)
             if latest_ns and self._watermark.is_silent(METERS, now_ns):
@@ -153,11 +151,14 @@ class Ingest:
         return [Answer(*body.rejected()) if body.dropped else TAKEN for body in bodies]
 
     @staticmethod
-    def _found_nothing(record: Record, tally: Tally) -> Answer:
-        """Answer a body without a span, point or log record: most are just empty, some are another format."""
-        if not is_empty(record.signal, record.body):
-            return TAKEN
+    def _found_nothing(record: Record, body: Decoded, tally: Tally) -> Answer:
+        """Answer a body without a span, point or log record: most are just empty, some are another format.
+
+        A message of another signal can be read as one of this signal, whose ids are none.
+        """
         kind = looks_like(record.signal, record.body)
+        if not (is_empty(record.signal, record.body) or (body.dropped and kind is Foreign.OTHER_SIGNAL)):
+            return Answer(*body.rejected())
         tally.dropped[Dropped.FOREIGN] += 1
         tally.foreign[record.source, kind] += 1
         return Answer(message=f"nothing was read of this body: {ADVICE[kind]}")
@@ -213,7 +214,7 @@ class Ingest:
             self._settle(watermark_ns, tally)
             self.join.rise(watermark_ns - watermark_ns % SLOT_NS)
         while self.join.pending > self.limits.pending_max:
-            start_ns = self.join.store.first_start_ns
+            start_ns = self.join.first_start_ns
             assert start_ns is not None
             tally.dropped[Dropped.SPANS_FULL] += self.join.waiting(start_ns)
             self._settle(start_ns + SLOT_NS, tally)
@@ -299,7 +300,7 @@ class Ingest:
 
     @classmethod
     def restore(
-        cls, arrays: Arrays, limits: IngestLimits, decoder: Decoder = IN_PROTOBUF, meters: Meters | None = None,
+        cls, arrays: Arrays, limits: IngestLimits, decoder: Decoder | None = None, meters: Meters | None = None,
         local: Local = NOTHING_LOCAL,
     ) -> "Ingest":  # fmt: skip
         """What `snapshot` was taken of: reading on from it gives what never having stopped would have."""

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
@@ -22,8 +22,9 @@ from aiokafka.errors import KafkaError
 from service.batch import Answer, Record, Signal
 from service.settings import KafkaSettings
 from service.sources.arrival import Arrival, Arrivals
-from service.sources.kafka_consumer import METADATA_MS, consumer, stopped, text_of
+from service.sources.kafka_consumer import METADATA_MS, consumer, rejected, stopped, text_of
 from service.sources.topics import Topics
+from service.steps import SetAside
 
 log = logging.getLogger("tocsin.kafka")
 
@@ -31,7 +32,7 @@ RECORDS_MAX = 5_000
 AHEAD_MAX = 8
 """Fetches that may wait to be read: more would only keep the OTLP door's bodies off the queue."""
 POLL_S = 0.5
-COMMIT_TIMEOUT_S, LOOK_TIMEOUT_S = 5.0, 5.0
+COMMIT_TIMEOUT_S, LOOK_TIMEOUT_S, REJECT_TIMEOUT_S = 5.0, 5.0, 5.0
 AGAIN_FIRST_S, AGAIN_MAX_S, LIVED_S = 1.0, 30.0, 60.0
 """How long until a consumer that failed is replaced; at first again for one that had lived for a while."""
 SILENT_MAX_S = 300.0
@@ -121,6 +122,15 @@ class KafkaSource:
     def fail(self, error: Exception) -> None:
         """End this consumer with an error at its next turn: nothing more is read from it."""
         self._broken = error
+
+    async def reject(self, found: Sequence[SetAside]) -> None:
+        """Write records that were set aside into the topic for them. Where that fails, it is said: paging goes on."""
+        try:
+            async with asyncio.timeout(REJECT_TIMEOUT_S):
+                await rejected(self.settings, found)
+        except (KafkaError, TimeoutError) as error:
+            topic = self.settings.rejected_topic
+            log.error("%d records that were set aside cannot go to topic %s: %s", len(found), topic, text_of(error))
 
     def silent_s(self) -> float:
         """Seconds since a broker last answered; 0 while none is asked."""

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import zlib
+from collections.abc import Sequence
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from service.settings import KafkaSettings
+from service.steps import SetAside
 
 log = logging.getLogger("tocsin.kafka")
 
@@ -40,6 +42,18 @@ def consumer(settings: KafkaSettings, instance: str) -> AIOKafkaConsumer:
         session_timeout_ms=SESSION_MS,
         rebalance_timeout_ms=REBALANCE_MS,
     )
+
+
+async def rejected(settings: KafkaSettings, found: Sequence[SetAside]) -> None:
+    """Write records that were set aside into their topic, with where each came from. Raises KafkaError."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers, max_request_size=64 << 20)
+    await producer.start()
+    try:
+        for record, error in found:
+            headers = [("tocsin.partition", record.partition.encode()), ("tocsin.error", error.encode())]
+            await producer.send_and_wait(settings.rejected_topic, record.body, headers=headers)
+    finally:
+        await producer.stop()
 
 
 async def stopped(one: AIOKafkaConsumer) -> None:

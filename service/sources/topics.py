@@ -107,6 +107,11 @@ class Topics:
     ids: dict[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
+    @property
+    def found(self) -> bool:
+        """Whether any of them is there, as far as is known."""
+        return len(self.missing) < len(self.names)
+
     async def look(self, consumer: AIOKafkaConsumer) -> Mapping[str, int]:
         """Ask a broker: the ids of the topics that there are. Raises KafkaError where none answers."""
         client = consumer._client

@@ -21,10 +21,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from alertrules.marks import mark_from, packed
-from service.detect import Level
 from service.explain import alert_told, explained, told
 from service.selfmetrics import SelfMetrics, level_families
 from service.sources.arrival import Arrival, Arrivals
+from service.watch import Level
 
 BODY_MAX = 64 << 10
 ANSWER_TIMEOUT_S = 30.0
@@ -46,15 +46,17 @@ class Web:
 
     look       has the levels taken, as they stand now
     not_ready  says what it waits for, nothing while it is ready
+    notes      say what somebody should look into all the same
     hangs      says what runs for longer than it may, nothing while it is healthy
     """
 
     def __init__(
         self, metrics: SelfMetrics, arrivals: Arrivals, now_ns: Callable[[], int], token: str,
-        look: Callable[[], Awaitable[None]], not_ready: Callable[[], str], hangs: Callable[[], str],
+        look: Callable[[], Awaitable[None]], not_ready: Callable[[], str], notes: Callable[[], list[str]],
+        hangs: Callable[[], str],
     ) -> None:  # fmt: skip
         self.metrics, self.arrivals, self.now_ns = metrics, arrivals, now_ns
-        self._look, self.not_ready, self.hangs = look, not_ready, hangs
+        self._look, self.not_ready, self.notes, self.hangs = look, not_ready, notes, hangs
         self._token = token
         self._labels: Mapping[str, Sequence[str]] = {rule.name: rule.by for rule in metrics.parts.rules.rules}
         self._paths = {
@@ -95,7 +97,7 @@ class Web:
             return PlainTextResponse(f"not ready: {reason}\n", 503)
         # Telemetry is taken in all the same, and whoever sends it must not be turned away.
         failing = [f"but {one['name']} {one['problem']}\n" for one in self._destinations() if one["problem"]]
-        return PlainTextResponse("ready\n" + "".join(failing))
+        return PlainTextResponse("ready\n" + "".join([*failing, *(f"but {note}\n" for note in self.notes())]))
 
     async def alerts(self, request: Request) -> Response:
         levels = await self._levels()

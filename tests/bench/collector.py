@@ -121,11 +121,7 @@ def collector(path: Path, directory: Path, topic: str, kafka: str) -> Iterator[D
 def tocsin(directory: Path, topic: str, kafka: str) -> Iterator[Deployed]:
     """The daemon with the rules it is shipped with."""
     told = {"KAFKA__BOOTSTRAP_SERVERS": kafka, "KAFKA__TOPICS": topic} if topic else {}
-    cache = Path(__file__).parents[2] / ".cache" / "compiled"
-    state = directory / "state"
-    state.mkdir()
-    (state / "compiled").symlink_to(cache)
-    with running(directory, DECODER="compiled", **told) as daemon:
+    with running(directory, **told) as daemon:
         door, web = daemon.addresses()
         yield Deployed(daemon.process, door, lambda: _sum(f"{web}/metrics", "tocsin_spans_total"))
         daemon.stop()
@@ -195,7 +191,7 @@ def cases(kafka: str) -> Iterator[Case]:
     for name, (shape, goal) in CASES.items():
         records, sessions = SHAPES[shape]
         sent = bodies(LONGER * records, sessions, every_ns=SECOND_NS * sessions // SESSIONS_A_SECOND)
-        counts = [sum(len(scanner.scan([body]).spans) for body in each) for each in (warm, sent)]
+        counts = [sum(scanner.scan([body]).n_spans for body in each) for each in (warm, sent)]
         yield Case(name, goal, kafka, warm, sent, *counts)
 
 

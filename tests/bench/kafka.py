@@ -24,7 +24,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from detectors.core.columns import SECOND_NS
 from service.batch import Answer, Record, Signal, Tally
-from service.compiled import decoder
 from service.ingest.decode import Decoder
 from service.ingest.limits import IngestLimits
 from service.ingest.otlp.scanner import Scanner
@@ -33,7 +32,6 @@ from service.settings import KafkaSettings
 from service.sources.arrival import Arrival, Arrivals
 from service.sources.kafka import KafkaSource
 from tests import broker
-from tests.bench.scan import CACHE
 from tests.bench.sessions import BEGIN_NS, bodies
 
 RIVALS = Path(__file__).parent / "processors.py"
@@ -144,7 +142,7 @@ def cases(address: str, fetches: Sequence[int]) -> Iterator[Case]:
     scanner = Scanner()
     for shape, (records, sessions) in SHAPES.items():
         values = bodies(records, sessions, every_ns=SECOND_NS * sessions // SESSIONS_A_SECOND)
-        spans = sum(len(scanner.scan([value]).spans) for value in values)
+        spans = sum(scanner.scan([value]).n_spans for value in values)
         for codec in CODECS:
             topic = f"spans-{shape.split()[0]}-{codec}"
             broker.make_topics(address, {topic: PARTITIONS})
@@ -165,7 +163,7 @@ def main() -> int:
     given = parser.parse_args()
     if reason := broker.missing():
         parser.error(reason)
-    made = decoder(CACHE)
+    made = Scanner()
     gc.set_threshold(50_000, 20, 50)  # As the daemon does.
     warm = bodies(WARM, 55, 99, -WARM * SECOND_NS - 3600 * SECOND_NS)
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as directory, broker.running(Path(directory)) as kafka:

@@ -31,10 +31,8 @@ from alertrules.parse import load
 from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, TICK_NS
 from detectors.core.series import SeriesTable
 from service.batch import Record, Signal, Tally
-from service.compiled import decoder
-from service.detect import Watch
-from service.ingest.join.tables import (
-    UNIT_CELLS,
+from service.ingest.kernel.constants import (
+    UNIT_COLUMNS,
     UNIT_DOLLARS,
     UNIT_FAILED,
     UNIT_OUTCOME,
@@ -44,7 +42,7 @@ from service.ingest.join.tables import (
 from service.ingest.limits import IngestLimits
 from service.ingest.rollup import roll_up
 from service.ingest.stage import Ingest
-from tests.bench.scan import CACHE
+from service.watch import Watch
 from tests.bench.sessions import AGENTS, BEGIN_NS, MODELS, RESOURCE, TENANTS, Value, _call, _span
 
 PACKS = Path(__file__).parents[2] / "alertrules" / "packs"
@@ -117,15 +115,15 @@ class Copies:
 def traces(count: int, waves: int) -> Sizes:
     """Bytes of a live trace whose spans wait, or were counted if they came in waves; and of the process without any."""
     limits = IngestLimits(session_idle_ns=NEVER_NS, session_max_ns=NEVER_NS, traces_max=2 * count, spans_max=8 * count)
-    compiled, chance, tally = decoder(CACHE), random.Random(1), Tally()
-    ingest = Ingest(limits, decoder=compiled)
+    chance, tally = random.Random(1), Tally()
+    ingest = Ingest(limits)
 
     def read(into: Ingest, body: bytes, now_ns: int) -> None:
         into.read(Record(Signal.TRACES, body, "p"), now_ns, tally)
         for _ in into.closed_slots(now_ns, tally):
             pass
 
-    read(Ingest(limits, decoder=compiled), template(chance, BEGIN_NS, BODY), BEGIN_NS)
+    read(Ingest(limits), template(chance, BEGIN_NS, BODY), BEGIN_NS)
     empty = resident()
     for wave in range(waves):
         at_ns = BEGIN_NS + wave * SLOT_NS
@@ -157,7 +155,7 @@ def rules(count: int) -> Sizes:
     """Bytes of a series of each shipped rule, by its alert: view, detector and ledger."""
     table, sizes = SeriesTable(CELL_LABELS, count + 2), {}
     _fill(table, count)
-    cell, units = np.arange(1, count + 1, dtype=np.int32), np.zeros((UNIT_CELLS, count))
+    cell, units = np.arange(1, count + 1, dtype=np.int32), np.zeros((UNIT_COLUMNS, count))
     units[UNIT_WEIGHT], units[UNIT_FAILED], units[UNIT_DOLLARS] = 1.0, cell % 100 == 0, 0.01 + cell % 7
     units[UNIT_SECONDS], units[UNIT_OUTCOME] = 1.0 + cell % 30, cell % 4
     slot = roll_up(BEGIN_NS, units, cell, 0)

@@ -17,14 +17,12 @@ import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from detectors.core.columns import SECOND_NS, SLOT_NS
 from service.batch import Record, Signal, Tally
-from service.compiled import decoder
 from service.ingest.decode import Decoder
 from service.ingest.limits import IngestLimits
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
@@ -33,7 +31,6 @@ from service.ingest.stage import Ingest
 from tests.bench.sessions import BEGIN_NS, bodies
 
 BODIES = 24
-CACHE = Path(__file__).parents[2] / ".cache" / "compiled"
 WANTED = ("gen_ai.agent.name", "tenant.id", "gen_ai.operation.name", "gen_ai.usage.input_tokens",
           "gen_ai.usage.output_tokens", "gen_ai.usage.cost", "session.outcome")  # fmt: skip
 
@@ -124,13 +121,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    compiled, scanner = decoder(CACHE), Scanner()
+    scanner = Scanner()
     rounds = [
         bodies(BODIES, 55, number + 1, number * BODIES * SECOND_NS) for number in range(given.warm + given.rounds)
     ]
     sent = rounds[0]
-    spans = sum(len(scanner.scan([body]).spans) for body in sent)
-    whole = Whole(compiled)
+    spans = sum(scanner.scan([body]).n_spans for body in sent)
+    whole = Whole(Scanner())
     for read in rounds[: given.warm]:
         whole.read_all(read)
     gc.set_threshold(50_000, 20, 50)  # As the daemon does.
@@ -142,7 +139,7 @@ def main() -> int:
         "whole": lambda: whole.read_all,
     }
     took = measured(makers, rounds[given.warm :])
-    took |= measured({"whole, interpreted": lambda: Whole(ProtobufDecoder()).read_all}, rounds[:3])
+    took |= measured({"whole, by protobuf": lambda: Whole(ProtobufDecoder()).read_all}, rounds[:3])
     if not given.json:
         print(f"{spans} spans in {len(sent)} bodies, {sum(map(len, sent)) / spans:.0f} bytes a span")
     goals = {"whole": ("plain", 20.0), "scan to columns": ("protobuf decode", 1.4)}

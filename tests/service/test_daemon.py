@@ -18,7 +18,8 @@ from service.pipeline import Outcome, Pipeline
 from service.settings import OtlpSettings, Settings, WebSettings
 from service.sources.arrival import Arrival
 from service.sources.otlp_http import PROTOBUF
-from tests.service.ingest.wire import EPOCH_S, Sent, body, chat
+from service.steps import Steps
+from tests.service.ingest.wire import EPOCH_S, Sent, agent, body, chat
 from tests.service.replay import values
 from tests.service.running import ROOT, Running, running
 from tests.service.test_cli import post
@@ -84,12 +85,47 @@ def test_a_stop_on_a_full_disk(tmp_path: Path) -> None:
 
 
 class Faulty(Pipeline):
-    """A pipeline with a bug."""
+    """A pipeline that cannot move any more."""
 
     def step(self, batch: Batch, now_ns: int) -> Outcome:
-        if batch.records:
+        raise RuntimeError("a bug")
+
+
+class Choosy(Pipeline):
+    """A pipeline that cannot read one record."""
+
+    def step(self, batch: Batch, now_ns: int) -> Outcome:
+        if any(b"chat gpt-4o-mini" in record.body for record in batch.records):
             raise RuntimeError("a bug")
         return super().step(batch, now_ns)
+
+
+def test_a_record_that_meets_a_bug_is_set_aside(tmp_path: Path) -> None:
+    """Its sender is told, it is kept for a person and counted, and everything else goes on."""
+    settings = Settings(
+        data_dir=tmp_path, decoder="protobuf", otlp=OtlpSettings(listen="127.0.0.1:0"),
+        web=WebSettings(listen="127.0.0.1:0"),
+    )  # fmt: skip
+
+    async def run() -> None:
+        daemon = Daemon(settings, load([ROOT / "alertrules" / "packs"]), WALL, lambda line: None)
+        daemon.steps = Steps(Choosy(daemon.pipeline.limits, daemon.rules, 0), daemon._saved_state)
+        async with asyncio.TaskGroup() as group, httpx.AsyncClient(trust_env=False) as client:
+            group.create_task(daemon.run())
+            await daemon.ready.wait()
+            door, web = (f"http://{address}" for address in daemon.listening)
+            headers = {"Content-Type": "application/x-protobuf"}
+            sent = [body(chat(1, 1, 1, 2)), body(agent(2, 2, 1, 2))]
+            answers = [await client.post(f"{door}/v1/traces", content=each, headers=headers) for each in sent]
+            assert [answer.status_code for answer in answers] == [400, 200] and b"set aside" in answers[0].content
+            counted = values((await client.get(f"{web}/metrics")).text)
+            assert counted["tocsin_dropped_total", "set_aside"] == counted["tocsin_spans_total",] == 1
+            daemon.stop()
+
+    asyncio.run(run())
+    (kept,) = (tmp_path / "rejected").glob("*.bin")
+    assert kept.read_bytes() == body(chat(1, 1, 1, 2)) and kept.stat().st_mode & 0o777 == 0o600
+    assert "RuntimeError: a bug" in kept.with_suffix(".json").read_text()
 
 
 def test_a_bug_ends_the_daemon(tmp_path: Path) -> None:
@@ -103,7 +139,7 @@ def test_a_bug_ends_the_daemon(tmp_path: Path) -> None:
 
     async def run() -> None:
         daemon = Daemon(settings, load([ROOT / "alertrules" / "packs"]), WALL, lambda line: None)
-        daemon.pipeline = Faulty(daemon.pipeline.limits, daemon.rules, 0)
+        daemon.steps = Steps(Faulty(daemon.pipeline.limits, daemon.rules, 0), lambda: None)
         async with asyncio.TaskGroup() as group:
             group.create_task(daemon.run())
             await daemon.ready.wait()
@@ -143,7 +179,8 @@ def test_a_step_that_hangs(tmp_path: Path) -> None:
 
     async def run() -> None:
         daemon = Daemon(settings, load([ROOT / "alertrules" / "packs"]), WALL, lambda line: None)
-        daemon.pipeline = pipeline = Hanging(daemon.pipeline)
+        pipeline = Hanging(daemon.pipeline)
+        daemon.steps = Steps(pipeline, lambda: None)
         async with asyncio.TaskGroup() as group, httpx.AsyncClient(trust_env=False) as client:
             group.create_task(daemon.run())
             await daemon.ready.wait()

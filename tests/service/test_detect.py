@@ -12,9 +12,10 @@ from detectors.core.columns import CELL_LABELS, SLOT_NS, TICK_NS, Entries, Slot
 from detectors.core.engine import Engine
 from detectors.core.series import SeriesTable
 from service.declared import GAUGES
-from service.detect import Detect, Watch
+from service.detect import Detect
 from service.explain import explained, worded
 from service.selfmetrics import level_families
+from service.watch import Watch
 
 RULE = """
 groups:
@@ -161,3 +162,37 @@ def test_an_outage_pages_from_a_slot() -> None:
         list(detect.advance(3 * day))
         told = [detect.add(failing(3 * day + i * SLOT_NS, cells, 10.0), cells) for i in range(5)]
         assert [i + 1 for i, moved in enumerate(told) if moved] == paged
+
+
+BUSY = """
+groups:
+  - name: test
+    rules:
+      - {alert: Busy, detector: static, signal: calls_per_minute, above: 5, window: 1m, by: [tenant], expire_after: 1h}
+"""
+
+
+def test_the_alert_of_an_agent_that_is_gone_expires() -> None:
+    """Once nothing of it came for `expire_after` while others spoke; time in which nobody spoke does not count."""
+    detect, cells = Detect(combine([parse_rules(BUSY, "test.yaml")])), SeriesTable(CELL_LABELS, 100)
+    minute, hour = TICK_NS, 60 * TICK_NS
+    moved: list[Transition] = []
+
+    def at(start_ns: int, *tenants: str) -> None:
+        for tick in detect.advance(start_ns):
+            moved.extend(tick.transitions)
+        detect.add(slot(start_ns, cells, *tenants), cells)
+
+    at(0, "gone", "other")
+    for start_ns in range(minute, 30 * minute, minute):
+        at(start_ns, "other")
+    at(10 * hour, "other")  # Nobody spoke for hours.
+    for start_ns in range(10 * hour + minute, 10 * hour + 29 * minute, minute):
+        at(start_ns, "other")
+    assert not any(one.reason for one in moved)
+    for start_ns in range(10 * hour + 29 * minute, 10 * hour + 33 * minute, minute):
+        at(start_ns, "other")
+    (closed,) = [one for one in moved if one.reason]
+    assert closed.labels == (("tenant", "gone"),) and closed.after is AlertState.INACTIVE
+    assert closed.reason == "expired, as nothing of it came for 1 h"
+    assert [alert for watch in detect.watches for alert in watch.alerts] != []  # The other's lasts.

@@ -27,7 +27,16 @@ def test_a_pause_holds_everything() -> None:
     gate = Gate(Pace(1.0, 5), 4)
     assert gate.throttle(3.0, 0) == 3.0
     assert gate.wait_s(0) == 3.0
-    assert passed(gate, 5)[:1] == [3]
+    assert passed(gate, 7) == [3, 4, 5, 6]
+
+
+def test_a_pause_in_the_midst_of_a_burst() -> None:
+    """What was left of the burst is not made up for later."""
+    gate = Gate(Pace(1.0, 5), 4)
+    gate.enter(0)
+    gate.leave()
+    gate.throttle(2.0, 0)
+    assert passed(gate, 5) == [2, 3, 4]
 
 
 def test_pauses_grow_only_with_repeats() -> None:

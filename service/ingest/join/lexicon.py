@@ -9,42 +9,32 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.core.series import OVERFLOW_VALUE
-from service.ingest.join.rows import COUNT, HIGH, USED
-from service.ingest.join.said import APART, INCLUDED
-from service.ingest.join.store import READINGS_MAX, RESOURCES_MAX, WORDS_MAX, Cells, Store
-from service.ingest.join.tables import (
-    ENDED,
-    ENDED_AGENT,
-    ENDED_TENANT,
-    SPAN_READING,
-    SPAN_RESOURCE,
-    SPAN_TENANT,
-    SPANS,
-    TOLD_TOKENS,
-    WORD_AT,
-    WORD_BYTES,
-    WORD_SIZE,
-    WORDS,
-)
-from service.ingest.join.tables import (
-    WORDS_MAX as WORDS_LIMIT,
-)
-from service.ingest.join.words import TEXT_BYTES
+from service.ingest.kernel.constants import APART, INCLUDED, SEEN_TOKENS
+from service.ingest.kernel.tables import READINGS_MAX, RESOURCES_MAX, TEXT_BYTES, WORDS_MAX, Tables
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_BY_NAME,
     AGENT_RUN,
     AGENT_VERSION,
+    CACHE_READ,
+    CACHE_WRITE,
     CLASSIFICATION,
+    COST,
     EMBEDDING,
     EVALUATION,
     GUARDRAIL,
+    INPUT,
+    INPUT_COST,
     LLM,
     OTHER,
     OUTCOME,
+    OUTPUT,
+    OUTPUT_COST,
     PROVIDER,
+    REASONING,
     REQUEST_MODEL,
     RESPONSE_MODEL,
     RETRIEVAL,
@@ -52,6 +42,7 @@ from service.ingest.vocabulary import (
     STORE,
     TOOL,
     TOOL_NAME,
+    TOTAL,
     WORKFLOW,
     Reading,
     Resource,
@@ -63,18 +54,20 @@ OPERATIONS = (
 )  # fmt: skip
 """Operations by their number."""
 _NUMBER_OF = {operation: number for number, operation in enumerate(OPERATIONS)}
+NUMBERS_OF_SPANS = (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST)
+"""The numbers that a span may say, in the order of `rows.pxd`."""
 _WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, TOOL_NAME, STORE)
-"""Fields that a reading holds as words, in the order of its cells."""
+"""Fields that a reading holds as words, in the order of `Tables.set_reading`."""
 _FIRST_WORDS = ("", OVERFLOW_VALUE, *OPERATIONS)
 Saying = tuple[Any, ...]
+Rows = NDArray[np.int64]
 
 
 class Lexicon:
     """The owner of all three; `told_by` has the dialect of each reading, `resources` what each resource is."""
 
-    def __init__(self, store: Store) -> None:
-        self._store, self._kernels = store, store.kernels
-        store.limits[WORDS_LIMIT] = WORDS_MAX
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
         self._forget()
         self._begin()
 
@@ -88,9 +81,7 @@ class Lexicon:
 
     def _begin(self) -> None:
         """Enter what is always there: the words of operations, and what stands for readings that find no room."""
-        self._store.room(WORDS, 1)
-        self._store.heads[[WORDS + HIGH, WORDS + COUNT]] = 1  # The empty one, which is looked for by nobody.
-        self._store.rows[WORDS][0] = (USED, 0, 0, 0)
+        self._tables.clear_words()
         for text in _FIRST_WORDS[1:]:
             self.word(text)
         for operation in OPERATIONS[:-1]:
@@ -99,23 +90,17 @@ class Lexicon:
 
     def word(self, text: str) -> int:
         """The word of a text."""
-        raw = text.encode(errors="replace")
-        self._store.room(WORDS, 1)
-        memory = self._kernels.memory(np.frombuffer(raw, np.uint8))
-        return int(self._kernels.word_of(self._store.tables, memory, 0, len(raw)))
+        return self._tables.word(text.encode(errors="replace"))
 
     def fingerprint(self, text: str) -> tuple[int, int]:
         """What stands for a text that nobody need read again."""
-        raw = np.frombuffer(text.encode(errors="replace"), np.uint8)
-        high, low = self._kernels.fingerprint(self._store.tables.seed, self._kernels.memory(raw), 0, len(raw))
-        return int(high), int(low)
+        return self._tables.fingerprint(text.encode(errors="replace"))
 
     def texts(self) -> list[str]:
         """The texts of all words."""
-        texts, used = self._texts, int(self._store.heads[WORDS + HIGH])
-        if len(texts) < used:
-            rows, raw = self._store.rows[WORDS][len(texts) : used, [WORD_AT, WORD_SIZE]].tolist(), self._store.text
-            texts += [raw[at : at + size].tobytes().decode(errors="replace") for at, size in rows]
+        texts = self._texts
+        if len(texts) < self._tables.words_used[0]:
+            texts += [raw.decode(errors="replace") for raw in self._tables.texts(len(texts))]
         return texts
 
     def text(self, word: int) -> str:
@@ -140,8 +125,9 @@ class Lexicon:
         number = self._readings[saying] = len(self._readings)
         is_google = str(texts[_WORDS.index(PROVIDER)]).startswith("gcp.")
         words = [self.word(text) for text in texts]
-        head = (_NUMBER_OF[operation], rank, is_log, parts, outcome, is_google)
-        self._store.readings[number] = (*head, *words, is_cut)
+        self._tables.set_reading(
+            number, (_NUMBER_OF[operation], rank, is_log, parts, outcome, is_google), words, is_cut
+        )
         self.told_by.append(dialect)
         return number
 
@@ -152,64 +138,63 @@ class Lexicon:
             if len(self._resources) >= RESOURCES_MAX:
                 return 0
             number = self._resources[resource] = len(self._resources)
-            self._store.resources[number] = [self.word(text) for text in resource]
+            self._tables.set_resource(number, [self.word(text) for text in resource])
             self.resources.append(resource)
         return number
 
     def told(self) -> Iterator[tuple[str, str, int]]:
         """Service, signal and time of what spans told since this was asked last."""
-        told = self._store.told[: len(self.resources)]
-        for number, signal in np.argwhere(told > 0).tolist():
-            name = "" if signal == TOLD_TOKENS else OPERATIONS[signal]
-            yield self.resources[number].agent, name, int(told[number, signal])
-        told[:] = 0
+        seen = self._tables.seen[: len(self.resources)]
+        for number, signal in np.argwhere(seen > 0).tolist():
+            name = "" if signal == SEEN_TOKENS else OPERATIONS[signal]
+            yield self.resources[number].agent, name, int(seen[number, signal])
+        seen[:] = 0
 
     def is_full(self) -> bool:
         """Whether there is little room left for new ones."""
-        used = int(self._store.heads[WORDS + HIGH]), int(self._store.state[WORD_BYTES])
+        words, text_bytes = self._tables.words_used
         return (
-            8 * used[0] > 7 * WORDS_MAX or 8 * used[1] > 7 * TEXT_BYTES
+            8 * words > 7 * WORDS_MAX or 8 * text_bytes > 7 * TEXT_BYTES
             or 8 * len(self._readings) > 7 * READINGS_MAX or 8 * len(self._resources) > 7 * RESOURCES_MAX
         )  # fmt: skip
 
     def forget_unused(self) -> None:
         """Begin anew with what live spans and sessions need. What else knows any number must forget it, too."""
-        spans = self._live(SPANS)
-        sayings, resources = list(self._readings), self.resources
-        kept = [(SPANS, SPAN_TENANT), (ENDED, ENDED_TENANT), (ENDED, ENDED_AGENT)]
-        words = np.unique(np.concatenate([self._store.rows[table][self._live(table), at] for table, at in kept]))
-        texts = {word: self.text(word) for word in words.tolist()}
-        used_readings = np.unique(self._store.rows[SPANS][spans, SPAN_READING]).tolist()
-        used_resources = np.unique(self._store.rows[SPANS][spans, SPAN_RESOURCE]).tolist()
-        self._store.clear(WORDS)
-        self._store.state[WORD_BYTES] = 0
+        tables, sayings, resources = self._tables, list(self._readings), self.resources
+        spans, ended = tables.live("spans"), tables.live("ended")
+        words = {int(word) for name, at, field in self._fields(spans, ended) for word in tables.rows(name)[field][at]}
+        texts = {word: self.text(word) for word in sorted(words)}
+        used_readings = np.unique(tables.rows("spans")["reading"][spans]).tolist()
+        used_resources = np.unique(tables.rows("spans")["resource"][spans]).tolist()
         self._forget()
         self._begin()
-        self._renumber(kept, {word: self.word(text) for word, text in texts.items()})
-        self._renumber([(SPANS, SPAN_READING)], {old: self._again(sayings[old]) for old in used_readings})
-        self._renumber([(SPANS, SPAN_RESOURCE)], {old: self.resource(resources[old]) for old in used_resources})
+        anew = {word: self.word(text) for word, text in texts.items()}
+        for name, at, field in self._fields(spans, ended):
+            self._renumber(name, at, field, anew)
+        self._renumber("spans", spans, "reading", {old: self._again(sayings[old]) for old in used_readings})
+        self._renumber("spans", spans, "resource", {old: self.resource(resources[old]) for old in used_resources})
 
-    def _live(self, table: int) -> Cells:
-        rows = self._store.rows[table][: self._store.heads[table + HIGH]]
-        return np.flatnonzero(rows[:, 0] == USED)
+    @staticmethod
+    def _fields(spans: Rows, ended: Rows) -> list[tuple[str, Rows, str]]:
+        """Where words stand in rows that are saved."""
+        return [("spans", spans, "tenant"), ("ended", ended, "tenant"), ("ended", ended, "agent")]
 
     def _again(self, saying: Saying) -> int:
         number = self._readings.get(saying)
         return self._enter(saying) if number is None else number
 
-    def _renumber(self, columns: list[tuple[int, int]], anew: dict[int, int]) -> None:
+    def _renumber(self, name: str, at: Rows, field: str, anew: dict[int, int]) -> None:
         new = np.zeros(max(anew, default=0) + 1, np.int64)
         new[list(anew)] = list(anew.values())
-        for table, column in columns:
-            live = self._live(table)
-            self._store.rows[table][live, column] = new[self._store.rows[table][live, column]]
+        rows = self._tables.rows(name)
+        rows[field][at] = new[rows[field][at]]
 
     def snapshot(self) -> str:
-        """Readings and resources as JSON text; words are in the store."""
+        """Readings and resources as JSON text; words are in the tables."""
         return json.dumps({"readings": list(self._readings), "resources": self.resources})
 
     def restore(self, saved: str) -> None:
-        """Take the place of what `snapshot` was taken of, the store being restored."""
+        """Take the place of what `snapshot` was taken of, the tables being restored."""
         self._forget()
         state = json.loads(saved)
         for saying in state["readings"]:

@@ -20,6 +20,7 @@ from service.ingest.metrics.streams import Increase
 from service.ingest.otlp.points import Evaluation, Labels, Point
 from service.ingest.prices import DAY_NS, Tokens
 from service.ingest.read import read_resource, read_span
+from service.ingest.rollup import BUCKET_MAX, BUCKET_MIN
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_RUN,
@@ -52,6 +53,11 @@ _FRESH, _READ = frozenset(("input", "prompt")), frozenset(("cacheread", "cache_r
 _WRITTEN = frozenset(("cachecreation", "cache_creation", "cachewrite", "cache_write"))
 
 
+KNOWN_MAX = 1e9
+"""Calls, sessions or dollars that one point may tell: no agent makes, or costs, a billion between two exports."""
+TOKENS_MAX = 1e15
+
+
 class Tells(StrEnum):
     """What a metric tells."""
 
@@ -72,6 +78,12 @@ class Measure:
     def signal(self, meant: "Meaning") -> str:
         """What spans tell, too, if they tell this."""
         return meant.labels[2] if self.tells is Tells.CALLS else self.tells
+
+    def is_sane(self, more: Increase) -> bool:
+        """Whether a point tells what can be: one of absurd size would hide all others of its rule for weeks."""
+        largest = TOKENS_MAX if self.tells is Tells.TOKENS else KNOWN_MAX
+        amount = 0.0 if math.isnan(more.amount) or (self.tells is Tells.CALLS and more.n) else more.amount
+        return max(more.n, abs(amount)) <= largest
 
     def tokens(self, meant: "Meaning", amount: float) -> Tokens:
         """So many tokens, of the kind that they are."""
@@ -251,7 +263,8 @@ class Sums:
         moved = round(math.log2(unit) * 8) if unit != 1.0 else 0
         for bucket, count in more.buckets:
             if count > 0:
-                self.duration[cell, bucket + moved] = self.duration.get((cell, bucket + moved), 0.0) + count
+                place = min(max(bucket + moved, BUCKET_MIN), BUCKET_MAX)
+                self.duration[cell, place] = self.duration.get((cell, place), 0.0) + count
 
     def slot(self, start_ns: int) -> Slot:
         """The same as a slot."""

@@ -68,6 +68,9 @@ class Meters:
             if start_ns is None:
                 continue
             more = self.streams.increase(point)
+            measure = MEASURES.get(point.metric)
+            if isinstance(more, Increase) and measure is not None and not measure.is_sane(more):
+                more = Dropped.BAD_NUMBER
             if isinstance(more, Dropped):
                 read.dropped[more] += 1
             elif more is not None and self._point(point, more, start_ns, cell_of, dollars_of):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from detectors.core.columns import HISTOGRAM_SCALE, SECOND_NS
 from service.batch import Dropped
-from service.ingest.otlp.points import BUCKETS_MAX, Histogram, Kind, Point
+from service.ingest.otlp.points import BUCKETS_MAX, NUMBER_MAX, Histogram, Kind, Point
 from service.ingest.rollup import BUCKET_MAX, BUCKET_MIN
 
 SILENT_NS = 3600 * SECOND_NS
@@ -72,6 +72,9 @@ class Streams:
         if not point.monotonic:  # An up-and-down counter is a gauge that is told in steps.
             if not point.cumulative:
                 now.value += known.value if known else 0.0
+            if abs(now.value) > NUMBER_MAX:
+                del self.streams[key]
+                return Dropped.BAD_NUMBER
             return Increase(1.0, now.value)
         if not point.cumulative:
             return _increase(point.value, point.histogram)
@@ -227,8 +230,8 @@ def _spread_explicit(histogram: Histogram, spread: dict[int, float]) -> float:
         low = before or high / 2
         if count == histogram.n and before < mean <= high:
             low = high = mean
-        last = math.ceil(math.log2(high) * 2**HISTOGRAM_SCALE - 1e-9) - 1
-        first = min(max(math.floor(math.log2(low) * 2**HISTOGRAM_SCALE + 1e-9), BUCKET_MIN), last)
+        last = max(_bucket(high), BUCKET_MIN)
+        first = min(max(_bucket_above(low), BUCKET_MIN), last)
         for bucket in range(first, last + 1):
             _put(spread, bucket, count / (last - first + 1))
     over = counts[len(bounds)]
@@ -238,6 +241,11 @@ def _spread_explicit(histogram: Histogram, spread: dict[int, float]) -> float:
     if over:
         _put(spread, _bucket(bounds[-1]) + 1, over)
     return over
+
+
+def _bucket_above(value: float) -> int:
+    """The bucket that begins at a value; the lowest where half of the smallest number there is has become nothing."""
+    return math.floor(math.log2(value) * 2**HISTOGRAM_SCALE + 1e-9) if value > 0 else BUCKET_MIN
 
 
 def _bucket(value: float) -> int:

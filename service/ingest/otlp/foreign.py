@@ -94,7 +94,7 @@ def _of_json(signal: Signal, text: str) -> Foreign:
     def has(*names: str) -> bool:
         return any(f'"{name}"' in text for name in names)
 
-    if has(*(name for other, name in (_RIGHT_NAMES | _SNAKE_NAMES).items() if other != signal)):
+    if has(*(names[other] for names in (_RIGHT_NAMES, _SNAKE_NAMES) for other in names if other != signal)):
         return Foreign.OTHER_SIGNAL
     if has(_SNAKE_NAMES[signal]):
         return Foreign.SNAKE_CASE

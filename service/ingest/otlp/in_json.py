@@ -4,7 +4,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from service.ingest.otlp.columns import LOOKED_FOR, RESOURCE_KEYS, SCOPE_KEYS, TIME_MAX_NS, Columns, Gatherer, Value
+from service.ingest.kernel.columns import Columns
+from service.ingest.otlp.columns import LOOKED_FOR, RESOURCE_KEYS, SCOPE_KEYS, TIME_MAX_NS, Gatherer, Value
 from service.ingest.otlp.in_protobuf import UnreadableError
 from service.ingest.vocabulary import label
 
@@ -41,6 +42,7 @@ def traces(body: bytes) -> Columns:
                 _gather(span, gathered)
             gathered.end_scope()
         gathered.end_resource()
+    gathered.end_record(is_bad=False)
     return gathered.columns()
 
 

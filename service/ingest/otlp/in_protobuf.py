@@ -1,4 +1,4 @@
-"""OTLP in protobuf, read with the protobuf library: what is done where nothing could be compiled, and metrics and logs.
+"""OTLP in protobuf, read with the protobuf library: metrics and logs, and traces as the scanner is checked against.
 
 Its messages are OTLP's own, but for one thing: text is bytes. Protobuf refuses a whole body for one letter that is not
 UTF-8, and senders do write such; Go's do not even look.
@@ -14,17 +14,8 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from service.batch import Signal
-from service.ingest.join.kernels import INTERPRETED
-from service.ingest.otlp.columns import (
-    LOOKED_FOR,
-    RECORD_IS_BAD,
-    RESOURCE_KEYS,
-    SCOPE_KEYS,
-    Columns,
-    Gatherer,
-    Value,
-    joined,
-)
+from service.ingest.kernel.columns import Columns
+from service.ingest.otlp.columns import LOOKED_FOR, RESOURCE_KEYS, SCOPE_KEYS, Gatherer, Value
 from service.ingest.vocabulary import label
 
 
@@ -81,23 +72,25 @@ def parse(signal: Signal, body: bytes) -> Any:
 
 
 class ProtobufDecoder:
-    """The decoder of traces for where nothing is compiled: the same columns, an object or more a span."""
+    """The other decoder of traces: the same columns by way of protobuf's messages, some objects a span."""
 
-    name, kernels = "protobuf", INTERPRETED
+    name = "protobuf"
 
     def scan(self, bodies: Sequence[bytes]) -> Columns:
         """The spans of some bodies."""
-        return joined([_columns(body) for body in bodies])
+        gathered = Gatherer()
+        for body in bodies:
+            try:
+                message = parse(Signal.TRACES, body)
+            except UnreadableError:
+                gathered.end_record(is_bad=True)
+                continue
+            _gather(message, gathered)
+            gathered.end_record(is_bad=False)
+        return gathered.columns()
 
 
-def _columns(body: bytes) -> Columns:
-    gathered = Gatherer()
-    try:
-        message = parse(Signal.TRACES, body)
-    except UnreadableError:
-        columns = gathered.columns()
-        columns.records[0, RECORD_IS_BAD] = 1
-        return columns
+def _gather(message: Any, gathered: Gatherer) -> None:
     for resource_spans in message.resource_spans:
         gathered.begin_resource(_pairs(resource_spans.resource.attributes, _RESOURCE_KEYS))
         for scope_spans in resource_spans.scope_spans:
@@ -113,7 +106,6 @@ def _columns(body: bytes) -> Columns:
                 )
             gathered.end_scope()
         gathered.end_resource()
-    return gathered.columns()
 
 
 def _pairs(attributes: Iterable[Any], wanted: Mapping[bytes, int]) -> Iterator[tuple[int, Value]]:

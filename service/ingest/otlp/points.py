@@ -24,6 +24,8 @@ EVALUATION_EVENT = "gen_ai.evaluation.result"
 SCALE_MIN, SCALE_MAX = -10, 20
 """Scales of exponential histograms that the specification knows."""
 BUCKETS_MAX = 4096
+NUMBER_MAX = float(2**53)
+"""Of a value, a count, a sum or a bound, in either direction: as of spans. Sums of larger ones overflow in the end."""
 _CUMULATIVE, _NO_VALUE = 2, 1
 _BASE64_OF_HEX = {24: 16, 12: 8}
 """Bytes that hex digits of an id become when they are taken for base64, and how many they mean."""
@@ -141,7 +143,7 @@ def _read_point(metric: Any, kind: str, data: Any, point: Any, origin: tuple[str
     value, histogram = 0.0, None
     if kind in ("gauge", "sum"):
         value = float(getattr(point, point.WhichOneof("value") or "as_double"))
-        sane = math.isfinite(value)
+        sane = abs(value) <= NUMBER_MAX
     else:
         histogram = _explicit(point) if kind == "histogram" else _exponential(point)
         sane = histogram is not None
@@ -166,7 +168,9 @@ def _explicit(point: Any) -> Histogram | None:
     if not counts:
         bounds, counts = (), (float(point.count),)
     rising = all(map(math.isfinite, bounds)) and all(a < b for a, b in pairwise(bounds))
-    if not rising or len(counts) != len(bounds) + 1 or len(counts) > BUCKETS_MAX or sum(counts) != point.count:
+    if not rising or len(counts) != len(bounds) + 1 or len(counts) > BUCKETS_MAX:
+        return None
+    if sum(counts) != point.count or point.count > NUMBER_MAX or abs(point.sum) > NUMBER_MAX:
         return None
     return Histogram(float(point.count), _total(point), counts, bounds)
 
@@ -175,7 +179,7 @@ def _exponential(point: Any) -> Histogram | None:
     counts = tuple(map(float, point.positive.bucket_counts))
     below = sum(point.negative.bucket_counts) + point.zero_count
     fits = SCALE_MIN <= point.scale <= SCALE_MAX and len(counts) <= BUCKETS_MAX
-    if not fits or sum(counts) + below != point.count:
+    if not fits or sum(counts) + below != point.count or point.count > NUMBER_MAX or abs(point.sum) > NUMBER_MAX:
         return None
     return Histogram(float(point.count), _total(point), counts, (), point.scale, point.positive.offset, float(below))
 
@@ -210,11 +214,12 @@ def _read_evaluation(record: Any, labels: Labels, resource: Labels, found: Read)
         score = float(known.get("gen_ai.evaluation.score.value", math.nan))
     except (ValueError, OverflowError):
         score = math.nan
-    if "gen_ai.evaluation.score.value" in known and not math.isfinite(score):
-        found.dropped[Dropped.BAD_NUMBER] += 1
+    if not abs(score) <= NUMBER_MAX:
+        score = math.nan
+        found.dropped[Dropped.BAD_NUMBER] += "gen_ai.evaluation.score.value" in known
     found.evaluations.append(
         Evaluation(
-            label(str(known.get("gen_ai.evaluation.name", ""))), score if math.isfinite(score) else math.nan,
+            label(str(known.get("gen_ai.evaluation.name", ""))), score,
             label(str(known.get("gen_ai.evaluation.score.label", ""))), time_ns,
             _id(record.trace_id), _id(record.span_id), labels, resource,
         )
@@ -241,6 +246,9 @@ def _pairs(attributes: Iterable[Any]) -> Iterator[tuple[str, Scalar]]:
         kind = pair.value.WhichOneof("value")
         if kind == "string_value":
             yield label(_text(pair.key)), label(_text(pair.value.string_value))
+        elif kind == "double_value" and not math.isfinite(pair.value.double_value):
+            # As Prometheus writes them: it is what makes one stream another, and no number that a save could hold.
+            yield label(_text(pair.key)), f"{pair.value.double_value:+}".replace("+nan", "NaN").replace("inf", "Inf")
         elif kind in ("int_value", "double_value", "bool_value"):
             yield label(_text(pair.key)), getattr(pair.value, kind)
 

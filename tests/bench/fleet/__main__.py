@@ -12,7 +12,6 @@ the next run, and the daemon's state and log for whoever wants to look at them.
 import argparse
 import asyncio
 import json
-import shutil
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -55,7 +54,7 @@ class Run:
 async def replayed(recording: Recording, directory: Path) -> Run:
     """All bodies through a daemon with the shipped rules."""
     pagerduty, began = PagerDutyStandIn(time.monotonic, per_s=1e6, burst=10**6), time.monotonic()
-    told = {"RULES": str(ROOT / "alertrules/packs"), "MAX_PAGE_AGE": "0", "DECODER": "compiled", "SAVE_EVERY": "5m"}
+    told = {"RULES": str(ROOT / "alertrules/packs"), "MAX_PAGE_AGE": "0", "SAVE_EVERY": "5m"}
     async with serving(pagerduty) as pager:
         told |= {"PAGERDUTY__URL": pager.url, "PAGERDUTY__ROUTING_KEY": KEY}
         with running(directory, **told) as daemon:
@@ -152,10 +151,7 @@ def main() -> None:
         directory = args.directory or Path(passing)
         directory.mkdir(parents=True, exist_ok=True)
         for old in (directory / "state").glob("*"):
-            if old.is_file():
-                old.unlink()
-            elif old.name != "compiled":
-                shutil.rmtree(old)
+            old.unlink()
         run = asyncio.run(replayed(Recording(of, args.seed), directory))
     told = report(run, of)
     if args.directory:

@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectors.core.columns import SECOND_NS
-from service.compiled import decoder
+from service.ingest.otlp.scanner import Scanner
 from tests.bench.collector import CONNECTOR
-from tests.bench.scan import BODIES, CACHE, Whole
+from tests.bench.scan import BODIES, Whole
 from tests.bench.sessions import bodies
 
 SESSIONS_A_BODY, GOAL = 55, 8.0
@@ -62,7 +62,7 @@ def main() -> int:
     given = parser.parse_args()
     if shutil.which("go") is None:
         parser.error("there is no `go` on the path, which builds the Collector's part")
-    whole, took, spans = Whole(decoder(CACHE)), list[tuple[float, float]](), list[int]()
+    whole, took, spans = Whole(Scanner()), list[tuple[float, float]](), list[int]()
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as at:
         program = built(Path(at))
         with subprocess.Popen(

@@ -2,7 +2,7 @@
 
 from detectors.core.columns import SECOND_NS
 from service.batch import Dropped, Record, Signal
-from service.ingest.join.admit import SPANS_OF_TRACE_MAX
+from service.ingest.kernel.constants import SPANS_OF_TRACE_MAX
 from service.ingest.stage import Ingest
 from tests.service.ingest.wire import Stream, agent, at_ns, body, chat, same_slots
 

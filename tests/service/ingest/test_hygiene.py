@@ -7,8 +7,8 @@ import pytest
 
 from service.ingest.dialects import CONTENT
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
+from service.ingest.otlp.scanner import Scanner
 from service.ingest.stage import Ingest
-from tests.service.ingest.decoders import compiled, scanner
 from tests.service.ingest.wire import FIXTURES, Stream, agent, body, chat, json_body
 
 SECRET = "Please transfer my pension to Elbonia"
@@ -19,12 +19,12 @@ SAID = {
 COUNTED = {name: 1 for name, text in SAID.items() if text}
 
 
-@pytest.mark.parametrize("encoding", ["protobuf", "json", "compiled"])
+@pytest.mark.parametrize("encoding", ["compiled", "json", "protobuf"])
 def test_what_was_said_is_counted_and_not_kept(encoding: str) -> None:
     """By every decoder alike; nothing of it stands in the state that is saved."""
     stream = Stream()
-    if encoding == "compiled":
-        stream.ingest = Ingest(stream.limits, decoder=compiled())
+    if encoding == "protobuf":
+        stream.ingest = Ingest(stream.limits, decoder=ProtobufDecoder())
     call = chat(1, 2, 1, 3, 1, **{name.replace(".", "__"): text for name, text in SAID.items()})
     spans = (agent(1, 1, 0, 5), call)
     stream.send_bytes(json_body(*spans) if encoding == "json" else body(*spans), 6)
@@ -35,12 +35,12 @@ def test_what_was_said_is_counted_and_not_kept(encoding: str) -> None:
 
 def test_captures_are_counted_alike() -> None:
     """Compiled and not, on what real SDKs sent; and some of it is there to be counted."""
-    seen = set()
+    seen = set[int]()
     for path in sorted(FIXTURES.glob("*/traces*.binpb")):
         raw = path.read_bytes()
-        compiled, plain = scanner().scan([raw]).content, ProtobufDecoder().scan([raw]).content
-        assert compiled.tolist() == plain.tolist(), path
-        seen |= set(plain.nonzero()[0].tolist())
+        compiled, plain = Scanner().scan([raw]).content(), ProtobufDecoder().scan([raw]).content()
+        assert compiled == plain, path
+        seen |= plain.keys()
     assert len(seen) > len(CONTENT) // 3
 
 
@@ -54,12 +54,12 @@ def test_sessions_that_nothing_named_are_told_by_agent() -> None:
     assert stream.tally.sessionless == {"one": 2}
 
 
-@pytest.mark.parametrize("decoder", ["protobuf", "compiled"])
+@pytest.mark.parametrize("decoder", ["compiled", "protobuf"])
 def test_values_that_are_too_long_are_told_by_agent(decoder: str) -> None:
     """Tenants and models, met once or again; a value as long as may be is not among them."""
     stream = Stream()
-    if decoder == "compiled":
-        stream.ingest = Ingest(stream.limits, decoder=compiled())
+    if decoder == "protobuf":
+        stream.ingest = Ingest(stream.limits, decoder=ProtobufDecoder())
     for n in range(1, 4):
         wordy: dict[str, Any] = {"tenant__id": "t" * 201, "gen_ai__request__model": f"m-{n}"}
         stream.send(

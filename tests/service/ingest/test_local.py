@@ -13,10 +13,10 @@ from ruamel.yaml import YAML
 from service.ingest.decode import Decoder
 from service.ingest.local import Local, Sampling, overrides
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
+from service.ingest.otlp.scanner import Scanner
 from service.ingest.prices import CostSource, Prices, Tokens
 from service.ingest.stage import Ingest
 from service.settings import SettingsError, load
-from tests.service.ingest.decoders import compiled
 from tests.service.ingest.wire import EPOCH_S, FIXTURES, Stream, agent, body, chat, json_body
 
 NOW_NS = EPOCH_S * 10**9
@@ -36,7 +36,7 @@ def test_an_own_price_comes_before_the_list() -> None:
     assert prices.cost("anthropic", ("claude-sonnet-4-5",), tokens, NOW_NS)[1] is CostSource.PRICED
 
 
-@pytest.mark.parametrize("decoder", [ProtobufDecoder(), compiled()], ids=lambda decoder: str(decoder.name))
+@pytest.mark.parametrize("decoder", [ProtobufDecoder(), Scanner()], ids=lambda decoder: str(decoder.name))
 def test_an_own_price_knows_the_size_of_a_request(decoder: Decoder) -> None:
     """All tokens of a larger one; what is not named anew stays as it was, and an unnamed cache follows the input."""
     steps = {100: {"input": 4}, 200: {"input": 6, "output": 20}, 300: {"cache_read": 3}, 400: {"output": 30}}
@@ -162,7 +162,7 @@ def test_a_span_that_knows_its_own_threshold_is_believed() -> None:
     assert row["count"] == 2.0
 
 
-@pytest.mark.parametrize("decoder", [ProtobufDecoder(), compiled()], ids=lambda decoder: str(decoder.name))
+@pytest.mark.parametrize("decoder", [ProtobufDecoder(), Scanner()], ids=lambda decoder: str(decoder.name))
 @pytest.mark.parametrize("write", [body, json_body])
 def test_a_recorded_policy_tells_the_weight(decoder: Decoder, write: Callable[..., bytes]) -> None:
     """Of spans that say no threshold, whatever else is set; a policy that nobody told of is as none."""
@@ -181,7 +181,7 @@ def test_a_recorded_policy_tells_the_weight(decoder: Decoder, write: Callable[..
     assert sessions == counted
 
 
-@pytest.mark.parametrize("decoder", [ProtobufDecoder(), compiled()], ids=lambda decoder: str(decoder.name))
+@pytest.mark.parametrize("decoder", [ProtobufDecoder(), Scanner()], ids=lambda decoder: str(decoder.name))
 def test_a_collector_records_its_policies(decoder: Decoder) -> None:
     """Captured of a Collector 0.155 with the feature gate: 300 traces of a call each came to its policies `errors`
     (status_code) and `sample 20%` (probabilistic), 33 of them failed, and three of those had a tool call that came

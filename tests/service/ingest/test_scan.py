@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from service.compiled import first_that_works
-from service.ingest.decode import Decoder
-from service.ingest.otlp.columns import RECORD_IS_BAD
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
-from tests.service.ingest.decoders import GuardedScanner, checked, compare, compiled, meaning, scanner
+from service.ingest.otlp.scanner import Scanner
+from tests.service.ingest.decoders import GuardedScanner, compare, is_bad
 from tests.service.ingest.noise import FIXTURES, Noise
 from tests.service.ingest.wire import agent, body, chat
 
@@ -17,10 +15,9 @@ PAGES = 64
 
 
 def test_any_bytes_are_read_as_protobuf_reads_them() -> None:
-    """Same bodies refused, same columns: damaged and odd bodies, in both builds, memory ending where the body does."""
+    """Same bodies refused, same columns: damaged and odd bodies, memory ending where the body does."""
     noise = Noise(1)
-    compiled()
-    read, refused = compare([noise.body() for _ in range(CASES)], [GuardedScanner(PAGES), checked()])
+    read, refused = compare([noise.body() for _ in range(CASES)], [GuardedScanner(PAGES)])
     assert min(read, refused) > CASES // 10
 
 
@@ -28,7 +25,7 @@ def test_any_bytes_are_read_as_protobuf_reads_them() -> None:
 def test_captures_give_the_same_columns(path: Path) -> None:
     """What real SDKs sent."""
     raw = path.read_bytes()
-    assert meaning(scanner().scan([raw])) == meaning(ProtobufDecoder().scan([raw]))
+    assert Scanner().scan([raw]).meaning() == ProtobufDecoder().scan([raw]).meaning()
 
 
 @pytest.mark.parametrize("depth", [46, 47, 48, 60])
@@ -44,7 +41,7 @@ def test_nesting_ends_where_it_does_in_protobuf(depth: int) -> None:
         value = field(5, field(1, value))
     lists = field(1, field(2, field(2, field(9, field(2, value)))))
     groups = field(1, field(2, b"\x9b\x01" * (2 * depth + 3) + b"\x9c\x01" * (2 * depth + 3)))
-    read, refused = compare([lists, groups], [checked()])
+    read, refused = compare([lists, groups], [GuardedScanner(PAGES)])
     assert (read, refused) == ((2, 0) if depth < 48 else (0, 2))
 
 
@@ -56,38 +53,22 @@ def test_numbers_of_more_than_64_bits_are_cut(last: int) -> None:
     for _ in range(3):  # Of a resource, of spans, of a request.
         attribute = b"\x0a" + bytes([len(attribute)]) + attribute
     bodies = [b"\x98\x01" + number, b"\x9b\x01\x90\x01" + number + b"\x9c\x01", attribute]
-    assert compare(bodies, [checked(), scanner()]) == ((3, 0) if last < 0x80 else (0, 3))
+    assert compare(bodies, [GuardedScanner(PAGES)]) == ((3, 0) if last < 0x80 else (0, 3))
 
 
 def test_records_scanned_together_are_each_their_own() -> None:
     """A bad record among good ones is refused alone, even where its end could be made up of the next one's bytes."""
     good = body(agent(1, 1, 0, 9), chat(1, 2, 1, 5, parent=1))
     records = [good, good[:-1], good, b"", b"\x0a\x05", good]
-    together = scanner().scan(records)
-    assert together.records[:, RECORD_IS_BAD].tolist() == [0, 1, 0, 0, 1, 0]
-    assert meaning(together) == meaning(ProtobufDecoder().scan(records))
+    together = Scanner().scan(records)
+    assert is_bad(together) == [False, True, False, False, True, False]
+    assert together.meaning() == ProtobufDecoder().scan(records).meaning()
 
 
 def test_rows_that_do_not_suffice_are_added() -> None:
-    """A body of more spans than there is room for is scanned all the same, and the room given back."""
+    """A body of more spans than there is room for is scanned all the same, and so is what comes after it."""
     many = body(*(chat(1, i + 1, 0, 1) for i in range(20_000)))
-    room = scanner()
-    assert len(room.scan([many]).spans) == 20_000
-    assert len(room.scan([b""]).spans) == 0
-
-
-def test_broken_code_on_disk_is_made_anew(tmp_path: Path) -> None:
-    """What cannot be loaded is thrown away and tried once more; then protobuf reads, and says that it does."""
-    tries: list[bool] = []
-
-    def make() -> Decoder:
-        tries.append((tmp_path / "kept").exists())
-        if tries[-1] or works_at > len(tries):
-            raise EOFError("cut short")
-        return compiled()
-
-    (tmp_path / "kept").mkdir()
-    works_at = 2
-    assert first_that_works(make, tmp_path / "kept").name == "compiled" and tries == [True, False]
-    works_at, tries = 9, []
-    assert first_that_works(make, tmp_path / "kept").name == "protobuf" and len(tries) == 2
+    scanner = Scanner()
+    assert scanner.scan([many]).n_spans == 20_000
+    assert scanner.scan([b""]).n_spans == 0
+    assert scanner.scan([many[: len(many) // 2], many]).n_spans == 20_000

@@ -1,0 +1,361 @@
+# OTLP trace bytes to columns, without an object for each span. It accepts just what protobuf accepts.
+# Functions return where they ended, or NULL for what is malformed. `depth` is that of the message, as protobuf counts.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.string cimport memset
+
+from service.ingest.kernel.columns cimport *
+from service.ingest.kernel.memory cimport load8, row_t, same_text, text_hash
+from service.ingest.kernel.wire cimport (
+    ARRAY, BYTES, EVENT, LINK, PAIRS, PLAIN, Text, held, past, past_message, read_tag, varint
+)
+
+
+cdef inline bint is_text(Text at, const uint8_t* other, uint64_t size) noexcept nogil:
+    """Whether two texts are equal. Unlike `same_text` it reads eight bytes twice, not the last ones one by one."""
+    cdef uint64_t done = 0
+    if size < 8:
+        return same_text(at, other, size)
+    while done + 8 < size:
+        if load8(at + done) != load8(other + done):
+            return False
+        done += 8
+    return load8(at + size - 8) == load8(other + size - 8)
+
+
+cdef inline row_t key_id(ColumnData* c, Text at, uint64_t size, int role) noexcept nogil:
+    """The id of an attribute's name, or -1 if it is not wanted here."""
+    cdef uint64_t hashed, place
+    cdef Key* key
+    if size > KEY_BYTES_MAX or c.key_lengths[size] == 0:
+        return -1
+    hashed = text_hash(at, size)
+    place = hashed & c.key_mask
+    while True:
+        key = &c.keys[place]
+        if key.key < 0:
+            return -1
+        if key.hashed == hashed and <uint64_t>key.size == size and is_text(at, c.key_text + key.at, size):
+            return key.key if key.role & role else -1
+        place = (place + 1) & c.key_mask
+
+
+cdef struct Value:
+    int64_t value
+    Text text
+    int kind
+
+
+cdef inline Text any_value(ColumnData* c, Text at, Text end, Value* read, int depth) noexcept nogil:
+    """An AnyValue read into what an earlier one of the same attribute left."""
+    cdef uint64_t tag
+    cdef Text stop
+    while at < end:
+        at = read_tag(at, end, &tag)
+        if at == NULL:
+            return NULL
+        if tag == 0x0A:
+            read.text = held(at, end, &stop)
+            if read.text == NULL:
+                return NULL
+            read.kind, read.value, at = TEXT_KIND, stop - read.text, stop
+        elif tag == 0x18 or tag == 0x10:
+            at = varint(at, end, 10, <uint64_t*>&read.value)
+            read.kind = INT_KIND if tag == 0x18 else BOOL_KIND
+            if tag == 0x10:
+                read.value = read.value != 0
+        elif tag == 0x21:
+            if end - at < 8:
+                return NULL
+            read.kind, read.value, at = DOUBLE_KIND, load8(at), at + 8
+        elif tag == 0x2A or tag == 0x32:
+            at = past_message(at, end, ARRAY if tag == 0x2A else PAIRS, depth + 1)
+            read.kind = tag >> 3
+        else:
+            at = past(at, end, tag, depth)
+            if tag == 0x3A or tag == 0x40:  # Bytes, and a reference that only profiles have.
+                read.kind = tag >> 3
+        if at == NULL:
+            return NULL
+    return at
+
+
+cdef inline Text attribute(ColumnData* c, Text at, Text end, int role, int depth) noexcept nogil:
+    """A field that holds a KeyValue, `depth` deep; a row is written if it is wanted and says something."""
+    cdef uint64_t tag
+    cdef Text begin, stop
+    cdef row_t key = -1
+    cdef Value read
+    cdef Attribute* row
+    read.kind, read.value, read.text = 0, 0, c.text
+    at = held(at, end, &end)
+    if at == NULL:
+        return NULL
+    while at < end:
+        at = read_tag(at, end, &tag)
+        if at == NULL:
+            return NULL
+        if tag == 0x0A:
+            begin = held(at, end, &at)
+            if begin == NULL:
+                return NULL
+            key = key_id(c, begin, at - begin, role)
+        elif tag == 0x12:
+            begin = held(at, end, &stop)
+            if begin == NULL:
+                return NULL
+            at = any_value(c, begin, stop, &read, depth + 1)
+        else:
+            at = past(at, end, tag, depth)
+        if at == NULL:
+            return NULL
+    if key < 0 or read.kind < TEXT_KIND or read.kind > DOUBLE_KIND or (read.kind == TEXT_KIND and read.value == 0):
+        return at
+    if c.content[key] >= 0:     # It holds what was said, and is only counted.
+        if read.kind == TEXT_KIND:
+            c.content[key] += 1
+        return at
+    if c.n_attributes == c.room_attributes:
+        c.attributes = <Attribute*>larger(c.attributes, &c.room_attributes, sizeof(Attribute))
+    row = &c.attributes[c.n_attributes]
+    c.n_attributes += 1
+    row.key, row.kind, row.value = key, read.kind, read.value
+    row.text = read.text - c.text if read.kind == TEXT_KIND else 0
+    return at
+
+
+cdef inline Text status(Text at, Text end, row_t* code) noexcept nogil:
+    """A Status, 4 deep, and its code, of which protobuf keeps 32 bits."""
+    cdef uint64_t tag, value
+    while at < end:
+        at = read_tag(at, end, &tag)
+        if at == NULL:
+            return NULL
+        if tag == 0x18:
+            at = varint(at, end, 10, &value)
+            code[0] = <int32_t>value
+        else:
+            at = past(at, end, tag, 4)
+        if at == NULL:
+            return NULL
+    return at
+
+
+cdef inline Text span_field(ColumnData* c, Text at, Text end, uint64_t tag, SpanColumns* span) noexcept nogil:
+    """A length-delimited field of a span, 3 deep, that is written as it stands, or only checked."""
+    cdef Text begin
+    cdef uint64_t size
+    if tag == 0x5A or tag == 0x6A:
+        return past_message(at, end, EVENT if tag == 0x5A else LINK, 4)
+    begin = held(at, end, &at)
+    if begin == NULL:
+        return NULL
+    size = at - begin
+    if tag == 0x0A:
+        span.trace_high = load8(begin) if size == 16 else 0
+        span.trace_low = load8(begin + 8) if size == 16 else 0
+    elif tag == 0x12:
+        span.id = load8(begin) if size == 8 else 0
+    elif tag == 0x22:
+        span.parent_id = load8(begin) if size == 8 else 0
+    elif tag == 0x2A:
+        span.name, span.name_size = begin - c.text, size
+    elif tag == 0x1A:
+        span.state, span.state_size = begin - c.text, size
+    return at
+
+
+cdef inline Text one_span(
+    ColumnData* c, Text at, Text end, RecordColumns* record, row_t resource, row_t scope
+) noexcept nogil:
+    """A Span, 3 deep, into a row; one without good ids or times is only counted."""
+    cdef uint64_t tag
+    cdef Text begin, stop
+    cdef SpanColumns* span
+    if c.n_spans == c.room_spans:
+        c.spans = <SpanColumns*>larger(c.spans, &c.room_spans, sizeof(SpanColumns))
+    span = &c.spans[c.n_spans]
+    memset(span, 0, sizeof(SpanColumns))
+    span.resource, span.scope, span.first = resource, scope, c.n_attributes
+    while at < end:
+        at = read_tag(at, end, &tag)
+        if at == NULL:
+            return NULL
+        if tag == 0x4A:
+            at = attribute(c, at, end, ON_SPAN | IS_CONTENT, 4)
+        elif tag == 0x39 or tag == 0x41:
+            if end - at < 8:
+                return NULL
+            if tag == 0x39:
+                span.start = load8(at)
+            else:
+                span.end = load8(at)
+            at += 8
+        elif tag == 0x7A:
+            begin = held(at, end, &stop)
+            at = NULL if begin == NULL else status(begin, stop, &span.status)
+        elif tag & 7 == BYTES:
+            at = span_field(c, at, end, tag, span)
+        else:
+            at = past(at, end, tag, 3)
+        if at == NULL:
+            return NULL
+    if (span.trace_high == 0 and span.trace_low == 0) or span.id == 0:
+        record.bad_ids += 1
+    elif span.start <= 0 or span.end <= 0:  # Past 2262 is negative here.
+        record.bad_times += 1
+    else:
+        span.stop = c.n_attributes
+        c.n_spans += 1
+        record.last = max(record.last, span.end)
+        return at
+    c.n_attributes = span.first
+    return at
+
+
+cdef inline Text one_resource(ColumnData* c, Text at, Text end) noexcept nogil:
+    """A Resource, 2 deep: its attributes into rows."""
+    cdef uint64_t tag
+    while at < end:
+        at = read_tag(at, end, &tag)
+        if at == NULL:
+            return NULL
+        if tag == 0x0A:
+            at = attribute(c, at, end, ON_RESOURCE, 3)
+        elif tag == 0x1A:
+            at = past_message(at, end, PLAIN, 3)
+        else:
+            at = past(at, end, tag, 2)
+        if at == NULL:
+            return NULL
+    return at
+
+
+cdef inline Text one_scope(ColumnData* c, Text at, Text end, ScopeColumns* scope) noexcept nogil:
+    """An InstrumentationScope, 3 deep: its name into a row, its attributes into rows of their own."""
+    cdef uint64_t tag
+    cdef Text begin
+    while at < end:
+        at = read_tag(at, end, &tag)
+        if at == NULL:
+            return NULL
+        if tag == 0x0A:
+            begin = held(at, end, &at)
+            if begin == NULL:
+                return NULL
+            scope.name, scope.name_size = begin - c.text, at - begin
+        elif tag == 0x1A:
+            at = attribute(c, at, end, ON_SCOPE, 4)
+        else:
+            at = past(at, end, tag, 3)
+        if at == NULL:
+            return NULL
+    return at
+
+
+cdef inline Text scope_spans(ColumnData* c, Text begin, Text end, RecordColumns* record, row_t resource) noexcept nogil:
+    """A ScopeSpans, 2 deep. The scope may follow its spans, so it is looked for first."""
+    cdef row_t row = c.n_scopes, spans = c.n_spans, attributes = c.n_attributes
+    cdef uint64_t tag
+    cdef Text at, start, stop
+    cdef int reads_spans
+    if row == c.room_scopes:
+        c.scopes = <ScopeColumns*>larger(c.scopes, &c.room_scopes, sizeof(ScopeColumns))
+    memset(&c.scopes[row], 0, sizeof(ScopeColumns))
+    c.scopes[row].first = attributes
+    for reads_spans in range(2):
+        at = begin
+        while at < end:
+            at = read_tag(at, end, &tag)
+            if at == NULL:
+                return NULL
+            if tag == (0x12 if reads_spans else 0x0A):
+                start = held(at, end, &stop)
+                if start == NULL:
+                    return NULL
+                if reads_spans:
+                    at = one_span(c, start, stop, record, resource, row)
+                else:
+                    at = one_scope(c, start, stop, &c.scopes[row])
+            else:
+                at = past(at, end, tag, 2)
+            if at == NULL:
+                return NULL
+        if not reads_spans:
+            c.scopes[row].stop = c.n_attributes
+    if c.n_spans > spans:
+        c.n_scopes = row + 1
+    else:
+        c.n_attributes = attributes
+    return end
+
+
+cdef inline Text resource_spans(ColumnData* c, Text begin, Text end, RecordColumns* record) noexcept nogil:
+    """A ResourceSpans, 1 deep. The resource may follow its spans, so it is looked for first."""
+    cdef row_t row = c.n_resources, spans = c.n_spans, attributes = c.n_attributes
+    cdef uint64_t tag
+    cdef Text at, start, stop
+    cdef int reads_spans
+    if row == c.room_resources:
+        c.resources = <ResourceColumns*>larger(c.resources, &c.room_resources, sizeof(ResourceColumns))
+    c.resources[row].first = attributes
+    for reads_spans in range(2):
+        at = begin
+        while at < end:
+            at = read_tag(at, end, &tag)
+            if at == NULL:
+                return NULL
+            if tag == (0x12 if reads_spans else 0x0A):
+                start = held(at, end, &stop)
+                if start == NULL:
+                    return NULL
+                at = scope_spans(c, start, stop, record, row) if reads_spans else one_resource(c, start, stop)
+            else:
+                at = past(at, end, tag, 1)
+            if at == NULL:
+                return NULL
+        if not reads_spans:
+            c.resources[row].stop = c.n_attributes
+    if c.n_spans > spans:
+        c.n_resources = row + 1
+    else:
+        c.n_attributes = attributes
+    return end
+
+
+cdef inline Text one_record(ColumnData* c, Text at, Text end, RecordColumns* record) noexcept nogil:
+    """An ExportTraceServiceRequest."""
+    cdef uint64_t tag
+    cdef Text begin, stop
+    while at < end:
+        at = read_tag(at, end, &tag)
+        if at == NULL:
+            return NULL
+        if tag == 0x0A:
+            begin = held(at, end, &stop)
+            at = NULL if begin == NULL else resource_spans(c, begin, stop, record)
+        else:
+            at = past(at, end, tag, 0)
+        if at == NULL:
+            return NULL
+    return at
+
+
+cdef inline void scan(ColumnData* c) noexcept nogil:
+    """Scan records that stand one after the other. One that is no OTLP is marked and leaves no rows."""
+    cdef Text at = c.text
+    cdef row_t number, spans, attributes, resources, scopes
+    cdef int64_t end
+    cdef RecordColumns* record
+    c.n_spans = c.n_attributes = c.n_resources = c.n_scopes = 0
+    for number in range(c.n_records):
+        record = &c.records[number]
+        spans, attributes, resources, scopes = c.n_spans, c.n_attributes, c.n_resources, c.n_scopes
+        end = record.end
+        memset(record, 0, sizeof(RecordColumns))
+        record.end = end
+        if one_record(c, at, c.text + end, record) == NULL:
+            c.n_spans, c.n_attributes, c.n_resources, c.n_scopes = spans, attributes, resources, scopes
+            memset(record, 0, sizeof(RecordColumns))
+            record.end, record.is_bad = end, 1
+        record.first, record.stop = spans, c.n_spans
+        at = c.text + end

@@ -1,0 +1,245 @@
+# Sessions: which traces are one conversation, and when it is over. What is counted at once is a segment of a session.
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+
+from service.ingest.kernel.labels cimport label
+from service.ingest.kernel.memory cimport (
+    NONE, enter, give_back, hash_of, leave, next_like, pop, push, row_t, show, take, word_t
+)
+from service.ingest.kernel.rows cimport *
+from service.ingest.kernel.slots cimport SLOT_NS, slot_of
+from service.ingest.kernel.traces cimport begin_segment, forget, sorts_before, trace_sorts_before
+
+
+cdef inline row_t find_session(Join* t, uint64_t high, uint64_t low) noexcept nogil:
+    """The open session of a key: its name's fingerprint, or the id of its one trace."""
+    cdef uint64_t hashed = hash_of(t.seed, high, low)
+    cdef uint64_t place = hashed
+    cdef row_t row
+    while True:
+        row = next_like(&t.session_index, hashed, &place)
+        if row < 0 or (t.sessions[row].high == high and t.sessions[row].low == low):
+            return row
+
+
+cdef struct SessionKey:
+    uint64_t high, low
+
+
+cdef inline SessionKey key_of(Join* t, const Trace* trace) noexcept nogil:
+    """The key of the session that a trace belongs to now."""
+    cdef SessionKey key
+    if trace.named_by >= 0:
+        key.high, key.low = trace.name_high, trace.name_low
+    elif trace.session >= 0:
+        key.high, key.low = t.sessions[trace.session].high, t.sessions[trace.session].low
+    else:
+        key.high, key.low = trace.high, trace.low
+    return key
+
+
+cdef inline void attach(Join* t, row_t row, const Span* span, int64_t end) noexcept nogil:
+    """Advance event time to the span's end and attach its trace to its session."""
+    cdef Trace* trace = &t.traces[row]
+    cdef SessionKey key = key_of(t, trace)
+    cdef row_t at = trace.session
+    cdef Session* session
+    cdef int64_t first, due_ns
+    cdef bint sooner
+    if at < 0 or t.sessions[at].high != key.high or t.sessions[at].low != key.low:
+        at = find_session(t, key.high, key.low)
+    # A session is due no sooner than it is queued for, so most need no closer look.
+    if at >= 0 and t.sessions[at].queued <= end:
+        due_ns = due(t, &t.sessions[at])
+        if due_ns <= end:
+            close(t, at, due_ns)
+            at = NONE
+    if at < 0 or trace.session != at:
+        _put_into(t, row, span, end)
+        return
+    session = &t.sessions[at]
+    sooner = learn(t, trace, span, end)
+    if sooner:
+        session.rootless -= 1
+    if end > trace.last:
+        trace.last = end
+        if end > session.last:
+            session.last = end
+    first = min(span.start, end)
+    if first < trace.first:
+        trace.first = first
+        if first < session.first:
+            session.first, sooner = first, True
+    if sooner:  # A later end only puts the due time off, which is found out when its turn comes.
+        _requeue(t, at)
+
+
+cdef inline void _put_into(Join* t, row_t row, const Span* span, int64_t end) noexcept nogil:
+    """Put a trace into the session that it belongs to now, which may have to be opened."""
+    cdef Trace* trace = &t.traces[row]
+    cdef SessionKey key = key_of(t, trace)
+    cdef row_t at
+    cdef Session* session
+    trace.last, trace.first = max(trace.last, end), min(trace.first, min(span.start, end))
+    learn(t, trace, span, end)
+    if trace.session >= 0:
+        _take_out(t, trace.session, row)
+    at = find_session(t, key.high, key.low)
+    if at < 0:
+        at = take(&t.session_table)
+        session = &t.sessions[at]
+        session.high, session.low, session.traces, session.rootless = key.high, key.low, NONE, 0
+        session.queued, session.first, session.last = INT64_MAX, INT64_MAX, 0
+        enter(&t.session_index, hash_of(t.seed, key.high, key.low), at)
+    session = &t.sessions[at]
+    trace.sibling, trace.session = session.traces, at
+    session.traces = row
+    _count_in(session, trace)
+    _requeue(t, at)
+
+
+cdef inline void _count_in(Session* session, const Trace* trace) noexcept nogil:
+    """Have a session's times and its missing roots take in a trace."""
+    if not trace.marks & ROOT_ENDED:
+        session.rootless += 1
+    session.first, session.last = min(session.first, trace.first), max(session.last, trace.last)
+
+
+cdef inline bint learn(Join* t, Trace* trace, const Span* span, int64_t end) noexcept nogil:
+    """Take from a span what it says of the session as a whole, whenever it came; whether it is the root waited for."""
+    cdef int outcome = reading_of(t, span).outcome
+    if outcome >= 0:
+        if end > trace.outcome_ns or (
+            end == trace.outcome_ns and <int64_t>span.id > <int64_t>trace.outcome_id
+        ):
+            trace.outcome_ns, trace.outcome_id, trace.outcome = end, span.id, outcome
+    if span.parent_id != 0 or trace.marks & ROOT_ENDED:
+        return False
+    trace.marks |= ROOT_ENDED
+    return True
+
+
+cdef inline void learn_late(Join* t, Trace* trace, const Span* span, int64_t end) noexcept nogil:
+    """Take in a late span: it moves no time, but may be the root that was waited for."""
+    if learn(t, trace, span, end) and trace.session >= 0:
+        t.sessions[trace.session].rootless -= 1
+        _requeue(t, trace.session)
+
+
+cdef inline void _take_out(Join* t, row_t at, row_t row) noexcept nogil:
+    """Take a trace out of a session, and end that if it was the last."""
+    cdef Session* session = &t.sessions[at]
+    cdef row_t* link = &session.traces
+    cdef row_t each
+    while link[0] != row:
+        link = &t.traces[link[0]].sibling
+    link[0] = t.traces[row].sibling
+    t.traces[row].session = NONE
+    if session.traces < 0:
+        _free(t, at)
+        return
+    session.rootless, session.first, session.last = 0, INT64_MAX, 0
+    each = session.traces
+    while each >= 0:
+        _count_in(session, &t.traces[each])
+        each = t.traces[each].sibling
+    _requeue(t, at)
+
+
+cdef inline void _free(Join* t, row_t at) noexcept nogil:
+    leave(&t.session_index, hash_of(t.seed, t.sessions[at].high, t.sessions[at].low), at)
+    give_back(&t.session_table, at)
+    show(&t.sessions[at], sizeof(Session))
+    t.sessions[at].queued = -1  # The queue may still name this row: it is looked at, and passed over.
+
+
+cdef inline int64_t due(Join* t, const Session* session) noexcept nogil:
+    """When a session closes if nothing more comes; never before its last span."""
+    cdef int64_t silence = t.rootless_idle if session.rootless > 0 else t.idle
+    return min(session.last + silence, max(session.first + t.longest, session.last))
+
+
+cdef inline void _requeue(Join* t, row_t at) noexcept nogil:
+    cdef int64_t due_ns = due(t, &t.sessions[at])
+    if due_ns < t.sessions[at].queued:
+        t.sessions[at].queued = due_ns
+        push(&t.queue, due_ns, at)
+
+
+cdef inline row_t next_due(Join* t) noexcept nogil:
+    """The session that is due first, and in the state when; -1 if none is open."""
+    cdef int64_t queued, due_ns
+    cdef row_t at
+    while t.queue.size > 0:
+        queued, at = t.queue.due[0].at, t.queue.due[0].row
+        due_ns = INT64_MAX
+        if t.sessions[at].queued == queued:
+            due_ns = due(t, &t.sessions[at])
+            if due_ns <= queued:
+                t.due = queued
+                return at
+        pop(&t.queue)
+        if due_ns != INT64_MAX:
+            t.sessions[at].queued = due_ns
+            push(&t.queue, due_ns, at)
+    return NONE
+
+
+cdef inline void close(Join* t, row_t at, int64_t close_ns) noexcept nogil:
+    """End a segment. It counts in the slot of that time, or in the first open one. Traces without waiting spans go."""
+    # A root that came late can make a session due in a slot that is closed.
+    cdef Slot* slot = &t.slots[slot_of(t, max(close_ns - close_ns % SLOT_NS, t.state.floor))]
+    cdef Session* session = &t.sessions[at]
+    cdef row_t row = take(&t.ended_table), trace = session.traces, sibling
+    cdef EndedSession* ended = &t.ended[row]
+    ended.next, slot.ended = slot.ended, row
+    slot.sessions += 1
+    ended.high, ended.low = session.high, session.low
+    ended.seconds = (session.last - session.first) / 1e9
+    _sum_up(t, session, ended)
+    _free(t, at)
+    while trace >= 0:
+        sibling = t.traces[trace].sibling
+        begin_segment(&t.traces[trace])
+        if t.traces[trace].waits == 0:
+            forget(t, trace)
+        trace = sibling
+
+
+cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) noexcept nogil:
+    """What the traces of a closing session came to. Its labels are those of its first trace's root.
+
+    Its cost is the sum of its calls' costs, if all of them have one.
+    """
+    cdef Trace *trace, *main = &t.traces[session.traces]
+    cdef row_t row = session.traces, each
+    cdef int64_t outcome_ns = 0, outcome_id = 0, unpriced = 0, free = 0
+    cdef Span* root
+    cdef word_t[7] words
+    ended.failed, ended.is_trace, ended.outcome, ended.dollars = 0, 1, -1, 0.0
+    while row >= 0:
+        trace = &t.traces[row]
+        if trace.first < main.first or (trace.first == main.first and trace_sorts_before(trace, main)):
+            main = trace
+        if trace.root >= 0 and trace.marks & ROOT_ENDED and t.spans[trace.root].flags & FAILED:
+            ended.failed = 1    # An outcome of `failed` is not a failure too: it is counted once, as an outcome.
+        if trace.named_by >= 0:
+            ended.is_trace = 0
+        if trace.outcome_ns > outcome_ns or (
+            trace.outcome_ns == outcome_ns and <int64_t>trace.outcome_id > outcome_id
+        ):
+            outcome_ns, outcome_id, ended.outcome = trace.outcome_ns, trace.outcome_id, trace.outcome
+        ended.dollars += trace.dollars
+        unpriced += trace.unpriced
+        free += trace.free
+        row = trace.sibling
+    if main.root >= 0:
+        root = &t.spans[main.root]
+    else:
+        root = &t.spans[main.spans]
+        each = main.spans
+        while each >= 0:
+            root = &t.spans[each] if sorts_before(&t.spans[each], root) else root
+            each = t.spans[each].next
+    label(t, root, words)
+    ended.tenant, ended.agent, ended.weight = words[L_TENANT], words[L_AGENT], root.weight
+    ended.unpriced, ended.free = unpriced > 0, unpriced == 0 and ended.dollars == 0.0 and free > 0

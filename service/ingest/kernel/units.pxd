@@ -1,0 +1,108 @@
+# What a call comes to: its tokens, its dollars, and the unit that is written for it.
+from libc.math cimport NAN
+from libc.stdint cimport int64_t, uint64_t
+
+from service.ingest.kernel.memory cimport enter, mixed, next_like, row_t, take, word_t
+from service.ingest.kernel.rows cimport *
+
+
+cdef inline double number_of(const Wait* wait, int number) noexcept nogil:
+    """A number of a span, 0.0 where the span did not say it."""
+    return wait.numbers[number] if wait.numbers[number] == wait.numbers[number] else 0.0
+
+
+cdef inline double tokens_of(const Wait* wait) noexcept nogil:
+    return number_of(wait, INPUT) + number_of(wait, OUTPUT)
+
+
+cdef inline row_t price_row(Join* t, word_t provider, word_t response, word_t model) noexcept nogil:
+    """The price of these models, to be looked up if it is new."""
+    cdef uint64_t hashed = mixed(mixed(mixed(t.seed[0], provider), response), model)
+    cdef uint64_t place = hashed
+    cdef row_t row
+    cdef Price* price
+    while True:
+        row = next_like(&t.price_index, hashed, &place)
+        if row < 0:
+            break
+        price = &t.prices[row]
+        if price.provider == provider and price.response == response and price.model == model:
+            return row
+    row = take(&t.price_table)
+    price = &t.prices[row]
+    price.provider, price.response, price.model, price.kind = provider, response, model, NEW
+    enter(&t.price_index, hashed, row)
+    return row
+
+
+cdef struct Cost:
+    double dollars
+    int source
+
+
+cdef inline Cost cost_of(const Join* t, const Wait* wait, const Price* price) noexcept nogil:
+    """Dollars of a call and where they come from: as stated, else by price."""
+    cdef Cost cost
+    cdef const Band* band
+    cdef double tokens = number_of(wait, INPUT), cached = number_of(wait, CACHE_READ)
+    cdef double written = number_of(wait, CACHE_WRITE)
+    cdef int i
+    cost.dollars, cost.source = 0.0, UNPRICED
+    if wait.numbers[COST] > 0.0:
+        cost.dollars, cost.source = wait.numbers[COST], STATED_ON_SPAN
+    elif wait.numbers[COST] == 0.0 and tokens_of(wait) > 0.0:
+        cost.source = FREE_OF_CHARGE
+    elif price == NULL:
+        cost.source = NOTHING_TO_PRICE
+    elif price.kind == TO_BE_ASKED and t.help == t.help:
+        cost.dollars, cost.source = t.help, PRICED if t.help > 0.0 else FREE_OF_CHARGE
+    elif price.kind == LISTED or price.kind == OWN:
+        band = &price.bands[0]
+        for i in range(1, price.count):
+            if tokens > price.bands[i].start:
+                band = &price.bands[i]
+        cost.dollars = max(tokens - cached - written, 0.0) * band.input
+        cost.dollars += cached * band.read
+        cost.dollars += written * band.write
+        cost.dollars += number_of(wait, OUTPUT) * band.output
+        if cost.dollars <= 0.0:
+            cost.dollars, cost.source = 0.0, FREE_OF_CHARGE
+        else:
+            cost.source = BY_OVERRIDE if price.kind == OWN else PRICED
+    return cost
+
+
+cdef inline void spend(Join* t, Trace* trace, const Wait* wait, Cost cost) noexcept nogil:
+    """Have the trace's session bear what a call cost."""
+    trace.tokens += tokens_of(wait)
+    trace.dollars += cost.dollars
+    trace.unpriced += cost.source == UNPRICED
+    trace.free += cost.source == FREE_OF_CHARGE
+    t.counts.sources[cost.source] += 1
+
+
+cdef inline void write_unit(
+    Join* t, const Span* span, const Wait* wait, bint counts, bint usage, Cost cost, row_t labels
+) noexcept nogil:
+    """A unit of a call."""
+    cdef double* unit = t.units + t.counts.units
+    cdef int64_t room = t.units_room, lasted = wait.end - span.start
+    cdef double weight = span.weight
+    t.counts.units += 1
+    t.counts.weighted += weight != 1.0
+    unit[UNIT_CELL * room] = labels
+    unit[UNIT_WEIGHT * room] = weight if counts else 0.0
+    unit[UNIT_FAILED * room] = 1.0 if span.flags & FAILED else 0.0
+    unit[UNIT_INPUT * room] = number_of(wait, INPUT) * weight if usage else 0.0
+    unit[UNIT_OUTPUT * room] = number_of(wait, OUTPUT) * weight if usage else 0.0
+    unit[UNIT_DOLLARS * room] = cost.dollars * weight
+    unit[UNIT_UNPRICED * room] = cost.source == UNPRICED
+    unit[UNIT_FREE * room] = cost.source == FREE_OF_CHARGE
+    unit[UNIT_SECONDS * room] = lasted / 1e9 if lasted >= 0 else NAN
+    unit[UNIT_OUTCOME * room] = -1.0
+    unit[UNIT_SOURCE * room] = cost.source
+    unit[UNIT_CACHE_READ * room] = number_of(wait, CACHE_READ) if usage else 0.0
+    unit[UNIT_CACHE_WRITE * room] = number_of(wait, CACHE_WRITE) if usage else 0.0
+    unit[UNIT_REASONING * room] = number_of(wait, REASONING) if usage else 0.0
+    unit[UNIT_EACH * room] = weight
+    unit[UNIT_IS_CUT * room] = reading_of(t, span).is_cut

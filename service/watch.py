@@ -1,0 +1,246 @@
+"""One rule at work: its view, its detector, its account, and the alerts of its series."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from alertrules.ledger import Ledger, Page, Sums
+from alertrules.lifecycle import (
+    Alert,
+    AlertState,
+    Identity,
+    Transition,
+    advance,
+    close,
+    mode_of,
+    waited,
+)
+from alertrules.marks import Kind, Mark
+from alertrules.page import line
+from alertrules.rules import Rule
+from alertrules.view import View
+from alertrules.wording import length
+from detectors.core import contract
+from detectors.core.columns import (
+    SECOND_NS,
+    SLOT_NS,
+    TICK_NS,
+    Bytes,
+    Floats,
+    Ids,
+    Slot,
+    Verdict,
+    empty,
+    without,
+)
+from detectors.core.contract import Detector, Judgement, Listener, SlotJudge
+from detectors.core.series import SeriesTable
+
+EXPIRE_AFTER_NS = 8 * 86_400 * SECOND_NS
+"""A series unseen for more than a week is forgotten, its baseline with it."""
+QUIET = Judgement(Verdict.QUIET)
+SILENT = Judgement(Verdict.NOT_JUDGED)
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One rule as it stands: its series' labels, the detector's gauges in the same order, and the open alerts.
+
+    rows  ids of the series, in order of `labels`; gauges are (rows,) float64 by name, NaN where unknown
+    sums     what the rule has cost so far
+    excess   mean excess of the evidence's tail, nats; NaN while too little is known
+    tickets  lines worth a look some day; `marks` what people said of pages and series
+    """
+
+    rule: Rule
+    labels: tuple[tuple[str, ...], ...]
+    gauges: Mapping[str, Floats]
+    alerts: Mapping[tuple[str, ...], Alert]
+    refused: int
+    expired: int
+    sums: Sums
+    excess: float
+    tickets: tuple[str, ...]
+    marks: tuple[Mark, ...]
+
+
+class Moved(NamedTuple):
+    """What the tick that ended at `at_ns` led to: alerts that moved, and lines that wake nobody."""
+
+    at_ns: int
+    transitions: tuple[Transition, ...]
+    tickets: tuple[str, ...]
+
+
+class Watch:
+    """One rule at work: its view, its detector, and the alerts of its series."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.view = View(rule.selection, rule.by, rule.series_max)
+        self.detector: Detector = contract.build(rule.detector.value, rule.terms(rule.effect))
+        self.alerts: dict[int, Alert] = {}
+        self.ledger = Ledger()
+        self.asked_to = 0  # Birth of the newest series that has been asked for its own effect.
+
+    @property
+    def fingerprint(self) -> str:
+        """What the rule's state depends on: with another, the state is of no use."""
+        rule = self.rule
+        facts = repr((rule.detector, rule.select, rule.by, rule.signal, rule.window_ns))
+        return hashlib.sha256(facts.encode()).hexdigest()
+
+    def add(self, slot: Slot, cells: SeriesTable) -> Moved:
+        """Add a slot of the open tick; a detector that can page from it does. A rule with `for` asked to wait."""
+        held, at_ns = self.view.add(slot, cells), slot.start_ns + SLOT_NS
+        if not held or self.rule.for_ns or not isinstance(self.detector, SlotJudge):
+            return Moved(at_ns, (), ())
+        self._ask_new_series()
+        expected, latest = self._expected(slot.start_ns, SLOT_NS), self.view.latest(slot.start_ns)
+        left = without(latest, expected) if len(expected) else latest
+        judged = self.detector.slot(left, self._modes()) if left else {}
+        return self._move({row: judged[row] for row in sorted(judged)}, at_ns)
+
+    def tick(self, start_ns: int, heard: bool = True) -> Moved:
+        """Judge the open tick and move the alerts; cheap where nothing counted and nothing is open.
+
+        heard  whether anything came in this tick at all, of this rule or not
+        """
+        tick, expected = self.view.close(start_ns), self._expected(start_ns, TICK_NS)
+        if tick is not None and len(expected):
+            tick = without(tick, expected)
+        if heard and isinstance(self.detector, Listener):
+            self.detector.excuse(expected)
+            tick = tick or empty(start_ns)
+        judged: Mapping[int, Judgement] = {}
+        counted: set[int] = set()
+        if tick is not None:
+            self._ask_new_series()
+            judged = self.detector.tick(tick, self._modes())
+            counted = set(tick.series.tolist()) if self.alerts else counted
+            self.ledger.tick(start_ns + TICK_NS)
+        words = {
+            row: judged.get(row, QUIET if row in counted else SILENT)
+            for row in sorted(judged.keys() | self.alerts.keys())
+        }
+        moved = self._move(words, start_ns + TICK_NS)
+        if heard and self.alerts:
+            expired = self._expire_alerts(counted, start_ns + TICK_NS)
+            moved = moved._replace(transitions=(*moved.transitions, *expired))
+        return moved
+
+    def _expire_alerts(self, counted: set[int], at_ns: int) -> tuple[Transition, ...]:
+        """Close alerts whose series went silent while others spoke: an agent that is gone can never recover.
+
+        For a detector of silence itself, silence is the finding: its alerts last as long as its series.
+        """
+        after_ns = EXPIRE_AFTER_NS if isinstance(self.detector, Listener) else self.rule.expire_after_ns
+        closed = []
+        for row, alert in list(self.alerts.items()):
+            alert = self.alerts[row] = waited(alert, row in counted, TICK_NS)
+            if alert.silent_ns >= after_ns:
+                reason = f"expired, as nothing of it came for {length(after_ns)}"
+                closed.append(close(self.alerts.pop(row), at_ns, self._identity(row), reason))
+        return tuple(closed)
+
+    def _move(self, judged: Mapping[int, Judgement], at_ns: int) -> Moved:
+        """Move the alerts of these series."""
+        moved: list[Transition] = []
+        for row, judgement in judged.items():
+            alert, transitions = advance(
+                self.alerts.get(row), judgement.verdict, judgement.finding, at_ns,
+                self.rule.holds, self._identity(row),
+            )  # fmt: skip
+            moved += transitions
+            if alert is None:
+                self.alerts.pop(row, None)
+            else:
+                self.alerts[row] = alert
+        for one in moved:
+            if one.after is AlertState.FIRING and one.before is not AlertState.RECOVERING:
+                self.ledger.page(Page(one.alert_id, one.labels, one.at_ns))
+        return Moved(at_ns, tuple(moved), self._tickets(judged))
+
+    def _tickets(self, judged: Mapping[int, Judgement]) -> tuple[str, ...]:
+        """A line for each series that crept up over weeks."""
+        crept = [(row, one.finding) for row, one in judged.items() if one.verdict is Verdict.CREPT and one.finding]
+        lines = [f"{self.rule.name}: {line(self.rule, self.view.labels(row), found)}" for row, found in crept]
+        said = tuple(f"{text}, against four weeks ago" for text in lines)
+        for text in said:
+            self.ledger.ticket(text)
+        return said
+
+    def _expected(self, start_ns: int, width_ns: int) -> Ids:
+        """Series of the maintenance windows that overlap this time: they are neither judged nor learnt."""
+        now = [mark for mark in self.ledger.marks if mark.overlaps(start_ns, start_ns + width_ns)]
+        rows = self.view.series.rows().tolist() if now else []
+        values = [self.view.series.values(row) for row in rows]
+        meant = [any(mark.covers(self.rule.by, value) for mark in now) for value in values]
+        return np.array([row for row, is_meant in zip(rows, meant, strict=True) if is_meant], np.int32)
+
+    def mark(self, mark: Mark, page: Page | None, at_ns: int) -> tuple[int, tuple[Transition, ...]]:
+        """Take in what a person said of a page of this rule, or of series: how many there are now, and what closes."""
+        table = self.view.series
+        if page is not None:
+            mark = replace(mark, rule=self.rule.name, series=page.labels)
+        self.ledger.mark(mark, page)
+        rows = [row for row in table.rows().tolist() if mark.covers(self.rule.by, table.values(row))]
+        moved = [moved for row in rows for moved in self._apply(mark, row, at_ns)]
+        return len(rows), tuple(moved)
+
+    def _apply(self, mark: Mark, row: int, at_ns: int) -> Iterable[Transition]:
+        if mark.kind is Kind.NOISE:
+            self.detector.doubt(row)
+        elif mark.kind is Kind.NEW_NORMAL:
+            self.detector.forget(np.array([row], np.int32))
+            self._ask(row)
+        stays = mark.kind is Kind.INCIDENT or mark.from_ns > mark.said_ns  # A window that is still to come.
+        if not stays and (alert := self.alerts.pop(row, None)) is not None:
+            yield close(alert, at_ns, self._identity(row))
+
+    def _ask_new_series(self) -> None:
+        """Ask the overrides' effects of the series that were met since the last tick; after a restart, of all."""
+        table = self.view.series
+        rows = table.rows()
+        new = rows[table.born(rows) > self.asked_to] if self.rule.overrides else rows[:0]
+        for row in new.tolist():
+            self._ask(row)
+        self.asked_to = int(table.born(new).max(initial=self.asked_to))
+
+    def _ask(self, row: int) -> None:
+        asked = self.rule.effect_for(self.view.series.values(row))
+        if asked is not None and asked != self.rule.effect:
+            self.detector.ask(row, asked.ratio, asked.points)
+
+    def _modes(self) -> Bytes:
+        modes = np.zeros(self.view.series.size, np.int8)
+        for row, alert in self.alerts.items():
+            modes[row] = mode_of(alert)
+        return modes
+
+    def _identity(self, row: int) -> Identity:
+        return Identity(self.rule.name, self.view.labels(row), self.rule.severity.value)
+
+    def expire(self, before_ns: int) -> None:
+        """Forget series that are long gone; one with an open alert stays until it closes."""
+        gone: Ids = self.view.expire(before_ns, np.array(list(self.alerts), np.int32))
+        if len(gone):
+            self.detector.forget(gone)
+
+    def level(self) -> Level:
+        table = self.view.series
+        rows = table.rows()
+        gauges = {}
+        for name, values in self.detector.gauges().items():
+            gauges[name] = np.full(len(rows), np.nan)
+            met = rows < len(values)  # A series of the open tick is not known to the detector yet.
+            gauges[name][met] = values[rows[met]]
+        alerts = {table.values(row): alert for row, alert in self.alerts.items()}
+        ledger = self.ledger
+        return Level(
+            self.rule, tuple(table.values(row) for row in rows.tolist()), gauges, alerts, table.refused, table.expired,
+            ledger.sums(), self.detector.excess(), tuple(ledger.tickets), tuple(ledger.marks),
+        )  # fmt: skip

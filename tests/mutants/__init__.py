@@ -1,0 +1,1 @@
+"""One-line changes to the code that a test must notice."""

@@ -1,0 +1,1 @@
+"""The hot path with the address and the undefined-behaviour sanitizer."""

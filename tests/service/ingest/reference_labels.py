@@ -1,0 +1,60 @@
+"""What a span is counted by, as the rules would be told: see `reference.py`."""
+
+from collections.abc import Callable
+
+from service.ingest.vocabulary import (
+    AGENT,
+    AGENT_BY_NAME,
+    AGENT_VERSION,
+    LLM,
+    PROVIDER,
+    REQUEST_MODEL,
+    RESPONSE_MODEL,
+    RETRIEVAL,
+    STORE,
+    TENANT,
+    TOOL,
+    TOOL_NAME,
+)
+from tests.service.ingest.reference_spans import Span
+
+Labels = tuple[str, str, str, str, str, str, str]
+
+
+def labels(span: Span) -> Labels:
+    """Tenant, agent, operation, provider, model, tool and version: its own word, else its nearest ancestor's, else its
+    trace's, else its resource's.
+    """
+
+    def nearest(said: Callable[[Span], str]) -> str:
+        return said(span) or next((word for row in span.ancestors() if (word := said(row))), "")
+
+    trace, provider, model = span.trace, "", ""
+    if span.is_model:
+        provider, model = nearest(lambda row: row.says(PROVIDER)), span.says(REQUEST_MODEL) or span.says(RESPONSE_MODEL)
+        model = model or nearest(lambda row: row.says(REQUEST_MODEL))
+    if span.operation == LLM:
+        provider, model = provider or trace.default(PROVIDER), model or trace.default(REQUEST_MODEL)
+    agent = nearest(lambda row: row.says(AGENT)) or trace.default(AGENT) or _agent_by_name(span) or span.resource.agent
+    version = nearest(lambda row: row.says(AGENT_VERSION)) or trace.default(AGENT_VERSION) or span.resource.version
+    tenant = nearest(lambda row: row.says(TENANT) or row.resource.tenant) or trace.default(TENANT)
+    return tenant, agent, span.operation, provider, model, _tool(span), version
+
+
+def _tool(span: Span) -> str:
+    """The tool's or the store's name; one that names none is part of the one that it lies in."""
+    if span.operation not in (TOOL, RETRIEVAL):
+        return ""
+    own = (span.operation == RETRIEVAL and span.says(STORE)) or span.says(TOOL_NAME)
+    outer = next(span.ancestors(), None)
+    if not own and outer is not None and outer.operation == span.operation:
+        return outer.says(TOOL_NAME)
+    return own
+
+
+def _agent_by_name(span: Span) -> str:
+    """The agent that the name of a span tells, or that of an ancestor, or of another span of the trace."""
+    by_name = span.trace.default(AGENT_BY_NAME)
+    if not by_name:
+        return ""
+    return next((word for row in (span, *span.ancestors()) if (word := row.says(AGENT_BY_NAME))), by_name)

@@ -1,0 +1,238 @@
+"""Spans and traces as plain objects, read by the tables of the dialects alone: what kernels are held to."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from service.batch import Dropped
+from service.ingest.dialects import APART_SCOPES, NATIVE_SCOPES, WANTED
+from service.ingest.join.lexicon import NUMBERS_OF_SPANS
+from service.ingest.kernel.columns import Columns
+from service.ingest.kernel.constants import TEXT_KIND
+from service.ingest.otlp.columns import KEYS
+from service.ingest.read import read_resource, read_span
+from service.ingest.reader import Decoded
+from service.ingest.vocabulary import (
+    CACHE_READ,
+    CACHE_WRITE,
+    COST,
+    EMBEDDING,
+    INPUT,
+    INPUT_COST,
+    LLM,
+    OUTPUT,
+    OUTPUT_COST,
+    PROVIDER,
+    REASONING,
+    REQUEST_MODEL,
+    SESSION,
+    TOTAL,
+    Reading,
+    Resource,
+)
+
+KEPT = (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST)
+ANCESTORS_MAX = 64
+STATUS_ERROR = 2
+
+
+@dataclass(eq=False)
+class Span:
+    """What a span says, and what the join finds out about it; `own` is what the dialects made of it."""
+
+    trace: "Trace"
+    id: int
+    parent_id: int
+    start: int
+    end: int
+    reading: Reading
+    numbers: dict[str, float]
+    spent: bool
+    is_native: bool
+    weight: float
+    is_weighed: bool
+    resource: Resource
+    failed: bool
+    is_loose: bool = False
+    waits: bool = True
+    duplicate: "Span | None" = None
+    covered: bool = False
+    usage_below: bool = False
+    usage_counted: bool = False
+    is_counted: bool = False
+    may_be_duplicate: bool = False
+
+    def says(self, name: str) -> str:
+        """A text that it says itself, empty if it does not."""
+        return str(self.reading.own.get(name, ""))
+
+    def number(self, name: str) -> float:
+        """A number that it says, 0.0 if it does not."""
+        return self.numbers.get(name, 0.0)
+
+    @property
+    def operation(self) -> str:
+        """What it does."""
+        return self.reading.operation
+
+    @property
+    def is_model(self) -> bool:
+        """Whether its tokens cost money."""
+        return self.operation in (LLM, EMBEDDING)
+
+    @property
+    def place(self) -> tuple[bool, int, int]:
+        """Its place among the spans of its trace: roots are first, then who began first, then ids."""
+        return self.parent_id != 0, self.start, self.id
+
+    def ancestors(self) -> Iterator["Span"]:
+        """Those above it that came, the nearest first."""
+        row, steps = self.trace.spans.get(self.parent_id) if self.parent_id else None, 0
+        while row is not None and steps < ANCESTORS_MAX:
+            yield row
+            row, steps = row.trace.spans.get(row.parent_id) if row.parent_id else None, steps + 1
+
+
+@dataclass(eq=False)
+class Trace:
+    """A trace; what is counted of it, and its times, are those of the session's present segment."""
+
+    id: tuple[int, int]
+    spans: dict[int, Span] = field(default_factory=dict)
+    is_live: bool = True
+    root_ended: bool = False
+    session: Any = None
+    waits: int = 0
+    tokens: float = 0.0
+    answers: dict[str, bool] = field(default_factory=dict)
+    """Response ids that were counted, and whether their tokens were."""
+    first: float = math.inf
+    last: int = 0
+    outcome: tuple[int, int, int] = (0, 0, -1)
+    dollars: float = 0.0
+    unpriced: int = 0
+    free: int = 0
+
+    def begin_segment(self) -> None:
+        """Leave the session."""
+        self.session, self.first, self.last, self.outcome = None, math.inf, 0, (0, 0, -1)
+        self.dollars, self.unpriced, self.free = 0.0, 0, 0
+
+    @property
+    def root(self) -> Span | None:
+        """The root that sorts first, None if none came."""
+        return min((span for span in self.spans.values() if not span.parent_id), key=lambda s: s.place, default=None)
+
+    def default(self, name: str) -> str:
+        """What the first of its spans that says a field says; the model of an embedding is nobody else's."""
+        saying = [span for span in self.spans.values() if span.says(name)]
+        if name in (PROVIDER, REQUEST_MODEL):
+            saying = [span for span in saying if span.operation != EMBEDDING]
+        return min(saying, key=lambda span: span.place).says(name) if saying else ""
+
+    @property
+    def name(self) -> str:
+        """The session that its spans name: the best of the names, then the first span that says it."""
+        named = [span for span in self.spans.values() if span.says(SESSION)]
+        return min(named, key=lambda s: (s.reading.session_rank, s.place)).says(SESSION) if named else ""
+
+
+def include_parts(reading: Reading, numbers: dict[str, float], apart: bool | None, scope_is_apart: bool) -> bool:
+    """Make input include the cache and output include the reasoning; whether the span spent. See `decoded.pxd`."""
+    if apart is None:
+        return False
+    total, is_google = numbers.get(TOTAL, 0.0), str(reading.own.get(PROVIDER, "")).startswith("gcp.")
+    if COST not in numbers and (INPUT_COST in numbers or OUTPUT_COST in numbers):
+        numbers[COST] = numbers.get(INPUT_COST, 0.0) + numbers.get(OUTPUT_COST, 0.0)
+    whole = numbers.get(INPUT)
+    if whole is None and total > 0 and reading.operation == EMBEDDING:
+        whole = total
+    if whole is None and OUTPUT not in numbers and CACHE_READ not in numbers:
+        return COST in numbers
+    whole, output, reasoning = whole or 0.0, numbers.get(OUTPUT, 0.0), numbers.get(REASONING, 0.0)
+    cached = numbers.get(CACHE_READ, 0.0) + numbers.get(CACHE_WRITE, 0.0)
+    rest = total - whole - output
+    is_sum = cached > 0 and not is_google and rest != reasoning and rest in (cached, cached + reasoning)
+    if apart or scope_is_apart or cached > whole or is_sum:
+        whole += cached
+    if reasoning == 0 and total > whole + output > 0 and is_google:
+        reasoning = numbers[REASONING] = total - whole - output
+        output += reasoning
+    elif reasoning > 0 and (reasoning > output or total == whole + output + reasoning):
+        output += reasoning
+    numbers[INPUT], numbers[OUTPUT] = whole, output
+    return True
+
+
+def sampling_weight(state: bytes) -> float:
+    """1 / probability by the first good `ot=th:` of a trace state; 0.0 for none."""
+    for member in state.split(b","):
+        member = member.strip(bytes(range(0x21)))
+        if member.startswith(b"ot=") and len(member) > 3:
+            for value in member[3:].split(b";"):
+                digits = value[3:]
+                if value.startswith(b"th:") and 0 < len(digits) <= 14 and not digits.strip(b"0123456789abcdef"):
+                    weight = 2.0**56 / (2.0**56 - int(digits.ljust(14, b"0"), 16))
+                    if weight <= 1e6:
+                        return weight
+                    break
+    return 0.0
+
+
+def signed(number: int) -> int:
+    """An id as the int64 that ids are compared as."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+class Reader:
+    """Spans of columns, each read alone by the tables of the dialects."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[Span, int]] = []
+
+    def read(self, columns: Columns) -> list[Decoded]:
+        """What each record holds."""
+        records, *spans = columns.meaning()
+        self.spans, bad = [], 0
+        for row, said in enumerate(spans):
+            span, its_bad = self._span(columns, row, said)
+            self.spans.append((span, span.end))
+            bad += its_bad
+        found = []
+        for first, stop, last_ns, is_bad, bad_ids, bad_times in records:  # type: ignore[attr-defined]
+            decoded = Decoded(first, stop, last_ns)
+            if is_bad:
+                decoded.drop(Dropped.MALFORMED)
+                decoded.error = "bad"
+            for reason, n in ((Dropped.BAD_ID, bad_ids), (Dropped.BAD_TIME, bad_times)):
+                if n:
+                    decoded.drop(reason, n)
+            found.append(decoded)
+        if bad and found:
+            found[0].drop(Dropped.BAD_NUMBER, bad)
+        return found
+
+    @staticmethod
+    def _span(columns: Columns, row: int, said: Any) -> tuple[Span, int]:
+        (start, end, status, high, low, own_id, parent_id), _, state, resource, scope, _, _ = said
+        name, is_root, values = columns.span(row)
+        reading = Reading(is_root)
+        found = [(entry, value) for key, value in values if (entry := WANTED.get(KEYS[key])) is not None]
+        bad, apart = read_span(reading, lambda: name, found)
+        numbers = {name: float(reading.own[name]) for name in NUMBERS_OF_SPANS if name in reading.own}
+        spent = include_parts(reading, numbers, apart, scope.startswith(tuple(s.encode() for s in APART_SCOPES)))
+        weight = sampling_weight(state)
+        of = [
+            (KEYS[key], value.decode(errors="replace") if kind == TEXT_KIND else bool(value))
+            for key, kind, value in resource
+        ]
+        span = Span(
+            Trace((signed(high), signed(low))), signed(own_id), signed(parent_id), start, end, reading,
+            {name: numbers[name] for name in KEPT if name in numbers}, spent,
+            scope.startswith(tuple(s.encode() for s in NATIVE_SCOPES)), float(np.float32(weight or 1.0)), weight > 0,
+            read_resource(of), reading.failed or status == STATUS_ERROR,
+        )  # fmt: skip
+        return span, bad

@@ -1,0 +1,81 @@
+"""State that a version before the tables of structs saved: this one goes on from it as if it had never stopped.
+
+Each fixture is what format 8 was at one moment of a stream, all of the stream's bodies, and a digest of the slots that
+the version of then closed.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.batch import Batch, Record, Signal
+from service.ingest.limits import IngestLimits
+from service.ingest.stage import Ingest
+from service.pipeline import FormatError, Pipeline, State
+from tests.service.ingest.wire import FIXTURES, Stream, _frozen, same_slots
+from tests.service.test_pipeline import end_ns, rules
+
+STATES = FIXTURES / "state-8"
+NAMES = sorted(path.stem for path in STATES.glob("*.npz") if path.stem != "pipeline")
+
+
+def loaded(name: str) -> tuple[dict[str, Any], dict[str, Any], list[bytes]]:
+    """A fixture's state, the rest of it, and the bodies."""
+    with np.load(STATES / f"{name}.npz", allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    state = {key.removeprefix("state/"): array for key, array in arrays.items() if key.startswith("state/")}
+    raw, ends = arrays["body"].tobytes(), arrays["ends"].tolist()
+    bodies = [raw[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    return state, {**arrays, **json.loads(arrays["text"].tobytes())}, bodies
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_rest_of_a_stream_is_read_on(name: str) -> None:
+    """Restored from the older version's state, from this one's, or never stopped: the slots that version closed."""
+    state, more, bodies = loaded(name)
+    given, cut = IngestLimits(**more["limits"]), int(more["cut"][0])
+    whole, again, restored = Stream(), Stream(), Stream()
+    whole.ingest = Ingest(given, seed=tuple(more["seed"]))
+    for number, (raw, now_s) in enumerate(zip(bodies, more["now_s"].tolist(), strict=True)):
+        if number == cut:
+            assert len(whole.slots) == more["slots_before"]
+            restored.ingest = Ingest.restore(state, given)
+            again.ingest = Ingest.restore(whole.ingest.snapshot(), given)
+        for stream in (whole, restored, again) if number >= cut else (whole,):
+            stream.send_bytes(raw, now_s)
+    for stream in (whole, restored, again):
+        stream.flush()
+    for stream in (restored, again):
+        assert same_slots(whole.slots[more["slots_before"] :], stream.slots)
+    said = json.dumps([_frozen(slot) for slot in whole.slots], default=str)
+    assert hashlib.sha256(said.encode()).hexdigest() == more["slots_sha256"]
+
+
+def test_a_pipeline_goes_on() -> None:
+    """The same pages come, and what is saved then is of the present format; a format of the future is refused."""
+    state, more, bodies = loaded("pipeline")
+    cut, stream = int(more["cut"][0]), [Record(Signal.TRACES, raw, "p/0") for raw in bodies]
+    whole, restored = (Pipeline(IngestLimits(), rules(more["rules"]), 0) for _ in range(2))
+    told: list[list[Any]] = [[], []]
+    for number, record in enumerate(stream):
+        if number == cut:
+            restored.restore(State(state, more["alerts"]))
+        for one, said in zip((whole, restored), told, strict=True):
+            if one is whole or number >= cut:
+                outcome = one.step(Batch((record,), {}), end_ns(number))
+                said += [(number, notice) for notice in outcome.notices]
+    assert [each for each in told[0] if each[0] >= cut] == told[1] and len(told[1]) >= 2
+    saved = restored.snapshot()
+    assert saved.arrays["format"].tolist() == [9]
+    with pytest.raises(FormatError, match="state format 10; this version reads 8 and 9"):
+        whole.restore(State({**saved.arrays, "format": np.array([10])}, saved.alerts))
+
+
+def test_fixtures_are_there() -> None:
+    """Odd streams, long traces, and captures of real SDKs."""
+    assert {"captures", "long-traces"} <= set(NAMES) and len(NAMES) >= 8
+    assert Path(STATES / "pipeline.npz").exists()
