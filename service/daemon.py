@@ -216,6 +216,7 @@ class Daemon:
         finally:
             for server in servers:
                 server.socket.close()
+            self.door.close()
             self.outbox.close()
             self.store.close()
 
