@@ -1,20 +1,34 @@
-"""Matchers: which label sets a rule (or an override) is about, in Prometheus' words."""
+"""Matchers: which label sets a rule (or an override) is about, in Prometheus' words.
+
+Regular expressions are RE2's, as Prometheus' are: the time that one takes grows with the value's length and no faster.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any
+
+import re2
 
 from detectors.core.columns import CELL_LABELS
 
 REGEX_LENGTH_MAX = 1000
 _MATCHERS_MAX = 20
-_REPEATED_REPEAT = re.compile(r"\((?:[^()\\]|\\.)*(?:[*+]|\{\d+,\})(?:[^()\\]|\\.)*\)(?:[*+]|\{\d+,)")
+_ADVICE = {
+    "invalid perl operator": "it has no look-around, back-references or flags but (?i): write two matchers, as "
+    'tenant=~"shop-.*", tenant!~".*-test"',
+    "invalid escape sequence": "it has no back-references; leave \\A and \\Z out, as the whole value is matched",
+    "bad repetition operator": "write one of * + ? {2,5}, once",
+    "invalid repetition size": "repeat at most 1000 times in all",
+    "pattern too large": "write less of it",
+}
+"""By how RE2's complaint begins."""
 _OPERATOR = r"(=~|!~|!=|=)"
 _TEXT = r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
 _MATCHER = re.compile(rf"\s*([A-Za-z_][A-Za-z0-9_]*)\s*{_OPERATOR}\s*{_TEXT}\s*(,|$)")
-_CONDITION = re.compile(rf"\s*{_OPERATOR}\s*(?:{_TEXT}|(.*?))\s*")
+_CONDITION = re.compile(rf"{_OPERATOR}\s*+(?:{_TEXT}|(.*))")
 
 
 class Operator(StrEnum):
@@ -37,7 +51,8 @@ class Matcher:
             return value == self.value
         if self.operator is Operator.NOT_EQUAL:
             return value != self.value
-        found = _compiled(self.value).fullmatch(value) is not None
+        sound = value if value.isascii() else value.encode("utf-8", "replace").decode()
+        found = _compiled(self.value).fullmatch(sound) is not None
         return found if self.operator is Operator.REGEX else not found
 
     def __str__(self) -> str:
@@ -90,7 +105,7 @@ def _from_text(text: str) -> Matchers:
 def _from_pair(label: object, condition: object) -> Matcher:
     if not isinstance(label, str) or not isinstance(condition, str):
         raise ValueError(f"{label}: {condition!r:.60} is not text; put the value in quotes, or write '=~\"a|b\"'")
-    match = _CONDITION.fullmatch(condition)
+    match = _CONDITION.fullmatch(condition.strip())
     if match is None:
         return Matcher(label, Operator.EQUAL, condition)
     return Matcher(label, Operator(match[1]), _unquoted(match[2]) if match[2] else match[3])
@@ -108,14 +123,22 @@ def _check(matcher: Matcher) -> None:
         return
     if len(matcher.value) > REGEX_LENGTH_MAX:
         raise ValueError(f"a regular expression of {len(matcher.value)} characters; write at most {REGEX_LENGTH_MAX}")
-    if _REPEATED_REPEAT.search(matcher.value):
-        raise ValueError(f'"{matcher.value:.60}" repeats a group that repeats, which can take for ever; write it flat')
     try:
         _compiled(matcher.value)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f'"{matcher.value:.60}" is not a regular expression: {error}') from None
+    except re2.error as error:
+        said = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+        raise ValueError(f'"{matcher.value:.60}" is not a regular expression: {said}{_instead(said)}') from None
+    except UnicodeEncodeError:
+        raise ValueError(f"{matcher.value!a:.60} is not text that any label could have") from None
+
+
+def _instead(said: str) -> str:
+    """What to write instead of what this kind of regular expression does not have."""
+    return next((f"; {advice}" for part, advice in _ADVICE.items() if said.startswith(part)), "")
 
 
 @lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.DOTALL)
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.dot_nl, options.log_errors = True, False
+    return re2.compile(pattern, options)

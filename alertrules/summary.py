@@ -17,7 +17,7 @@ class Placeholder:
     filter: str
 
 
-_PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}")
+_PLACEHOLDER = re.compile(r"\{\{([^{\n]*?)\}\}")
 _EXPRESSION = re.compile(r"(labels\.([A-Za-z_]\w*)|before|now|count|since)(?:\s*\|\s*(\w+))?", re.ASCII)
 _FILTERS = ("percent", "seconds", "usd", "ratio")
 
@@ -30,7 +30,7 @@ def template(text: str, label_names: Collection[str] | None) -> tuple[str | Plac
     pieces: list[str | Placeholder] = []
     position = 0
     for found in _PLACEHOLDER.finditer(text):
-        expression = _EXPRESSION.fullmatch(found[1])
+        expression = _EXPRESSION.fullmatch(found[1].strip())
         if expression is None:
             raise ValueError(
                 f'"{found[0]:.60}" is no placeholder; write {{{{ labels.NAME }}}}, before, now, count or since, '

@@ -71,7 +71,7 @@ class Dropped(StrEnum):
     """Why something was not counted. Closed: every reason is documented and exported, even at zero."""
 
     MALFORMED = "malformed"  # A body that is not OTLP, protobuf or JSON.
-    TOO_LARGE = "too_large"  # A body over the limit, packed or unpacked.
+    TOO_LARGE = "too_large"  # A body over the limit, packed or unpacked, or with too much in it.
     BAD_ID = "bad_id"  # A span without a 16-byte trace id or an 8-byte span id.
     BAD_TIME = "bad_time"  # A time that is zero or past the year 2262.
     FUTURE = "future"  # Ends more than `future_max` after the clock.

@@ -7,6 +7,7 @@ import logging
 import signal
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,11 +103,14 @@ def _add_questions(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 def _run(given: argparse.Namespace) -> int:
     from service.daemon import WALL, Daemon, told
+    from service.seldom import Seldom
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpcore", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # A line a second while brokers are away; ours say it.
+    for flooded in ("asyncio", "uvicorn.error"):
+        logging.getLogger(flooded).addFilter(Seldom(time.monotonic))
     try:
         settings = settings_module.from_environment()
         rules = load(list(map(Path, settings.rules)) or [PACKS])

@@ -27,6 +27,7 @@ from service.batch import Answer, Batch
 from service.client import authorities, new_client
 from service.clocks import LOOK_EVERY_S, ClockWatch
 from service.deliver import Clocks, Deliverer
+from service.descriptors import KAFKA, opened, raised, shares
 from service.minutely import Minutely
 from service.notifiers.destination import Destination, destinations, known
 from service.pipeline import Outcome, State
@@ -42,6 +43,7 @@ from service.store.sqlite import Delivery, Store, StoreError, connect, exposed
 from service.watch import Level
 from service.watched import Watched
 from service.web.app import Web
+from service.web.connections import Connections
 from service.web.server import Server
 from service.wiring import configured, pipeline
 
@@ -82,7 +84,7 @@ def told(rules: RuleSet, settings: Settings) -> tuple[Destination, ...]:
 
 
 class Daemon:
-    """`tocsin run`, from its settings and rules. Raises StoreError where it cannot begin, ValueError as `told` does."""
+    """`tocsin run`. Raises StoreError or OSError where it cannot begin, ValueError as `told` does."""
 
     def __init__(self, settings: Settings, rules: RuleSet, clock: Clock, write: Callable[[str], None]) -> None:
         self.settings, self.rules, self.clock = settings, rules, clock
@@ -113,12 +115,15 @@ class Daemon:
         )
         if self.kafka is None:
             self.arrivals.put_nowait(Arrival((), {}, expected=()))  # Of logs that the saved state may still wait for.
+        left = shares(raised(), opened(), self.deliverer.senders + (KAFKA if self.kafka else 0))
+        self.connections = {"otlp": Connections(left.otlp), "web": Connections(left.web)}
+        log.info("connections at once: %d for OTLP, %d for metrics and API", left.otlp, left.web)
         self.clocks = ClockWatch(time.time_ns, time.monotonic_ns)
         self.minutely = Minutely()
         self.work = Watched(settings.step_max / SECOND_NS)
         parts = Parts(
             rules, self.destinations, self.pipeline, self.deliverer, self.outbox, self.door, self.kafka, self.arrivals,
-            clock.now_ns, self.wall_ns, self.work, self.clocks,
+            clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         token = settings.web.token.get_secret_value() if settings.web.token else ""
@@ -204,13 +209,14 @@ class Daemon:
         """Serve until `stop`; nothing that was accepted is lost then. Raises OSError or KafkaError where it cannot."""
         servers = []
         try:
-            servers.append(Server(self.door.app, self.settings.otlp.listen))
-            servers.append(Server(self.web.app, self.settings.web.listen))
+            servers.append(Server(self.door.app, self.settings.otlp.listen, self.connections["otlp"]))
+            servers.append(Server(self.web.app, self.settings.web.listen, self.connections["web"]))
             async with asyncio.TaskGroup() as group:
                 await self._serve(group, servers)
         finally:
             for server in servers:
                 server.socket.close()
+            self.door.close()
             self.outbox.close()
             self.store.close()
 

@@ -147,6 +147,11 @@ HEALTH = {
     "tocsin_queue_depth": Declared("gauge", (), "Bodies and fetches that wait to be read."),
     "tocsin_otlp_refused_total": Declared("counter", ("reason",), "OTLP/HTTP requests turned away unread."),
     "tocsin_otlp_held_bytes": Declared("gauge", (), "Bytes of OTLP/HTTP bodies being sent or waiting to be read."),
+    "tocsin_connections": Declared("gauge", ("server",), "Connections of senders and of those who ask."),
+    "tocsin_connections_max": Declared("gauge", ("server",), "Connections that may be, by the limit of open files."),
+    "tocsin_connections_closed_total": Declared(
+        "counter", ("server", "reason"), "Connections that were cut: they were too slow, idle, or too many."
+    ),
     "tocsin_kafka_lag_records": Declared("gauge", ("partition",), "Records not read yet."),
     "tocsin_kafka_silent_seconds": Declared("gauge", (), "For how long no Kafka broker has answered."),
     "tocsin_alerts_expired_total": Declared(

@@ -33,6 +33,7 @@ from service.sources.otlp_http import Door, Refused
 from service.store.outbox import Outbox
 from service.watch import Level
 from service.watched import Watched
+from service.web.connections import Closed, Connections
 
 AGENTS_MAX = 1_000
 BY_PRICE = (CostSource.OVERRIDE, CostSource.PRICED, CostSource.FREE, CostSource.UNPRICED)
@@ -60,6 +61,7 @@ class Parts:
     wall_ns: Callable[[], int]
     work: Watched
     clocks: ClockWatch
+    connections: Mapping[str, Connections]
 
 
 class ByAgent:
@@ -181,6 +183,11 @@ class SelfMetrics:
             "tocsin_weighted_calls_total": {(): self.weighted},
             "tocsin_metric_saturated_total": {(metric,): float(n) for metric, n in self.saturated.items()},
             "tocsin_otlp_refused_total": {(reason.value,): parts.door.refused[reason] for reason in Refused},
+            "tocsin_connections_closed_total": {
+                (server, why.value): connections.closed[why]
+                for server, connections in parts.connections.items()
+                for why in Closed
+            },
             "tocsin_series_refused_total": {(level.rule.name,): level.refused for level in self.levels},
             "tocsin_series_expired_total": {(level.rule.name,): level.expired for level in self.levels},
             "tocsin_alerts_expired_total": {(rule.name,): self.expired[rule.name] for rule in parts.rules.rules},
@@ -228,6 +235,10 @@ class SelfMetrics:
             "tocsin_step_running_seconds": {(): parts.work.running_s()},
             "tocsin_queue_depth": {(): parts.arrivals.qsize()},
             "tocsin_otlp_held_bytes": {(): parts.door.held_bytes},
+            "tocsin_connections": {(server,): float(len(all_)) for server, all_ in parts.connections.items()},
+            "tocsin_connections_max": {
+                (name,): float(all_.connections_max) for name, all_ in parts.connections.items()
+            },
             "tocsin_kafka_lag_records": {(n,): lag for n, lag in (parts.kafka.lag() if parts.kafka else {}).items()},
             "tocsin_kafka_topic_missing": {
                 (name,): float(name in parts.kafka.topics.missing) for name in parts.kafka.topics.names

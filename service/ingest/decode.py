@@ -9,7 +9,8 @@ from typing import Protocol
 from service.batch import Dropped, Record, Signal
 from service.ingest.kernel.columns import Columns
 from service.ingest.otlp import in_json, points
-from service.ingest.otlp.in_protobuf import UnreadableError
+from service.ingest.otlp.elements import SIGNS_MAX, crowded_json
+from service.ingest.otlp.in_protobuf import CrowdedError, UnreadableError
 from service.ingest.reader import Decoded, Reader
 
 JOINED_BYTES_MAX = 1 << 20
@@ -58,10 +59,12 @@ def _decode_alone(record: Record, body_bytes_max: int, reader: Reader) -> Decode
         decoded.error = f"body of {len(body)} bytes; at most {body_bytes_max} are read"
         return decoded
     try:
+        if in_json.is_json(body) and crowded_json(body):
+            raise CrowdedError(f"a body of {len(body)} bytes with over {SIGNS_MAX} values; send smaller batches")
         if signal is Signal.TRACES:
             return reader.read(in_json.traces(body))[0]
         decoded.read = points.read(signal, body)
     except UnreadableError as error:
-        decoded.drop(Dropped.MALFORMED)
+        decoded.drop(Dropped.TOO_LARGE if isinstance(error, CrowdedError) else Dropped.MALFORMED)
         decoded.error = str(error)
     return decoded

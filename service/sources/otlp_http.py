@@ -24,12 +24,16 @@ from starlette.routing import Route
 from service.batch import Answer, Record, Signal
 from service.sources.arrival import Arrival, Arrivals
 from service.sources.senders import Senders
-from service.sources.unpack import GzipError, TooLargeError, unpacked
+from service.sources.unpack import BusyError, GzipError, TooLargeError, Unpacker
 
 PARTITION = "otlp"
 RETRY_AFTER_S = 1
 ANSWER_TIMEOUT_S = 30.0
 BODY_TIMEOUT_S = 30.0
+SMALL_SHARE = 16
+"""A gzip body is small up to this part of the largest, unpacked."""
+LARGE_HELD = 2
+"""Gzip bodies over that which are held at once: a few KB make one, and small ones are to find room besides."""
 BODIES_HELD = 4
 """Bodies of the largest size that may be held at once, being sent or waiting to be read; then the door answers 429."""
 DRAIN_S = 2.0
@@ -74,7 +78,9 @@ class Door:
         self.refused: Counter[Refused] = Counter()
         self.closing = False
         self._senders = Senders(PARTITION)
+        self._unpacker = Unpacker(body_bytes_max // SMALL_SHARE)
         self.held_bytes = 0  # Of all bodies that are being sent or wait to be read.
+        self.held_large = 0  # Gzip bodies that are large unpacked.
         self.app = Starlette(
             routes=[Route(f"/v1/{s}", self.export, methods=["POST"]) for s in Signal],
             exception_handlers={HTTPException: _no_route},
@@ -112,9 +118,9 @@ class Door:
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 sent = await self._sent(request, held)
-            if encoding != "gzip" or not sent:
-                return sent
-            body = await unpacked(sent, self.body_bytes_max)
+            return await self._unpacked(sent, held) if encoding == "gzip" and sent else sent
+        except BusyError:
+            raise RefusalError(Refused.FULL, 429, RESOURCE_EXHAUSTED, "too many bodies wait; try again") from None
         except TooLargeError:
             raise self._too_large() from None
         except GzipError as error:
@@ -124,8 +130,21 @@ class Door:
         except TimeoutError:
             message = f"the body did not come within {BODY_TIMEOUT_S:.0f} s; send smaller batches"
             raise RefusalError(Refused.SLOW, 408, INVALID_ARGUMENT, message) from None
-        held.add(len(body) - len(sent))
-        return body
+
+    async def _unpacked(self, sent: bytes, held: "_Held") -> bytes:
+        """A gzip body unpacked. What it may become is admitted before it becomes that."""
+        small = await self._unpacker.small(sent, self.body_bytes_max)
+        if small is not None:
+            held.add(len(small) - len(sent))
+            return small
+        held.add_large(self.body_bytes_max - len(sent))
+        large = await self._unpacker.large(sent, self.body_bytes_max)
+        held.add(len(large) - self.body_bytes_max)
+        return large
+
+    def close(self) -> None:
+        """Nothing is unpacked any more."""
+        self._unpacker.close()
 
     async def _sent(self, request: Request, held: "_Held") -> bytes:
         """The body as it was sent."""
@@ -168,7 +187,7 @@ class _Held:
     """What one request holds of the door's memory. `whole` once its body has come to the end."""
 
     def __init__(self, door: Door) -> None:
-        self._door, self._bytes, self.whole = door, 0, False
+        self._door, self._bytes, self._large, self.whole = door, 0, 0, False
 
     def add(self, size_bytes: int) -> None:
         """Hold more. Raises RefusalError where all bodies together would be too much."""
@@ -177,9 +196,19 @@ class _Held:
         if self._door.held_bytes > BODIES_HELD * self._door.body_bytes_max:
             raise RefusalError(Refused.FULL, 429, RESOURCE_EXHAUSTED, "too many bytes wait; try again")
 
+    def add_large(self, size_bytes: int) -> None:
+        """Hold more, as one of the few large bodies of gzip. Raises RefusalError where there are enough of them."""
+        if self._door.held_large >= LARGE_HELD:
+            message = "too many large bodies wait; try again, or send smaller batches"
+            raise RefusalError(Refused.FULL, 429, RESOURCE_EXHAUSTED, message)
+        self._large = 1
+        self._door.held_large += 1
+        self.add(size_bytes)
+
     def release(self) -> None:
         self._door.held_bytes -= self._bytes
-        self._bytes = 0
+        self._door.held_large -= self._large
+        self._bytes = self._large = 0
 
 
 async def _drain(request: Request) -> None:

@@ -5,29 +5,50 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from service.web.connections import LIMITS_S, Connection, Connections, Phase
+
+ACCEPTED_AT_ONCE = 4
+"""Connections taken in one turn of the loop: by so many, a few times over, there may be more than may stay."""
+BACKLOG = 512
+"""Connections that the system completes for us and that we have not taken yet."""
 
 
 class Server(uvicorn.Server):
     """A server in our loop, which leaves signals to us. Raises OSError where the address cannot be had."""
 
-    def __init__(self, app: ASGIApp, listen: str) -> None:
+    def __init__(self, app: ASGIApp, listen: str, connections: Connections) -> None:
+        protocol: Any = partial(Connection, connections)
         super().__init__(
             uvicorn.Config(
-                app, log_config=None, access_log=False, lifespan="off",
-                timeout_keep_alive=30, timeout_graceful_shutdown=5, server_header=False,
+                app, log_config=None, access_log=False, lifespan="off", http=protocol, ws="none",
+                timeout_keep_alive=int(LIMITS_S[Phase.IDLE]) // 2, timeout_graceful_shutdown=5, server_header=False,
+                backlog=ACCEPTED_AT_ONCE,
             )
         )  # fmt: skip
+        self.connections = connections
         host, _, port = listen.rpartition(":")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self.socket = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=512)
+            self.socket = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
         except OSError as error:
             raise OSError(error.errno, f"cannot listen on {listen}: {os.strerror(error.errno or 0)}") from None
         self.socket.setblocking(False)
         self.address = f"{host}:{self.socket.getsockname()[1]}"
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.socket.listen(BACKLOG)  # asyncio has one number for both, and set the smaller one.
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        self.connections.sweep()
+        return await super().on_tick(counter)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -32,7 +32,7 @@ from service.ingest.limits import IngestLimits
 from service.ingest.stage import Ingest
 from service.sources import otlp_http
 from service.sources.otlp_http import JSON, PROTOBUF, Door, Refused
-from service.sources.unpack import unpacked
+from service.sources.unpack import Unpacker
 from tests.service.ingest.wire import at_ns, body, chat, json_body
 
 LIMIT = 1 << 20
@@ -366,7 +366,7 @@ def test_the_event_loop_is_not_held() -> None:
 
         watching = asyncio.create_task(watch())
         begun_s = time.perf_counter()
-        assert len(await unpacked(packed, 64 << 20)) == 64 << 20
+        assert len(await Unpacker(4 << 20).large(packed, 64 << 20)) == 64 << 20
         took_s, stop = time.perf_counter() - begun_s, True
         await watching
         assert longest_s < 0.6 * took_s, (longest_s, took_s)

@@ -11,6 +11,8 @@ from service.batch import Signal
 from service.ingest.otlp.in_json import is_json
 from service.ingest.otlp.in_protobuf import UnreadableError, parse
 
+TRIED_BYTES_MAX = 4 << 20
+"""A larger body is not read as each of the other signals, only to say so."""
 HEAD_BYTES = 4096
 _RIGHT_NAMES = {"traces": "resourceSpans", "metrics": "resourceMetrics", "logs": "resourceLogs"}
 _SNAKE_NAMES = {"traces": "resource_spans", "metrics": "resource_metrics", "logs": "resource_logs"}
@@ -109,7 +111,7 @@ def _of_json(signal: Signal, text: str) -> Foreign:
 
 def _is_other_signal(signal: Signal, body: bytes) -> bool:
     for other in Signal:
-        if other is not signal:
+        if other is not signal and len(body) <= TRIED_BYTES_MAX:
             try:
                 if _holds_records(parse(other, body)):
                     return True

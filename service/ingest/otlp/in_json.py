@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from service.ingest.kernel.columns import Columns
 from service.ingest.otlp.columns import LOOKED_FOR, RESOURCE_KEYS, SCOPE_KEYS, TIME_MAX_NS, Gatherer, Value
+from service.ingest.otlp.elements import crowded_json
 from service.ingest.otlp.in_protobuf import UnreadableError
 from service.ingest.vocabulary import label
 
@@ -23,6 +24,8 @@ def is_json(body: bytes) -> bool:
         return False
     if not body.startswith(b"\n{"):
         return True
+    if crowded_json(body):
+        return False
     try:  # In protobuf that is a message of 123 bytes.
         json.loads(body)
     except (ValueError, RecursionError):

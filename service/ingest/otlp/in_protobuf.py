@@ -16,11 +16,16 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from service.batch import Signal
 from service.ingest.kernel.columns import Columns
 from service.ingest.otlp.columns import LOOKED_FOR, RESOURCE_KEYS, SCOPE_KEYS, Gatherer, Value
+from service.ingest.otlp.elements import MESSAGES_MAX, crowded, fields_of
 from service.ingest.vocabulary import label
 
 
 class UnreadableError(Exception):
     """A body that is not OTLP; the message says why."""
+
+
+class CrowdedError(UnreadableError):
+    """A body that holds too much to be read at once."""
 
 
 def _messages() -> dict[Signal, type[Message]]:
@@ -61,10 +66,16 @@ def _text_as_bytes(message: descriptor_pb2.DescriptorProto) -> None:
 
 
 _MESSAGES = _messages()
+_WITHIN = {signal: fields_of(message.DESCRIPTOR) for signal, message in _MESSAGES.items()}
 
 
 def parse(signal: Signal, body: bytes) -> Any:
-    """A body's message. Raises UnreadableError."""
+    """A body's message. Raises UnreadableError; CrowdedError where it would be too many objects."""
+    if crowded(body, _WITHIN[signal]):
+        raise CrowdedError(
+            f"a body of {len(body)} bytes with over {MESSAGES_MAX} points, records, attributes and the like; "
+            "send smaller batches"
+        )
     try:
         return _MESSAGES[signal].FromString(body)
     except DecodeError as error:
