@@ -6,11 +6,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
+from service.batch import Record, Signal
 from service.sources import kafka as module
 from service.sources import kafka_consumer
+from service.steps import SetAside
 from tests.broker import make_topics
 from tests.service.ingest.wire import body, chat
 from tests.service.running import running
@@ -176,3 +178,31 @@ def test_records_that_expired_before_they_were_read(kafka: str, kept: int) -> No
             assert not reader.source.lost  # What one never knew of, one did not lose.
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_is_set_aside_goes_to_its_topic(kafka: str, caplog: pytest.LogCaptureFixture, there: bool) -> None:
+    """As it came, with where it came from and why; where there is no such topic it is said, and holds nobody up."""
+    topic = f"k17_rejected_{there}"
+    make_topics(kafka, {"k17_spans": 1} | ({topic: 1} if there else {}))
+
+    async def run() -> None:
+        one = source(kafka, "k17_spans")
+        one.settings = one.settings.model_copy(update={"rejected_topic": topic})
+        begun_s = time.monotonic()
+        await one.reject([SetAside(Record(Signal.TRACES, b"bad", "k17_spans/0"), "IndexError: a bug")])
+        assert time.monotonic() - begun_s < 2 * module.REJECT_TIMEOUT_S
+        if not there:
+            return
+        consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            async with asyncio.timeout(20):
+                message = await consumer.getone()
+        finally:
+            await consumer.stop()
+        assert message.value == b"bad"
+        assert dict(message.headers) == {"tocsin.partition": b"k17_spans/0", "tocsin.error": b"IndexError: a bug"}
+
+    asyncio.run(run())
+    assert ("1 records that were set aside cannot go to topic" in caplog.text) is not there
