@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from service.batch import Answer, Batch, Dropped, Record, Tally
+from service.batch import Answer, Batch, Dropped, Gap, Record, Tally
 from service.pipeline import Outcome, Pipeline, State
 
 log = logging.getLogger("tocsin")
@@ -70,6 +70,8 @@ class Steps:
         self._since, self.held_bytes = [], 0
 
     def _remember(self, batch: Batch, now_ns: int) -> None:
+        if self._since and _is_time_alone(batch) and _is_time_alone(self._since[-1][0]):
+            batch = _together(self._since.pop()[0], batch)  # A quiet night is one step, and not one a second.
         self._since.append((batch, now_ns))
         self.held_bytes += sum(len(record.body) for record in batch.records)
 
@@ -134,6 +136,16 @@ def _alone(batch: Batch) -> list[Batch]:
         return [batch]
     before, after = replace(batch, records=(), checked={}), Batch((), {}, checked=batch.checked)
     return [before, *(Batch((record,), {}) for record in batch.records), after]
+
+
+def _is_time_alone(batch: Batch) -> bool:
+    """Whether nothing came with a step: it only says how late it is, and what was checked."""
+    return not (batch.records or batch.offsets or batch.marks) and batch.expected is None
+
+
+def _together(one: Batch, other: Batch) -> Batch:
+    gap = Gap(one.gap.stood_ns + other.gap.stood_ns, one.gap.stepped_ns + other.gap.stepped_ns)
+    return Batch((), {}, checked={**one.checked, **other.checked}, gap=gap)
 
 
 def _set_aside() -> Outcome:

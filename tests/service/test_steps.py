@@ -118,3 +118,16 @@ def test_a_step_without_records_that_raises_is_a_bug_to_be_seen(rules: Path) -> 
     with pytest.raises(RuntimeError):
         steps.step(Batch((GOOD[0],), {}), at_ns(0))
     assert not steps.set_aside
+
+
+def test_a_quiet_night_is_one_step(rules: Path) -> None:
+    """What has to be repeated after a bug does not grow with time: nothing is saved while nothing comes."""
+    steps = Steps(Fragile(IngestLimits(), load([rules]), 0), lambda: None)
+    steps.step(Batch((), {}, expected=("a/0",)), at_ns(0))
+    steps.step(Batch((GOOD[0],), {}), at_ns(5))
+    for second in range(10, 3600):
+        steps.step(Batch((), {}, checked={"a/0": at_ns(second)}), at_ns(second))
+    assert len(steps._since) == 3
+    steps.step(Batch((bad(POISON),), {}), at_ns(3601))
+    assert [one.record.body for one in steps.set_aside] == [POISON]
+    assert steps._pipeline.watermark_ns is not None
