@@ -137,7 +137,7 @@ async def _serve(make: "Callable[[], Daemon]") -> list[str]:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop)
         await daemon.run()
-    except* (StoreError, OSError, KafkaError, sqlite3.OperationalError) as errors:
+    except* (StoreError, OSError, KafkaError, sqlite3.DatabaseError) as errors:
         problems = [_said(error) for error in _leaves(errors)]
     return problems
 

@@ -39,6 +39,7 @@ from service.sources.otlp_http import Door
 from service.steps import HELD_BYTES_MAX, Steps
 from service.store.outbox import Outbox
 from service.store.rejected import Rejected
+from service.store.rescue import put_back
 from service.store.sqlite import Delivery, Store, StoreError, connect, exposed
 from service.watch import Level
 from service.watched import Watched
@@ -132,6 +133,7 @@ class Daemon:
         )
         self.ready = asyncio.Event()
         self.saving_fails = ""  # Why the last save failed; empty while saving works.
+        self.put_back = ""  # What became of the files of state, if they had to be put back.
         self.listening: tuple[str, ...] = ()
         self._stop = asyncio.Event()
         self._ahead: Arrival | None = None  # Taken, but not to be read together with what came before it.
@@ -187,7 +189,7 @@ class Daemon:
 
     def notes(self) -> list[str]:
         """What somebody should look into, although telemetry is taken in."""
-        found = [self.minutely.unreadable, self.minutely.waiting, self.minutely.clock]
+        found = [self.minutely.unreadable, self.minutely.waiting, self.minutely.clock, self.put_back]
         if self.kafka and self.kafka.topics.missing:
             found.append(self._missing_topics())
         if (silent_s := self.metrics.telemetry_silent_s()) > TELEMETRY_SILENT_S:
@@ -269,6 +271,7 @@ class Daemon:
             if self.steps.set_aside:
                 await self._set_aside()
             self._unsaved |= bool(records or offsets or marks or any(outcome.tally.slots for outcome in outcomes))
+            self._unsaved |= bool(self.store.lost())
             overdue = time.monotonic() - self._saved_s >= self.settings.save_every / SECOND_NS
             overdue |= self.steps.held_bytes > HELD_BYTES_MAX
             if self._untold or (self._unsaved and overdue):
@@ -340,9 +343,13 @@ class Daemon:
         begun, tries_at_stop = time.perf_counter(), 0
         while True:
             try:
+                if lost := self.store.lost():  # Here, as the outbox must not be in use.
+                    self.put_back = put_back(self.store, self.outbox, lost, self.wall_ns())
                 await self.work.run("a save", partial(self._write, self._untold))
-                break
-            except (OSError, sqlite3.OperationalError) as error:
+                if not self.store.lost():
+                    break
+                continue
+            except (OSError, sqlite3.DatabaseError, StoreError) as error:
                 self.metrics.save_failures += 1
                 if not self.saving_fails:
                     log.error("cannot save (%s): nothing is read or told until it works", error)
@@ -371,7 +378,7 @@ class Daemon:
 
     def _write(self, untold: list[Delivery]) -> None:
         state = self.steps.snapshot()
-        name = self.store.write_arrays(state.arrays)
+        name = self.store.write_arrays(state.arrays, self.offsets, state.alerts)
         self.store.save(name, self.offsets, state.alerts, untold, self.wall_ns())
         self.steps.kept()
 

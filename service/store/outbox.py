@@ -165,6 +165,10 @@ class Outbox:
         ).fetchone()
         return row[0]
 
+    def reopen(self, reads: sqlite3.Connection, writes: sqlite3.Connection) -> None:
+        """After `close`: go on with other connections."""
+        self._reads, self._writes = reads, writes
+
     def close(self) -> None:
         self._reads.close()
         self._writes.close()

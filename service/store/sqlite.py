@@ -6,41 +6,46 @@ and what is to be told. So offsets never run ahead of state, and a page is as du
 
 import fcntl
 import json
+import logging
 import os
 import re
 import sqlite3
 import uuid
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import IO
 
 from alertrules.notice import Notice
 from detectors.core.columns import Arrays
+from service.store.files import (
+    DATABASE,
+    DamagedError,
+    Saved,
+    array_files,
+    identities,
+    name_of,
+    number_of,
+    private,
+    read,
+    saved,
+    sync,
+    write,
+)  # fmt: skip
 from service.store.outbox import WAITING_MAX
 from service.store.schema import add, create_outbox, know_targets, shed
 from service.store.transaction import transaction
 
-FILE_NAME = "tocsin.db"
+FILE_NAME = DATABASE
 SCHEMA_VERSION = 2
+GENERATIONS = 2
+"""Saves whose array files are kept: the last one, and the one before it."""
+log = logging.getLogger("tocsin")
 _APPLICATION_ID = 0x746F6373
-_ARRAYS_NAME = re.compile(r"state-(\d{12})\.npz")
 
 
 class StoreError(Exception):
     """What is on disk cannot be used; the text says what it is and what to do."""
-
-
-@dataclass(frozen=True)
-class Saved:
-    """One save, as it was committed."""
-
-    arrays: Arrays
-    offsets: Mapping[str, int]
-    alerts: Any
 
 
 @dataclass(frozen=True)
@@ -78,15 +83,10 @@ def connect(directory: Path) -> sqlite3.Connection:
     return connection
 
 
-def _private(path: str, flags: int) -> int:
-    """Opens a file of state, which is nobody else's to read: telemetry's names and people's words are in it."""
-    return os.open(path, flags, 0o600)
-
-
 def _make_private(path: Path) -> None:
     """SQLite gives the files beside its own the same mode, so that must be right before it is opened."""
     try:
-        os.close(_private(str(path), os.O_RDWR | os.O_CREAT))
+        os.close(private(str(path), os.O_RDWR | os.O_CREAT))
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)  # Of a version that left it to the umask.
     except OSError:
@@ -128,32 +128,13 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         create_outbox(connection)
 
 
-def write_arrays(directory: Path, arrays: Arrays) -> str:
-    """Write and sync a new array file, and say its name; nothing refers to it until `Store.save` does."""
-    numbers = [int(match[1]) for path in directory.iterdir() if (match := _ARRAYS_NAME.fullmatch(path.name))]
-    name = f"state-{max(numbers, default=0) + 1:012d}.npz"
-    partial = directory / (name + ".partial")
-    with open(partial, "wb", opener=_private) as file:
-        np.savez(file, allow_pickle=False, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(directory / name)
-    _sync_directory(directory)
-    return name
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _locked(directory: Path) -> IO[bytes]:
     """The directory's lock, which the system takes back however we end. Raises StoreError if another has it."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = open(directory / "lock", "a+b", opener=_private)  # noqa: SIM115 - it is held until the end.
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except FileExistsError:
+        raise StoreError(f"{directory} is not a directory; set TOCSIN_DATA_DIR to one") from None
+    lock = open(directory / "lock", "a+b", opener=private)  # noqa: SIM115 - it is held until the end.
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -174,6 +155,18 @@ def _instance(lock: IO[bytes]) -> str:
     return name
 
 
+def _refuse_orphans(directory: Path) -> None:
+    """Array files without a database were learnt by somebody. Raises StoreError: beginning afresh would end them."""
+    database = directory / FILE_NAME
+    if database.exists() and database.stat().st_size:
+        return
+    if found := array_files(directory):
+        raise StoreError(
+            f"{directory} holds {found[-1]} but no {FILE_NAME}, which belongs to it; restore that from a backup, "
+            "or move state-*.npz away to start afresh"
+        )
+
+
 class Store:
     """The daemon's side: saves, and the last one back. One owner, one connection, one daemon a directory.
 
@@ -181,14 +174,39 @@ class Store:
     """
 
     def __init__(self, directory: Path, waiting_max: int = WAITING_MAX) -> None:
-        self._directory, self._waiting_max = directory, waiting_max
+        self.directory, self._waiting_max = directory, waiting_max
         self._lock = _locked(directory)
         self.instance = _instance(self._lock)
         try:
+            _refuse_orphans(directory)
             self._connection = connect(directory)
-        except StoreError:
+            self._number, self._names = 0, list[str]()
+            self._find_saves()
+        except (StoreError, OSError):
             self._lock.close()
             raise
+        self._files = identities(directory)
+
+    def _find_saves(self) -> None:
+        """The number of the last save, and the array files of it and of the one before, the older first."""
+        path = self.directory / FILE_NAME
+        try:
+            (sound,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+            row = self._connection.execute("SELECT arrays FROM save").fetchone()
+        except sqlite3.DatabaseError as error:
+            sound, row = str(error), None
+        if sound != "ok":
+            self._connection.close()
+            found = sound.replace("*** in database main ***", "").strip().partition("\n")[0]
+            raise StoreError(f"{path} is damaged: {found}; restore the directory, or move it away to start afresh")
+        if row is None:
+            return
+        last = number_of(row[0])
+        if last is None:
+            self._connection.close()
+            raise StoreError(f"{path} is damaged: it names no array file; restore the directory, or move it away")
+        self._number = last
+        self._names = [name for name in (name_of(last - 1),) if (self.directory / name).exists()] + [row[0]]
 
     def save(
         self,
@@ -208,29 +226,110 @@ class Store:
                 add(self._connection, delivery.notice, delivery.destination, delivery.target, now_ns)
             shed(self._connection, now_ns, self._waiting_max)
             self._connection.execute("INSERT OR REPLACE INTO save VALUES (1, ?, ?, ?)", (arrays_name, *texts))
-        for path in self._directory.iterdir():
-            old = _ARRAYS_NAME.fullmatch(path.name) and path.name != arrays_name
-            if old or path.name.endswith(".npz.partial"):
-                path.unlink(missing_ok=True)
+        self._number += 1
+        self._names.append(arrays_name)
+        while len(self._names) > GENERATIONS:
+            (self.directory / self._names.pop(0)).unlink(missing_ok=True)
 
-    def write_arrays(self, arrays: Arrays) -> str:
-        """Write and sync a new array file for `save` to name."""
-        return write_arrays(self._directory, arrays)
+    def write_arrays(self, arrays: Arrays, offsets: Mapping[str, int], alerts: object) -> str:
+        """Write and sync a new array file for `save` to name; one of the same number, of no save, is written over."""
+        name = name_of(self._number + 1)
+        write(self.directory, name, arrays, json.dumps([dict(offsets), alerts], allow_nan=False))
+        return name
 
     def load(self) -> Saved | None:
-        """The newest committed save, None before the first. Raises StoreError if its array file is not whole."""
+        """The newest committed save, or where that is damaged the one before; None before the first.
+
+        Raises StoreError where neither is whole.
+        """
         row = self._connection.execute("SELECT arrays, offsets, alerts FROM save").fetchone()
         if row is None:
             return None
-        path = self._directory / row[0]
+        path = self.directory / row[0]
         try:
-            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except FileNotFoundError:
-            raise StoreError(f"{path} is missing, which {FILE_NAME} names; restore it, or move both away") from None
-        except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
-            raise StoreError(f"{path} is damaged: {error}; restore it, or move it and {FILE_NAME} away") from None
-        return Saved(arrays, *(json.loads(text) for text in row[1:]))
+            arrays, said = read(path)
+        except DamagedError as error:
+            return self._save_before(path, str(error))
+        try:
+            offsets, alerts = (json.loads(text) for text in row[1:])
+        except (ValueError, TypeError, RecursionError):
+            return self._alone(path, arrays, said)
+        return Saved(arrays, offsets, alerts)
+
+    def _alone(self, path: Path, arrays: Arrays, said: str) -> Saved:
+        """A save whose row in the database is damaged."""
+        try:
+            return saved(arrays, said)
+        except DamagedError:
+            raise StoreError(
+                f"{FILE_NAME} beside {path} is damaged: its save is not JSON; restore both, or move both away"
+            ) from None
+
+    def _save_before(self, path: Path, harm: str) -> Saved:
+        """The save before the last one, whose array file is not whole."""
+        before = [name for name in self._names if name != path.name]
+        try:
+            found = saved(*read(self.directory / before[-1]))
+        except (IndexError, DamagedError):
+            raise StoreError(f"{path} {harm}, which {FILE_NAME} names; restore it, or move both away") from None
+        self._names = before  # The damaged one stays where it is, for people.
+        log.error("%s %s: going back to the save before, %s; what came since is read again from Kafka alone",
+                  path, harm, before[-1])  # fmt: skip
+        return found
+
+    def lost(self) -> str:
+        """What has become of the open files; empty while they are the ones in the directory.
+
+        What is written to a file that was deleted or replaced is gone once the process ends.
+        """
+        now = identities(self.directory)
+        became = [
+            f"{name} was {'replaced' if now[name] else 'deleted'}"
+            for name, was in self._files.items()
+            if was is not None and now[name] != was
+        ]
+        became += [f"{name} was deleted" for name in self._names[-1:] if not (self.directory / name).exists()]
+        return ", ".join(became)
+
+    def copy(self, now_ns: int) -> list[str]:
+        """Before `put_back`: write all that the open database holds beside the place where it was.
+
+        Files of others that stand there are given other names, which are returned. Raises StoreError, OSError or
+        sqlite3.Error where it cannot; nothing has changed then.
+        """
+        lock, now = self._lock, identities(self.directory)
+        if now["lock"] != self._files["lock"]:
+            lock = _locked(self.directory)
+            lock.truncate(0)
+            lock.write(self.instance.encode())
+            lock.flush()
+        partial = self.directory / f"{FILE_NAME}.partial"
+        partial.unlink(missing_ok=True)
+        _make_private(partial)
+        copied = sqlite3.connect(partial, isolation_level=None)
+        try:
+            self._connection.backup(copied)
+        finally:
+            copied.close()
+        found = []
+        for name, was in self._files.items():
+            if name != "lock" and now[name] is not None and now[name] != was:
+                found.append(f"{name}.found-{now_ns}")
+                (self.directory / name).rename(self.directory / found[-1])
+        if lock is not self._lock:
+            self._lock.close()
+            self._lock = lock
+        return found
+
+    def put_back(self) -> None:
+        """Put the copy in its place and go on with it; every other connection is closed before, and opened after."""
+        self._connection.close()
+        for suffix in ("-wal", "-shm"):
+            (self.directory / (FILE_NAME + suffix)).unlink(missing_ok=True)
+        (self.directory / f"{FILE_NAME}.partial").rename(self.directory / FILE_NAME)
+        sync(self.directory)
+        self._connection = connect(self.directory)
+        self._files = identities(self.directory)
 
     def close(self) -> None:
         self._connection.close()

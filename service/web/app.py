@@ -28,6 +28,7 @@ from service.watch import Level
 
 BODY_MAX = 64 << 10
 ANSWER_TIMEOUT_S = 30.0
+Reply = Callable[[Request], Awaitable[Response]]
 
 
 class Scrape(Collector):
@@ -69,10 +70,21 @@ class Web:
             "/api/v1/marks": self.marks,
             "/api/v1/destinations": self.destinations,
         }
-        routes = [Route(path, reply) for path, reply in self._paths.items()]
+        routes = [Route(path, self._at_home(reply)) for path, reply in self._paths.items()]
         self.app = Starlette(
-            routes=[Route("/", self.index), Route("/api/v1/marks", self.mark, methods=["POST"]), *routes]
+            routes=[Route("/", self._at_home(self.index)), Route("/api/v1/marks", self.mark, methods=["POST"]), *routes]
         )
+
+    def _at_home(self, reply: Reply) -> Reply:
+        """Refuse requests to this machine under another name: a page of another site can make its own lead here."""
+
+        async def checked(request: Request) -> Response:
+            server = request.scope.get("server") or ("", 0)
+            if not self._token and _is_loopback(server[0]) and not _is_local(request.headers.get("host", "")):
+                return _refused(403, "ask for localhost or 127.0.0.1, or set TOCSIN_WEB__TOKEN to allow other names")
+            return await reply(request)
+
+        return checked
 
     async def _levels(self) -> list[Level]:
         await self._look()
@@ -177,10 +189,15 @@ class Web:
             welcome = hmac.compare_digest(sent, f"Bearer {self._token}".encode())
             return "" if welcome else "send Authorization: Bearer with the token of TOCSIN_WEB__TOKEN"
         # A name that is not ours may be another site's, led here to be let in by the browser.
-        host = request.headers.get("host", "").rpartition(":")[0].strip("[]")
-        if request.client and _is_loopback(request.client.host) and (host == "localhost" or _is_loopback(host)):
+        if request.client and _is_loopback(request.client.host) and _is_local(request.headers.get("host", "")):
             return ""
         return "marks are taken from this machine alone; set TOCSIN_WEB__TOKEN to take them from others"
+
+
+def _is_local(host: str) -> bool:
+    """Whether a Host header, with a port or without, names this machine as only it can be named."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return name.lower() == "localhost" or _is_loopback(name)
 
 
 def _is_loopback(host: str) -> bool:

@@ -83,7 +83,7 @@ def test_what_is_taken_already(tmp_path: Path) -> None:
         assert lines == [f"tocsin: {tmp_path / 'state'} is in use by another Tocsin; stop it, or set TOCSIN_DATA_DIR"]
     (tmp_path / "file").write_text("")
     status, lines = ended(tmp_path, DATA_DIR=str(tmp_path / "file"))
-    assert (status, lines) == (1, [f"tocsin: File exists: {tmp_path / 'file'}"])
+    assert (status, lines) == (1, [f"tocsin: {tmp_path / 'file'} is not a directory; set TOCSIN_DATA_DIR to one"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

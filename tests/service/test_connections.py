@@ -262,3 +262,24 @@ def test_a_flood_of_messages_is_two_lines(caplog: pytest.LogCaptureFixture) -> N
     assert [record.getMessage() for record in caplog.records] == [
         "accept failed\nsocket 0", "accept failed\nsocket x (999 more like this since the last one)",
     ]  # fmt: skip
+
+
+def test_another_sites_name_reads_nothing(tmp_path: Path) -> None:
+    """A page whose name was led to this machine gets no tenant's name; local ones, with a port or without, all."""
+    with running(tmp_path) as daemon, httpx.Client(trust_env=False) as client:
+        _, web = daemon.addresses()
+        for path in ("/", "/metrics", "/-/ready", "/api/v1/alerts", "/api/v1/marks"):
+            for host in (
+                "evil.example",
+                "evil.example:9464",
+                "127.0.0.1.evil.example",
+                "localhost.evil.example",
+                "10.0.0.1",
+            ):
+                answer = client.get(web + path, headers={"Host": host})
+                assert answer.status_code == 403 and "TOCSIN_WEB__TOKEN" in answer.text
+            for host in ("localhost", "LOCALHOST:1", "127.0.0.1:9464", "[::1]:9464", "[::1]"):
+                assert client.get(web + path, headers={"Host": host}).status_code == 200
+    with running(tmp_path, WEB__TOKEN="hunter2hunter2hunter2") as daemon:
+        _, web = daemon.addresses()
+        assert httpx.get(web + "/metrics", headers={"Host": "tocsin"}, trust_env=False).status_code == 200

@@ -60,7 +60,7 @@ class Rig:
 
     def put(self, *notices: Notice, to: Iterable[str] = ("oncall/slack",)) -> None:
         deliveries = [Delivery(one, name, self.targets.get(name, name)) for one in notices for name in to]
-        self.store.save(self.store.write_arrays({}), {}, {}, deliveries, self.clock())
+        self.store.save(self.store.write_arrays({}, {}, {}), {}, {}, deliveries, self.clock())
 
     @asynccontextmanager
     async def running(self, client: Callable[[int], httpx.AsyncClient] = new_one) -> AsyncIterator[Deliverer]:

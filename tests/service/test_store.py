@@ -29,7 +29,8 @@ def resolve(number: int, group: int) -> Delivery:
 
 
 def save(store: Store, *deliveries: Delivery, offset: int = 1, now_ns: int = 1) -> str:
-    name = store.write_arrays({"counts": np.arange(offset), "a/b": np.array([np.nan])})
+    arrays = {"counts": np.arange(offset), "a/b": np.array([np.nan])}
+    name = store.write_arrays(arrays, {"otlp_spans/3": offset}, {"alerts": []})
     store.save(name, {"otlp_spans/3": offset}, {"alerts": []}, deliveries, now_ns)
     return name
 
@@ -70,21 +71,26 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     assert saved is not None
     assert (saved.offsets, saved.alerts) == ({"otlp_spans/3": 7}, {"alerts": []})
     assert saved.arrays["counts"].tolist() == list(range(7)) and np.isnan(saved.arrays["a/b"]).all()
-    assert [path.name for path in (tmp_path / "data").glob("state-*")] == [name]
+    save(store := Store(tmp_path / "data"), offset=8)
+    store.close()
+    assert sorted(path.name for path in (tmp_path / "data").glob("state-*")) == [name, "state-000000000003.npz"]
 
 
 def test_a_crash_between_arrays_and_commit(tmp_path: Path) -> None:
     """The save before it stands, and the next one clears up."""
     store = Store(tmp_path)
     save(store, offset=3)
-    store.write_arrays({"counts": np.arange(99)})
+    store.write_arrays({"counts": np.arange(99)}, {}, {})
     (tmp_path / "state-000000000009.npz.partial").write_bytes(b"half")
     store.close()
     store = Store(tmp_path)
     saved = store.load()
     assert saved is not None and len(saved.arrays["counts"]) == 3
     save(store, offset=4)
-    assert len(list(tmp_path.glob("state-*"))) == 1
+    assert sorted(tmp_path.glob("state-*.npz")) == [
+        tmp_path / "state-000000000001.npz",
+        tmp_path / "state-000000000002.npz",
+    ]
     store.close()
 
 

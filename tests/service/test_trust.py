@@ -105,7 +105,7 @@ def test_echoed_secrets_are_kept_nowhere(tmp_path: Path, caplog: pytest.LogCaptu
 def test_files_of_state_are_nobody_elses(tmp_path: Path) -> None:
     """Also those that an earlier version wrote; a directory that others may write to is told."""
     store = Store(tmp_path / "data")
-    store.save(store.write_arrays({}), {}, {}, [], 1)
+    store.save(store.write_arrays({}, {}, {}), {}, {}, [], 1)
     other = connect(tmp_path / "data")
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").iterdir()}
     assert len(modes) >= 4 and set(modes.values()) == {0o600}, modes

@@ -1,0 +1,125 @@
+"""The array files of the saves, and which files of the directory are the ones that are open.
+
+An array file holds its save's offsets and alerts too. So the save before the last one can be gone back to, although
+the database knows the last one alone.
+"""
+
+import json
+import os
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detectors.core.columns import Arrays
+
+DATABASE = "tocsin.db"
+WATCHED = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock")
+"""What must stay the same files while a daemon has them open."""
+_NAME = re.compile(r"state-(\d{12})\.npz")
+_SAID = "said.json"
+_DAMAGE = (
+    ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, MemoryError, OverflowError,
+    zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+"""What numpy and zipfile raise for files that are torn, or somebody else's."""
+
+Identity = tuple[int, int]
+
+
+class DamagedError(Exception):
+    """An array file that cannot be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One save, as it was committed."""
+
+    arrays: Arrays
+    offsets: Mapping[str, int]
+    alerts: Any
+
+
+def private(path: str, flags: int) -> int:
+    """Opens a file of state, which is nobody else's to read: telemetry's names and people's words are in it."""
+    return os.open(path, flags, 0o600)
+
+
+def name_of(number: int) -> str:
+    """The name of the array file of a save.
+
+    >>> name_of(7)
+    'state-000000000007.npz'
+    """
+    return f"state-{number:012d}.npz"
+
+
+def number_of(name: str) -> int | None:
+    """The number of an array file, None for any other file."""
+    found = _NAME.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def array_files(directory: Path) -> list[str]:
+    """The directory's array files, the oldest first."""
+    return sorted(path.name for path in directory.iterdir() if number_of(path.name) is not None)
+
+
+def write(directory: Path, name: str, arrays: Arrays, said: str) -> None:
+    """Write and sync an array file; `said` is the save's offsets and alerts in JSON."""
+    partial = directory / (name + ".partial")
+    with open(partial, "wb", opener=private) as file:
+        np.savez(file, allow_pickle=False, **arrays, **{_SAID: np.frombuffer(said.encode(), np.uint8)})
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(directory / name)
+    sync(directory)
+
+
+def sync(directory: Path) -> None:
+    """Make what was renamed in a directory last."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read(path: Path) -> tuple[Arrays, str]:
+    """The arrays of a file, and what was said with them (empty in files of before). Raises DamagedError."""
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        said = arrays.pop(_SAID, np.zeros(0, np.uint8)).astype(np.uint8).tobytes().decode()
+    except FileNotFoundError:
+        raise DamagedError("is missing") from None
+    except _DAMAGE as error:
+        raise DamagedError(f"is damaged: {str(error) or type(error).__name__}") from None
+    return arrays, said
+
+
+def saved(arrays: Arrays, said: str) -> Saved:
+    """A save from an array file alone. Raises DamagedError where it does not hold all of it."""
+    try:
+        offsets, alerts = json.loads(said)
+        return Saved(arrays, {str(name): int(offset) for name, offset in offsets.items()}, alerts)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedError(f"is damaged: {error}") from None
+
+
+def identities(directory: Path) -> dict[str, Identity | None]:
+    """Which files stand at the watched names now; None where there is none."""
+    found: dict[str, Identity | None] = {}
+    for name in WATCHED:
+        try:
+            status = (directory / name).stat()
+            found[name] = (status.st_dev, status.st_ino)
+        except OSError:
+            found[name] = None
+    return found
