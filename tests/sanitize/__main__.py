@@ -6,6 +6,7 @@ It is built in a copy of the repository, below .cache/sanitized, and anew only w
 sanitizer found, and is exit 1 then. It needs gcc or clang with its sanitizers' libraries.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -36,14 +37,31 @@ def libraries() -> list[str]:
     return found if all(Path(each).is_absolute() for each in found) else []
 
 
+def sources() -> str:
+    """What stands for all that is compiled."""
+    found = hashlib.sha256(FLAGS.encode())
+    for room in ("service", "detectors"):
+        for path in sorted((ROOT / room).rglob("*.p[yx][xd]")):
+            found.update(path.read_bytes())
+    for path in (ROOT / "setup.py", ROOT / "service/ingest/kernel/kernel.h"):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
 def build() -> None:
     """The hot path with sanitizers, in the copy."""
+    built_of, wanted = COPY / "built-of", sources()
+    if not built_of.exists() or built_of.read_text() != wanted:
+        shutil.rmtree(COPY, ignore_errors=True)
     shutil.copytree(ROOT, COPY, ignore=LEFT_OUT, dirs_exist_ok=True)
+    if built_of.exists():
+        return
     command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
     given = os.environ | {"CC": "gcc", "TOCSIN_CFLAGS": FLAGS}
     done = subprocess.run(command, cwd=COPY, env=given, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"cannot build with sanitizers: {done.stderr[-2000:]}")
+    built_of.write_text(wanted)
 
 
 def watched(bodies: int, streams: int) -> subprocess.CompletedProcess[str]:
