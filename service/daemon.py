@@ -345,6 +345,7 @@ class Daemon:
             try:
                 if lost := self.store.lost():  # Here, as the outbox must not be in use.
                     self.put_back = put_back(self.store, self.outbox, lost, self.wall_ns())
+                    self.metrics.put_back += 1
                 await self.work.run("a save", partial(self._write, self._untold))
                 if not self.store.lost():
                     break

@@ -179,6 +179,9 @@ HEALTH = {
     "tocsin_last_save_duration_seconds": Declared("gauge", (), "How long the last save took."),
     "tocsin_last_save_timestamp_seconds": Declared("gauge", (), "When state was last saved, in Unix time."),
     "tocsin_save_failures_total": Declared("counter", (), "Saves that failed; nothing is read until one works."),
+    "tocsin_state_put_back_total": Declared(
+        "counter", (), "How often files of state, deleted or replaced while in use, were written anew in place."
+    ),
     "tocsin_outbox_depth": Declared("gauge", ("destination", "state"), "Deliveries in the outbox."),
     "tocsin_outbox_oldest_seconds": Declared("gauge", (), "For how long the oldest waiting delivery has waited."),
     "tocsin_outbox_write_failures_total": Declared("counter", (), "Outcomes of deliveries that could not be written."),

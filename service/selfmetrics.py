@@ -101,7 +101,7 @@ class SelfMetrics:
         self.notices: Counter[Status] = Counter()
         self.step_counts = [0] * (len(STEP_BOUNDS_S) + 1)
         self.step_sum_s = 0.0
-        self.save_failures = 0
+        self.save_failures = self.put_back = 0
         self._save: tuple[float, float] | None = None
         self._heard_s = time.monotonic()
         self.expired: Counter[str] = Counter()
@@ -201,6 +201,7 @@ class SelfMetrics:
             "tocsin_kafka_tombstones_total": {(): kafka.empty if kafka else 0},
             "tocsin_kafka_restarts_total": {(): kafka.restarts if kafka else 0},
             "tocsin_save_failures_total": {(): self.save_failures},
+            "tocsin_state_put_back_total": {(): self.put_back},
             "tocsin_outbox_write_failures_total": {(): deliveries.unwritten},
             "tocsin_delivery_attempts_total": {(name,): deliveries.attempts[name] for name in names},
             "tocsin_deliveries_total": {(name,): deliveries.delivered[name] for name in names},

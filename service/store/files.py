@@ -24,6 +24,8 @@ WATCHED = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock")
 """What must stay the same files while a daemon has them open."""
 _NAME = re.compile(r"state-(\d{12})\.npz")
 _SAID = "said.json"
+_END = struct.Struct("<10xH10x")
+"""What a ZIP file ends with, of which the number of its entries is looked at."""
 _DAMAGE = (
     ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, MemoryError, OverflowError,
     zipfile.BadZipFile, zlib.error, struct.error,
@@ -96,6 +98,9 @@ def read(path: Path) -> tuple[Arrays, str]:
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
+            handle.seek(-_END.size, os.SEEK_END)
+            if (written := _END.unpack(handle.read())[0]) != len(arrays):  # zipfile does not look.
+                raise DamagedError(f"is damaged: {written} arrays were written, {len(arrays)} are found")
         said = arrays.pop(_SAID, np.zeros(0, np.uint8)).astype(np.uint8).tobytes().decode()
     except FileNotFoundError:
         raise DamagedError("is missing") from None
