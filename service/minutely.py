@@ -42,7 +42,7 @@ class Minutely:
     clock: str = ""
     waiting: str = ""
     _waited: set[str] | None = None
-    _since_s: float = 0.0
+    _since_s: float | None = None  # When this minute began; None before the first step.
 
     def add(self, tally: Tally, waits_for: Collection[str], now_s: float) -> None:
         """Take in a step; says what the minute brought, once it is over."""
@@ -53,6 +53,7 @@ class Minutely:
         if not waits_for:
             self.waiting = ""
         self._waited = set(waits_for) if self._waited is None else self._waited & set(waits_for)
+        self._since_s = now_s if self._since_s is None else self._since_s
         if now_s - self._since_s >= EVERY_S:
             self._say_dropped()
             self._say_foreign()

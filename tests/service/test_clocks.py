@@ -85,11 +85,20 @@ def test_what_is_dropped_is_said_by_the_minute(caplog: pytest.LogCaptureFixture)
 
 def test_a_clock_that_is_behind_everybody_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """Where all of a minute comes from the future it is this clock or theirs; where some does, a sender."""
-    minutely = Minutely()
+    minutely, minute_s = Minutely(), 0.0
+    minutely.add(Tally(), (), minute_s)
     for taken, says in ((0, True), (5, False)):
-        minutely.add(Tally(), (), minutely._since_s + 60)
-        tally = Tally(spans=taken)
+        tally, minute_s = Tally(spans=taken), minute_s + 60.0
         tally.dropped[Dropped.FUTURE] = 7
-        minutely.add(tally, (), minutely._since_s + 60)
+        minutely.add(tally, (), minute_s)
         assert bool(minutely.clock) is says
     assert "7 spans or points end after what this clock allows" in caplog.text
+
+
+def test_a_start_is_no_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """A partition that was not read yet when the first step was taken is nothing to be told."""
+    minutely = Minutely()
+    minutely.add(Tally(), ("a/0",), 12_345.0)
+    minutely.add(Tally(), (), 12_346.0)
+    minutely.add(Tally(), ("a/0",), 12_405.0)
+    assert not minutely.waiting and not caplog.text
