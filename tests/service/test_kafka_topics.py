@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 
 from service.batch import Record, Signal
 from service.sources import kafka as module
@@ -97,6 +97,33 @@ def test_the_topics_of_a_group_change(kafka: str, monkeypatch: pytest.MonkeyPatc
             async with reading(one) as reader:
                 await reader.until(len(wanted))
                 assert set(reader.bodies) == wanted
+
+    asyncio.run(run())
+
+
+def test_partitions_that_are_added_are_read(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From their beginning; and event time is told of them before anything that is read after that."""
+    topic = "k18_spans"
+    make_topics(kafka, {topic: 1})
+    monkeypatch.setattr(module, "METADATA_MS", 300)
+    monkeypatch.setattr(kafka_consumer, "METADATA_MS", 300)
+
+    async def run() -> None:
+        await write(kafka, topic, [b"a"])
+        async with reading(source(kafka, topic)) as reader:
+            await reader.until(1)
+            admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+            await admin.start()
+            await admin.create_partitions({topic: NewPartitions(total_count=2)})
+            await admin.close()
+            producer = AIOKafkaProducer(bootstrap_servers=kafka, metadata_max_age_ms=300)
+            await producer.start()
+            await asyncio.sleep(1)
+            await producer.send_and_wait(topic, b"b", partition=1)
+            await producer.stop()
+            await reader.until(2)
+            assert reader.bodies == [b"a", b"b"] and not reader.source.lost
+            assert reader.expected[-1] == (f"{topic}/0", f"{topic}/1")
 
     asyncio.run(run())
 
