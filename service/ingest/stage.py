@@ -137,8 +137,6 @@ class Ingest:
         if body.error is not None:
             tally.foreign[record.source, looks_like(record.signal, record.body)] += 1
             return [Answer(error=body.error)]
-        if not latest_ns and body.first == body.stop and not (body.read and body.read.records):
-            return [self._found_nothing(record, body, tally)]
         if record.signal is not Signal.TRACES:
             latest_ns = self._take_read(record, body, now_ns, tally)
             if latest_ns and self._watermark.is_silent(METERS, now_ns):
@@ -149,6 +147,8 @@ class Ingest:
         elif latest_ns:
             self._watermark.hear(record.partition, latest_ns, now_ns)
         self._move(now_ns, tally)
+        if not latest_ns and body.first == body.stop and not (body.read and body.read.records):
+            return [self._found_nothing(record, body, tally)]
         return [Answer(*body.rejected()) if body.dropped else TAKEN for body in bodies]
 
     @staticmethod
@@ -157,8 +157,11 @@ class Ingest:
 
         A message of another signal can be read as one of this signal, whose ids are none.
         """
+        foreign = is_empty(record.signal, record.body)
+        if not foreign and not body.dropped:
+            return TAKEN
         kind = looks_like(record.signal, record.body)
-        if not (is_empty(record.signal, record.body) or (body.dropped and kind is Foreign.OTHER_SIGNAL)):
+        if not foreign and kind is not Foreign.OTHER_SIGNAL:
             return Answer(*body.rejected())
         tally.dropped[Dropped.FOREIGN] += 1
         tally.foreign[record.source, kind] += 1

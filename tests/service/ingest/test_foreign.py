@@ -56,6 +56,14 @@ def test_an_empty_body_is_welcome(raw: bytes) -> None:
     assert not is_empty(Signal.TRACES, raw)
 
 
+def test_time_goes_on_while_bodies_are_empty() -> None:
+    """An exporter that has nothing to say for minutes holds event time no more than one that says nothing."""
+    stream = Stream()
+    stream.send(chat(1, 1, 0, 100), now_s=100)
+    stream.ingest.read(Record(Signal.TRACES, b"", "p/0"), at_ns(400), stream.tally)
+    assert stream.watermark_s == 340
+
+
 def test_a_late_span_is_told_to_its_sender() -> None:
     """It was taken into its trace, but counts in no rule: that is a partial success, and no full one."""
     stream = Stream()
