@@ -139,12 +139,12 @@ def combine(files: Iterable[RuleFile]) -> RuleSet:
         receivers = (*receivers, ONCALL)
     names = [receiver.name for receiver in receivers]
     if route.receiver not in names:
-        written = f'"{route.receiver}" is no receiver; there are {", ".join(names)}'
+        written = f'"{route.receiver}" is not a receiver; there are {", ".join(names)}'
         problems.append(Problem(routed[0].file, routed[0].lines["route"], "", "route.receiver", written))
     rules = tuple(rule for file in files for rule in file.rules)
     known = {*GROUP_LABELS, *(name for rule in rules for name, _ in rule.labels)}
     for name in sorted(set(route.group_by) - known):
-        written = f'"{name}" is no label; there are {", ".join(sorted(known))}'
+        written = f'"{name}" is not a label; there are {", ".join(sorted(known))}'
         problems.append(Problem(routed[0].file, routed[0].lines["route"], "", "route.group_by", written))
     if problems:
         raise RuleErrors(problems)

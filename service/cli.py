@@ -177,7 +177,7 @@ def _check(given: argparse.Namespace) -> int:
     else:
         for rule in rules.rules:
             budget = "no budget" if rule.budget_per_week is None else f"{rule.budget_per_week:g} false pages a week"
-            print(f"{rule.name}: {rule.detector.value} by {', '.join(rule.by) or 'nothing'}, {budget}")
+            print(f"{rule.name}: {rule.detector} by {', '.join(rule.by) or 'nothing'}, {budget}")
     return YES
 
 

@@ -62,7 +62,7 @@ def policies(text: object) -> object:
     for told in filter(None, (each.strip() for each in text.split(","))):
         name, _, kept = (part.strip() for part in told.rpartition("="))
         if not name or name in found or not re.fullmatch(r"[0-9.]+", kept, re.ASCII) or kept.count(".") > 1:
-            raise ValueError(f'"{told[:80]}" is no share of a policy, or its second; write errors=1, sample 1%=0.01')
+            raise ValueError(f'"{told[:80]}" is not a share of a policy, or its second; write errors=1, sample 1%=0.01')
         found[name] = float(kept) if kept.strip(".") else 0.0
         if not SHARE_MIN <= found[name] <= 1:
             raise ValueError(f'"{told[:80]}": a policy keeps more than a millionth and at most all; write 0.01')
@@ -84,7 +84,7 @@ def topics(text: object) -> object:
     for name in named if isinstance(named, tuple) else ():
         if not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", name):
             raise ValueError(
-                f'"{name[:80]}" is no name of a topic; write names between spaces, as otlp_spans otlp_logs'
+                f'"{name[:80]}" is not a name of a topic; write names between spaces, as otlp_spans otlp_logs'
             )
     return named
 
@@ -151,7 +151,7 @@ def routing_key(text: object) -> object:
         raise ValueError("is empty; write the integration key, or leave the setting out")
     if isinstance(raw, str) and not re.fullmatch(r"[!-~]{32}", raw):
         raise ValueError(
-            f"this is no integration key: it has {len(raw)} characters; write the 32 letters and digits of an "
+            f"this is not an integration key: it has {len(raw)} characters; write the 32 letters and digits of an "
             "Events API v2 integration"
         )
     return text

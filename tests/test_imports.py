@@ -11,6 +11,7 @@ CORE_OF_SERVICE = (
     "service/batch.py",
     "service/pipeline.py",
     "service/detect.py",
+    "service/fingerprint.py",
     "service/watch.py",
     "service/spend.py",
     "service/ingest",

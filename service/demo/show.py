@@ -150,7 +150,7 @@ def main(as_json: bool) -> int:
     """Run the demo; 0 if all four incidents were paged and resolved with no false page."""
     fleet = Fleet(SEED)
     rules = demo_rules()
-    teller = Teller(as_json, fleet.incidents, {rule.name: rule.detector.value for rule in rules.rules})
+    teller = Teller(as_json, fleet.incidents, {rule.name: rule.detector for rule in rules.rules})
     with tempfile.TemporaryDirectory(prefix="tocsin-demo-") as directory:
         return 0 if asyncio.run(_run(teller, rules, Path(directory))) else 1
 

@@ -8,7 +8,8 @@ import pytest
 import alertrules
 from alertrules.parse import RuleErrors, combine, parse_rules
 from alertrules.receivers import Receiver, Route
-from alertrules.rules import Annotations, Rule, Severity, Static
+from alertrules.rules import Annotations, Rule, Severity
+from detectors.core.signals import SIGNALS
 
 README = (Path(alertrules.__file__).parent / "README.md").read_text()
 
@@ -18,7 +19,7 @@ def test_every_field_is_documented() -> None:
     names = {field.alias or name for model in (Rule, Annotations) for name, field in model.model_fields.items()}
     names |= {f"receivers[].{name}" for name in Receiver.model_fields}
     names |= {f"route.{field.alias or name}" for name, field in Route.model_fields.items()}
-    names |= {one.value for kind in (Severity, Static) for one in kind}
+    names |= {*Severity, *SIGNALS}
     assert [name for name in sorted(names) if f"`{name}`" not in README] == []
 
 

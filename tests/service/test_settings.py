@@ -57,7 +57,7 @@ def test_what_may_be_written() -> None:
         (
             "KAFKA__TOPICS",
             '["a"]',
-            '"["a"]" is no name of a topic; write names between spaces, as otlp_spans otlp_logs',
+            '"["a"]" is not a name of a topic; write names between spaces, as otlp_spans otlp_logs',
         ),
         (
             "SLACK__WEBHOOK_URL",
@@ -70,8 +70,12 @@ def test_what_may_be_written() -> None:
         ("SLACK__BOT_TOKEN", "hunter2 hunter2", "this cannot be a secret: it has a space"),
         ("WEB__TOKEN", "", "is empty"),
         ("PAGERDUTY__ROUTING_KEY", "", "is empty; write the integration key, or leave the setting out"),
-        ("PAGERDUTY__ROUTING_KEY", "hunter2", "this is no integration key: it has 7 characters; write the 32 letters"),
-        ("PAGERDUTY__ROUTING_KEY", "hunter2 " * 4, "this is no integration key"),
+        (
+            "PAGERDUTY__ROUTING_KEY",
+            "hunter2",
+            "this is not an integration key: it has 7 characters; write the 32",
+        ),
+        ("PAGERDUTY__ROUTING_KEY", "hunter2 " * 4, "this is not an integration key"),
         ("PAGERDUTY__URL", "", "this is not a URL"),
         ("PAGERDUTY__URL", "events", "this is not a URL; write https://HOST or https://HOST/PATH"),
         ("PAGERDUTY__KEY", "hunter2", "no such setting; there is TOCSIN_PAGERDUTY__ROUTING_KEY, TOCSIN_PAGERDUTY__URL"),
