@@ -16,6 +16,7 @@ CORE_OF_SERVICE = (
     "service/spend.py",
     "service/ingest",
     "service/notifiers",
+    "service/setting_types.py",
 )
 OUTSIDE = {
     "asyncio", "time", "random", "secrets", "logging", "socket", "threading", "subprocess", "multiprocessing",

@@ -23,7 +23,7 @@ from alertrules.parse import PACKS, RuleSet, load
 from service.daemon import Clock, Daemon
 from service.demo.fleet import LIVE_NS, MINUTE_NS, Chunk, Fleet, Incident
 from service.demo.standins import PagerDutyStandIn, Serving, SlackStandIn, serving
-from service.settings import OtlpSettings, PagerDutySettings, Settings, SlackSettings, WebSettings
+from service.settings import OtlpSettings, Settings, WebSettings
 
 SEED = 1
 SPEED = 60.0
@@ -170,8 +170,10 @@ async def _run(teller: Teller, rules: RuleSet, directory: Path) -> bool:
             data_dir=directory,
             otlp=OtlpSettings(listen="127.0.0.1:0"),
             web=WebSettings(listen="127.0.0.1:0"),
-            slack=SlackSettings(webhook_url=f"{slack.url}/services/T0/B0/demo"),
-            pagerduty=PagerDutySettings(routing_key="0" * 32, url=pagerduty.url),
+            notifiers={
+                "slack": {"webhook_url": f"{slack.url}/services/T0/B0/demo"},
+                "pagerduty": {"routing_key": "0" * 32, "url": pagerduty.url},
+            },
         )
         daemon = Daemon(settings, rules, Clock(lambda: now[0]), lambda line: None)
         async with asyncio.TaskGroup() as group:

@@ -6,23 +6,35 @@ import pytest
 
 from alertrules.parse import PACKS, RuleErrors, RuleSet, load, parse_rules
 from alertrules.quantities import Effect
-from alertrules.rules import Rule, Severity
+from alertrules.rules import Rule, Severity, Written
 from detectors.core.columns import SECOND_NS
 
+
+class Pager(Written):
+    """A notifier's words that are none."""
+
+
+class Chat(Written):
+    """A notifier's words."""
+
+    channel: str = ""
+
+
+WORDS: dict[str, type[Written]] = {"chat": Chat, "pager": Pager}
 HEAD = "groups:\n  - name: agents\n    rules:\n      - alert: ToolErrorsUp\n"
 RULE = HEAD + "        detector: errors\n        budget: 1/week\n"
 
 
 def only(text: str) -> Rule:
     """The one rule of a file."""
-    (rule,) = parse_rules(text, "rules.yaml").rules
+    (rule,) = parse_rules(text, "rules.yaml", WORDS).rules
     return rule
 
 
 def problems(text: str) -> list[str]:
     """What is said of a file that cannot be read."""
     with pytest.raises(RuleErrors) as caught:
-        parse_rules(text, "rules.yaml")
+        parse_rules(text, "rules.yaml", WORDS)
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -58,8 +70,8 @@ def test_the_file_of_the_design() -> None:
             effect: 1.5x
 receivers:
   - name: oncall
-    pagerduty:
-    slack: {channel: '#agents-oncall'}
+    pager:
+    chat: [{channel: '#agents-oncall'}]
 route:
   receiver: oncall
   group_by: [alert, agent, team]
@@ -72,8 +84,8 @@ route:
     assert rule.effect_for(("acme", "support")) == Effect(1.5, None)
     assert rule.effect_for(("other", "support")) == Effect(2.0, 0.05)
     assert (rule.terms(rule.effect).ratio, rule.terms(rule.effect).points) == (2.0, 0.05)
-    file = parse_rules(text, "rules.yaml")
-    assert file.receivers[0].pagerduty is not None and file.receivers[0].terminal is None
+    (receiver,) = parse_rules(text, "rules.yaml", WORDS).receivers
+    assert receiver.named() == {"chat": (Chat(channel="#agents-oncall"),), "pager": (Pager(),)}
 
 
 def test_defaults() -> None:
@@ -193,9 +205,7 @@ def test_names_stand_once(tmp_path: Path) -> None:
 
 def test_secrets_are_never_repeated() -> None:
     """A key written where none belongs is not in the problem."""
-    said = "\n".join(
-        problems("receivers:\n  - name: oncall\n    pagerduty: {routing_key: hunter2}\n    slack: hunter2\n")
-    )
+    said = "\n".join(problems("receivers:\n  - name: oncall\n    pager: {routing_key: hunter2}\n    chat: hunter2\n"))
     assert "keys and URLs come from settings" in said
     assert "hunter2" not in said
 
@@ -243,4 +253,4 @@ def test_the_default_receiver() -> None:
     rules = load([PACKS])
     assert isinstance(rules, RuleSet)
     receiver = rules.receiver()
-    assert (receiver.slack, receiver.pagerduty, receiver.terminal) == (None, None, None)
+    assert receiver.named() == {}

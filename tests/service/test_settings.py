@@ -1,6 +1,7 @@
 """Settings: what may be written, what is said of what may not, and that secrets stay where they are."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,7 +105,8 @@ def test_a_secret_from_a_file(tmp_path: Path) -> None:
     """Without the newline that editors add; not both ways at once."""
     (tmp_path / "key").write_text(KEY + "\n")
     environ = {"TOCSIN_PAGERDUTY__ROUTING_KEY_FILE": str(tmp_path / "key")}
-    key = load(environ).pagerduty.routing_key
+    notifiers: Any = load(environ).notifiers
+    key = notifiers.pagerduty.routing_key
     assert key is not None and key.get_secret_value() == KEY
     with pytest.raises(SettingsError, match="TOCSIN_PAGERDUTY__ROUTING_KEY is set too; keep one"):
         load(environ | {"TOCSIN_PAGERDUTY__ROUTING_KEY": "other"})
