@@ -105,6 +105,7 @@ def _add_questions(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 def _run(given: argparse.Namespace) -> int:
     from service.daemon import WALL, Daemon, told
     from service.seldom import Seldom
+    from service.sources.kafka_security import Security
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpcore", "uvicorn"):
@@ -116,6 +117,7 @@ def _run(given: argparse.Namespace) -> int:
         settings = settings_module.from_environment()
         rules = load(list(map(Path, settings.rules)) or [PACKS], words())
         told(rules, settings)
+        Security(settings.kafka)
     except (SettingsError, RuleErrors, ValueError) as error:
         print(error, file=sys.stderr)
         return WRONG_USE
