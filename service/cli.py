@@ -113,7 +113,8 @@ def _add_questions(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _run(given: argparse.Namespace) -> int:
-    from service.daemon import WALL, Daemon, told
+    from service.daemon import WALL, Daemon
+    from service.rule_files import read, told
     from service.seldom import Seldom
     from service.sources.kafka_security import Security
 
@@ -125,10 +126,10 @@ def _run(given: argparse.Namespace) -> int:
         logging.getLogger(flooded).addFilter(Seldom(time.monotonic))
     try:
         settings = settings_module.from_environment()
-        rules = load(list(map(Path, settings.rules)) or [PACKS], words())
+        rules = read(settings)
         told(rules, settings)
         Security(settings.kafka)
-    except (SettingsError, RuleErrors, ValueError) as error:
+    except (SettingsError, ValueError) as error:
         print(error, file=sys.stderr)
         return WRONG_USE
     problems = asyncio.run(_serve(lambda: Daemon(settings, rules, WALL, lambda line: print(line, flush=True))))
@@ -149,6 +150,7 @@ async def _serve(make: "Callable[[], Daemon]") -> list[str]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop)
+        loop.add_signal_handler(signal.SIGHUP, daemon.rule_files.ask)
         await daemon.run()
     except* (StoreError, OSError, KafkaError, sqlite3.DatabaseError) as errors:
         problems = [_said(error) for error in _leaves(errors)]

@@ -133,6 +133,7 @@ class Settings(BaseSettings):
     limits: LimitsSettings = LimitsSettings()
     notifiers: NotifierSettings = NotifierSettings()
     rules: Words = Field((), description="rule files or directories; without any, the shipped packs")
+    rules_watch: bool = Field(True, description="whether rule files that have changed are read again by themselves")
     data_dir: Path = Field(Path("tocsin-data"), description="where state is kept")
     decoder: Literal["compiled", "protobuf"] = Field(
         "compiled", description="what decodes traces; `protobuf` gives the same results, slower, to compare with"
