@@ -72,6 +72,7 @@ LOCK := --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-truste
 lock: ## Pin the newest versions that pyproject.toml allows.
 	@$(BIN)/python -m pip install --quiet pip-tools
 	@$(BIN)/pip-compile $(LOCK) --all-build-deps --extra dev --output-file requirements.lock pyproject.toml
+	@$(BIN)/pip-compile $(LOCK) --no-annotate --output-file runtime.lock pyproject.toml
 	@$(BIN)/pip-compile $(LOCK) --no-annotate --output-file compiler.lock compiler.in
 
 clean:

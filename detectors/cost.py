@@ -107,7 +107,7 @@ DETECTOR = Descriptor(
     {
         **{
             f"session_cost_p{q}": Gauge(
-                "tocsin_session_cost_usd", "Cost of closed sessions of late.", ("quantile", f"0.{q}"), *shown
+                "tocsin_session_cost_usd", "Cost of closed sessions of late.", ("percentile", f"{q}"), *shown
             )
             for q, *shown in ((50,), (95, "usd", "session_cost_baseline"), (99,))
         },

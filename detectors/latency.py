@@ -18,7 +18,7 @@ DETECTOR = Descriptor(
     {
         **{
             f"latency_p{q}": Gauge(
-                "tocsin_latency_seconds", "Latency of the last active minutes.", ("quantile", f"0.{q}"), *shown
+                "tocsin_latency_seconds", "Latency of the last active minutes.", ("percentile", f"{q}"), *shown
             )
             for q, *shown in ((50,), (95, "s", "latency_baseline"), (99,))
         },

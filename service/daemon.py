@@ -23,6 +23,7 @@ from functools import partial
 
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
+from service import systemd
 from service.batch import Batch
 from service.client import authorities, new_client
 from service.clocks import LOOK_EVERY_S, ClockWatch
@@ -216,7 +217,9 @@ class Daemon:
         # Spans live for minutes, by the hundred thousand: the default collector would walk them all the time.
         gc.set_threshold(50_000, 20, 50)
         self.ready.set()
+        systemd.notify(systemd.READY)
         await self._loop()
+        systemd.notify(systemd.STOPPING)
         clocks.cancel()
         await self._save()
         if self.kafka and kafka:
@@ -285,6 +288,8 @@ class Daemon:
     async def _look_at_clocks(self) -> None:
         while True:
             self.clocks.look()
+            if not self.work.hangs():
+                systemd.notify(systemd.ALIVE)
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> None:

@@ -17,7 +17,7 @@ class Gauge:
     """A level of a series, for /metrics.
 
     metric  name, and `help` its text there
-    label   a further label and this gauge's value of it, as ("quantile", "0.95")
+    label   a further label and this gauge's value of it, as ("percentile", "95")
     shows   unit of the level that `explain` shows of the series; None where this is not that level
     usual   name of the gauge with the level that it usually has, if `shows`
     """

@@ -1,0 +1,162 @@
+"""What deploy/ holds, checked by the real tools where they can be had, and against what the project says of itself."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from ruamel.yaml import YAML
+
+from service import systemd
+from service.declared import DECLARED
+from service.settings import load, table
+from tests.service.ingest.wire import EPOCH_S, body, chat
+from tests.service.running import running
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+
+
+def needs(program: str, package: str) -> None:
+    """Skip where a program is missing; fail in CI, which skips nothing."""
+    if shutil.which(program):
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"CI skips nothing: there is no {program}")
+    pytest.skip(f"no {program} here: install Debian's {package}")
+
+
+def documents(path: str) -> list[Any]:
+    return [one for one in YAML(typ="safe", pure=True).load_all((DEPLOY / path).read_text()) if one]
+
+
+def test_prometheus_rules() -> None:
+    """They are rules, fire when they should, and are of metrics that there are."""
+    needs("promtool", "prometheus")
+    folder = DEPLOY / "prometheus"
+    for command in (("check", "rules", "tocsin.rules.yml"), ("test", "rules", "tocsin.rules.test.yml")):
+        done = subprocess.run(["promtool", *command], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    ((group,),) = ([one["groups"] for one in documents("prometheus/tocsin.rules.yml")],)
+    rules, tested = group[0]["rules"], (folder / "tocsin.rules.test.yml").read_text()
+    for rule in rules:
+        assert set(re.findall(r"\btocsin_\w+", rule["expr"])) <= set(DECLARED), rule["alert"]
+        assert rule["labels"]["severity"] in ("critical", "warning") and f"alertname: {rule['alert']}" in tested
+
+
+def test_the_metrics_are_clean(tmp_path: Path) -> None:
+    """promtool has nothing to say of what a daemon at work exports."""
+    needs("promtool", "prometheus")
+    with running(tmp_path, LATENESS="1s") as daemon:
+        door, web = daemon.addresses()
+        for ago_s in (200, 100, 0):
+            end_s = time.time() - EPOCH_S - ago_s
+            headers = {"Content-Type": "application/x-protobuf"}
+            httpx.post(f"{door}/v1/traces", content=body(chat(ago_s + 1, 1, end_s - 1, end_s)), headers=headers)
+        until_s = time.monotonic() + 20
+        while "tocsin_latency_seconds{" not in (text := httpx.get(f"{web}/metrics", trust_env=False).text):
+            assert time.monotonic() < until_s, text
+            time.sleep(0.2)
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_settings_are_settings() -> None:
+    """Every setting that a file of deploy/ names is one, with a value that is taken."""
+    known = {name for name, *_ in table()}
+    given: dict[str, str] = {}
+    for service in documents("compose/compose.yaml")[0]["services"].values():
+        given |= {
+            name: str(value) for name, value in service.get("environment", {}).items() if name.startswith("TOCSIN_")
+        }
+    for one in documents("kubernetes/tocsin.yaml"):
+        for container in one["spec"].get("template", {}).get("spec", {}).get("containers", ()):
+            given |= {pair["name"]: pair["value"] for pair in container["env"]}
+    load({name: value for name, value in given.items() if name != "TOCSIN_RULES"})
+    assert set(given) <= known
+    for path in DEPLOY.rglob("*"):
+        if path.is_file() and path.suffix in (".yaml", ".service", "") and path.name != "README.md":
+            assert set(re.findall(r"\bTOCSIN_[A-Z_]+\b(?=[=:])", path.read_text())) <= known, path
+
+
+def test_the_policies_are_those_of_the_collector() -> None:
+    """What is kept is said of each policy, in the order in which the Collector asks them."""
+    (collector,) = documents("collector/collector.yaml")
+    names = [policy["name"] for policy in collector["processors"]["tail_sampling"]["policies"]]
+    (compose,) = documents("compose/compose.yaml")
+    told = compose["services"]["tocsin"]["environment"]["TOCSIN_SAMPLING_POLICIES"]
+    kept = dict(load({"TOCSIN_SAMPLING_POLICIES": told}).sampling_policies)
+    assert list(kept) == names and told in (DEPLOY / "collector" / "collector.yaml").read_text()
+    shares = [
+        policy["probabilistic"]["sampling_percentage"] / 100
+        for policy in collector["processors"]["tail_sampling"]["policies"]
+        if policy["type"] == "probabilistic"
+    ]
+    assert kept["rest"] == kept["audit"] == pytest.approx(1 - (1 - shares[0]) * (1 - shares[1]))
+
+
+def test_files_that_are_named_are_there() -> None:
+    """Of compose's volumes and builds, of kustomize's resources, and of the Dockerfile's copies."""
+    (compose,) = documents("compose/compose.yaml")
+    for service in compose["services"].values():
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            assert not source.startswith(".") or (DEPLOY / "compose" / source).exists(), volume
+    (kustomize,) = documents("kubernetes/kustomization.yaml")
+    for name in (*kustomize["resources"], *kustomize["configMapGenerator"][0]["files"]):
+        assert (DEPLOY / "kubernetes" / name).exists(), name
+    # kustomize takes no files from outside its folder, so the shipped packs stand there once more.
+    packs = sorted((ROOT / "alertrules" / "packs").glob("*.yaml"))
+    assert kustomize["configMapGenerator"][0]["files"] == [f"rules/{pack.name}" for pack in packs]
+    for pack in packs:
+        assert (DEPLOY / "kubernetes" / "rules" / pack.name).read_text() == pack.read_text()
+    for line in (DEPLOY / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            assert all((ROOT / name).exists() for name in line.split()[1:-1]), line
+
+
+def test_the_runtime_lock_is_part_of_the_other() -> None:
+    """What an image installs are the versions that the tests ran with."""
+    pins = [
+        dict(re.findall(r"(?m)^([\w-]+)==(\S+)", (ROOT / f"{name}.lock").read_text()))
+        for name in ("runtime", "requirements")
+    ]
+    assert pins[0].items() <= pins[1].items() and "mypy" not in pins[0]
+
+
+def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it is ready, that it lives, and that it stops; where nobody listens nothing happens."""
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.bind(str(path))
+        one.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        with running(tmp_path) as daemon:
+            words = {one.recv(100).decode() for _ in range(3)}
+            assert words == {systemd.READY, systemd.ALIVE}
+            assert daemon.stop() == 0
+        one.settimeout(0.1)
+        left = []
+        try:
+            while True:
+                left.append(one.recv(100).decode())
+        except TimeoutError:
+            pass
+        assert systemd.STOPPING in left
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    systemd.notify(systemd.READY)
+
+
+def test_the_unit() -> None:
+    """systemd finds no fault in it but that Tocsin is not installed here."""
+    needs("systemd-analyze", "systemd")
+    unit = DEPLOY / "systemd" / "tocsin.service"
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "tocsin.service" in line]
+    assert [line for line in said if "is not executable" not in line] == []
