@@ -310,9 +310,12 @@ class Rule(Written):
 
     @property
     def selection(self) -> Matchers:
-        """The cells that it is about: calls and sessions, unless it says which metrics."""
-        named = any(matcher.label == "metric" for matcher in self.select)
-        return self.select if named else (*self.select, Matcher("metric", Operator.EQUAL, ""))
+        """The cells that it is about: calls and sessions, unless it says which metrics; of cost, sessions alone."""
+        named = {matcher.label for matcher in self.select}
+        more = [] if "metric" in named else [Matcher("metric", Operator.EQUAL, "")]
+        if self.detector is Detector.COST and not named & {"metric", "operation"}:
+            more.append(Matcher("operation", Operator.EQUAL, "session"))
+        return (*self.select, *more)
 
     @property
     def counts_sessions(self) -> bool:

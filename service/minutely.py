@@ -18,6 +18,11 @@ SAID = {
     Dropped.TRACES_FULL: "traces were given up before they were over; raise TOCSIN_LIMITS__TRACES_MAX or __SPANS_MAX",
     Dropped.TRACE_FULL: "spans had no room in their traces: they count, and lend nothing to those below",
     Dropped.SPANS_FULL: "spans were counted before their slot was over; raise TOCSIN_LIMITS__PENDING_MAX",
+    Dropped.UNKNOWN_UNIT: "points of metrics have a unit that is not known, and count nowhere; see the tickets",
+    Dropped.UNKNOWN_TOKEN: "points of metrics tell a type of tokens that is not known, and count nowhere",
+    Dropped.UNKNOWN_KIND: "points of metrics are gauges or have no temporality: what they add is not known",
+    Dropped.UNKNOWN_START: "points of cumulative metrics are only a beginning: when they began to count is not known, "
+    "or it was before this daemon did, or others that cannot be told apart count, too",
     Dropped.SERIES_FULL: "calls count under _other; raise TOCSIN_LIMITS__CELLS_MAX, or see who sends so many names",
 }
 """What of the drops is worth a line, and what to do about it; the others are somebody's broken telemetry."""

@@ -46,10 +46,11 @@ class Outcome:
     tally: Tally
 
 
-FORMAT = 9
+FORMAT = 10
 """Of the state's arrays and alerts: it grows when an older version could not go on from them."""
-READABLE = (8, FORMAT)
-"""Formats that this version goes on from. Of 8 only the join's tables differ: see `ingest/join/format8.py`."""
+READABLE = (8, 9, FORMAT)
+"""Formats that this version goes on from. In 9 metric streams had their resource for a key (`metrics/streams.py`); of 8
+the join's tables differ, too (`ingest/join/format8.py`)."""
 
 
 class FormatError(ValueError):
@@ -170,7 +171,7 @@ class Pipeline:
         """
         written = int(state.arrays["format"][0]) if "format" in state.arrays else 0
         if written not in READABLE:
-            formats = " and ".join(map(str, READABLE))
+            formats = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
             raise FormatError(f"state format {written}; this version reads {formats}")
         meters = Meters(self.rules.names_metric)
         self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder, meters, self.local)

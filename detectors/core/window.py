@@ -81,7 +81,8 @@ class Window:
             case "error_ratio":
                 part = tick.failed
             case "spend_per_hour":
-                part = tick.cost_usd
+                # Metrics may state cost of no call: a minute of it is one thing that was counted.
+                return np.where(tick.count > 0, tick.count, tick.cost_usd > 0).astype(float), tick.cost_usd
             case "calls_per_minute":
                 part = tick.count
             case "value" | "per_minute":

@@ -28,6 +28,9 @@ EXAMPLES = {
     Dropped.BAD_TIME: "a time is nanoseconds since 1970, above zero and before the year 2262",
     Dropped.FUTURE: "a span ends after the clock of the receiver",
     Dropped.LATE: "a span ends in a minute that was counted already; it joins its trace, and counts in no rule",
+    Dropped.UNKNOWN_UNIT: "a unit is s, ms, us, {token} or USD",
+    Dropped.UNKNOWN_TOKEN: "a token type is input or output",
+    Dropped.UNKNOWN_KIND: "what is counted comes as a counter or a histogram, delta or cumulative",
 }
 
 

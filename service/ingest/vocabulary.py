@@ -10,6 +10,8 @@ from detectors.core.columns import OUTCOMES
 LLM, EMBEDDING, RETRIEVAL, TOOL = "llm", "embedding", "retrieval", "tool"
 AGENT_RUN, WORKFLOW, GUARDRAIL, CLASSIFICATION = "agent", "workflow", "guardrail", "classification"
 EVALUATION, OTHER, SESSION_UNIT = "evaluation", "other", "session"
+SPEND = "spend"
+"""The operation of dollars that a metric states for no call, of an agent whose sessions nobody tells."""
 OPERATIONS = frozenset(
     (LLM, EMBEDDING, RETRIEVAL, TOOL, AGENT_RUN, WORKFLOW, GUARDRAIL, CLASSIFICATION, EVALUATION, OTHER)
 )

@@ -27,10 +27,10 @@ def problems(text: str) -> list[str]:
 
 
 def test_the_shipped_rules() -> None:
-    """Four rules, one false page a week each, paging whoever `oncall` is."""
+    """One false page a week each, paging whoever `oncall` is."""
     rules = load([PACKS])
     assert [rule.name for rule in rules.rules] == [
-        "AgentErrorsUp", "AgentLatencyUp", "AgentCostUp", "AgentOutcomesWorse",
+        "AgentErrorsUp", "AgentLatencyUp", "AgentCostUp", "AgentSpendUp", "AgentOutcomesWorse",
     ]  # fmt: skip
     assert {rule.budget_per_week for rule in rules.rules} == {1.0}
     assert {rule.severity for rule in rules.rules} == {Severity.PAGE}

@@ -1,0 +1,86 @@
+"""Words of telemetry that no table knows: counted, never guessed, and told once each with how often they came."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from detectors.core.columns import SECOND_NS
+
+GATHER_NS = 600 * SECOND_NS
+"""How long a new word is counted before it is told, so that it can be said how often it comes."""
+WORDS_MAX = 1_000
+"""Words known at a time; of a full table the one that was told longest ago may be told again."""
+
+
+class Unknown(StrEnum):
+    """What kind of word it is. Closed: every kind is exported and documented."""
+
+    UNIT = "unit"
+    TOKEN = "token_type"
+    KIND = "kind"
+    OUTCOME = "outcome"
+
+
+_SAID = {
+    Unknown.UNIT: '{where} of {who} has the unit "{word}", which is not known: {count} points in {minutes} min count '
+    "nowhere; write s, ms, us, {{token}} or USD",
+    Unknown.TOKEN: '{where} of {who} tells tokens of the type "{word}", which is not known: {count} points in '
+    "{minutes} min count nowhere; input and output are",
+    Unknown.KIND: "{where} of {who} comes as {word}, of which it is not known what it adds: {count} points in "
+    "{minutes} min count nowhere; send a counter or a histogram",
+    Unknown.OUTCOME: 'outcome "{word}" of {who} is in no class: {count} sessions in {minutes} min are unmapped and '
+    "page nobody; name its class under outcomes: in a rule file",
+}
+
+
+@dataclass
+class Heard:
+    """How often a word came since when, and whether it was told."""
+
+    since_ns: int
+    count: float
+    told: bool = False
+
+
+class Words:
+    """The words. A key is a kind, where the word stood, the word itself and who sent it."""
+
+    def __init__(self) -> None:
+        self.heard: dict[tuple[str, str, str, str], Heard] = {}
+
+    def note(self, kind: Unknown, where: str, word: str, who: str, time_ns: int, count: float = 1.0) -> None:
+        """A word came."""
+        key = (str(kind), where, word, who)
+        heard = self.heard.get(key)
+        if heard is None:
+            if len(self.heard) >= WORDS_MAX:
+                told = next((key for key, one in self.heard.items() if one.told), None)
+                if told is None:
+                    return
+                del self.heard[told]
+            heard = self.heard[key] = Heard(time_ns, 0.0)
+        heard.count += count
+
+    def slot(self, start_ns: int) -> Iterator[str]:
+        """A slot closes: a line for each word that has come for long enough and was not told yet."""
+        for (kind, where, word, who), heard in self.heard.items():
+            minutes, since_ns = GATHER_NS // SECOND_NS // 60, heard.since_ns
+            if not heard.told and start_ns - since_ns >= GATHER_NS:
+                heard.told = True
+                yield _SAID[Unknown(kind)].format(
+                    where=where, word=word, who=who or "a sender without a name", count=f"{heard.count:.0f}",
+                    minutes=minutes,
+                )  # fmt: skip
+
+    def state(self) -> list[Any]:
+        """What `resume` takes, fit for JSON."""
+        return [[*key, one.since_ns, one.count, one.told] for key, one in self.heard.items()]
+
+    @classmethod
+    def resume(cls, state: list[Any]) -> "Words":
+        words = cls()
+        for *key, since_ns, count, told in state:
+            kind, where, word, who = key
+            words.heard[kind, where, word, who] = Heard(since_ns, count, told)
+        return words
