@@ -118,6 +118,7 @@ class Tally:
     dropped: Counter[Dropped] = field(default_factory=Counter)
     read: Counter[str] = field(default_factory=Counter)  # Bodies, by topic or door.
     foreign: Counter[tuple[str, str]] = field(default_factory=Counter)  # Of them no OTLP, and what they look like.
+    snake_case: Counter[str] = field(default_factory=Counter)  # Read of JSON with protobuf's names, by topic or door.
     costs: Counter[str] = field(default_factory=Counter)  # Calls by where their cost came from.
     priced_tokens: Counter[str] = field(default_factory=Counter)  # Of metrics, likewise.
     tickets: list[str] = field(default_factory=list)  # What is worth a look some day.

@@ -163,6 +163,9 @@ HEALTH = {
     "tocsin_foreign_bodies_total": Declared(
         "counter", ("source", "looks_like"), "Bodies of a topic or door that hold no OTLP, by what they look like."
     ),
+    "tocsin_snake_case_bodies_total": Declared(
+        "counter", ("source",), "Bodies in JSON that were read although their names have underscores."
+    ),
     "tocsin_clock_gaps_total": Declared(
         "counter", ("kind",), "How often the process stood still, or the wall clock was put forward or back."
     ),

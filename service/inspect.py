@@ -14,7 +14,9 @@ from service.batch import Dropped, Record, Signal, Tally
 from service.ingest.join.closing import Labels
 from service.ingest.limits import IngestLimits
 from service.ingest.metrics.meters import Meters
+from service.ingest.otlp.foreign import ADVICE, Foreign
 from service.ingest.prices import CostSource, Tokens
+from service.ingest.reader import EXAMPLES
 from service.ingest.stage import Ingest
 from service.ingest.vocabulary import MODEL_OPERATIONS, SESSION_UNIT
 
@@ -102,6 +104,7 @@ def inspect_bodies(paths: Iterable[Path]) -> dict[str, object]:
         "rejected": {str(Dropped.MALFORMED): tally.dropped[Dropped.MALFORMED], **rejected},
         "dialects": dict(sorted(inspection.dialects.items())),
         "models": sorted(inspection.models),
+        **_odd(tally),
         "groups": [_shown(tenant, agent, group) for (tenant, agent), group in sorted(inspection.groups.items())],
     }
 
@@ -124,11 +127,33 @@ def inspect_points(paths: Iterable[Path], signal: Signal) -> dict[str, object]:
         "points" if signal is Signal.METRICS else "records": count,
         "rejected": {str(reason): tally.dropped[reason] for reason in _UNREADABLE},
         "dropped": dropped,
+        **_odd(tally),
+        **_unknown(ingest),
         "saturated": dict(sorted(tally.saturated.items())),
         "priced_tokens": dict(sorted(tally.priced_tokens.items())),
         "metrics": {name: {"count": n, "sum": round(total, 12)} for name, (n, total) in sorted(metrics.items())},
         "groups": [_shown(tenant, agent, group) for (tenant, agent), group in sorted(groups.items())],
     }
+
+
+def _odd(tally: Tally) -> dict[str, object]:
+    """Bodies that hold no OTLP of this signal, or spell it otherwise, and what to write instead; if there are any."""
+    foreign: Counter[str] = Counter()
+    for (_, kind), bodies in sorted(tally.foreign.items()):
+        foreign[kind] += bodies
+    spelling = {str(Foreign.SNAKE_CASE): tally.snake_case.total()} if tally.snake_case else {}
+    advice = [ADVICE[Foreign(kind)] for kind in (*foreign, *spelling)]
+    advice += [EXAMPLES[reason] for reason in EXAMPLES if tally.dropped[reason]]
+    told = {"foreign": dict(foreign), "spelling": spelling, "advice": advice}
+    return {name: found for name, found in told.items() if found}
+
+
+def _unknown(ingest: Ingest) -> dict[str, object]:
+    """Words that no table knows, by what kind of word they are and how often they came; nothing if there are none."""
+    words: dict[str, Counter[str]] = {}
+    for (kind, _, word, _), heard in ingest.words.heard.items():
+        words.setdefault(kind, Counter())[word] += round(heard.count)
+    return {"unknown": {kind: dict(sorted(found.items())) for kind, found in sorted(words.items())}} if words else {}
 
 
 def _read(paths: Iterable[Path], signal: Signal, ingest: Ingest, tally: Tally) -> None:
@@ -251,6 +276,8 @@ def main(paths: list[str], as_json: bool, signal: str) -> int:
     print(json.dumps(found) if as_json else render(found))
     rejected = found["rejected"]
     assert isinstance(rejected, dict)
-    unread = rejected.get("malformed", 0) + rejected.get("too_large", 0)
+    foreign = found.get("foreign", {})
+    assert isinstance(foreign, dict)
+    unread = sum(rejected.values()) + sum(foreign.values())
     is_empty = not any(found.get(count) for count in ("spans", "points", "records"))
     return 1 if not files or (unread and is_empty) else 0

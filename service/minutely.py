@@ -42,6 +42,7 @@ class Minutely:
     dropped: Counter[Dropped] = field(default_factory=Counter)
     read: Counter[str] = field(default_factory=Counter)
     foreign: Counter[tuple[str, str]] = field(default_factory=Counter)
+    snake_case: Counter[str] = field(default_factory=Counter)
     taken: int = 0
     unreadable: str = ""
     clock: str = ""
@@ -54,6 +55,7 @@ class Minutely:
         self.dropped.update(tally.dropped)
         self.read.update(tally.read)
         self.foreign.update(tally.foreign)
+        self.snake_case.update(tally.snake_case)
         self.taken += tally.spans + tally.points + tally.logs
         if not waits_for:
             self.waiting = ""
@@ -67,6 +69,7 @@ class Minutely:
             self.dropped.clear()
             self.read.clear()
             self.foreign.clear()
+            self.snake_case.clear()
             self._waited, self._since_s = None, now_s
 
     def _say_dropped(self) -> None:
@@ -81,6 +84,8 @@ class Minutely:
     def _say_foreign(self) -> None:
         for (source, kind), count in self.foreign.most_common(SAID_MAX):
             log.warning("%s: %d of %d bodies hold no OTLP: %s", source, count, self.read[source], ADVICE[Foreign(kind)])
+        for source, count in self.snake_case.items():
+            log.warning("%s: %d bodies in JSON were read, but: %s", source, count, ADVICE[Foreign.SNAKE_CASE])
         by_source: Counter[str] = Counter()
         for (source, _), count in self.foreign.items():
             by_source[source] += count

@@ -94,7 +94,7 @@ class Pipeline:
 
     def begin_anew(self) -> None:
         """Forget everything, as if nothing had been read."""
-        meters = Meters(self.rules.names_metric)
+        meters = Meters(self.rules.names_metric, rates=self.local.rates)
         self.ingest = Ingest(self.limits, decoder=self.decoder, meters=meters, local=self.local, seed=self._seed)
         self.detect = Detect(self.rules, self._calendar)
         self.router = Router(self.rules, self.max_page_age_ns)
@@ -173,7 +173,7 @@ class Pipeline:
         if written not in READABLE:
             formats = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
             raise FormatError(f"state format {written}; this version reads {formats}")
-        meters = Meters(self.rules.names_metric)
+        meters = Meters(self.rules.names_metric, rates=self.local.rates)
         self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder, meters, self.local)
         anew = self.detect.restore(under(state.arrays, "detect/"), state.alerts["detect"])
         self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"])

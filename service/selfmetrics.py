@@ -89,6 +89,7 @@ class SelfMetrics:
         self.read: Counter[str] = Counter()
         self.dropped: Counter[Dropped] = Counter()
         self.foreign: Counter[tuple[str, str]] = Counter()
+        self.snake_case: Counter[str] = Counter()
         self.saturated: Counter[str] = Counter()
         self.costs: Counter[str] = Counter()
         self.priced_tokens: Counter[str] = Counter()
@@ -128,6 +129,7 @@ class SelfMetrics:
         self.read["slots"] += tally.slots
         self.dropped.update(tally.dropped)
         self.foreign.update(tally.foreign)
+        self.snake_case.update(tally.snake_case)
         self.saturated.update(tally.saturated)
         self.costs.update(tally.costs)
         self.priced_tokens.update(tally.priced_tokens)
@@ -195,6 +197,7 @@ class SelfMetrics:
                 (rule.name,): parts.pipeline.detect.failed[rule.name] for rule in parts.rules.rules
             },
             "tocsin_foreign_bodies_total": dict(self.foreign.items()),
+            "tocsin_snake_case_bodies_total": {(source,): count for source, count in self.snake_case.items()},
             "tocsin_clock_gaps_total": {(kind,): parts.clocks.gaps[kind] for kind in KINDS},
             "tocsin_clock_gap_seconds_total": {(kind,): parts.clocks.seconds[kind] for kind in KINDS},
             "tocsin_kafka_lost_records_total": {(n,): kafka.lost[n] for n in kafka.topics.names} if kafka else {},

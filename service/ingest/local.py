@@ -66,11 +66,13 @@ class Local:
     """All of it; by default nothing.
 
     policies  weights of spans, by the policy of the Collector's tail sampling that let their trace through
+    rates     dollars for one of a currency, by its name in capitals
     """
 
     prices: tuple[Override, ...] = ()
     sampling: Sampling | None = None
     policies: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 def overrides(written: Any) -> tuple[Override, ...]:

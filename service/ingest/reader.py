@@ -38,8 +38,9 @@ EXAMPLES = {
 class Decoded:
     """What one record holds: its spans, its points, or why it could not be read; and what was left out of it by reason.
 
-    first, stop  its spans are these of the spans that were decoded last
-    last_ns      when the last of them ends, 0 if there are none
+    first, stop    its spans are these of the spans that were decoded last
+    last_ns        when the last of them ends, 0 if there are none
+    is_snake_case  its names are written as protobuf writes them
     """
 
     first: int = 0
@@ -49,6 +50,7 @@ class Decoded:
     read: Read | None = None
     content: dict[str, int] = field(default_factory=dict)
     error: str | None = None
+    is_snake_case: bool = False
 
     def drop(self, reason: Dropped, times: int = 1) -> None:
         """Note that so many were left out."""

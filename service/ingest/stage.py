@@ -160,6 +160,10 @@ class Ingest:
         self._move(now_ns, tally)
         if not latest_ns and body.first == body.stop and not (body.read and body.read.records):
             return [self._found_nothing(record, body, tally)]
+        if body.is_snake_case:
+            tally.snake_case[record.source] += 1
+            rejected, said = body.rejected()
+            return [Answer(rejected, "; ".join(filter(None, (said, ADVICE[Foreign.SNAKE_CASE]))))]
         return [Answer(*body.rejected()) if body.dropped else TAKEN for body in bodies]
 
     @staticmethod
@@ -234,6 +238,8 @@ class Ingest:
 
     def _move(self, now_ns: int, tally: Tally) -> None:
         watermark_ns = self._watermark.advance(now_ns)
+        if watermark_ns is not None:
+            tally.tickets += self.words.due(watermark_ns)
         # Before the next slot begins nothing more can close, be it a slot or a session.
         if watermark_ns is not None and watermark_ns - watermark_ns % SLOT_NS > self.join.floor_ns:
             self._settle(watermark_ns, tally)
@@ -264,7 +270,6 @@ class Ingest:
 
         closed = self._closing.close(start_ns, cell_of, tally)
         tally.tickets += self._policies.slot(start_ns, closed.sampled)
-        tally.tickets += self.words.slot(start_ns)
         tally.sessions += len(closed.ended)
         tally.sessionless.update(closed.nameless)
         tally.cut.update(closed.cut)

@@ -9,6 +9,7 @@ from detectors.core.columns import SECOND_NS
 
 GATHER_NS = 600 * SECOND_NS
 """How long a new word is counted before it is told, so that it can be said how often it comes."""
+NEVER_NS = 2**63
 WORDS_MAX = 1_000
 """Words known at a time; of a full table the one that was told longest ago may be told again."""
 
@@ -48,6 +49,7 @@ class Words:
 
     def __init__(self) -> None:
         self.heard: dict[tuple[str, str, str, str], Heard] = {}
+        self._due_ns = NEVER_NS  # When the next of them is to be told.
 
     def note(self, kind: Unknown, where: str, word: str, who: str, time_ns: int, count: float = 1.0) -> None:
         """A word came."""
@@ -60,18 +62,24 @@ class Words:
                     return
                 del self.heard[told]
             heard = self.heard[key] = Heard(time_ns, 0.0)
+            self._due_ns = min(self._due_ns, time_ns + GATHER_NS)
         heard.count += count
 
-    def slot(self, start_ns: int) -> Iterator[str]:
-        """A slot closes: a line for each word that has come for long enough and was not told yet."""
+    def due(self, now_ns: int) -> Iterator[str]:
+        """A line for each word that by this event time has come for long enough and was not told yet."""
+        if now_ns < self._due_ns:
+            return
         for (kind, where, word, who), heard in self.heard.items():
-            minutes, since_ns = GATHER_NS // SECOND_NS // 60, heard.since_ns
-            if not heard.told and start_ns - since_ns >= GATHER_NS:
+            if not heard.told and now_ns - heard.since_ns >= GATHER_NS:
                 heard.told = True
                 yield _SAID[Unknown(kind)].format(
                     where=where, word=word, who=who or "a sender without a name", count=f"{heard.count:.0f}",
-                    minutes=minutes,
+                    minutes=GATHER_NS // SECOND_NS // 60,
                 )  # fmt: skip
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        self._due_ns = min((one.since_ns + GATHER_NS for one in self.heard.values() if not one.told), default=NEVER_NS)
 
     def state(self) -> list[Any]:
         """What `resume` takes, fit for JSON."""
@@ -83,4 +91,5 @@ class Words:
         for *key, since_ns, count, told in state:
             kind, where, word, who = key
             words.heard[kind, where, word, who] = Heard(since_ns, count, told)
+        words._look_ahead()
         return words

@@ -52,6 +52,20 @@ def less(now: Histogram, before: Histogram) -> Histogram | None:
     return now._replace(n=now.n - before.n, total=now.total - before.total, counts=counts, zero=now.zero - before.zero)
 
 
+def scaled(histogram: Histogram, factor: float) -> Histogram:
+    """A histogram of values in another unit, `factor` of it to one: exact but for exponential buckets, which move by
+    whole ones.
+
+    >>> scaled(Histogram(3, 5000.0, (1, 2), (1000.0,)), 0.001)
+    Histogram(n=3, total=5.0, counts=(1, 2), bounds=(1.0,), scale=None, first=0, zero=0.0)
+    """
+    total = histogram.total * factor
+    if histogram.scale is None:
+        return histogram._replace(total=total, bounds=tuple(bound * factor for bound in histogram.bounds))
+    moved = round(math.log2(factor) * 2.0**histogram.scale)
+    return histogram._replace(total=total, first=histogram.first + moved)
+
+
 def downscaled(histogram: Histogram, scale: int) -> Histogram:
     """An exponential histogram at a coarser scale, exactly.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from service.batch import Dropped
-from service.ingest.metrics.histograms import Increase
+from service.ingest.metrics.histograms import Increase, scaled
 from service.ingest.metrics.meanings import Meaning
 from service.ingest.metrics.units import counts_things, currency_of, seconds_in
 from service.ingest.otlp.points import Kind, Point
@@ -128,6 +128,13 @@ class Measure:
             if kind is Token.TOTAL:
                 return Dropped.AGGREGATE, ""
         return None
+
+    def in_seconds(self, point: Point) -> Point:
+        """A point of durations in seconds, if its unit is known; any other as it is."""
+        seconds = seconds_in(point.unit) if self.timed else None
+        if not seconds or seconds == 1.0 or point.histogram is None:
+            return point
+        return point._replace(unit="s", histogram=scaled(point.histogram, seconds))
 
     def currency(self, meant: Meaning, point: Point) -> str:
         """The currency of what was paid: the attribute's before the unit's; dollars where neither says one."""

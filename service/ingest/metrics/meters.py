@@ -140,6 +140,7 @@ class Meters:
             if why is not None and not is_named:
                 read.dropped[why] += 1
                 return False
+            point = measure.in_seconds(point)
         more = self.streams.increase(point)
         if isinstance(more, Increase) and measure is not None and not measure.is_sane(more):
             more = Dropped.BAD_NUMBER
@@ -179,7 +180,7 @@ class Meters:
             return False
         cell = doors.cell_of(self._labels(measure, meant, point.time_ns), start_ns)
         sums, priced = self._into(measure, meant, start_ns, point.time_ns)
-        sums.known(cell, measure, meant, point.unit, more)
+        sums.known(cell, measure, meant, more)
         if measure.tells is Tells.COST:
             currency = measure.currency(meant, point)
             sums.paid(cell, more.amount * (1.0 if currency == USD else self.rates[currency]))

@@ -10,9 +10,7 @@ from detectors.core.columns import OUTCOMES, Entries, Floats, Ids, Slot, added_u
 from service.ingest.metrics.histograms import Increase
 from service.ingest.metrics.meanings import Meaning
 from service.ingest.metrics.measures import Measure, Tells
-from service.ingest.metrics.units import seconds_in
 from service.ingest.otlp.points import Evaluation
-from service.ingest.rollup import BUCKET_MAX, BUCKET_MIN
 from service.ingest.vocabulary import outcome_class
 
 SUMS = ("count", "squares", "failed", "input_tokens", "output_tokens", "cost_usd", "amount")
@@ -26,14 +24,14 @@ class Sums:
         self.duration: dict[tuple[int, int], float] = {}
         self.outcome: dict[tuple[int, int], float] = {}
 
-    def known(self, cell: int, measure: Measure, meant: Meaning, unit: str, more: Increase) -> None:
-        """What a point of a known metric adds, but for dollars. Its unit and words must be known."""
+    def known(self, cell: int, measure: Measure, meant: Meaning, more: Increase) -> None:
+        """What a point of a known metric adds, but for dollars. Its words must be known, and its unit the second."""
         amount = more.amount if math.isfinite(more.amount) else 0.0
         if measure.tells is Tells.CALLS:
             calls = more.n if measure.timed else amount
             self._add(cell, count=calls, squares=calls, failed=calls if meant.failed else 0.0)
             if measure.timed:
-                self._buckets(cell, more, seconds_in(unit) or 1.0)
+                self._buckets(cell, more)
         elif measure.tells is Tells.TOKENS:
             tokens = measure.tokens(meant, amount)
             self._add(cell, input_tokens=tokens.input, output_tokens=tokens.output)
@@ -57,7 +55,7 @@ class Sums:
         """A point of a metric that a rule names."""
         weight = max(more.n, 1.0)
         self._add(cell, count=weight, squares=weight, amount=more.amount if math.isfinite(more.amount) else 0.0)
-        self._buckets(cell, more, 1.0)
+        self._buckets(cell, more)
 
     def evaluated(self, cell: int, evaluation: Evaluation) -> None:
         """The label of an evaluation, which passes or fails."""
@@ -80,12 +78,10 @@ class Sums:
         if count > 0:
             self.outcome[cell, place] = self.outcome.get((cell, place), 0.0) + count
 
-    def _buckets(self, cell: int, more: Increase, unit: float) -> None:
-        moved = round(math.log2(unit) * 8) if unit != 1.0 else 0
+    def _buckets(self, cell: int, more: Increase) -> None:
         for bucket, count in more.buckets:
             if count > 0:
-                place = min(max(bucket + moved, BUCKET_MIN), BUCKET_MAX)
-                self.duration[cell, place] = self.duration.get((cell, place), 0.0) + count
+                self.duration[cell, bucket] = self.duration.get((cell, bucket), 0.0) + count
 
     def slot(self, start_ns: int) -> Slot:
         """The same as a slot."""
