@@ -19,6 +19,7 @@ SUBJECTS: dict[str, str] = {
     Static.COST_PER_SESSION_P95: "p95 of a session's cost",
     Static.SPEND_PER_HOUR: "spend an hour",
     Static.BAD_OUTCOME_SHARE: "bad outcomes",
+    Static.UNPRICED_SHARE: "calls without a known price",
     Static.CALLS_PER_MINUTE: "calls a minute",
     Static.VALUE: "value",
     Static.PER_MINUTE: "per minute",

@@ -22,6 +22,7 @@ _MINUTE_NS = 60 * 1_000_000_000
 _T = TypeVar("_T")
 _Word = TypeVar("_Word", bound=StrEnum)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
+_SESSIONS = Matcher("operation", Operator.EQUAL, "session")
 GROUP_LABELS = ("alert", "severity", *CELL_LABELS)
 """What notices may be grouped by, with the rules' own `labels`."""
 
@@ -71,6 +72,7 @@ class Static(StrEnum):
     COST_PER_SESSION_P95 = "cost_per_session_p95"
     SPEND_PER_HOUR = "spend_per_hour"
     BAD_OUTCOME_SHARE = "bad_outcome_share"
+    UNPRICED_SHARE = "unpriced_share"
     CALLS_PER_MINUTE = "calls_per_minute"
     VALUE = "value"
     PER_MINUTE = "per_minute"
@@ -85,6 +87,7 @@ STATIC_UNITS = {
     Static.COST_PER_SESSION_P95: "usd",
     Static.SPEND_PER_HOUR: "usd",
     Static.BAD_OUTCOME_SHARE: "share",
+    Static.UNPRICED_SHARE: "share",
     Static.CALLS_PER_MINUTE: "per minute",
     Static.VALUE: "any",
     Static.PER_MINUTE: "per minute",
@@ -108,13 +111,14 @@ EFFECTS_TAKEN = {
 
 
 class Severity(StrEnum):
-    """How much it matters, most first. `page` is another word for critical."""
+    """How much it matters, most first. `page` is another word for critical; a ticket is sent to nobody."""
 
     CRITICAL = "critical"
     PAGE = "page"
     ERROR = "error"
     WARNING = "warning"
     INFO = "info"
+    TICKET = "ticket"
 
 
 def _word(kind: type[_Word], text: object) -> _Word:
@@ -310,19 +314,16 @@ class Rule(Written):
 
     @property
     def selection(self) -> Matchers:
-        """The cells that it is about: calls and sessions, unless it says which metrics; of cost, sessions alone."""
-        named = {matcher.label for matcher in self.select}
-        more = [] if "metric" in named else [Matcher("metric", Operator.EQUAL, "")]
-        if self.detector is Detector.COST and not named & {"metric", "operation"}:
-            more.append(Matcher("operation", Operator.EQUAL, "session"))
-        return (*self.select, *more)
+        """The cells that it is about: calls and sessions, unless it says which metrics."""
+        named = any(matcher.label == "metric" for matcher in self.select)
+        return self.select if named else (*self.select, Matcher("metric", Operator.EQUAL, ""))
 
     @property
     def counts_sessions(self) -> bool:
         """Whether its unit is a closed session rather than a call."""
         by_detector = self.detector in (Detector.COST, Detector.OUTCOMES)
         by_signal = self.signal in (Static.COST_PER_SESSION_P95, Static.BAD_OUTCOME_SHARE)
-        return by_detector or by_signal or Matcher("operation", Operator.EQUAL, "session") in self.select
+        return by_detector or by_signal or _SESSIONS in self.select
 
     @property
     def holds(self) -> Holds:
@@ -341,7 +342,17 @@ class Rule(Written):
         ratio, points = (asked.ratio, asked.points) if asked else (None, None)
         signal = self.signal.value if self.signal else ""
         above = float("nan") if self.above is None else self.above
-        return Terms(budget, ratio, points, signal, "", above, self.window_ns, self.at_least)
+        return Terms(
+            budget,
+            ratio,
+            points,
+            signal,
+            "",
+            above,
+            self.window_ns,
+            self.at_least,
+            of_sessions=_SESSIONS in self.select,
+        )
 
 
 def _fitting(asked: Effect, detector: Detector | None) -> Effect:

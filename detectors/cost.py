@@ -6,6 +6,7 @@ biased sample, most of all when a new model appears: the series is then neither 
 
 Where metrics tell how many sessions closed and what was paid, but not what each of them cost, the dollars of a minute
 go to the sessions that closed in it (those of a minute without any, to the next that did), and their mean is one value.
+Only a rule that counts nothing but sessions can know this.
 """
 
 import math
@@ -36,6 +37,7 @@ LEAST_RATIO = 1.5
 UNPRICED_MAX = 0.10
 BY_SESSION_TICKS = 1440
 """Ticks since a session told its own cost for which means say nothing new."""
+EMPTY = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
 MEANS = "means of a minute's sessions, of the cost that metrics state"
 
 
@@ -106,22 +108,28 @@ class Cost:
             Distribution(lambda tick: tick.cost, "usd", "session_cost", terms.ratio or LEAST_RATIO), terms
         )
         self.priced = Priced()
-        self.stated = Stated()
+        self.stated, self.of_sessions = Stated(), terms.of_sessions
 
     def tick(self, tick: Tick, modes: Bytes) -> Mapping[int, Judgement]:
         resize(self.priced, len(modes))
         resize(self.stated, len(modes))
         self.priced.add(tick)
-        means = self.stated.means(tick)
+        means = self.stated.means(tick) if self.of_sessions else EMPTY
         blind = tick.series[self.priced.unpriced_share(tick.series) > UNPRICED_MAX]
         judged = self.engine.tick(_with(_without(tick, blind), means), modes)
         return {row: self._said(row, one) for row, one in judged.items()}
 
     def _said(self, row: int, one: Judgement) -> Judgement:
-        """A finding about means says so: its count is of minutes, not of sessions."""
-        if one.finding is None or self.stated.own_at[row] > self.stated.mean_at[row] - BY_SESSION_TICKS:
+        """A finding that says what is not known: means have a count of minutes; and some calls have no price."""
+        if one.finding is None:
             return one
-        return replace(one, finding=replace(one.finding, count=math.nan, detail=MEANS))
+        details, found = [], one.finding
+        if self.stated.own_at[row] <= self.stated.mean_at[row] - BY_SESSION_TICKS:
+            found = replace(found, count=math.nan)
+            details.append(MEANS)
+        if (share := self.priced.unpriced_share(np.array([row], np.int32))[0]) > 0:
+            details.append(f"unpriced: {100 * share:.2g}% of sessions have a call without a known price")
+        return replace(one, finding=replace(found, detail="; ".join(details))) if details else one
 
     def ask(self, row: int, ratio: float | None, points: float | None) -> None:
         self.engine.ask(row, ratio, points)

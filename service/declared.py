@@ -94,6 +94,9 @@ HEALTH = {
     "tocsin_spend_usd_per_hour": Declared(
         "gauge", ("tenant", "agent"), "Dollars of priced calls an hour, over about the last hour."
     ),
+    "tocsin_unpriced_ratio": Declared(
+        "gauge", ("tenant", "agent"), "Share of calls of models without a known price, over about the last hour."
+    ),
     "tocsin_build_info": Declared("gauge", ("version",), "1, for the version that runs."),
     "tocsin_scanner_info": Declared("gauge", ("engine",), "1, for what decodes traces: `compiled` or `protobuf`."),
     "tocsin_spans_total": Declared("counter", (), "Spans read."),

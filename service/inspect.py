@@ -4,7 +4,7 @@ import json
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +40,8 @@ class Group:
     failed: Counter[str] = field(default_factory=Counter)
     tokens: list[float] = field(default_factory=lambda: [0.0] * len(_TOKENS))
     dollars: Counter[str] = field(default_factory=Counter)
-    unpriced: int = 0
+    unpriced: Counter[str] = field(default_factory=Counter)  # Calls without a price, by model.
+    priced: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
 
 
@@ -75,8 +76,10 @@ class Inspection:
             group.tokens[i] += count
         dollars, source = cost
         if source is CostSource.UNPRICED:
-            group.unpriced += 1
-        elif dollars:
+            group.unpriced[labels[4]] += 1
+            return
+        group.priced += source is not CostSource.NONE
+        if dollars:
             group.dollars[source] += dollars  # type: ignore[assignment]
 
     def session(self, labels: Labels, key: str, outcome: int) -> None:
@@ -131,6 +134,7 @@ def inspect_points(paths: Iterable[Path], signal: Signal) -> dict[str, object]:
         **_unknown(ingest),
         "saturated": dict(sorted(tally.saturated.items())),
         "priced_tokens": dict(sorted(tally.priced_tokens.items())),
+        **_unpriced_tokens(tally),
         "metrics": {name: {"count": n, "sum": round(total, 12)} for name, (n, total) in sorted(metrics.items())},
         "groups": [_shown(tenant, agent, group) for (tenant, agent), group in sorted(groups.items())],
     }
@@ -198,9 +202,24 @@ def _shown(tenant: str, agent: str, group: Group) -> dict[str, object]:
         **{name: round(count) for name, count in zip(_TOKENS, group.tokens, strict=True)},
         "cost_usd": round(sum(group.dollars.values()), 12),
         "cost_source": {str(source): round(dollars, 12) for source, dollars in sorted(group.dollars.items())},
-        "unpriced_calls": group.unpriced,
+        "unpriced_calls": group.unpriced.total(),
+        **_unpriced(group),
         "outcomes": dict(sorted(group.outcomes.items())),
     }
+
+
+def _unpriced_tokens(tally: Tally) -> dict[str, object]:
+    """The share of the tokens whose cost nobody states that have no price; nothing where all have."""
+    unpriced = tally.priced_tokens[CostSource.UNPRICED]
+    return {"unpriced_share": round(unpriced / tally.priced_tokens.total(), 6)} if unpriced else {}
+
+
+def _unpriced(group: Group) -> dict[str, object]:
+    """The share of its calls with tokens that no price is known of, and their models; nothing where there are none."""
+    calls = group.unpriced.total()
+    if not calls:
+        return {}
+    return {"unpriced_share": round(calls / (calls + group.priced), 6), "unpriced_models": dict(group.unpriced)}
 
 
 def read_body(path: Path) -> bytes | None:
@@ -233,12 +252,19 @@ def render(found: dict[str, object]) -> str:
     groups = found.get("groups")
     if isinstance(groups, list) and groups:
         columns = ("tenant", "agent", "sessions", "calls", "failed", *_TOKENS[:2], "cost_usd", "outcomes")
-        rows = [columns, *(tuple(_worded(group[name]) for name in columns) for group in groups)]
+        rows = [columns, *(tuple(_cell(group, name) for name in columns) for group in groups)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
         lines.append("")
         for row in rows:
             lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return "\n".join(lines)
+
+
+def _cell(group: Mapping[str, object], name: str) -> str:
+    """A cell of the table: what the calls cost is said with the share of those that it leaves out."""
+    share = group.get("unpriced_share")
+    said = f" (unpriced {100 * share:.3g}%)" if name == "cost_usd" and isinstance(share, float) else ""
+    return f"{_worded(group[name])}{said}"
 
 
 def _worded(value: object) -> str:

@@ -157,6 +157,10 @@ class Pipeline:
         """Dollars an hour by (tenant, agent), of late."""
         return self.detect.spend.usd_per_hour()
 
+    def unpriced(self) -> dict[tuple[str, ...], float]:
+        """Share of the calls of models, of late, of which no price is known, by (tenant, agent)."""
+        return self.detect.spend.unpriced_share()
+
     def snapshot(self) -> State:
         """All state, so that a restored pipeline goes on as if it had never stopped."""
         arrays = {f"ingest/{name}": array for name, array in self.ingest.snapshot().items()}

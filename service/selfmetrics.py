@@ -86,6 +86,7 @@ class SelfMetrics:
         self.parts = parts
         self.levels: list[Level] = []
         self.spend: dict[tuple[str, ...], float] = {}
+        self.unpriced: dict[tuple[str, ...], float] = {}
         self.read: Counter[str] = Counter()
         self.dropped: Counter[Dropped] = Counter()
         self.foreign: Counter[tuple[str, str]] = Counter()
@@ -226,6 +227,7 @@ class SelfMetrics:
         return {
             "tocsin_leaf_tokens_ratio": _if_any(agree),
             "tocsin_spend_usd_per_hour": self.spend,
+            "tocsin_unpriced_ratio": self.unpriced,
             "tocsin_build_info": {(_version(),): 1},
             "tocsin_scanner_info": {(parts.pipeline.decoder.name,): 1},
             "tocsin_telemetry_silent_seconds": {(): self.telemetry_silent_s()},

@@ -20,7 +20,7 @@ from alertrules.lifecycle import (
 )
 from alertrules.marks import Kind, Mark
 from alertrules.page import line
-from alertrules.rules import Rule
+from alertrules.rules import Rule, Severity
 from alertrules.view import View
 from alertrules.wording import length
 from detectors.core import contract
@@ -162,10 +162,21 @@ class Watch:
                 self.alerts.pop(row, None)
             else:
                 self.alerts[row] = alert
-        for one in moved:
-            if one.after is AlertState.FIRING and one.before is not AlertState.RECOVERING:
+        tickets = list(self._tickets(judged))
+        fired = [one for one in moved if one.after is AlertState.FIRING and one.before is not AlertState.RECOVERING]
+        if self.rule.severity is Severity.TICKET:
+            moved = [one for one in moved if one not in fired]
+            tickets += [self._ticket(one) for one in fired]
+        else:
+            for one in fired:
                 self.ledger.page(Page(one.alert_id, one.labels, one.at_ns))
-        return Moved(at_ns, tuple(moved), self._tickets(judged))
+        return Moved(at_ns, tuple(moved), tuple(tickets))
+
+    def _ticket(self, fired: Transition) -> str:
+        """The line of an alert that is a ticket: it has no notice, and nothing that follows it has one."""
+        said = line(self.rule, fired.labels, fired.finding) if fired.finding else "fired"
+        self.ledger.ticket(text := f"{self.rule.name}: {said}")
+        return text
 
     def _tickets(self, judged: Mapping[int, Judgement]) -> tuple[str, ...]:
         """A line for each series that crept up over weeks."""

@@ -24,6 +24,7 @@ class Terms:
     at_least         calls or sessions that the window must hold
     model            which of its models a detector of many is to use
     calendar         whose hours of day and week the seasons are of
+    of_sessions      whether closed sessions are all that the rule counts
     """
 
     budget_per_week: float
@@ -35,6 +36,7 @@ class Terms:
     window_ns: int = 0
     at_least: float = 1.0
     calendar: Calendar = UTC
+    of_sessions: bool = False
 
 
 @dataclass(frozen=True)

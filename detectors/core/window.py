@@ -19,6 +19,7 @@ SIGNALS = {
     "cost_per_session_p95": "usd",
     "spend_per_hour": "usd",
     "bad_outcome_share": "ratio",
+    "unpriced_share": "ratio",
     "calls_per_minute": "per minute",
     "value": "",
     "per_minute": "per minute",
@@ -83,6 +84,8 @@ class Window:
             case "spend_per_hour":
                 # Metrics may state cost of no call: a minute of it is one thing that was counted.
                 return np.where(tick.count > 0, tick.count, tick.cost_usd > 0).astype(float), tick.cost_usd
+            case "unpriced_share":
+                part = tick.unpriced
             case "calls_per_minute":
                 part = tick.count
             case "value" | "per_minute":

@@ -62,6 +62,8 @@ def test_the_object_has_the_promised_fields(tmp_path: Path) -> None:
                 "cost_usd": pytest.approx(0.500021),
                 "cost_source": {"priced": pytest.approx(21e-6), "span": 0.5},
                 "unpriced_calls": 1,
+                "unpriced_share": pytest.approx(1 / 3, abs=1e-6),
+                "unpriced_models": {"unheard-of": 1},
                 "outcomes": {"resolved": 1},
             },
         ],

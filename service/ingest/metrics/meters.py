@@ -30,7 +30,7 @@ from service.ingest.metrics.sums import Sums
 from service.ingest.metrics.told import LEAF, SESSIONS, STATED, Told, pair
 from service.ingest.otlp.points import Evaluation, Kind, Point, Read
 from service.ingest.prices import CostSource, Tokens
-from service.ingest.vocabulary import EVALUATION, SESSION_UNIT, SPEND
+from service.ingest.vocabulary import EVALUATION, MODEL_OPERATIONS, SESSION_UNIT, SPEND
 
 LATE_MAX_NS = 3600 * SECOND_NS
 """What ended longer than this before the first open slot is not counted any more."""
@@ -184,14 +184,28 @@ class Meters:
         if measure.tells is Tells.COST:
             currency = measure.currency(meant, point)
             sums.paid(cell, more.amount * (1.0 if currency == USD else self.rates[currency]))
-        elif measure.tells is Tells.TOKENS:
-            stated = any(self.told.knows(signal, meant, point.time_ns) for signal in (Tells.COST, STATED))
-            if not stated:
-                tokens = measure.tokens(meant, more.amount)
-                dollars, source = doors.dollars_of(meant, tokens, point.time_ns)
-                sums.paid(cell, dollars)
-                priced[source] += round(tokens.input + tokens.output)
+        elif not self._is_stated(meant, point.time_ns):
+            self._price(point, more, cell, sums, priced, measure, meant, doors)
         return True
+
+    def _is_stated(self, meant: Meaning, time_ns: int) -> bool:
+        """Whether somebody states what the calls of a service, or of an agent, cost."""
+        return any(self.told.knows(signal, meant, time_ns) for signal in (Tells.COST, STATED))
+
+    def _price(
+        self, point: Point, more: Increase, cell: int, sums: Sums, priced: Counter[str], measure: Measure,
+        meant: Meaning, doors: Doors,
+    ) -> None:  # fmt: skip
+        """What tokens cost; and of calls whose tokens are told, whether they have a price."""
+        if measure.tells is Tells.TOKENS:
+            tokens = measure.tokens(meant, more.amount)
+            dollars, source = doors.dollars_of(meant, tokens, point.time_ns)
+            sums.paid(cell, dollars)
+            priced[source] += round(tokens.input + tokens.output)
+        elif measure.tells is Tells.CALLS and meant.labels[2] in MODEL_OPERATIONS:
+            has_tokens = self.told.knows(LEAF.format(Tells.TOKENS), meant, point.time_ns)
+            if has_tokens and doors.dollars_of(meant, Tokens(1.0), point.time_ns)[1] is CostSource.UNPRICED:
+                sums.unpriced(cell, more.n)
 
     def _labels(self, measure: Measure, meant: Meaning, time_ns: int) -> Cell:
         """The labels of a point's cell. What was paid for no call was paid for sessions, where those are told."""

@@ -13,7 +13,7 @@ from service.ingest.metrics.measures import Measure, Tells
 from service.ingest.otlp.points import Evaluation
 from service.ingest.vocabulary import outcome_class
 
-SUMS = ("count", "squares", "failed", "input_tokens", "output_tokens", "cost_usd", "amount")
+SUMS = ("count", "squares", "failed", "input_tokens", "output_tokens", "cost_usd", "amount", "unpriced")
 
 
 class Sums:
@@ -38,6 +38,10 @@ class Sums:
         elif measure.tells is Tells.OUTCOMES:
             self._add(cell, count=amount, squares=amount)
             self._outcome(cell, outcome_class(meant.outcome), amount)
+
+    def unpriced(self, cell: int, calls: float) -> None:
+        """So many calls have no price that is known."""
+        self._add(cell, unpriced=calls)
 
     def paid(self, cell: int, dollars: float) -> None:
         """What was paid."""
@@ -90,7 +94,7 @@ class Sums:
         sums = {name: columns[:, i] for i, name in enumerate(SUMS)}
         none, nothing = np.zeros(len(cells)), Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
         return Slot(
-            start_ns=start_ns, cell=np.array(cells, np.int32), unpriced=none, free=none, **sums,
+            start_ns=start_ns, cell=np.array(cells, np.int32), free=none, **sums,
             duration=_entries(self.duration), cost=nothing, outcome=_entries(self.outcome),
         )  # fmt: skip
 
@@ -105,7 +109,7 @@ class Sums:
     @classmethod
     def resume(cls, state: list[Any]) -> "Sums":
         sums = cls()
-        sums.sums = {int(cell): list(values) for cell, values in state[0]}
+        sums.sums = {int(cell): [*values, *[0.0] * (len(SUMS) - len(values))] for cell, values in state[0]}
         sums.duration = {(cell, bucket): count for cell, bucket, count in state[1]}
         sums.outcome = {(cell, place): count for cell, place, count in state[2]}
         return sums
@@ -138,7 +142,7 @@ def added(one: Slot, other: Slot) -> Slot:
         joined = (np.concatenate([getattr(a, part), getattr(b, part)]) for part in ("cell", "bucket", "count"))
         return added_up(*joined)
 
-    names = (*SUMS, "unpriced", "free")
+    names = (*SUMS, "free")
     return Slot(
         start_ns=one.start_ns, cell=cells.astype(np.int32), **{name: summed(name) for name in names},
         duration=together("duration"), cost=together("cost"), outcome=together("outcome"),
