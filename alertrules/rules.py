@@ -326,6 +326,11 @@ class Rule(Written):
         return by_detector or by_signal or _SESSIONS in self.select
 
     @property
+    def judges_outcomes(self) -> bool:
+        """Whether it depends on which class each outcome is of."""
+        return self.detector is Detector.OUTCOMES or self.signal is Static.BAD_OUTCOME_SHARE
+
+    @property
     def holds(self) -> Holds:
         return Holds(self.for_ns, self.keep_firing_for_ns)
 

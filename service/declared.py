@@ -34,6 +34,7 @@ LEVELS = {
     "tocsin_error_baseline_ratio": Declared("gauge", SERIES, "Failed share that the baseline expects."),
     "tocsin_error_threshold_ratio": Declared("gauge", SERIES, "Failed share that is the rule's smallest effect."),
     "tocsin_outcome_share": Declared("gauge", (*SERIES, "outcome"), "Share of closed sessions of late, by outcome."),
+    "tocsin_outcome_good_share": Declared("gauge", SERIES, "Share of closed sessions of late that ended well."),
     "tocsin_outcome_baseline_share": Declared("gauge", SERIES, "Share of good outcomes that the baseline expects."),
     "tocsin_outcome_threshold_share": Declared("gauge", SERIES, "Share of good outcomes that is the smallest effect."),
     "tocsin_static_level": Declared("gauge", SERIES, "What a static rule compares, in its signal's unit."),
@@ -71,6 +72,7 @@ GAUGES: dict[str, tuple[str, str]] = {
     "error_ratio_baseline": ("tocsin_error_baseline_ratio", ""),
     "error_ratio_effect": ("tocsin_error_threshold_ratio", ""),
     **{f"outcome_share_{name}": ("tocsin_outcome_share", name) for name in OUTCOMES},
+    "outcome_good": ("tocsin_outcome_good_share", ""),
     "outcome_share_baseline": ("tocsin_outcome_baseline_share", ""),
     "outcome_share_effect": ("tocsin_outcome_threshold_share", ""),
     "static_level": ("tocsin_static_level", ""),
@@ -208,3 +210,9 @@ HEALTH = {
     "tocsin_connection_pools_replaced_total": Declared("counter", (), "Pools of connections that had gone mute."),
 }
 DECLARED = LEVELS | HEALTH
+
+
+def metric_of(name: str) -> tuple[str, str]:
+    """The metric of a detector's gauge, and the value of its further label. Classes of outcomes are the operator's."""
+    prefix = "outcome_share_"
+    return GAUGES.get(name) or ("tocsin_outcome_share", name.removeprefix(prefix))

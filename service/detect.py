@@ -44,7 +44,7 @@ class Detect:
     """All rules at work on the same stream of slots."""
 
     def __init__(self, rules: RuleSet, calendar: Calendar = UTC) -> None:
-        self.watches = tuple(Watch(rule, calendar) for rule in rules.rules)
+        self.watches = tuple(Watch(rule, calendar, rules.outcomes) for rule in rules.rules)
         self.spend = Spend()
         self.orphans: list[tuple[Alert, Identity]] = []  # Open alerts of rules that are gone: closed at the next tick.
         self.failed: Counter[str] = Counter()  # By rule: how often its detector raised, and it began anew.
@@ -119,7 +119,7 @@ class Detect:
         self.orphans += [
             (alert, Identity(name, watch.view.labels(row), severity)) for row, alert in watch.alerts.items()
         ]
-        fresh = Watch(watch.rule, watch.calendar)
+        fresh = Watch(watch.rule, watch.calendar, watch.outcomes)
         fresh.ledger = watch.ledger
         self.watches = tuple(fresh if one is watch else one for one in self.watches)
 

@@ -27,7 +27,7 @@ LEVEL_OF = {
     "error_ratio": "ratio",
     "latency_p95": "s",
     "session_cost_p95": "usd",
-    "outcome_share_resolved": "share",
+    "outcome_good": "share",
     "level": "",
     "static_level": "",
     "burn_projected": "usd",
@@ -213,9 +213,8 @@ def _level(gauges: Mapping[str, float | None]) -> str:
         return f", {missing:.0f} calls missing"
     for name, unit in LEVEL_OF.items():
         now = gauges.get(name)
-        before = gauges.get(
-            f"{name.removesuffix('_p95').removesuffix('_resolved')}_baseline", gauges.get(f"{name}_expected")
-        )
+        usual = "outcome_share_baseline" if name == "outcome_good" else f"{name.removesuffix('_p95')}_baseline"
+        before = gauges.get(usual, gauges.get(f"{name}_expected"))
         if now is not None:
             worded = LEVELS.get(unit, digits)
             known = f", usually {worded(before)}" if before is not None else ""

@@ -108,6 +108,7 @@ def inspect_bodies(paths: Iterable[Path]) -> dict[str, object]:
         "dialects": dict(sorted(inspection.dialects.items())),
         "models": sorted(inspection.models),
         **_odd(tally),
+        **_unknown(ingest),
         "groups": [_shown(tenant, agent, group) for (tenant, agent), group in sorted(inspection.groups.items())],
     }
 

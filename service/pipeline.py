@@ -5,7 +5,7 @@ how the stream is cut into batches changes nothing. `now_ns` is handed in; nothi
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,7 @@ class Pipeline:
         local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED, calendar: Calendar = UTC,
     ) -> None:  # fmt: skip
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
-        self.decoder, self.local = decoder or Scanner(), local
+        self.decoder, self.local = decoder or Scanner(), replace(local, outcomes=rules.outcomes)
         self._seed, self._calendar = seed, calendar
         self.begin_anew()
 

@@ -20,7 +20,7 @@ from detectors.core.columns import CELL_LABELS, SECOND_NS
 from detectors.core.series import OVERFLOW_VALUE
 from service.batch import Dropped
 from service.clocks import KINDS, ClockWatch
-from service.declared import DECLARED, GAUGES, HEALTH, LEVELS
+from service.declared import DECLARED, HEALTH, LEVELS, metric_of
 from service.deliver import Deliverer
 from service.explain import keeps_budget
 from service.ingest.prices import CostSource
@@ -268,7 +268,7 @@ def level_families(levels: list[Level]) -> Iterator[Metric]:
     for level in levels:
         rows = [_row(level, values) for values in level.labels]
         for gauge, values in level.gauges.items():
-            name, more = GAUGES[gauge]
+            name, more = metric_of(gauge)
             labels = DECLARED[name].labels
             for row, number in zip(rows, values.tolist(), strict=True):
                 if math.isfinite(number):

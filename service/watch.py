@@ -19,6 +19,7 @@ from alertrules.lifecycle import (
     waited,
 )
 from alertrules.marks import Kind, Mark
+from alertrules.outcomes import SHIPPED, Outcomes
 from alertrules.page import line
 from alertrules.rules import Rule, Severity
 from alertrules.view import View
@@ -79,12 +80,11 @@ class Moved(NamedTuple):
 class Watch:
     """One rule at work: its view, its detector, and the alerts of its series."""
 
-    def __init__(self, rule: Rule, calendar: Calendar = UTC) -> None:
-        self.rule, self.calendar = rule, calendar
+    def __init__(self, rule: Rule, calendar: Calendar = UTC, outcomes: Outcomes = SHIPPED) -> None:
+        self.rule, self.calendar, self.outcomes = rule, calendar, outcomes
         self.view = View(rule.selection, rule.by, rule.series_max)
-        self.detector: Detector = contract.build(
-            rule.detector.value, replace(rule.terms(rule.effect), calendar=calendar)
-        )
+        terms = replace(rule.terms(rule.effect), calendar=calendar, outcomes=outcomes.names, goods=outcomes.goods)
+        self.detector: Detector = contract.build(rule.detector.value, terms)
         self.alerts: dict[int, Alert] = {}
         self.ledger = Ledger()
         self.asked_to = 0  # Birth of the newest series that has been asked for its own effect.
@@ -94,6 +94,8 @@ class Watch:
         """What the rule's state depends on: with another, the state is of no use."""
         rule = self.rule
         facts = repr((rule.detector, rule.select, rule.by, rule.signal, rule.window_ns))
+        if rule.judges_outcomes and self.outcomes is not SHIPPED:
+            facts += repr(self.outcomes.facts)
         return hashlib.sha256(facts.encode()).hexdigest()
 
     def add(self, slot: Slot, cells: SeriesTable) -> Moved:

@@ -48,10 +48,14 @@ class Ring:
 
 
 class Window:
-    """The last `ticks` minutes of every series. Ticks come in time order."""
+    """The last `ticks` minutes of every series. Ticks come in time order.
 
-    def __init__(self, signal: str, ticks: int) -> None:
+    goods, unmapped  classes of outcomes below are good; this one is of no class
+    """
+
+    def __init__(self, signal: str, ticks: int, goods: int = 1, unmapped: int = len(OUTCOMES) - 1) -> None:
         self.signal, self.ticks = signal, ticks
+        self.goods, self.unmapped = goods, unmapped
         self.ring = Ring(ticks, BUCKETS if signal in QUANTILES else 0)
         self.now = -1
 
@@ -92,7 +96,8 @@ class Window:
                 part = tick.amount
             case "bad_outcome_share":
                 at = np.searchsorted(tick.series, tick.outcome.cell)
-                bad = tick.outcome.bucket != OUTCOMES.index("resolved")
+                # Those of no class are among all, and not among the bad: nobody knows what they are.
+                bad = (tick.outcome.bucket >= self.goods) & (tick.outcome.bucket < self.unmapped)
                 part = np.bincount(at[bad], tick.outcome.count[bad], len(part)).astype(float)
                 return np.bincount(at, tick.outcome.count, len(part)).astype(float), part
         return tick.count, part

@@ -218,7 +218,13 @@ class Ingest:
         def unknown(why: Dropped, metric: str, word: str, who: str, time_ns: int) -> None:
             self.words.note(_UNKNOWN[why], metric, word, who, time_ns)
 
-        return Doors(cell_of, self.join.labels_of, dollars_of, unknown)
+        def outcome_of(word: str, metric: str, who: str, time_ns: int, count: float) -> int:
+            outcomes = self.local.outcomes
+            if (place := outcomes.place(word)) == outcomes.unmapped and count:
+                self.words.note(Unknown.OUTCOME, metric, word, who, time_ns, count)
+            return place
+
+        return Doors(cell_of, self.join.labels_of, dollars_of, unknown, outcome_of)
 
     def closed_slots(self, now_ns: int, tally: Tally) -> Iterator[Slot]:
         """The slots that the watermark has passed and that were not given before, oldest first."""
@@ -273,6 +279,8 @@ class Ingest:
         tally.sessions += len(closed.ended)
         tally.sessionless.update(closed.nameless)
         tally.cut.update(closed.cut)
+        for (word, agent), sessions in closed.no_class.items():
+            self.words.note(Unknown.OUTCOME, "", word, agent, start_ns, sessions)
         if self._review is not None:
             reviewed(self._review, closed, self._closing.labels)
         slot = roll_up(start_ns, closed.units, closed.cells, closed.calls)

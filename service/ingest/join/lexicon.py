@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alertrules.outcomes import SHIPPED, Outcomes
 from detectors.core.series import OVERFLOW_VALUE
 from service.ingest.kernel.constants import APART, INCLUDED, SEEN_TOKENS
 from service.ingest.kernel.tables import READINGS_MAX, RESOURCES_MAX, TEXT_BYTES, WORDS_MAX, Tables
@@ -46,7 +47,6 @@ from service.ingest.vocabulary import (
     WORKFLOW,
     Reading,
     Resource,
-    outcome_class,
 )
 
 OPERATIONS = (
@@ -61,13 +61,16 @@ _WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE
 _FIRST_WORDS = ("", OVERFLOW_VALUE, *OPERATIONS)
 Saying = tuple[Any, ...]
 Rows = NDArray[np.int64]
+NO_CLASS_MAX = 100
+"""Words for outcomes that are of no class and are told apart; a class is a byte."""
 
 
 class Lexicon:
     """The owner of all three; `told_by` has the dialect of each reading, `resources` what each resource is."""
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
+    def __init__(self, tables: Tables, outcomes: Outcomes = SHIPPED) -> None:
+        self._tables, self.outcomes = tables, outcomes
+        self.no_class: list[str] = []  # Outcomes that are of no class: each has a number after those of the classes.
         self._forget()
         self._begin()
 
@@ -110,7 +113,7 @@ class Lexicon:
     def reading(self, reading: Reading, apart: bool | None) -> int:
         """The number of what the dialects said of a span, but for its numbers, its tenant and its ids."""
         own = reading.own
-        outcome = outcome_class(str(own[OUTCOME])) if OUTCOME in own else -1
+        outcome = self._outcome(str(own[OUTCOME])) if OUTCOME in own else -1
         parts = 0 if apart is None else APART if apart else INCLUDED
         texts = tuple([str(own.get(field, "")) for field in _WORDS])
         head = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.is_cut)
@@ -119,6 +122,17 @@ class Lexicon:
         if number is None:
             number = _NUMBER_OF[reading.operation] if len(self._readings) >= READINGS_MAX else self._enter(saying)
         return number
+
+    def _outcome(self, word: str) -> int:
+        """The class of an outcome, or the number of a word that is of none."""
+        place = self.outcomes.place(word)
+        if place != self.outcomes.unmapped:
+            return place
+        if word not in self.no_class:
+            if len(self.no_class) >= NO_CLASS_MAX:
+                return place
+            self.no_class.append(word)
+        return len(self.outcomes.names) + self.no_class.index(word)
 
     def _enter(self, saying: Saying) -> int:
         operation, rank, is_log, parts, outcome, is_cut, dialect, *texts = saying
@@ -191,12 +205,14 @@ class Lexicon:
 
     def snapshot(self) -> str:
         """Readings and resources as JSON text; words are in the tables."""
-        return json.dumps({"readings": list(self._readings), "resources": self.resources})
+        said = {"readings": list(self._readings), "resources": self.resources, "no_class": self.no_class}
+        return json.dumps(said)
 
     def restore(self, saved: str) -> None:
         """Take the place of what `snapshot` was taken of, the tables being restored."""
         self._forget()
         state = json.loads(saved)
+        self.no_class = state.get("no_class", [])
         for saying in state["readings"]:
             self._enter(tuple(saying))
         for resource in state["resources"]:

@@ -26,7 +26,7 @@ from service.ingest.metrics.histograms import Increase
 from service.ingest.metrics.meanings import Cell, Meaning, meaning
 from service.ingest.metrics.measures import MEASURES, SCORE_METRIC, USD, Measure, Tells
 from service.ingest.metrics.streams import STREAMS_MAX, Streams
-from service.ingest.metrics.sums import Sums
+from service.ingest.metrics.sums import NOT_PASSED, PASSED, Sums
 from service.ingest.metrics.told import LEAF, SESSIONS, STATED, Told, pair
 from service.ingest.otlp.points import Evaluation, Kind, Point, Read
 from service.ingest.prices import CostSource, Tokens
@@ -46,12 +46,14 @@ class Doors(NamedTuple):
     dollars_of  dollars of tokens that were used until then, of the provider and a model of that meaning, and where they
                 come from
     unknown     a word that no table knows: of what kind, of which metric, the word, who sent it, and when
+    outcome_of  the class of an outcome: the word, of which metric, who sent it, when, and how often
     """
 
     cell_of: Callable[[Cell, int], int]
     joined: Joined
     dollars_of: Callable[[Meaning, Tokens, int], tuple[float, CostSource]]
     unknown: Callable[[Dropped, str, str, str, int], None]
+    outcome_of: Callable[[str, str, str, int, float], int]
 
 
 @dataclass
@@ -181,6 +183,9 @@ class Meters:
         cell = doors.cell_of(self._labels(measure, meant, point.time_ns), start_ns)
         sums, priced = self._into(measure, meant, start_ns, point.time_ns)
         sums.known(cell, measure, meant, more)
+        if measure.tells is Tells.OUTCOMES:
+            place = doors.outcome_of(meant.outcome, point.metric, meant.labels[1], point.time_ns, more.amount)
+            sums.ended(cell, place, more.amount)
         if measure.tells is Tells.COST:
             currency = measure.currency(meant, point)
             sums.paid(cell, more.amount * (1.0 if currency == USD else self.rates[currency]))
@@ -241,7 +246,7 @@ class Meters:
         labels = (*where, EVALUATION, "", "", evaluation.name, said.labels[6], "")
         sums = self._sums.setdefault(start_ns, Sums())
         if evaluation.said:
-            sums.evaluated(doors.cell_of(labels, start_ns), evaluation)
+            sums.evaluated(doors.cell_of(labels, start_ns), *self._verdict(evaluation, where[1], doors))
         if evaluation.score == evaluation.score and self.names(SCORE_METRIC):
             cell = doors.cell_of((*labels[:-1], SCORE_METRIC), start_ns)
             if cell != OVERFLOW:
@@ -251,6 +256,14 @@ class Meters:
         """Tokens whose cost nobody states, by where it comes from, since this was asked last."""
         priced, self._priced = self._priced, Counter()
         return priced
+
+    @staticmethod
+    def _verdict(evaluation: Evaluation, agent: str, doors: Doors) -> tuple[int, bool]:
+        """The class of an evaluation's label, and whether it has failed."""
+        said = evaluation.said.lower()
+        word = "resolved" if said in PASSED else "failed" if said in NOT_PASSED else evaluation.said
+        name = f"evaluation {evaluation.name}"
+        return doors.outcome_of(word, name, agent, evaluation.time_ns, 1.0), said in NOT_PASSED
 
     def slot(self, start_ns: int, dropped: Counter[Dropped]) -> Slot | None:
         """What they add to a slot that closes."""

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from detectors.core.columns import OUTCOMES, Entries, Floats, Ids, Slot, added_up
+from detectors.core.columns import Entries, Floats, Ids, Slot, added_up
 from service.ingest.metrics.histograms import Increase
 from service.ingest.metrics.meanings import Meaning
 from service.ingest.metrics.measures import Measure, Tells
-from service.ingest.otlp.points import Evaluation
-from service.ingest.vocabulary import outcome_class
 
 SUMS = ("count", "squares", "failed", "input_tokens", "output_tokens", "cost_usd", "amount", "unpriced")
 
@@ -35,9 +33,11 @@ class Sums:
         elif measure.tells is Tells.TOKENS:
             tokens = measure.tokens(meant, amount)
             self._add(cell, input_tokens=tokens.input, output_tokens=tokens.output)
-        elif measure.tells is Tells.OUTCOMES:
-            self._add(cell, count=amount, squares=amount)
-            self._outcome(cell, outcome_class(meant.outcome), amount)
+
+    def ended(self, cell: int, place: int, sessions: float) -> None:
+        """So many sessions ended in this class."""
+        self._add(cell, count=sessions, squares=sessions)
+        self._outcome(cell, place, sessions)
 
     def unpriced(self, cell: int, calls: float) -> None:
         """So many calls have no price that is known."""
@@ -61,11 +61,8 @@ class Sums:
         self._add(cell, count=weight, squares=weight, amount=more.amount if math.isfinite(more.amount) else 0.0)
         self._buckets(cell, more)
 
-    def evaluated(self, cell: int, evaluation: Evaluation) -> None:
-        """The label of an evaluation, which passes or fails."""
-        said = evaluation.said.lower()
-        failed = said in _NOT_PASSED
-        place = 0 if said in _PASSED else OUTCOMES.index("failed") if failed else outcome_class(said)
+    def evaluated(self, cell: int, place: int, failed: bool) -> None:
+        """The label of an evaluation, by its class."""
         self._add(cell, count=1.0, squares=1.0, failed=float(failed))
         self._outcome(cell, place, 1.0)
 
@@ -115,8 +112,8 @@ class Sums:
         return sums
 
 
-_PASSED = frozenset(("pass", "passed", "good", "correct", "relevant", "true", "yes", "safe", "positive", "grounded"))
-_NOT_PASSED = frozenset(
+PASSED = frozenset(("pass", "passed", "good", "correct", "relevant", "true", "yes", "safe", "positive", "grounded"))
+NOT_PASSED = frozenset(
     ("fail", "failed", "bad", "incorrect", "irrelevant", "false", "no", "unsafe", "negative", "error")
 )
 
