@@ -10,6 +10,8 @@ from detectors.core.columns import SECOND_NS
 GATHER_NS = 600 * SECOND_NS
 """How long a new word is counted before it is told, so that it can be said how often it comes."""
 NEVER_NS = 2**63
+TOLD_MAX = 20
+"""Words told at once; of more, only how many they are."""
 WORDS_MAX = 1_000
 """Words known at a time; of a full table the one that was told longest ago may be told again."""
 
@@ -69,13 +71,16 @@ class Words:
         """A line for each word that by this event time has come for long enough and was not told yet."""
         if now_ns < self._due_ns:
             return
-        for (kind, where, word, who), heard in self.heard.items():
-            if not heard.told and now_ns - heard.since_ns >= GATHER_NS:
-                heard.told = True
+        due = [(key, one) for key, one in self.heard.items() if not one.told and now_ns - one.since_ns >= GATHER_NS]
+        for number, ((kind, where, word, who), heard) in enumerate(due):
+            heard.told = True
+            if number < TOLD_MAX:
                 yield _SAID[Unknown(kind)].format(
                     where=where, word=word, who=who or "a sender without a name", count=f"{heard.count:.0f}",
                     minutes=GATHER_NS // SECOND_NS // 60,
                 )  # fmt: skip
+        if len(due) > TOLD_MAX:
+            yield f"{len(due) - TOLD_MAX} more words that no table knows came in {GATHER_NS // SECOND_NS // 60} min"
         self._look_ahead()
 
     def _look_ahead(self) -> None:

@@ -118,3 +118,13 @@ def test_another_table_is_another_question() -> None:
     assert pipeline().restore(state) == ()
     state = pipeline(RULES + OWN).snapshot()
     assert pipeline(RULES + OWN).restore(state) == ()
+
+
+def test_words_that_never_repeat_are_few_tickets() -> None:
+    """An id in place of an outcome: some are named, the others are only counted, and every table is bounded."""
+    one, tickets = pipeline(), list[str]()
+    for minute in range(25):
+        words = [f"ticket {1000 * minute + i}" for i in range(60)]
+        tickets += fed(one, minute, spans(minute, *words), Signal.TRACES).tickets
+    assert any("more words that no table knows" in line for line in tickets)
+    assert len(tickets) <= 21 * 16 and len(one.ingest.words.heard) <= 1000

@@ -199,9 +199,8 @@ class Closing:
         at = np.flatnonzero(ended >= len(outcomes.names))
         agents = self._tables.rows("labels")["words"][rows[at], L_AGENT].tolist()
         for i, agent in zip(at.tolist(), agents, strict=True):
-            number = int(ended[i]) - len(outcomes.names)
-            if number < len(words):  # Else it was saved when there were more classes.
-                key = words[number], self._join.lexicon.text(agent)
+            if (number := int(ended[i])) in words:  # Else it was saved when there were more classes.
+                key = " / ".join(words[number]), self._join.lexicon.text(agent)
                 found[key] = found.get(key, 0.0) + sessions[UNIT_WEIGHT, i]
         ended[at] = outcomes.unmapped
         return found

@@ -5,13 +5,14 @@ anew; what then still finds no room is counted under `_other`.
 """
 
 import json
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alertrules.outcomes import SHIPPED, Outcomes
+from alertrules.outcomes import SHIPPED, Outcomes, plain
 from detectors.core.series import OVERFLOW_VALUE
 from service.ingest.kernel.constants import APART, INCLUDED, SEEN_TOKENS
 from service.ingest.kernel.tables import READINGS_MAX, RESOURCES_MAX, TEXT_BYTES, WORDS_MAX, Tables
@@ -61,8 +62,10 @@ _WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE
 _FIRST_WORDS = ("", OVERFLOW_VALUE, *OPERATIONS)
 Saying = tuple[Any, ...]
 Rows = NDArray[np.int64]
-NO_CLASS_MAX = 100
-"""Words for outcomes that are of no class and are told apart; a class is a byte."""
+CLASS_IDS = 127
+"""A class is a byte. The numbers that classes leave over are for words of none, by their hash."""
+ALIKE_MAX = 3
+"""Words that are remembered of one such number; few have more than one."""
 
 
 class Lexicon:
@@ -70,7 +73,7 @@ class Lexicon:
 
     def __init__(self, tables: Tables, outcomes: Outcomes = SHIPPED) -> None:
         self._tables, self.outcomes = tables, outcomes
-        self.no_class: list[str] = []  # Outcomes that are of no class: each has a number after those of the classes.
+        self.no_class: dict[int, list[str]] = {}  # Words of no class, by a number after those of the classes.
         self._forget()
         self._begin()
 
@@ -124,15 +127,15 @@ class Lexicon:
         return number
 
     def _outcome(self, word: str) -> int:
-        """The class of an outcome, or the number of a word that is of none."""
-        place = self.outcomes.place(word)
+        """The class of an outcome, or a number of a word that is of none: the same one wherever it comes."""
+        place, classes = self.outcomes.place(word), len(self.outcomes.names)
         if place != self.outcomes.unmapped:
             return place
-        if word not in self.no_class:
-            if len(self.no_class) >= NO_CLASS_MAX:
-                return place
-            self.no_class.append(word)
-        return len(self.outcomes.names) + self.no_class.index(word)
+        number = classes + zlib.crc32(plain(word).encode(errors="replace")) % (CLASS_IDS - classes)
+        words = self.no_class.setdefault(number, [])
+        if word not in words and len(words) < ALIKE_MAX:
+            words.append(word)
+        return number
 
     def _enter(self, saying: Saying) -> int:
         operation, rank, is_log, parts, outcome, is_cut, dialect, *texts = saying
@@ -212,7 +215,7 @@ class Lexicon:
         """Take the place of what `snapshot` was taken of, the tables being restored."""
         self._forget()
         state = json.loads(saved)
-        self.no_class = state.get("no_class", [])
+        self.no_class = {int(number): words for number, words in state.get("no_class", {}).items()}
         for saying in state["readings"]:
             self._enter(tuple(saying))
         for resource in state["resources"]:
