@@ -13,7 +13,8 @@ NEVER_NS = 2**63
 TOLD_MAX = 20
 """Words told at once; of more, only how many they are."""
 WORDS_MAX = 1_000
-"""Words known at a time; of a full table the one that was told longest ago may be told again."""
+"""Words known at a time; in a full table a new one takes the place of one that was told over a week ago, or of none."""
+WEEK_NS = 7 * 86_400 * SECOND_NS
 
 
 class Unknown(StrEnum):
@@ -59,8 +60,8 @@ class Words:
         heard = self.heard.get(key)
         if heard is None:
             if len(self.heard) >= WORDS_MAX:
-                told = next((key for key, one in self.heard.items() if one.told), None)
-                if told is None:
+                old = (key for key, one in self.heard.items() if one.told and time_ns - one.since_ns > WEEK_NS)
+                if (told := next(old, None)) is None:
                     return
                 del self.heard[told]
             heard = self.heard[key] = Heard(time_ns, 0.0)
