@@ -17,8 +17,10 @@ import numpy as np
 from detectors.core.anchor import Anchor
 from detectors.core.columns import OUTCOMES, TICK_NS, Bools, Floats, Ids, Precision, Singles, Tick
 from detectors.core.contract import Terms
+from detectors.core.count_signal import Counted
+from detectors.core.descriptor import Descriptor, Effects, Gauge
 from detectors.core.dispersion import DAY_BLOCK, KEEP, Dispersion
-from detectors.core.engine import Counted, Engine
+from detectors.core.engine import GAUGES, Engine
 from detectors.core.gates import Gates
 from detectors.core.hours import HOUR_STRENGTH, with_neighbours
 from detectors.core.loops import outcome_ratios
@@ -37,11 +39,6 @@ TOLD_MAX, TOLD_LEAST = 2, 0.01
 TERMS_MAX = 32
 """Sessions up to which a rising product is multiplied out: it takes no longer than a gamma function, and fits a float,
 as concentrations are at most 1e5."""
-
-
-def build(terms: Terms) -> Engine:
-    """The detector of a rule with `detector: outcomes`."""
-    return Engine(Outcomes(terms.points or LEAST_POINTS, terms.outcomes, terms.goods), terms)
 
 
 @dataclass(eq=False)
@@ -252,3 +249,36 @@ class Outcomes:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
+
+
+def _share(outcome: str) -> Gauge:
+    return Gauge("tocsin_outcome_share", "Share of closed sessions of late, by outcome.", ("outcome", outcome))
+
+
+def build(terms: Terms) -> Engine:
+    """Make the detector of a rule with `detector: outcomes`."""
+    return Engine(Outcomes(terms.points or LEAST_POINTS, terms.outcomes, terms.goods), terms)
+
+
+DETECTOR = Descriptor(
+    build,
+    {
+        "outcome_good": Gauge(
+            "tocsin_outcome_good_share",
+            "Share of closed sessions of late that ended well.",
+            shows="share",
+            usual="outcome_share_baseline",
+        ),
+        **{f"outcome_share_{outcome}": _share(outcome) for outcome in (*OUTCOMES, "*")},
+        "outcome_share_baseline": Gauge(
+            "tocsin_outcome_baseline_share", "Share of good outcomes that the baseline expects."
+        ),
+        "outcome_share_effect": Gauge(
+            "tocsin_outcome_threshold_share", "Share of good outcomes that is the smallest effect."
+        ),
+        **GAUGES,
+    },
+    subject="good outcomes",
+    effects=Effects(None, LEAST_POINTS, "10pp"),
+    of_sessions=True,
+)

@@ -1,6 +1,5 @@
 """One rule at work: its view, its detector, its account, and the alerts of its series."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -24,7 +23,6 @@ from alertrules.page import line
 from alertrules.rules import Rule, Severity
 from alertrules.view import View
 from alertrules.wording import length
-from detectors.core import contract
 from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import (
     SECOND_NS,
@@ -39,7 +37,9 @@ from detectors.core.columns import (
     without,
 )
 from detectors.core.contract import Detector, Judgement, Listener, SlotJudge
+from detectors.core.descriptor import build
 from detectors.core.series import SeriesTable
+from service.fingerprint import fingerprint
 
 EXPIRE_AFTER_NS = 8 * 86_400 * SECOND_NS
 """A series unseen for more than a week is forgotten, its baseline with it."""
@@ -84,19 +84,11 @@ class Watch:
         self.rule, self.calendar, self.outcomes = rule, calendar, outcomes
         self.view = View(rule.selection, rule.by, rule.series_max)
         terms = replace(rule.terms(rule.effect), calendar=calendar, outcomes=outcomes.names, goods=outcomes.goods)
-        self.detector: Detector = contract.build(rule.detector.value, terms)
+        self.detector: Detector = build(rule.detector, terms)
         self.alerts: dict[int, Alert] = {}
         self.ledger = Ledger()
+        self.fingerprint = fingerprint(rule, outcomes)
         self.asked_to = 0  # Birth of the newest series that has been asked for its own effect.
-
-    @property
-    def fingerprint(self) -> str:
-        """What the rule's state depends on: with another, the state is of no use."""
-        rule = self.rule
-        facts = repr((rule.detector, rule.select, rule.by, rule.signal, rule.window_ns))
-        if rule.judges_outcomes and self.outcomes is not SHIPPED:
-            facts += repr(self.outcomes.facts)
-        return hashlib.sha256(facts.encode()).hexdigest()
 
     def add(self, slot: Slot, cells: SeriesTable) -> Moved:
         """Add a slot of the open tick; a detector that can page from it does. A rule with `for` asked to wait."""

@@ -1,5 +1,8 @@
 """Outcomes in the words of those who send them."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from alertrules.outcomes import SHIPPED
@@ -79,3 +82,16 @@ def test_problems_are_told_where_they_stand(text: str, line: int, said: str) -> 
     with pytest.raises(RuleErrors) as found:
         combine([parse_rules(text, "own.yaml")])
     assert any(problem.line == line and said in problem.message for problem in found.value.problems), found.value
+
+
+def test_the_documents_example_is_read() -> None:
+    """And its table tells the words that are shipped."""
+    readme = (Path(__file__).parents[2] / "alertrules" / "README.md").read_text()
+    (example,) = re.findall(r"```yml\n(outcomes:.*?)```", readme, re.DOTALL)
+    found = combine([parse_rules(example, "README.md")]).outcomes
+    assert found.names == ("contained", "resolved", "escalated", "breached", "abandoned", "failed", "unmapped")
+    rows = re.findall(r"^\| `(resolved|escalated|abandoned|failed)`.*?\| (.*) \|$", readme, re.MULTILINE)
+    assert len(rows) == 4
+    for name, told in rows:
+        for word in re.findall(r"`([a-z0-9 ]+)`", told):
+            assert word in ("in", "within", "after") or SHIPPED.names[SHIPPED.place(word)] == name, word
