@@ -263,13 +263,13 @@ def build(terms: Terms) -> Engine:
 DETECTOR = Descriptor(
     build,
     {
+        **{f"outcome_share_{outcome}": _share(outcome) for outcome in OUTCOMES},
         "outcome_good": Gauge(
             "tocsin_outcome_good_share",
             "Share of closed sessions of late that ended well.",
             shows="share",
             usual="outcome_share_baseline",
         ),
-        **{f"outcome_share_{outcome}": _share(outcome) for outcome in (*OUTCOMES, "*")},
         "outcome_share_baseline": Gauge(
             "tocsin_outcome_baseline_share", "Share of good outcomes that the baseline expects."
         ),
@@ -278,6 +278,7 @@ DETECTOR = Descriptor(
         ),
         **GAUGES,
     },
+    named={"outcome_share_": _share("")},
     subject="good outcomes",
     effects=Effects(None, LEAST_POINTS, "10pp"),
     of_sessions=True,
