@@ -92,9 +92,14 @@ class Pipeline:
         local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED, calendar: Calendar = UTC,
     ) -> None:  # fmt: skip
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
-        self.decoder, self.local = decoder or Scanner(), replace(local, outcomes=rules.outcomes)
+        self.decoder, self._local = decoder or Scanner(), local
         self._seed, self._calendar = seed, calendar
         self.begin_anew()
+
+    @property
+    def local(self) -> Local:
+        """What the operator says, in settings and in rule files."""
+        return replace(self._local, outcomes=self.rules.outcomes)
 
     def begin_anew(self) -> None:
         """Forget everything, as if nothing had been read."""
@@ -144,6 +149,22 @@ class Pipeline:
             step.notices += told.notices
             step.alone += told.alone
             step.digest += told.digest
+
+    def take_rules(self, rules: RuleSet) -> tuple[str, ...]:
+        """Go on with other rules, as a restart would: what a rule has learnt stays where it asks the same.
+
+        Returns the names of rules that start anew. Raises what `restore` does; the rules of before stay then.
+        """
+        state, before = self.snapshot(), self.rules
+        try:
+            self.rules = rules
+            self.begin_anew()
+            return self.restore(state)
+        except Exception:
+            self.rules = before
+            self.begin_anew()
+            self.restore(state)
+            raise
 
     @staticmethod
     def _outcome(answers: tuple[Answer, ...], step: _Step) -> Outcome:

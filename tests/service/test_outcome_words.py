@@ -128,3 +128,20 @@ def test_words_that_never_repeat_are_few_tickets() -> None:
         tickets += fed(one, minute, spans(minute, *words), Signal.TRACES).tickets
     assert any("more words that no table knows" in line for line in tickets)
     assert len(tickets) <= 21 * 16 and len(one.ingest.words.heard) <= 1000
+
+
+def test_classes_are_read_again_with_the_rules() -> None:
+    """Without a restart: a word that was of no class is of one, and sessions under way keep theirs by name."""
+    one = pipeline()
+    for minute in range(4):
+        fed(one, minute, spans(minute, "SLA breach", "escalated", "resolved"), Signal.TRACES)
+    assert one.take_rules(combine([parse_rules(RULES + OWN, "own.yaml")])) == ("Bad", "Worse")
+    for minute in range(4, 20):
+        fed(one, minute, spans(minute, "SLA breach", "escalated", "wrapped up"), Signal.TRACES)
+    found = shares(one)
+    assert found["breached"] == found["escalated"] == pytest.approx(1 / 3, abs=0.04)
+    assert found["contained"] == pytest.approx(1 / 3, abs=0.04)
+    assert one.take_rules(combine([parse_rules(RULES, "own.yaml")])) == ("Bad", "Worse")
+    for minute in range(20, 26):
+        fed(one, minute, spans(minute, "SLA breach", "escalated", "resolved"), Signal.TRACES)
+    assert {"resolved", "escalated", "unmapped", "good"} == shares(one).keys()

@@ -206,9 +206,35 @@ class Lexicon:
         rows = self._tables.rows(name)
         rows[field][at] = new[rows[field][at]]
 
+    def _reclassify(self, classes: list[str]) -> None:
+        """There were other classes: what live spans and traces said keeps its name, or is of none."""
+        now = {name: place for place, name in enumerate(self.outcomes.names)}
+        moved = np.full(CLASS_IDS + 1, self.outcomes.unmapped, np.int64)
+        moved[: len(classes)] = [now.get(name, self.outcomes.unmapped) for name in classes]
+        for number, words in self.no_class.items():
+            moved[number] = self.outcomes.place(words[0])
+        traces = self._tables.rows("traces")
+        said = traces["outcome"] >= 0
+        traces["outcome"][said] = moved[traces["outcome"][said]]
+        spans, sayings = self._tables.live("spans"), list(self._readings)
+        anew = {}
+        for number in np.unique(self._tables.rows("spans")["reading"][spans]).tolist():
+            *head, outcome = sayings[number][:5]
+            has_room = len(self._readings) < READINGS_MAX
+            anew[number] = (
+                self._again((*head, int(moved[outcome]), *sayings[number][5:])) if outcome >= 0 and has_room else number
+            )
+        self._renumber("spans", spans, "reading", anew)
+        self.no_class = {}
+
     def snapshot(self) -> str:
         """Readings and resources as JSON text; words are in the tables."""
-        said = {"readings": list(self._readings), "resources": self.resources, "no_class": self.no_class}
+        said = {
+            "readings": list(self._readings),
+            "resources": self.resources,
+            "no_class": self.no_class,
+            "classes": self.outcomes.names,
+        }
         return json.dumps(said)
 
     def restore(self, saved: str) -> None:
@@ -220,3 +246,5 @@ class Lexicon:
             self._enter(tuple(saying))
         for resource in state["resources"]:
             self.resource(Resource(*resource))
+        if tuple(classes := state.get("classes", SHIPPED.names)) != self.outcomes.names:
+            self._reclassify(classes)
