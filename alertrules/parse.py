@@ -12,6 +12,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 
+from alertrules.outcomes import CLASSES_MAX, SHIPPED, SHIPPED_CLASSES, OutcomeClass, Outcomes, plain
+from alertrules.outcomes import table as outcome_table
 from alertrules.receivers import ONCALL, Receiver, Route, receiver_of
 from alertrules.rules import GROUP_LABELS, Annotations, Override, Rule, Written
 
@@ -65,6 +67,7 @@ class FileKeys(Written):
     groups: Annotated[tuple[Group, ...], Field(strict=False)] = ()
     receivers: Annotated[tuple[Receiver, ...], Field(strict=False)] = ()
     route: Route | None = None
+    outcomes: Annotated[tuple[OutcomeClass, ...], Field(strict=False)] = ()
 
 
 def _file_keys(words: Words) -> type[FileKeys]:
@@ -83,6 +86,7 @@ class RuleFile:
     receivers: tuple[Receiver, ...]
     route: Route | None
     lines: Mapping[str, int]
+    outcomes: tuple[OutcomeClass, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class RuleSet:
     rules: tuple[Rule, ...]
     receivers: tuple[Receiver, ...]
     route: Route
+    outcomes: Outcomes = SHIPPED
 
     def rule(self, name: str) -> Rule | None:
         return next((rule for rule in self.rules if rule.name == name), None)
@@ -119,7 +124,7 @@ def parse_rules(text: str, file: str, words: Words = NO_WORDS) -> RuleFile:
     except ValidationError as error:
         raise RuleErrors(sorted(_problems(error, tree, file, words), key=lambda problem: problem.line)) from None
     rules = tuple(rule for group in keys.groups for rule in group.rules)
-    return RuleFile(file, rules, keys.receivers, keys.route, dict(_lines(tree, keys)))
+    return RuleFile(file, rules, keys.receivers, keys.route, dict(_lines(tree, keys)), keys.outcomes)
 
 
 def load(paths: Iterable[Path], words: Words = NO_WORDS) -> RuleSet:
@@ -162,9 +167,29 @@ def combine(files: Iterable[RuleFile]) -> RuleSet:
     for name in sorted(set(route.group_by) - known):
         written = f'"{name}" is not a label; there are {", ".join(sorted(known))}'
         problems.append(Problem(routed[0].file, routed[0].lines["route"], "", "route.group_by", written))
+    problems += _outcome_problems(files)
     if problems:
         raise RuleErrors(problems)
-    return RuleSet(rules, receivers, route)
+    classes = tuple(one for file in files for one in file.outcomes)
+    return RuleSet(rules, receivers, route, outcome_table(classes, SHIPPED_CLASSES) if classes else SHIPPED)
+
+
+def _outcome_problems(files: tuple[RuleFile, ...]) -> Iterator[Problem]:
+    """Classes and words that stand twice: which one is meant nobody could tell."""
+    names = {one.name for one in SHIPPED_CLASSES}
+    first: dict[tuple[str, str], tuple[int, str]] = {}
+    for number, (file, one) in enumerate((each, one) for each in files for one in each.outcomes):
+        line = file.lines[f"outcomes {one.name}"]
+        here = number, f"{file.file}:{line}, {one.name}"
+        for kind, text in [("class", one.name), *(("word", plain(word)) for word in one.words)]:
+            at, place = first.setdefault((kind, text), here)
+            if at != number:
+                yield Problem(
+                    file.file, line, "", "outcomes", f'the {kind} "{text}" stands already at {place}; keep one'
+                )
+        names.add(one.name)
+        if len(names) > CLASSES_MAX:
+            yield Problem(file.file, line, "", "outcomes", f"{len(names)} classes; write at most {CLASSES_MAX} in all")
 
 
 def _twice(files: tuple[RuleFile, ...], kind: str) -> Iterator[Problem]:
@@ -282,7 +307,8 @@ def _message(kind: str, message: str, loc: tuple[int | str, ...], tree: Commente
 
 
 _MODELS: dict[str, type[BaseModel]] = {
-    "groups": Group, "rules": Rule, "overrides": Override, "annotations": Annotations, "route": Route,
+    "groups": Group, "rules": Rule, "overrides": Override, "annotations": Annotations,
+    "outcomes": OutcomeClass, "route": Route,
 }  # fmt: skip
 
 
@@ -325,5 +351,7 @@ def _lines(tree: CommentedMap, keys: FileKeys) -> Iterator[tuple[str, int]]:
     for i, group in enumerate(keys.groups):
         for j, rule in enumerate(group.rules):
             yield f"rule {rule.name}", _line(tree, ("groups", i, "rules", j))
+    for i, outcome in enumerate(keys.outcomes):
+        yield f"outcomes {outcome.name}", _line(tree, ("outcomes", i))
     for i, receiver in enumerate(keys.receivers):
         yield f"receiver {receiver.name}", _line(tree, ("receivers", i))

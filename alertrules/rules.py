@@ -22,18 +22,20 @@ from detectors.core.signals import SIGNALS
 _MINUTE_NS = 60 * 1_000_000_000
 _T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
+_SESSIONS = Matcher("operation", Operator.EQUAL, "session")
 GROUP_LABELS = ("alert", "severity", *CELL_LABELS)
 """What notices may be grouped by, with the rules' own `labels`."""
 
 
 class Severity(StrEnum):
-    """How much it matters, most first. `page` is another word for critical."""
+    """How much it matters, most first. `page` is another word for critical; a ticket is sent to nobody."""
 
     CRITICAL = "critical"
     PAGE = "page"
     ERROR = "error"
     WARNING = "warning"
     INFO = "info"
+    TICKET = "ticket"
 
 
 def _severity(text: object) -> Severity:
@@ -264,7 +266,7 @@ class Rule(Written):
     def counts_sessions(self) -> bool:
         """Whether its unit is a closed session rather than a call."""
         by_signal = self.signal is not None and SIGNALS[self.signal].of_sessions
-        return self.described.of_sessions or by_signal or Matcher("operation", Operator.EQUAL, "session") in self.select
+        return self.described.of_sessions or by_signal or _SESSIONS in self.select
 
     @property
     def holds(self) -> Holds:
@@ -283,7 +285,17 @@ class Rule(Written):
         ratio, points = (asked.ratio, asked.points) if asked else (None, None)
         signal = self.signal or ""
         above = float("nan") if self.above is None else self.above
-        return Terms(budget, ratio, points, signal, "", above, self.window_ns, self.at_least)
+        return Terms(
+            budget,
+            ratio,
+            points,
+            signal,
+            "",
+            above,
+            self.window_ns,
+            self.at_least,
+            of_sessions=_SESSIONS in self.select,
+        )
 
 
 def _described(info: ValidationInfo) -> Descriptor | None:

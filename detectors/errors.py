@@ -172,6 +172,10 @@ class Errors:
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:
         return "ratio", float(run[2] / run[1]), float(run[0] / run[1]), float(run[1])
 
+    def said(self, row: int, run: Floats) -> str:
+        """Nothing more: the level says it all."""
+        return ""
+
     def wobble(self, dispersion: Dispersion) -> Floats:
         """(S,) by how much, as a factor, an hour's share lies off its expectation: one standard deviation."""
         failures = dispersion.sessions_an_hour()[:, 0] * self.baseline.share.mean(1)

@@ -1,4 +1,8 @@
-"""Outcome drift: the mix of resolved, escalated, abandoned, failed and unmapped sessions against the hour's.
+"""Outcome drift: the mix of good sessions and of each class of bad ones against the hour's.
+
+Which classes there are, and which of them are good, is the operator's to say; all good ones are one here, the first.
+Sessions whose outcome is a word of no class may be anything. So where they are many a series is neither judged nor
+learnt, and where they are few they are judged as if they were good: a page is true whatever they were.
 
 Dirichlet-multinomial ratios. The null is the baseline whose good class (the first) has lost a little slack; an
 alternative takes 10, 20 or 40 points more from the good class, and gives them to one bad class or to all in proportion.
@@ -24,11 +28,14 @@ from detectors.core.recent import Recent
 from detectors.core.rows import column, resize
 from detectors.core.traffic import Traffic
 
-CLASSES = len(OUTCOMES)
 DROPS = np.array([0.10, 0.20, 0.40])
 POOL_STRENGTH = 5.0
 SLACK = 0.015
 LEAST_POINTS = 0.10
+UNMAPPED_MAX = 0.10
+"""Share of the last active minutes' sessions that may be of no class."""
+TOLD_MAX, TOLD_LEAST = 2, 0.01
+"""Classes that grew, and that fell, of which a page tells, and the share by which they must have moved."""
 TERMS_MAX = 32
 """Sessions up to which a rising product is multiplied out: it takes no longer than a gamma function, and fits a float,
 as concentrations are at most 1e5."""
@@ -38,15 +45,17 @@ as concentrations are at most 1e5."""
 class MixBaseline:
     """Sessions by hour of day and class: decayed, and today's; from them the expected mix and the null.
 
+    classes    K: one for all good ones, one for each bad one, and a last one that nothing is in
     mean       (S, K)  the series' mix at the last refit, drawn towards the pool's
     mix, null  (S, K)  those of the open hour, shares that sum to 1
     """
 
-    count: Singles = column(24, CLASSES, dtype=np.float32)
-    today: Singles = column(24, CLASSES, dtype=np.float32)
-    mean: Singles = column(CLASSES, fill=1 / CLASSES, dtype=np.float32)
-    mix: Floats = column(CLASSES, fill=1 / CLASSES)
-    null: Floats = column(CLASSES, fill=1 / CLASSES)
+    classes: int = len(OUTCOMES)
+    count: Singles = column(24, "classes", dtype=np.float32)
+    today: Singles = column(24, "classes", dtype=np.float32)
+    mean: Singles = column("classes", fill=1 / len(OUTCOMES), dtype=np.float32)
+    mix: Floats = column("classes", fill=1 / len(OUTCOMES))
+    null: Floats = column("classes", fill=1 / len(OUTCOMES))
 
     def __post_init__(self) -> None:
         resize(self, 0)
@@ -54,18 +63,22 @@ class MixBaseline:
 
 class Outcomes:
     """The signal. A run's sums are its good sessions, the good ones expected, all, and by how many those of each bad
-    class but the last exceed the expected."""
+    class exceed the expected.
 
-    alternatives = len(DROPS) * CLASSES
-    sums = 3 + CLASSES - 2
+    names  of the classes by id, as the sessions have them: `goods` good ones, then bad ones, the last those of no class
+    """
+
     precision: Precision = np.float32
-    residual_of = np.zeros(len(DROPS) * CLASSES, np.int32)
-    effects = np.repeat(DROPS, CLASSES)
 
-    def __init__(self, points: float) -> None:
+    def __init__(self, points: float, names: tuple[str, ...] = OUTCOMES, goods: int = 1) -> None:
+        self.names, self.goods = names, goods
+        self.classes = len(names) - goods + 1
+        self.alternatives, self.sums = len(DROPS) * self.classes, self.classes + 1
+        self.residual_of = np.zeros(self.alternatives, np.int32)
+        self.effects = np.repeat(DROPS, self.classes)
         self.gates = Gates(1.0, points)
-        self.baseline = MixBaseline()
-        self.recent = Recent(CLASSES)
+        self.baseline = MixBaseline(self.classes)
+        self.recent = Recent(len(names))
         self.anchor = Anchor()
         self.traffic = Traffic()
         self.parts: Mapping[str, Any] = {
@@ -73,17 +86,30 @@ class Outcomes:
         }  # fmt: skip
 
     def counted(self, tick: Tick) -> Counted:
-        """(r, K) sessions by class, of series that closed any with an outcome; weights scaled to effective size."""
+        """(r, K) sessions by class, of series that closed any with an outcome; weights scaled to effective size.
+
+        Those of no class are among the good ones, and once more alone in the place of ratios.
+        """
         rows, at = tick.outcome.cells()
-        flat = np.bincount(at * CLASSES + tick.outcome.bucket, tick.outcome.count, minlength=len(rows) * CLASSES)
+        ids = len(self.names)
+        # What was counted with more classes than there are now is of none.
+        place = np.minimum(tick.outcome.bucket, ids - 1)
+        flat = np.bincount(at * ids + place, tick.outcome.count, minlength=len(rows) * ids)
         here = np.searchsorted(tick.series, rows)
         scale = tick.count[here] / np.where(tick.squares[here] > 0, tick.squares[here], 1)
-        values: Floats = flat.reshape(len(rows), CLASSES) * scale[:, None]
-        return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values, np.empty((len(rows), 0)))
+        told: Floats = flat.reshape(len(rows), ids) * scale[:, None]
+        self.recent.add(rows, told)
+        values = np.zeros((len(rows), self.classes))
+        values[:, 0] = told[:, : self.goods].sum(1) + told[:, -1]
+        values[:, 1:-1] = told[:, self.goods : -1]
+        of_late = self.recent.sums[rows].astype(np.float64)
+        clear = of_late[:, -1] <= UNMAPPED_MAX * of_late.sum(1)
+        return Counted(tick.start_ns // TICK_NS, rows, values.sum(1), values, told[:, -1:]).only(clear)
 
     def learn(self, counted: Counted, hour: int) -> None:
-        self.baseline.today[counted.rows, hour] += counted.values
-        self.recent.add(counted.rows, counted.values)
+        known = counted.values.copy()
+        known[:, :1] -= counted.ratios
+        self.baseline.today[counted.rows, hour] += known
         self.traffic.add(counted.rows, counted.count, counted.index)
 
     def residuals(self, counted: Counted, hour: int) -> tuple[Floats, Floats]:
@@ -116,7 +142,7 @@ class Outcomes:
         return shows
 
     def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids:
-        return np.where(alternatives >= CLASSES, alternatives - CLASSES, alternatives).astype(np.int32)
+        return np.where(alternatives >= self.classes, alternatives - self.classes, alternatives).astype(np.int32)
 
     def rho(self, dispersion: Dispersion) -> Floats:
         return dispersion.unpooled_rho()
@@ -130,7 +156,7 @@ class Outcomes:
             others = null[:, 1:]
             left = null[:, :1] - lost
             mixes.append(np.concatenate([left, others * (1 + lost / (1 - null[:, :1]))], 1))
-            for g in range(1, CLASSES):
+            for g in range(1, self.classes):
                 gained = null.copy()
                 gained[:, :1] = left
                 gained[:, g] += lost[:, 0]
@@ -168,7 +194,7 @@ class Outcomes:
         b.today[:] = 0
         whole = b.count.sum(1, dtype=np.float64)
         sessions = whole.sum(1)
-        pool = (whole.sum(0) + 1) / (whole.sum() + CLASSES)
+        pool = (whole.sum(0) + 1) / (whole.sum() + self.classes)
         b.mean[:] = (whole + POOL_STRENGTH * pool) / (sessions + POOL_STRENGTH)[:, None]
         b.mix[:], b.null[:] = self._hour(0)
         return excluded
@@ -180,6 +206,22 @@ class Outcomes:
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:
         good, expected, count = run[:3].tolist()
         return "share", expected / count, good / count, count
+
+    def said(self, row: int, run: Floats) -> str:
+        """Which classes have moved, and from what share to what: those that grew first, then by how far."""
+        before = self.baseline.mix[row].copy()
+        now, count = before.copy(), float(run[2])
+        before[0], now[0] = run[1] / count, run[0] / count
+        now[1:-1] += run[3:] / count
+        good = self.names[0] if self.goods == 1 else "good"
+        names = (good, *self.names[self.goods : -1])
+        moved = [(name, float(before[i]), max(float(now[i]), 0.0)) for i, name in enumerate(names)]
+        moved = sorted(
+            (one for one in moved if abs(one[2] - one[1]) >= TOLD_LEAST), key=lambda one: -abs(one[2] - one[1])
+        )
+        grew, fell = [one for one in moved if one[2] > one[1]], [one for one in moved if one[2] < one[1]]
+        told = grew[:TOLD_MAX] + fell[:TOLD_MAX]
+        return ", ".join(f"{name} {_percent(share)} to {_percent(level)}" for name, share, level in told)
 
     def wobble(self, dispersion: Dispersion) -> Floats:
         """(S,) by how much an hour's good share lies off its expectation: one standard deviation, as a share."""
@@ -200,24 +242,34 @@ class Outcomes:
             share = self.recent.sums / self.recent.sums.sum(1, keepdims=True)
         good = np.where(self.mass() > 0, self.baseline.mix[:, 0], np.nan)
         asked = self.gates.points_of(np.arange(len(good), dtype=np.int32))
-        levels = {f"outcome_share_{name}": share[:, i] for i, name in enumerate(OUTCOMES)}
+        levels = {f"outcome_share_{name}": share[:, i] for i, name in enumerate(self.names)}
+        levels["outcome_good"] = share[:, : self.goods].sum(1)
         return levels | {"outcome_share_baseline": good, "outcome_share_effect": good - asked}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
+
+
+def _share(outcome: str) -> Gauge:
+    return Gauge("tocsin_outcome_share", "Share of closed sessions of late, by outcome.", ("outcome", outcome))
 
 
 def build(terms: Terms) -> Engine:
     """Make the detector of a rule with `detector: outcomes`."""
-    return Engine(Outcomes(terms.points or LEAST_POINTS), terms)
-
-
-def _share(outcome: str) -> Gauge:
-    shows = ("share", "outcome_share_baseline") if outcome == OUTCOMES[0] else ()
-    return Gauge("tocsin_outcome_share", "Share of closed sessions of late, by outcome.", ("outcome", outcome), *shows)
+    return Engine(Outcomes(terms.points or LEAST_POINTS, terms.outcomes, terms.goods), terms)
 
 
 DETECTOR = Descriptor(
     build,
     {
         **{f"outcome_share_{outcome}": _share(outcome) for outcome in OUTCOMES},
+        "outcome_good": Gauge(
+            "tocsin_outcome_good_share",
+            "Share of closed sessions of late that ended well.",
+            shows="share",
+            usual="outcome_share_baseline",
+        ),
         "outcome_share_baseline": Gauge(
             "tocsin_outcome_baseline_share", "Share of good outcomes that the baseline expects."
         ),
@@ -226,6 +278,7 @@ DETECTOR = Descriptor(
         ),
         **GAUGES,
     },
+    named={"outcome_share_": _share("")},
     subject="good outcomes",
     effects=Effects(None, LEAST_POINTS, "10pp"),
     of_sessions=True,

@@ -23,7 +23,8 @@ class Static:
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
-        self.window = Window(terms.signal, max(1, min(WINDOW_MAX, terms.window_ns // TICK_NS)))
+        ticks = max(1, min(WINDOW_MAX, terms.window_ns // TICK_NS))
+        self.window = Window(terms.signal, ticks, terms.goods, len(terms.outcomes) - 1)
 
     def tick(self, tick: Tick, modes: Bytes) -> Mapping[int, Judgement]:
         """Compare every series that counted something in this tick."""

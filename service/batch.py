@@ -85,6 +85,11 @@ class Dropped(StrEnum):
     BAD_NUMBER = "bad_number"  # A token count, cost or point that is NaN, infinite or negative.
     FOREIGN = "foreign"  # A body that could be read, and holds nothing of OTLP: another format.
     SET_ASIDE = "set_aside"  # A record that cannot be read without an error of ours: kept for a person.
+    UNKNOWN_START = "unknown_start"  # A cumulative point of unknown beginning: what it counts from here on counts.
+    UNKNOWN_UNIT = "unknown_unit"  # A metric in a unit, or a cost in a currency, that no table knows.
+    UNKNOWN_TOKEN = "unknown_token_type"
+    UNKNOWN_KIND = "unknown_kind"  # A gauge in place of a counter, or a counter without temporality.
+    AGGREGATE = "aggregate"  # A metric that adds up, or tells again, what others of its service tell.
     UNREAD = "unread"  # A metric summary, or a log record that is no evaluation.
 
 
@@ -113,6 +118,7 @@ class Tally:
     dropped: Counter[Dropped] = field(default_factory=Counter)
     read: Counter[str] = field(default_factory=Counter)  # Bodies, by topic or door.
     foreign: Counter[tuple[str, str]] = field(default_factory=Counter)  # Of them no OTLP, and what they look like.
+    snake_case: Counter[str] = field(default_factory=Counter)  # Read of JSON with protobuf's names, by topic or door.
     costs: Counter[str] = field(default_factory=Counter)  # Calls by where their cost came from.
     priced_tokens: Counter[str] = field(default_factory=Counter)  # Of metrics, likewise.
     tickets: list[str] = field(default_factory=list)  # What is worth a look some day.

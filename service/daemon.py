@@ -305,13 +305,15 @@ class Daemon:
 
     async def _look(self) -> None:
         try:
-            self.metrics.levels, self.metrics.spend = await self.work.run("a look at the levels", self._levels)
+            self.metrics.levels, self.metrics.spend, self.metrics.unpriced = await self.work.run(
+                "a look at the levels", self._levels
+            )
             self._looked_s = time.monotonic()
         finally:
             self._looking = None
 
-    def _levels(self) -> tuple[list[Level], dict[tuple[str, ...], float]]:
-        return self.pipeline.levels(), self.pipeline.spend()
+    def _levels(self) -> tuple[list[Level], dict[tuple[str, ...], float], dict[tuple[str, ...], float]]:
+        return self.pipeline.levels(), self.pipeline.spend(), self.pipeline.unpriced()
 
     async def _take(self) -> list[Arrival]:
         """What has arrived, after a short wait at most: time alone can close slots too.

@@ -36,6 +36,9 @@ HEALTH = {
     "tocsin_spend_usd_per_hour": Declared(
         "gauge", ("tenant", "agent"), "Dollars of priced calls an hour, over about the last hour."
     ),
+    "tocsin_unpriced_ratio": Declared(
+        "gauge", ("tenant", "agent"), "Share of calls of models without a known price, over about the last hour."
+    ),
     "tocsin_build_info": Declared("gauge", ("version",), "1, for the version that runs."),
     "tocsin_scanner_info": Declared("gauge", ("engine",), "1, for what decodes traces: `compiled` or `protobuf`."),
     "tocsin_spans_total": Declared("counter", (), "Spans read."),
@@ -110,6 +113,9 @@ HEALTH = {
     ),
     "tocsin_foreign_bodies_total": Declared(
         "counter", ("source", "looks_like"), "Bodies of a topic or door that hold no OTLP, by what they look like."
+    ),
+    "tocsin_snake_case_bodies_total": Declared(
+        "counter", ("source",), "Bodies in JSON that were read although their names have underscores."
     ),
     "tocsin_clock_gaps_total": Declared(
         "counter", ("kind",), "How often the process stood still, or the wall clock was put forward or back."

@@ -34,7 +34,7 @@ from detectors.core.columns import (
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 from service.batch import Answer
-from service.fingerprint import of_format_9
+from service.fingerprint import fingerprint, of_format_9
 from service.spend import Spend
 from service.watch import EXPIRE_AFTER_NS, Level, Moved, Watch
 
@@ -45,7 +45,7 @@ class Detect:
     """All rules at work on the same stream of slots."""
 
     def __init__(self, rules: RuleSet, calendar: Calendar = UTC) -> None:
-        self.watches = tuple(Watch(rule, calendar) for rule in rules.rules)
+        self.watches = tuple(Watch(rule, calendar, rules.outcomes) for rule in rules.rules)
         self.spend = Spend()
         self.orphans: list[tuple[Alert, Identity]] = []  # Open alerts of rules that are gone: closed at the next tick.
         self.failed: Counter[str] = Counter()  # By rule: how often its detector raised, and it began anew.
@@ -120,7 +120,7 @@ class Detect:
         self.orphans += [
             (alert, Identity(name, watch.view.labels(row), severity)) for row, alert in watch.alerts.items()
         ]
-        fresh = Watch(watch.rule, watch.calendar)
+        fresh = Watch(watch.rule, watch.calendar, watch.outcomes)
         fresh.ledger = watch.ledger
         self.watches = tuple(fresh if one is watch else one for one in self.watches)
 
@@ -160,7 +160,10 @@ class Detect:
         open_ns = int(arrays["open_ns"][0])
         self.open_ns, self.heard = None if open_ns < 0 else open_ns, bool(arrays["open_ns"][1])
         self.spend.restore(under(arrays, "/spend/"))
-        same = {of_format_9(watch.rule): watch.fingerprint for watch in self.watches}
+        # In format 9 nobody had classes of outcomes of their own.
+        same = {
+            of_format_9(one.rule): one.fingerprint for one in self.watches if one.fingerprint == fingerprint(one.rule)
+        }
         alerts = {
             name: {**saved, "fingerprint": same.get(saved["fingerprint"], saved["fingerprint"])}
             for name, saved in alerts.items()

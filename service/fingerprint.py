@@ -2,6 +2,7 @@
 
 import hashlib
 
+from alertrules.outcomes import SHIPPED, Outcomes
 from alertrules.rules import Rule
 
 _NAMES_OF_FORMAT_9 = {
@@ -17,9 +18,12 @@ _NAMES_OF_FORMAT_9 = {
 """Detectors whose names were not made from their words by one rule."""
 
 
-def fingerprint(rule: Rule) -> str:
-    """Hash what a rule looks at and how: detector, selection, series, signal and window."""
-    return _hashed(repr((rule.detector, rule.select, rule.by, rule.signal, rule.window_ns)))
+def fingerprint(rule: Rule, outcomes: Outcomes = SHIPPED) -> str:
+    """Hash what a rule looks at and how: detector, selection, series, signal, window, and classes of one's own."""
+    facts = repr((rule.detector, rule.select, rule.by, rule.signal, rule.window_ns))
+    if outcomes is not SHIPPED and (rule.detector == "outcomes" or rule.signal == "bad_outcome_share"):
+        facts += repr(outcomes.facts)
+    return _hashed(facts)
 
 
 def of_format_9(rule: Rule) -> str:

@@ -4,7 +4,7 @@ import json
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from service.batch import Dropped, Record, Signal, Tally
 from service.ingest.join.closing import Labels
 from service.ingest.limits import IngestLimits
 from service.ingest.metrics.meters import Meters
+from service.ingest.otlp.foreign import ADVICE, Foreign
 from service.ingest.prices import CostSource, Tokens
+from service.ingest.reader import EXAMPLES
 from service.ingest.stage import Ingest
 from service.ingest.vocabulary import MODEL_OPERATIONS, SESSION_UNIT
 
@@ -38,7 +40,8 @@ class Group:
     failed: Counter[str] = field(default_factory=Counter)
     tokens: list[float] = field(default_factory=lambda: [0.0] * len(_TOKENS))
     dollars: Counter[str] = field(default_factory=Counter)
-    unpriced: int = 0
+    unpriced: Counter[str] = field(default_factory=Counter)  # Calls without a price, by model.
+    priced: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
 
 
@@ -73,8 +76,10 @@ class Inspection:
             group.tokens[i] += count
         dollars, source = cost
         if source is CostSource.UNPRICED:
-            group.unpriced += 1
-        elif dollars:
+            group.unpriced[labels[4]] += 1
+            return
+        group.priced += source is not CostSource.NONE
+        if dollars:
             group.dollars[source] += dollars  # type: ignore[assignment]
 
     def session(self, labels: Labels, key: str, outcome: int) -> None:
@@ -102,6 +107,8 @@ def inspect_bodies(paths: Iterable[Path]) -> dict[str, object]:
         "rejected": {str(Dropped.MALFORMED): tally.dropped[Dropped.MALFORMED], **rejected},
         "dialects": dict(sorted(inspection.dialects.items())),
         "models": sorted(inspection.models),
+        **_odd(tally),
+        **_unknown(ingest),
         "groups": [_shown(tenant, agent, group) for (tenant, agent), group in sorted(inspection.groups.items())],
     }
 
@@ -124,11 +131,34 @@ def inspect_points(paths: Iterable[Path], signal: Signal) -> dict[str, object]:
         "points" if signal is Signal.METRICS else "records": count,
         "rejected": {str(reason): tally.dropped[reason] for reason in _UNREADABLE},
         "dropped": dropped,
+        **_odd(tally),
+        **_unknown(ingest),
         "saturated": dict(sorted(tally.saturated.items())),
         "priced_tokens": dict(sorted(tally.priced_tokens.items())),
+        **_unpriced_tokens(tally),
         "metrics": {name: {"count": n, "sum": round(total, 12)} for name, (n, total) in sorted(metrics.items())},
         "groups": [_shown(tenant, agent, group) for (tenant, agent), group in sorted(groups.items())],
     }
+
+
+def _odd(tally: Tally) -> dict[str, object]:
+    """Bodies that hold no OTLP of this signal, or spell it otherwise, and what to write instead; if there are any."""
+    foreign: Counter[str] = Counter()
+    for (_, kind), bodies in sorted(tally.foreign.items()):
+        foreign[kind] += bodies
+    spelling = {str(Foreign.SNAKE_CASE): tally.snake_case.total()} if tally.snake_case else {}
+    advice = [ADVICE[Foreign(kind)] for kind in (*foreign, *spelling)]
+    advice += [EXAMPLES[reason] for reason in EXAMPLES if tally.dropped[reason]]
+    told = {"foreign": dict(foreign), "spelling": spelling, "advice": advice}
+    return {name: found for name, found in told.items() if found}
+
+
+def _unknown(ingest: Ingest) -> dict[str, object]:
+    """Words that no table knows, by what kind of word they are and how often they came; nothing if there are none."""
+    words: dict[str, Counter[str]] = {}
+    for (kind, _, word, _), heard in ingest.words.heard.items():
+        words.setdefault(kind, Counter())[word] += round(heard.count)
+    return {"unknown": {kind: dict(sorted(found.items())) for kind, found in sorted(words.items())}} if words else {}
 
 
 def _read(paths: Iterable[Path], signal: Signal, ingest: Ingest, tally: Tally) -> None:
@@ -173,9 +203,24 @@ def _shown(tenant: str, agent: str, group: Group) -> dict[str, object]:
         **{name: round(count) for name, count in zip(_TOKENS, group.tokens, strict=True)},
         "cost_usd": round(sum(group.dollars.values()), 12),
         "cost_source": {str(source): round(dollars, 12) for source, dollars in sorted(group.dollars.items())},
-        "unpriced_calls": group.unpriced,
+        "unpriced_calls": group.unpriced.total(),
+        **_unpriced(group),
         "outcomes": dict(sorted(group.outcomes.items())),
     }
+
+
+def _unpriced_tokens(tally: Tally) -> dict[str, object]:
+    """The share of the tokens whose cost nobody states that have no price; nothing where all have."""
+    unpriced = tally.priced_tokens[CostSource.UNPRICED]
+    return {"unpriced_share": round(unpriced / tally.priced_tokens.total(), 6)} if unpriced else {}
+
+
+def _unpriced(group: Group) -> dict[str, object]:
+    """The share of its calls with tokens that no price is known of, and their models; nothing where there are none."""
+    calls = group.unpriced.total()
+    if not calls:
+        return {}
+    return {"unpriced_share": round(calls / (calls + group.priced), 6), "unpriced_models": dict(group.unpriced)}
 
 
 def read_body(path: Path) -> bytes | None:
@@ -208,12 +253,19 @@ def render(found: dict[str, object]) -> str:
     groups = found.get("groups")
     if isinstance(groups, list) and groups:
         columns = ("tenant", "agent", "sessions", "calls", "failed", *_TOKENS[:2], "cost_usd", "outcomes")
-        rows = [columns, *(tuple(_worded(group[name]) for name in columns) for group in groups)]
+        rows = [columns, *(tuple(_cell(group, name) for name in columns) for group in groups)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
         lines.append("")
         for row in rows:
             lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return "\n".join(lines)
+
+
+def _cell(group: Mapping[str, object], name: str) -> str:
+    """A cell of the table: what the calls cost is said with the share of those that it leaves out."""
+    share = group.get("unpriced_share")
+    said = f" (unpriced {100 * share:.3g}%)" if name == "cost_usd" and isinstance(share, float) else ""
+    return f"{_worded(group[name])}{said}"
 
 
 def _worded(value: object) -> str:
@@ -251,6 +303,8 @@ def main(paths: list[str], as_json: bool, signal: str) -> int:
     print(json.dumps(found) if as_json else render(found))
     rejected = found["rejected"]
     assert isinstance(rejected, dict)
-    unread = rejected.get("malformed", 0) + rejected.get("too_large", 0)
+    foreign = found.get("foreign", {})
+    assert isinstance(foreign, dict)
+    unread = sum(rejected.values()) + sum(foreign.values())
     is_empty = not any(found.get(count) for count in ("spans", "points", "records"))
     return 1 if not files or (unread and is_empty) else 0

@@ -18,6 +18,11 @@ SAID = {
     Dropped.TRACES_FULL: "traces were given up before they were over; raise TOCSIN_LIMITS__TRACES_MAX or __SPANS_MAX",
     Dropped.TRACE_FULL: "spans had no room in their traces: they count, and lend nothing to those below",
     Dropped.SPANS_FULL: "spans were counted before their slot was over; raise TOCSIN_LIMITS__PENDING_MAX",
+    Dropped.UNKNOWN_UNIT: "points of metrics have a unit that is not known, and count nowhere; see the tickets",
+    Dropped.UNKNOWN_TOKEN: "points of metrics tell a type of tokens that is not known, and count nowhere",
+    Dropped.UNKNOWN_KIND: "points of metrics are gauges or have no temporality: what they add is not known",
+    Dropped.UNKNOWN_START: "points of cumulative metrics are only a beginning: when they began to count is not known, "
+    "or it was before this daemon did, or others that cannot be told apart count, too",
     Dropped.SERIES_FULL: "calls count under _other; raise TOCSIN_LIMITS__CELLS_MAX, or see who sends so many names",
 }
 """What of the drops is worth a line, and what to do about it; the others are somebody's broken telemetry."""
@@ -37,6 +42,7 @@ class Minutely:
     dropped: Counter[Dropped] = field(default_factory=Counter)
     read: Counter[str] = field(default_factory=Counter)
     foreign: Counter[tuple[str, str]] = field(default_factory=Counter)
+    snake_case: Counter[str] = field(default_factory=Counter)
     taken: int = 0
     unreadable: str = ""
     clock: str = ""
@@ -49,6 +55,7 @@ class Minutely:
         self.dropped.update(tally.dropped)
         self.read.update(tally.read)
         self.foreign.update(tally.foreign)
+        self.snake_case.update(tally.snake_case)
         self.taken += tally.spans + tally.points + tally.logs
         if not waits_for:
             self.waiting = ""
@@ -62,6 +69,7 @@ class Minutely:
             self.dropped.clear()
             self.read.clear()
             self.foreign.clear()
+            self.snake_case.clear()
             self._waited, self._since_s = None, now_s
 
     def _say_dropped(self) -> None:
@@ -76,6 +84,8 @@ class Minutely:
     def _say_foreign(self) -> None:
         for (source, kind), count in self.foreign.most_common(SAID_MAX):
             log.warning("%s: %d of %d bodies hold no OTLP: %s", source, count, self.read[source], ADVICE[Foreign(kind)])
+        for source, count in self.snake_case.items():
+            log.warning("%s: %d bodies in JSON were read, but: %s", source, count, ADVICE[Foreign.SNAKE_CASE])
         by_source: Counter[str] = Counter()
         for (source, _), count in self.foreign.items():
             by_source[source] += count

@@ -5,7 +5,7 @@ how the stream is cut into batches changes nothing. `now_ns` is handed in; nothi
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,10 +49,11 @@ class Outcome:
     tally: Tally
 
 
-FORMAT = 9
+FORMAT = 10
 """Of the state's arrays and alerts: it grows when an older version could not go on from them."""
-READABLE = (8, FORMAT)
-"""Formats that this version goes on from. Of 8 only the join's tables differ: see `ingest/join/format8.py`."""
+READABLE = (8, 9, FORMAT)
+"""Formats that this version goes on from. In 9 metric streams had their resource for a key (`metrics/streams.py`); of 8
+the join's tables differ, too (`ingest/join/format8.py`)."""
 
 
 class FormatError(ValueError):
@@ -91,13 +92,18 @@ class Pipeline:
         local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED, calendar: Calendar = UTC,
     ) -> None:  # fmt: skip
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
-        self.decoder, self.local = decoder or Scanner(), local
+        self.decoder, self._local = decoder or Scanner(), local
         self._seed, self._calendar = seed, calendar
         self.begin_anew()
 
+    @property
+    def local(self) -> Local:
+        """What the operator says, in settings and in rule files."""
+        return replace(self._local, outcomes=self.rules.outcomes)
+
     def begin_anew(self) -> None:
         """Forget everything, as if nothing had been read."""
-        meters = Meters(self.rules.names_metric)
+        meters = Meters(self.rules.names_metric, rates=self.local.rates)
         self.ingest = Ingest(self.limits, decoder=self.decoder, meters=meters, local=self.local, seed=self._seed)
         self.detect = Detect(self.rules, self._calendar)
         self.router = Router(self.rules, self.max_page_age_ns)
@@ -180,6 +186,10 @@ class Pipeline:
         """Dollars an hour by (tenant, agent), of late."""
         return self.detect.spend.usd_per_hour()
 
+    def unpriced(self) -> dict[tuple[str, ...], float]:
+        """Share of the calls of models, of late, of which no price is known, by (tenant, agent)."""
+        return self.detect.spend.unpriced_share()
+
     def snapshot(self) -> State:
         """All state, so that a restored pipeline goes on as if it had never stopped."""
         arrays = {f"ingest/{name}": array for name, array in self.ingest.snapshot().items()}
@@ -194,9 +204,9 @@ class Pipeline:
         """
         written = int(state.arrays["format"][0]) if "format" in state.arrays else 0
         if written not in READABLE:
-            formats = " and ".join(map(str, READABLE))
+            formats = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
             raise FormatError(f"state format {written}; this version reads {formats}")
-        meters = Meters(self.rules.names_metric)
+        meters = Meters(self.rules.names_metric, rates=self.local.rates)
         self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder, meters, self.local)
         anew = self.detect.restore(under(state.arrays, "detect/"), state.alerts["detect"])
         self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"])

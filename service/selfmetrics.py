@@ -88,9 +88,11 @@ class SelfMetrics:
         self.parts = parts
         self.levels: list[Level] = []
         self.spend: dict[tuple[str, ...], float] = {}
+        self.unpriced: dict[tuple[str, ...], float] = {}
         self.read: Counter[str] = Counter()
         self.dropped: Counter[Dropped] = Counter()
         self.foreign: Counter[tuple[str, str]] = Counter()
+        self.snake_case: Counter[str] = Counter()
         self.saturated: Counter[str] = Counter()
         self.costs: Counter[str] = Counter()
         self.priced_tokens: Counter[str] = Counter()
@@ -130,6 +132,7 @@ class SelfMetrics:
         self.read["slots"] += tally.slots
         self.dropped.update(tally.dropped)
         self.foreign.update(tally.foreign)
+        self.snake_case.update(tally.snake_case)
         self.saturated.update(tally.saturated)
         self.costs.update(tally.costs)
         self.priced_tokens.update(tally.priced_tokens)
@@ -197,6 +200,7 @@ class SelfMetrics:
                 (rule.name,): parts.pipeline.detect.failed[rule.name] for rule in parts.rules.rules
             },
             "tocsin_foreign_bodies_total": dict(self.foreign.items()),
+            "tocsin_snake_case_bodies_total": {(source,): count for source, count in self.snake_case.items()},
             "tocsin_clock_gaps_total": {(kind,): parts.clocks.gaps[kind] for kind in KINDS},
             "tocsin_clock_gap_seconds_total": {(kind,): parts.clocks.seconds[kind] for kind in KINDS},
             "tocsin_kafka_lost_records_total": {(n,): kafka.lost[n] for n in kafka.topics.names} if kafka else {},
@@ -225,6 +229,7 @@ class SelfMetrics:
         return {
             "tocsin_leaf_tokens_ratio": _if_any(agree),
             "tocsin_spend_usd_per_hour": self.spend,
+            "tocsin_unpriced_ratio": self.unpriced,
             "tocsin_build_info": {(_version(),): 1},
             "tocsin_scanner_info": {(parts.pipeline.decoder.name,): 1},
             "tocsin_telemetry_silent_seconds": {(): self.telemetry_silent_s()},
@@ -267,7 +272,7 @@ def level_families(levels: list[Level]) -> Iterator[Metric]:
     for level in levels:
         rows = [_row(level, values) for values in level.labels]
         for gauge, values in level.gauges.items():
-            described = level.rule.described.gauges[gauge]
+            described = level.rule.described.gauge(gauge)
             name, more = described.metric, described.label[1] if described.label else ""
             labels = DECLARED[name].labels
             for row, number in zip(rows, values.tolist(), strict=True):

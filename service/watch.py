@@ -18,8 +18,9 @@ from alertrules.lifecycle import (
     waited,
 )
 from alertrules.marks import Kind, Mark
+from alertrules.outcomes import SHIPPED, Outcomes
 from alertrules.page import line
-from alertrules.rules import Rule
+from alertrules.rules import Rule, Severity
 from alertrules.view import View
 from alertrules.wording import length
 from detectors.core.calendar import UTC, Calendar
@@ -79,13 +80,14 @@ class Moved(NamedTuple):
 class Watch:
     """One rule at work: its view, its detector, and the alerts of its series."""
 
-    def __init__(self, rule: Rule, calendar: Calendar = UTC) -> None:
-        self.rule, self.calendar = rule, calendar
+    def __init__(self, rule: Rule, calendar: Calendar = UTC, outcomes: Outcomes = SHIPPED) -> None:
+        self.rule, self.calendar, self.outcomes = rule, calendar, outcomes
         self.view = View(rule.selection, rule.by, rule.series_max)
-        self.detector: Detector = build(rule.detector, replace(rule.terms(rule.effect), calendar=calendar))
+        terms = replace(rule.terms(rule.effect), calendar=calendar, outcomes=outcomes.names, goods=outcomes.goods)
+        self.detector: Detector = build(rule.detector, terms)
         self.alerts: dict[int, Alert] = {}
         self.ledger = Ledger()
-        self.fingerprint = fingerprint(rule)
+        self.fingerprint = fingerprint(rule, outcomes)
         self.asked_to = 0  # Birth of the newest series that has been asked for its own effect.
 
     def add(self, slot: Slot, cells: SeriesTable) -> Moved:
@@ -154,10 +156,21 @@ class Watch:
                 self.alerts.pop(row, None)
             else:
                 self.alerts[row] = alert
-        for one in moved:
-            if one.after is AlertState.FIRING and one.before is not AlertState.RECOVERING:
+        tickets = list(self._tickets(judged))
+        fired = [one for one in moved if one.after is AlertState.FIRING and one.before is not AlertState.RECOVERING]
+        if self.rule.severity is Severity.TICKET:
+            moved = [one for one in moved if one not in fired]
+            tickets += [self._ticket(one) for one in fired]
+        else:
+            for one in fired:
                 self.ledger.page(Page(one.alert_id, one.labels, one.at_ns))
-        return Moved(at_ns, tuple(moved), self._tickets(judged))
+        return Moved(at_ns, tuple(moved), tuple(tickets))
+
+    def _ticket(self, fired: Transition) -> str:
+        """The line of an alert that is a ticket: it has no notice, and nothing that follows it has one."""
+        said = line(self.rule, fired.labels, fired.finding) if fired.finding else "fired"
+        self.ledger.ticket(text := f"{self.rule.name}: {said}")
+        return text
 
     def _tickets(self, judged: Mapping[int, Judgement]) -> tuple[str, ...]:
         """A line for each series that crept up over weeks."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from detectors.core.calendar import UTC, Calendar
-from detectors.core.columns import Arrays, Bytes, Finding, Floats, Ids, Tick, Verdict
+from detectors.core.columns import OUTCOMES, Arrays, Bytes, Finding, Floats, Ids, Tick, Verdict
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,9 @@ class Terms:
     at_least         calls or sessions that the window must hold
     model            which of its models a detector of many is to use
     calendar         whose hours of day and week the seasons are of
+    of_sessions      whether closed sessions are all that the rule counts
+    outcomes         classes of outcomes by their ids: the good ones first, those of no class last
+    goods            how many of them are good
     """
 
     budget_per_week: float
@@ -32,6 +35,9 @@ class Terms:
     window_ns: int = 0
     at_least: float = 1.0
     calendar: Calendar = UTC
+    of_sessions: bool = False
+    outcomes: tuple[str, ...] = OUTCOMES
+    goods: int = 1
 
 
 @dataclass(frozen=True)

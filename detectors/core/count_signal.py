@@ -102,6 +102,9 @@ class Decides(Protocol):
 class Tells(Protocol):
     """What people are shown of it."""
 
+    def said(self, row: int, run: Floats) -> str:
+        """Return one more fact for a page of this run (sums,), at most a sentence; empty if there is none."""
+
     def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]:
         """Return (unit, level before, level in the run, units in the run) of one series."""
 

@@ -4,7 +4,7 @@ Rule language, pages, metrics and `explain` read this and name no detector. So a
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -73,6 +73,7 @@ class Descriptor:
     takes_window    whether a rule may say `window`
     of_sessions     whether its units are closed sessions rather than calls
     series_usual    series of a rule that says nothing, where each costs much; None: the rule language's
+    named           levels whose names the operator chooses, by how they begin; the label has what follows
     models          names after a dot that choose one of many: river.ADWIN
     """
 
@@ -87,6 +88,16 @@ class Descriptor:
     of_sessions: bool = False
     series_usual: int | None = None
     models: tuple[str, ...] = ()
+    named: Mapping[str, Gauge] = field(default_factory=dict)
+
+    def gauge(self, name: str) -> Gauge:
+        """The gauge of a name. Raises KeyError for one that this detector does not tell."""
+        if name in self.gauges:
+            return self.gauges[name]
+        for stem, one in self.named.items():
+            if name.startswith(stem) and one.label:
+                return replace(one, label=(one.label[0], name.removeprefix(stem)))
+        raise KeyError(name)
 
 
 def modules() -> dict[str, Descriptor]:

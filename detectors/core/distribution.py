@@ -312,6 +312,10 @@ class Distribution:
         offset = b.offset[rows]
         return self.unit, float(value_at(before, offset)[0]), float(value_at(now, offset)[0]), float(run[1])
 
+    def said(self, row: int, run: Floats) -> str:
+        """Nothing more: the level says it all."""
+        return ""
+
     def wobble(self, dispersion: Dispersion) -> Floats:
         """(S,) by how much, as a factor, an hour's level lies off its expectation: one standard deviation."""
         wobble: Floats = np.exp(self.baseline.wobble.astype(np.float64))

@@ -228,7 +228,8 @@ class Engine:
             row, since = int(rows[i]), int(evidence.since[rows[i], leader[i]])
             evidence.reverse_of[row] = self.signal.weaker(leader[i : i + 1], rows[i : i + 1], run[i : i + 1])[0]
             unit, before, now, count = self.signal.finding(row, run[i], hour)
-            found = Finding(unit, before, now, since * TICK_NS, count, float(total[i]), float(asked[i]), "")
+            said = self.signal.said(row, run[i])
+            found = Finding(unit, before, now, since * TICK_NS, count, float(total[i]), float(asked[i]), said)
             if not relapsing[i]:  # Today's hours since the run began are not learnt.
                 first = max(since, self.now - self.now % DAY_TICKS) // 60 % 24
                 self.life.exclude(rows[i : i + 1], first, self.now // 60 % 24)

@@ -98,7 +98,7 @@ class Scored:
         self.ticks = max(1, terms.window_ns // TICK_NS)
         self.step_s = self.ticks * TICK_NS / SECOND_NS
         self.calm = calm_steps(self.step_s)
-        self.window = Window(terms.signal, self.ticks)
+        self.window = Window(terms.signal, self.ticks, terms.goods, len(terms.outcomes) - 1)
         self.series: dict[int, _Series] = {}
         self.open: set[int] = set()  # Series that the open step has seen.
         self.step = -1

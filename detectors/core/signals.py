@@ -5,7 +5,7 @@ A new one is an entry of SIGNALS. It is a mean (a part of what was counted), a r
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,10 +22,11 @@ class Mean:
 
 @dataclass(frozen=True)
 class Rate:
-    """An amount, (series,) of one tick, told over so many minutes."""
+    """An amount, (series,) of one tick, told over so many minutes; its units are those that told it."""
 
     amount: Callable[[Tick], Floats]
     minutes: float = 1.0
+    units: Callable[[Tick], Floats] = lambda tick: tick.count
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Signal:
     of           how it is made from the ticks of a window
     of_metric    whether the rule must select a metric for it
     of_sessions  whether its units are closed sessions; else they are calls, or points
+    by_class     makes `of` by the classes of outcomes; None where it is the same for all
     """
 
     subject: str
@@ -52,6 +54,11 @@ class Signal:
     of: Mean | Rate | Quantile
     of_metric: bool = False
     of_sessions: bool = False
+    by_class: Callable[[int, int], Mean] | None = None
+
+    def of_classes(self, goods: int, unmapped: int) -> "Signal":
+        """The same where classes of outcomes below `goods` are good, and the last one is of no class."""
+        return self if self.by_class is None else replace(self, of=self.by_class(goods, unmapped))
 
 
 def _with_outcome(tick: Tick) -> Floats:
@@ -59,9 +66,18 @@ def _with_outcome(tick: Tick) -> Floats:
     return _summed(tick, np.ones(len(tick.outcome.bucket), np.bool_))
 
 
-def _with_bad_outcome(tick: Tick) -> Floats:
-    """(series,) those whose outcome is not the good one."""
-    return _summed(tick, tick.outcome.bucket != OUTCOMES.index("resolved"))
+def _bad_outcomes(goods: int, unmapped: int) -> Mean:
+    """The share of those that ended badly. Those of no class are among all and not among the bad: what are they?"""
+
+    def bad(tick: Tick) -> Floats:
+        return _summed(tick, (tick.outcome.bucket >= goods) & (tick.outcome.bucket < unmapped))
+
+    return Mean(bad, _with_outcome)
+
+
+def _that_cost(tick: Tick) -> Floats:
+    """(series,) calls; or one for a tick in which metrics state cost of none."""
+    return np.where(tick.count > 0, tick.count, tick.cost_usd > 0).astype(float)
 
 
 def _summed(tick: Tick, which: Bools) -> Floats:
@@ -76,8 +92,11 @@ SIGNALS: Mapping[str, Signal] = {
     "cost_per_session_p95": Signal(
         "p95 of a session's cost", "usd", Quantile(0.95, lambda tick: tick.cost), of_sessions=True
     ),
-    "spend_per_hour": Signal("spend an hour", "usd", Rate(lambda tick: tick.cost_usd, minutes=60)),
-    "bad_outcome_share": Signal("bad outcomes", "ratio", Mean(_with_bad_outcome, _with_outcome), of_sessions=True),
+    "spend_per_hour": Signal("spend an hour", "usd", Rate(lambda tick: tick.cost_usd, 60, _that_cost)),
+    "bad_outcome_share": Signal(
+        "bad outcomes", "ratio", _bad_outcomes(1, len(OUTCOMES) - 1), of_sessions=True, by_class=_bad_outcomes
+    ),
+    "unpriced_share": Signal("calls without a known price", "ratio", Mean(lambda tick: tick.unpriced)),
     "calls_per_minute": Signal("calls a minute", "per minute", Rate(lambda tick: tick.count)),
     "value": Signal("value", "", Mean(lambda tick: tick.amount), of_metric=True),
     "per_minute": Signal("per minute", "per minute", Rate(lambda tick: tick.amount), of_metric=True),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detectors.core.columns import TICK_NS, Arrays, Entries, Floats, Ids, Tick
+from detectors.core.columns import OUTCOMES, TICK_NS, Arrays, Entries, Floats, Ids, Tick
 from detectors.core.histogram import WIDTH, quantile_position
 from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
 from detectors.core.signals import SIGNALS, Mean, Quantile, Rate
@@ -31,10 +31,13 @@ class Ring:
 
 
 class Window:
-    """The last `ticks` minutes of every series. Ticks come in time order."""
+    """The last `ticks` minutes of every series. Ticks come in time order.
 
-    def __init__(self, signal: str, ticks: int) -> None:
-        self.signal, self.ticks = SIGNALS[signal], ticks
+    goods, unmapped  classes of outcomes below are good; this one is of no class
+    """
+
+    def __init__(self, signal: str, ticks: int, goods: int = 1, unmapped: int = len(OUTCOMES) - 1) -> None:
+        self.signal, self.ticks = SIGNALS[signal].of_classes(goods, unmapped), ticks
         self.ring = Ring(ticks, BUCKETS if isinstance(self.signal.of, Quantile) else 0)
         self.now = -1
 
@@ -47,8 +50,8 @@ class Window:
         match self.signal.of:
             case Mean(part, units):
                 ring.count[rows, place], ring.part[rows, place] = units(tick), part(tick)
-            case Rate(amount):
-                ring.part[rows, place] = amount(tick)
+            case Rate(amount, _, units):
+                ring.count[rows, place], ring.part[rows, place] = units(tick), amount(tick)
             case Quantile(_, histogram):
                 counts = _dense(histogram(tick), rows)
                 ring.part[rows, place], ring.count[rows, place] = 0, counts.sum(1)
@@ -64,7 +67,7 @@ class Window:
             case Quantile(share, _):
                 position = quantile_position((ring.histogram[rows] * inside[:, :, None]).sum(1), share)
                 return np.exp2((position + LOWEST) / 4), count
-            case Rate(_, minutes):
+            case Rate(_, minutes, _):
                 return part * minutes / self.ticks, count
             case Mean():
                 with np.errstate(invalid="ignore", divide="ignore"):

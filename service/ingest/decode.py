@@ -61,9 +61,15 @@ def _decode_alone(record: Record, body_bytes_max: int, reader: Reader) -> Decode
     try:
         if in_json.is_json(body) and crowded_json(body):
             raise CrowdedError(f"a body of {len(body)} bytes with over {SIGNS_MAX} values; send smaller batches")
+        is_snake_case = in_json.is_json(body) and in_json.is_snake_case(body)
         if signal is Signal.TRACES:
-            return reader.read(in_json.traces(body))[0]
-        decoded.read = points.read(signal, body)
+            decoded = reader.read(in_json.traces(body))[0]
+        else:
+            decoded.read = points.read(signal, body)
+        decoded.is_snake_case = is_snake_case
+    except RecursionError:
+        decoded.drop(Dropped.MALFORMED)
+        decoded.error = "not OTLP/JSON: nested too deeply"
     except UnreadableError as error:
         decoded.drop(Dropped.TOO_LARGE if isinstance(error, CrowdedError) else Dropped.MALFORMED)
         decoded.error = str(error)

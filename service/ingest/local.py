@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Any
 
+from alertrules.outcomes import SHIPPED, Outcomes
+
 PRICE_MAX = 100_000.0
 """Dollars for a million tokens that nobody asks."""
 OVERRIDES_MAX = 1_000
@@ -66,11 +68,15 @@ class Local:
     """All of it; by default nothing.
 
     policies  weights of spans, by the policy of the Collector's tail sampling that let their trace through
+    rates     dollars for one of a currency, by its name in capitals
+    outcomes  the classes of sessions' outcomes, by their words
     """
 
     prices: tuple[Override, ...] = ()
     sampling: Sampling | None = None
     policies: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
+    outcomes: Outcomes = SHIPPED
 
 
 def overrides(written: Any) -> tuple[Override, ...]:

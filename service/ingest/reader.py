@@ -28,6 +28,9 @@ EXAMPLES = {
     Dropped.BAD_TIME: "a time is nanoseconds since 1970, above zero and before the year 2262",
     Dropped.FUTURE: "a span ends after the clock of the receiver",
     Dropped.LATE: "a span ends in a minute that was counted already; it joins its trace, and counts in no rule",
+    Dropped.UNKNOWN_UNIT: "a unit is s, ms, us, {token} or USD",
+    Dropped.UNKNOWN_TOKEN: "a token type is input or output",
+    Dropped.UNKNOWN_KIND: "what is counted comes as a counter or a histogram, delta or cumulative",
 }
 
 
@@ -35,8 +38,9 @@ EXAMPLES = {
 class Decoded:
     """What one record holds: its spans, its points, or why it could not be read; and what was left out of it by reason.
 
-    first, stop  its spans are these of the spans that were decoded last
-    last_ns      when the last of them ends, 0 if there are none
+    first, stop    its spans are these of the spans that were decoded last
+    last_ns        when the last of them ends, 0 if there are none
+    is_snake_case  its names are written as protobuf writes them
     """
 
     first: int = 0
@@ -46,6 +50,7 @@ class Decoded:
     read: Read | None = None
     content: dict[str, int] = field(default_factory=dict)
     error: str | None = None
+    is_snake_case: bool = False
 
     def drop(self, reason: Dropped, times: int = 1) -> None:
         """Note that so many were left out."""

@@ -13,23 +13,32 @@ from service.ingest.join.closing import Closing, Labels
 from service.ingest.join.join import UNSEEDED, Join, Seed
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
-from service.ingest.metrics.measures import Cell, Meaning, Tells, added
-from service.ingest.metrics.meters import Meters
+from service.ingest.metrics.meanings import Cell, Meaning
+from service.ingest.metrics.measures import Tells
+from service.ingest.metrics.meters import Doors, Meters
+from service.ingest.metrics.sums import added
+from service.ingest.metrics.told import SESSIONS, pair
 from service.ingest.otlp.foreign import ADVICE, Foreign, is_empty, looks_like
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.policies import Policies
-from service.ingest.prices import DAY_NS, Prices, Tokens
+from service.ingest.prices import DAY_NS, CostSource, Prices, Tokens
 from service.ingest.reader import Decoded
 from service.ingest.review import Review, reviewed
 from service.ingest.rollup import roll_up
 from service.ingest.twins import Twins
 from service.ingest.watermark import Watermark
+from service.ingest.words import Unknown, Words
 
 NOTHING_LOCAL = Local()
 TAKEN = Answer()
 METERS = "/metrics"
 """The watermark's name for all metrics together, which move it where no spans come."""
 AGENT_PLACE, NO_METRIC = CELL_LABELS.index("agent"), ""
+_UNKNOWN = {
+    Dropped.UNKNOWN_UNIT: Unknown.UNIT,
+    Dropped.UNKNOWN_TOKEN: Unknown.TOKEN,
+    Dropped.UNKNOWN_KIND: Unknown.KIND,
+}
 CELL_LIFE_NS = 8 * DAY_NS
 """Event time after which a cell that counted nothing gives its place up: a weekly job keeps its own."""
 
@@ -55,7 +64,8 @@ class Ingest:
         self._prices = Prices(local.prices)
         self._closing = Closing(self.join, self._prices)
         self._policies = Policies()
-        self._told_ns = np.zeros((limits.cells_max + 1, 2), np.int64)  # Cost and outcomes, by cell.
+        self.words = Words()
+        self._told_ns = np.zeros((limits.cells_max + 1, 3), np.int64)  # Cost, outcomes and sessions, by cell.
         self._ready: list[Slot] = []
         self._expired_day = 0
 
@@ -91,6 +101,7 @@ class Ingest:
         What closes is closed by the last of them, so it changes nothing but time that they are decoded and admitted
         together.
         """
+        self.meters.streams.listen(now_ns)
         if self.join.is_short_of_names():
             self._tell_meters()  # What told of what is known by number.
             self.join.forget_names()
@@ -149,6 +160,10 @@ class Ingest:
         self._move(now_ns, tally)
         if not latest_ns and body.first == body.stop and not (body.read and body.read.records):
             return [self._found_nothing(record, body, tally)]
+        if body.is_snake_case:
+            tally.snake_case[record.source] += 1
+            rejected, said = body.rejected()
+            return [Answer(rejected, "; ".join(filter(None, (said, ADVICE[Foreign.SNAKE_CASE]))))]
         return [Answer(*body.rejected()) if body.dropped else TAKEN for body in bodies]
 
     @staticmethod
@@ -177,18 +192,11 @@ class Ingest:
         else:
             tally.points += read.records
 
-        def cell_of(labels: Cell, seen_ns: int) -> int:
-            return self._cell(labels, seen_ns, tally)
-
-        def dollars_of(meant: Meaning, tokens: Tokens, time_ns: int) -> float:
-            dollars, source = self._prices.together(meant.provider, meant.models, tokens, time_ns)
-            tally.priced_tokens[source] += round(tokens.input + tokens.output)
-            return dollars
-
         future_ns, floor_ns = now_ns + self.limits.future_max_ns, self.join.floor_ns
         self._tell_meters()
-        for start_ns in self.meters.take(read, floor_ns, future_ns, cell_of, self.join.labels_of, dollars_of):
+        for start_ns in self.meters.take(read, floor_ns, future_ns, self._doors(tally)):
             self.join.open(start_ns)
+        tally.priced_tokens.update(self.meters.priced())
         tally.dropped.update(read.dropped)
         for reason, n in read.dropped.items():
             decoded.drop(reason, n)
@@ -196,8 +204,31 @@ class Ingest:
         times = [point.time_ns for point in read.points] + [each.time_ns for each in read.evaluations]
         return max((time_ns for time_ns in times if time_ns <= future_ns), default=0)
 
+    def _doors(self, tally: Tally) -> Doors:
+        """What metrics need of the rest of ingest."""
+
+        def cell_of(labels: Cell, seen_ns: int) -> int:
+            return self._cell(labels, seen_ns, tally)
+
+        def dollars_of(meant: Meaning, tokens: Tokens, time_ns: int) -> tuple[float, CostSource]:
+            if meant.special:
+                return 0.0, CostSource.UNPRICED
+            return self._prices.together(meant.provider, meant.models, tokens, time_ns)
+
+        def unknown(why: Dropped, metric: str, word: str, who: str, time_ns: int) -> None:
+            self.words.note(_UNKNOWN[why], metric, word, who, time_ns)
+
+        def outcome_of(word: str, metric: str, who: str, time_ns: int, count: float) -> int:
+            outcomes = self.local.outcomes
+            if (place := outcomes.place(word)) == outcomes.unmapped and count:
+                self.words.note(Unknown.OUTCOME, metric, word, who, time_ns, count)
+            return place
+
+        return Doors(cell_of, self.join.labels_of, dollars_of, unknown, outcome_of)
+
     def closed_slots(self, now_ns: int, tally: Tally) -> Iterator[Slot]:
         """The slots that the watermark has passed and that were not given before, oldest first."""
+        self.meters.streams.listen(now_ns)
         self._move(now_ns, tally)
         return self.take_closed()
 
@@ -213,6 +244,8 @@ class Ingest:
 
     def _move(self, now_ns: int, tally: Tally) -> None:
         watermark_ns = self._watermark.advance(now_ns)
+        if watermark_ns is not None:
+            tally.tickets += self.words.due(watermark_ns)
         # Before the next slot begins nothing more can close, be it a slot or a session.
         if watermark_ns is not None and watermark_ns - watermark_ns % SLOT_NS > self.join.floor_ns:
             self._settle(watermark_ns, tally)
@@ -246,13 +279,17 @@ class Ingest:
         tally.sessions += len(closed.ended)
         tally.sessionless.update(closed.nameless)
         tally.cut.update(closed.cut)
+        for (word, agent), sessions in closed.no_class.items():
+            self.words.note(Unknown.OUTCOME, "", word, agent, start_ns, sessions)
         if self._review is not None:
             reviewed(self._review, closed, self._closing.labels)
         slot = roll_up(start_ns, closed.units, closed.cells, closed.calls)
         self.cells.touch(slot.cell, start_ns)
         self._told_ns[slot.cell[slot.cost_usd > 0], 0] = start_ns
         self._told_ns[slot.outcome.cell, 1] = start_ns
-        metered = self.meters.slot(start_ns)
+        self._told_ns[closed.cells[closed.calls :], 2] = start_ns
+        metered = self.meters.slot(start_ns, tally.dropped)
+        tally.priced_tokens.update(self.meters.priced())
         slot = slot if metered is None else added(slot, metered)
         if len(slot.cell):
             tally.slots += 1
@@ -264,8 +301,9 @@ class Ingest:
             self.meters.told.hear(service, operation or Tells.TOKENS, last_ns)
         told_ns = self._told_ns[: self.cells.size]
         for cell, signal in np.argwhere(told_ns > 0).tolist():
-            agent = self.cells.values(cell)[AGENT_PLACE]
-            self.meters.told.hear(agent, (Tells.COST, Tells.OUTCOMES)[signal], int(told_ns[cell, signal]))
+            tenant, agent = self.cells.values(cell)[:2]
+            name = pair(tenant, agent) if signal == 2 else agent
+            self.meters.told.hear(name, (Tells.COST, Tells.OUTCOMES, SESSIONS)[signal], int(told_ns[cell, signal]))
         told_ns[:] = 0
 
     def _expire_cells(self) -> None:
@@ -293,7 +331,7 @@ class Ingest:
         self._tell_meters()
         text = {
             "watermark": self._watermark.state(), "twins": self._closing.twins.state(),
-            "policies": self._policies.state(),
+            "policies": self._policies.state(), "words": self.words.state(),
         }  # fmt: skip
         return {
             **self.join.snapshot(),
@@ -315,6 +353,7 @@ class Ingest:
         ingest._watermark = Watermark.resume(text["watermark"], limits.lateness_ns, limits.idle_hold_ns)
         ingest._closing.twins = Twins.resume(text["twins"])
         ingest._policies = Policies.resume(text["policies"])
+        ingest.words = Words.resume(text.get("words", []))
         cells = {name.removeprefix("cells."): array for name, array in arrays.items() if name.startswith("cells.")}
         ingest.cells = SeriesTable.restore(cells, limits.cells_max)
         return ingest

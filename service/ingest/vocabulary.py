@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from alertrules.outcomes import SHIPPED
 from detectors.core.columns import OUTCOMES
 
 LLM, EMBEDDING, RETRIEVAL, TOOL = "llm", "embedding", "retrieval", "tool"
 AGENT_RUN, WORKFLOW, GUARDRAIL, CLASSIFICATION = "agent", "workflow", "guardrail", "classification"
 EVALUATION, OTHER, SESSION_UNIT = "evaluation", "other", "session"
+SPEND = "spend"
+"""The operation of dollars that a metric states for no call, of an agent whose sessions nobody tells."""
 OPERATIONS = frozenset(
     (LLM, EMBEDDING, RETRIEVAL, TOOL, AGENT_RUN, WORKFLOW, GUARDRAIL, CLASSIFICATION, EVALUATION, OTHER)
 )
@@ -210,22 +213,13 @@ def provider_name(text: str) -> str:
     return PROVIDERS.get(name, name)
 
 
-_SYNONYMS = {
-    "resolved": ("success", "successful", "succeeded", "completed", "complete", "done", "solved", "contained", "ok"),
-    "escalated": ("transferred", "transfer", "handoff", "handed_off", "human", "closed_transferred", "deflected"),
-    "abandoned": ("abandon", "dropped", "timeout", "timed_out", "cancelled", "canceled", "no_response"),
-    "failed": ("failure", "fail", "error", "errored", "unresolved", "rejected"),
-}
-_CLASSES = {name: i for i, name in enumerate(OUTCOMES)} | {
-    word: OUTCOMES.index(name) for name, words in _SYNONYMS.items() for word in words
-}
 UNMAPPED = OUTCOMES.index("unmapped")
 
 
 def outcome_class(text: str) -> int:
-    """Index into OUTCOMES of a session's outcome as its sender words it.
+    """Index into OUTCOMES of a session's outcome as its sender words it, by the shipped table.
 
     >>> OUTCOMES[outcome_class("Handed-Off")], OUTCOMES[outcome_class("42")]
     ('escalated', 'unmapped')
     """
-    return _CLASSES.get(text.strip().lower().replace(" ", "_").replace("-", "_"), UNMAPPED)
+    return SHIPPED.place(text)

@@ -39,13 +39,15 @@ def problems(text: str) -> list[str]:
 
 
 def test_the_shipped_rules() -> None:
-    """Four rules, one false page a week each, paging whoever `oncall` is."""
+    """One false page a week each, paging whoever `oncall` is; and a ticket of models without a price."""
     rules = load([PACKS])
     assert [rule.name for rule in rules.rules] == [
-        "AgentErrorsUp", "AgentLatencyUp", "AgentCostUp", "AgentOutcomesWorse",
+        "AgentErrorsUp", "AgentLatencyUp", "AgentCostUp", "AgentSpendUp", "AgentOutcomesWorse",
+        "AgentUnpriced",
     ]  # fmt: skip
-    assert {rule.budget_per_week for rule in rules.rules} == {1.0}
-    assert {rule.severity for rule in rules.rules} == {Severity.PAGE}
+    assert {rule.budget_per_week for rule in rules.rules[:-1]} == {1.0}
+    assert {rule.severity for rule in rules.rules[:-1]} == {Severity.PAGE}
+    assert rules.rules[-1].severity is Severity.TICKET
     assert rules.receiver().name == "oncall"
     assert (rules.route.group_by, rules.route.group_window_ns) == (("agent", "severity"), 1800 * SECOND_NS)
 

@@ -1,5 +1,7 @@
 """Latency and cost: what pages, what does not, and what is not judged."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from detectors.core.contract import Detector, Terms
 from tests.detectors.ticks import EMPTY, MIDNIGHT, Watching, tick
 
 TERMS = Terms(budget_per_week=1.0, ratio=1.5, points=None)
+OF_SESSIONS = replace(TERMS, of_sessions=True)
 
 
 def measured(rng: np.random.Generator, rows: np.ndarray, n: np.ndarray, scale: np.ndarray) -> Entries:
@@ -86,3 +89,42 @@ def test_unpriced_sessions_blind_the_rule() -> None:
     watching = watched(detector, "cost", 4 * 1440, 5 * 1440, 3.0, unpriced=0.2)
     assert watching.pages == []
     assert detector.gauges()["warm"].max() == 0
+
+
+def means(begin: int, end: int, factor: float, seed: int = 7, sessions: float = 8.0) -> Watching:
+    """A week of sessions whose cost metrics state minute by minute, `factor` times as dear from `begin` to `end`."""
+    rng, rows = np.random.default_rng(seed), np.arange(4)
+    watching, detector = Watching(4), cost.build(OF_SESSIONS)
+    for t in range(6 * 1440):
+        n = rng.poisson(sessions, 4)
+        dear = factor if begin <= t < end else 1.0
+        usd = np.array([dear * float(rng.lognormal(-3, 0.8, each).sum()) for each in n])
+        if n.any():
+            watching.judge(detector, tick(MIDNIGHT + t, rows, n, usd=usd), MIDNIGHT + t)
+    return watching
+
+
+def test_sessions_whose_cost_metrics_state_can_page() -> None:
+    """Three times the cost a session pages within the hour, as the mean of its minutes; the same cost pages nobody."""
+    begin = 5 * 1440 + 300
+    watching = means(begin, begin + 240, 3.0)
+    assert {row for row, _ in watching.pages} == {0, 1, 2, 3}
+    assert all(begin < at - MIDNIGHT <= begin + 60 for _, at in watching.pages)
+
+
+def test_dollars_wait_for_the_next_session() -> None:
+    """A minute without a session hands its dollars on, over a save; what sessions tell themselves is not told twice."""
+    rows, one = np.array([0]), cost.build(OF_SESSIONS)
+    seen = []
+    for t, (n, usd) in enumerate([(0, 1.0), (0, 2.0), (2, 3.0), (3, 1.5), (1, 0.0)]):
+        if n or usd:
+            found = one.stated
+            one.tick(tick(MIDNIGHT + t, rows, np.array([n]), usd=np.array([usd])), np.zeros(1, np.int8))
+            seen.append(found.usd[:1].tolist()[0])
+        again = cost.build(OF_SESSIONS)
+        again.restore(one.snapshot())
+        one = again
+    assert seen == [1.0, 3.0, 0.0, 0.0, 0.0]
+    own = Entries(np.array([0], np.int32), np.array([5], np.int32), np.array([1.0]))
+    one.tick(tick(MIDNIGHT + 9, rows, np.array([1]), usd=np.array([4.0]), cost=own), np.zeros(1, np.int8))
+    assert one.stated.means(tick(MIDNIGHT + 10, rows, np.array([1]), usd=np.array([4.0]))).count.tolist() == []

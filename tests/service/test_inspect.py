@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from service.batch import Signal
-from service.inspect import bodies_in, inspect_bodies, main, read_body, render
+from service.inspect import bodies_in, inspect_bodies, inspect_points, main, read_body, render
+from tests.service.ingest.test_metrics import counter, durations, points
 from tests.service.ingest.wire import FIXTURES, agent, body, chat, json_body
 
 HANDWRITTEN = str(FIXTURES / "handwritten-crm-agent-otel-sdk-1.45.2")
@@ -61,6 +62,8 @@ def test_the_object_has_the_promised_fields(tmp_path: Path) -> None:
                 "cost_usd": pytest.approx(0.500021),
                 "cost_source": {"priced": pytest.approx(21e-6), "span": 0.5},
                 "unpriced_calls": 1,
+                "unpriced_share": pytest.approx(1 / 3, abs=1e-6),
+                "unpriced_models": {"unheard-of": 1},
                 "outcomes": {"resolved": 1},
             },
         ],
@@ -155,3 +158,39 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "empty-handed")], as_json=True, signal="traces") == 2
     assert main([HANDWRITTEN], as_json=True, signal="pictures") == 2
     assert "pictures" in capsys.readouterr().err
+
+
+CASES = FIXTURES / "cases"
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("11-json-snake-case/traces.json", 0, ["spans: 2", "snake_case=1", "resourceSpans, not resource_spans"]),
+        ("23-tempo-batches/answer.json", 1, ["spans: 0", "tempo=1", "a trace from Tempo's API"]),
+        ("23-tempo-batches/base64-ids.json", 1, ["spans: 0", "bad_id=2", "32 and 16 hex digits"]),
+    ],
+)
+def test_what_is_no_otlp_is_named(name: str, status: int, said: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What was found, what it looks like, and what to write instead."""
+    assert main([str(CASES / name)], as_json=False, signal="traces") == status
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in said), shown
+
+
+def test_another_signal_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Metrics that are inspected as traces are neither: who asked forgot --signal."""
+    assert main([str(CASES / "04-two-writers" / "0-gateway.json")], as_json=True, signal="traces") == 1
+    assert json.loads(capsys.readouterr().out)["foreign"] == {"other_signal": 1}
+
+
+def test_words_that_are_not_known_are_named(tmp_path: Path) -> None:
+    """A unit and a type of tokens, with how often they came."""
+    raw = points(
+        durations([1, 0, 0, 0], 60) | {"unit": "jiffies"},
+        counter("gen_ai.client.token.usage", 5, 60, type="thought"),
+    )
+    (tmp_path / "metrics-1.binpb").write_bytes(raw)
+    found = inspect_points([tmp_path / "metrics-1.binpb"], Signal.METRICS)
+    assert found["unknown"] == {"token_type": {"thought": 1}, "unit": {"jiffies": 1}}
+    assert found["dropped"] == {"unknown_token_type": 1, "unknown_unit": 1}

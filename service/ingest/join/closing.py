@@ -1,6 +1,7 @@
 """A slot that closes: its calls and the sessions that ended in it, as units."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ from service.ingest.kernel.constants import (
     TO_BE_ASKED,
     UNIT_CELL,
     UNIT_IS_CUT,
+    UNIT_OUTCOME,
+    UNIT_WEIGHT,
     UNKNOWN,
     USAGE_BELOW,
 )
@@ -42,6 +45,7 @@ COST_SOURCES = (
 )  # fmt: skip
 """Where a cost comes from, by its number."""
 NO_BANDS = Bands((), ())
+NO_WORDS: Mapping[tuple[str, str], float] = MappingProxyType({})
 Rows = NDArray[np.int64]
 Labels = tuple[str, str, str, str, str, str, str]
 """Values of CELL_LABELS, without the last, in that order."""
@@ -57,6 +61,7 @@ class Closed(NamedTuple):
     sampled   services, the number of their spans, and the largest weight among them
     nameless  agents, and the number of sessions that nothing named
     cut       agents, and the number of calls one of whose values was too long for a label
+    no_class  outcomes that are of no class, and agents: how many sessions ended so
     """
 
     units: Floats
@@ -67,6 +72,7 @@ class Closed(NamedTuple):
     sampled: list[tuple[str, int, float]]
     nameless: dict[str, int]
     cut: dict[str, int]
+    no_class: Mapping[tuple[str, str], float] = NO_WORDS
 
 
 class Closing:
@@ -183,7 +189,21 @@ class Closing:
         cut = self._by_text(labels["words"][rows[units[UNIT_IS_CUT] > 0], L_AGENT])
         sampled = counting.sampled(tables, len(lexicon.resources))
         services = [(lexicon.resources[i].agent, spans, weight) for i, spans, weight in sampled]
-        return Closed(units, cells, rows, calls, ended, services, nameless, cut)
+        no_class = self._no_class(units[:, calls:], rows[calls:])
+        return Closed(units, cells, rows, calls, ended, services, nameless, cut, no_class)
+
+    def _no_class(self, sessions: Floats, rows: Rows) -> dict[tuple[str, str], float]:
+        """Words of no class that sessions ended with: from here on these are unmapped."""
+        outcomes, words = self._join.lexicon.outcomes, self._join.lexicon.no_class
+        ended, found = sessions[UNIT_OUTCOME], dict[tuple[str, str], float]()
+        at = np.flatnonzero(ended >= len(outcomes.names))
+        agents = self._tables.rows("labels")["words"][rows[at], L_AGENT].tolist()
+        for i, agent in zip(at.tolist(), agents, strict=True):
+            if (number := int(ended[i])) in words:  # Else it was saved when there were more classes.
+                key = " / ".join(words[number]), self._join.lexicon.text(agent)
+                found[key] = found.get(key, 0.0) + sessions[UNIT_WEIGHT, i]
+        ended[at] = outcomes.unmapped
+        return found
 
     def _by_text(self, words: NDArray[np.uint32]) -> dict[str, int]:
         """How often each of the words stands there."""

@@ -39,7 +39,7 @@ class Join:
             seed, limits.session_idle_ns, limits.rootless_idle_ns, limits.session_max_ns, limits.traces_max,
             limits.spans_max, weights,
         )  # fmt: skip
-        self.lexicon = Lexicon(self.tables)
+        self.lexicon = Lexicon(self.tables, local.outcomes)
         self.reader = Reader(self.tables, self.lexicon, local.policies, Plans(self.lexicon, learns))
         self._seen = 0  # Spans since names were forgotten.
 

@@ -5,12 +5,14 @@ anew; what then still finds no room is counted under `_other`.
 """
 
 import json
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alertrules.outcomes import SHIPPED, Outcomes, plain
 from detectors.core.series import OVERFLOW_VALUE
 from service.ingest.kernel.constants import APART, INCLUDED, SEEN_TOKENS
 from service.ingest.kernel.tables import READINGS_MAX, RESOURCES_MAX, TEXT_BYTES, WORDS_MAX, Tables
@@ -46,7 +48,6 @@ from service.ingest.vocabulary import (
     WORKFLOW,
     Reading,
     Resource,
-    outcome_class,
 )
 
 OPERATIONS = (
@@ -61,13 +62,18 @@ _WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE
 _FIRST_WORDS = ("", OVERFLOW_VALUE, *OPERATIONS)
 Saying = tuple[Any, ...]
 Rows = NDArray[np.int64]
+CLASS_IDS = 127
+"""A class is a byte. The numbers that classes leave over are for words of none, by their hash."""
+ALIKE_MAX = 3
+"""Words that are remembered of one such number; few have more than one."""
 
 
 class Lexicon:
     """The owner of all three; `told_by` has the dialect of each reading, `resources` what each resource is."""
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
+    def __init__(self, tables: Tables, outcomes: Outcomes = SHIPPED) -> None:
+        self._tables, self.outcomes = tables, outcomes
+        self.no_class: dict[int, list[str]] = {}  # Words of no class, by a number after those of the classes.
         self._forget()
         self._begin()
 
@@ -110,7 +116,7 @@ class Lexicon:
     def reading(self, reading: Reading, apart: bool | None) -> int:
         """The number of what the dialects said of a span, but for its numbers, its tenant and its ids."""
         own = reading.own
-        outcome = outcome_class(str(own[OUTCOME])) if OUTCOME in own else -1
+        outcome = self._outcome(str(own[OUTCOME])) if OUTCOME in own else -1
         parts = 0 if apart is None else APART if apart else INCLUDED
         texts = tuple([str(own.get(field, "")) for field in _WORDS])
         head = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.is_cut)
@@ -118,6 +124,17 @@ class Lexicon:
         number = self._readings.get(saying)
         if number is None:
             number = _NUMBER_OF[reading.operation] if len(self._readings) >= READINGS_MAX else self._enter(saying)
+        return number
+
+    def _outcome(self, word: str) -> int:
+        """The class of an outcome, or a number of a word that is of none: the same one wherever it comes."""
+        place, classes = self.outcomes.place(word), len(self.outcomes.names)
+        if place != self.outcomes.unmapped:
+            return place
+        number = classes + zlib.crc32(plain(word).encode(errors="replace")) % (CLASS_IDS - classes)
+        words = self.no_class.setdefault(number, [])
+        if word not in words and len(words) < ALIKE_MAX:
+            words.append(word)
         return number
 
     def _enter(self, saying: Saying) -> int:
@@ -189,15 +206,45 @@ class Lexicon:
         rows = self._tables.rows(name)
         rows[field][at] = new[rows[field][at]]
 
+    def _reclassify(self, classes: list[str]) -> None:
+        """There were other classes: what live spans and traces said keeps its name, or is of none."""
+        now = {name: place for place, name in enumerate(self.outcomes.names)}
+        moved = np.full(CLASS_IDS + 1, self.outcomes.unmapped, np.int64)
+        moved[: len(classes)] = [now.get(name, self.outcomes.unmapped) for name in classes]
+        for number, words in self.no_class.items():
+            moved[number] = self.outcomes.place(words[0])
+        traces = self._tables.rows("traces")
+        said = traces["outcome"] >= 0
+        traces["outcome"][said] = moved[traces["outcome"][said]]
+        spans, sayings = self._tables.live("spans"), list(self._readings)
+        anew = {}
+        for number in np.unique(self._tables.rows("spans")["reading"][spans]).tolist():
+            *head, outcome = sayings[number][:5]
+            has_room = len(self._readings) < READINGS_MAX
+            anew[number] = (
+                self._again((*head, int(moved[outcome]), *sayings[number][5:])) if outcome >= 0 and has_room else number
+            )
+        self._renumber("spans", spans, "reading", anew)
+        self.no_class = {}
+
     def snapshot(self) -> str:
         """Readings and resources as JSON text; words are in the tables."""
-        return json.dumps({"readings": list(self._readings), "resources": self.resources})
+        said = {
+            "readings": list(self._readings),
+            "resources": self.resources,
+            "no_class": self.no_class,
+            "classes": self.outcomes.names,
+        }
+        return json.dumps(said)
 
     def restore(self, saved: str) -> None:
         """Take the place of what `snapshot` was taken of, the tables being restored."""
         self._forget()
         state = json.loads(saved)
+        self.no_class = {int(number): words for number, words in state.get("no_class", {}).items()}
         for saying in state["readings"]:
             self._enter(tuple(saying))
         for resource in state["resources"]:
             self.resource(Resource(*resource))
+        if tuple(classes := state.get("classes", SHIPPED.names)) != self.outcomes.names:
+            self._reclassify(classes)

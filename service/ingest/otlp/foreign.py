@@ -88,8 +88,7 @@ def is_empty(signal: Signal, body: bytes) -> bool:
         document = json.loads(body)
     except (UnreadableError, ValueError, RecursionError):
         return False
-    names = (_RIGHT_NAMES[signal],) if signal is Signal.TRACES else (_RIGHT_NAMES[signal], _SNAKE_NAMES[signal])
-    return bool(document) and not any(name in document for name in names)
+    return bool(document) and not any(names[signal] in document for names in (_RIGHT_NAMES, _SNAKE_NAMES))
 
 
 def _of_json(signal: Signal, text: str) -> Foreign:

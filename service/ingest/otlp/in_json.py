@@ -1,8 +1,13 @@
-"""OTLP in JSON: ids are hex, 64-bit integers are text, enums are numbers. Read with the interpreter's own parser."""
+"""OTLP in JSON: ids are hex, 64-bit integers are text, enums are numbers. Read with the interpreter's own parser.
+
+Names are those of protobuf in camel case. Some senders write them as protobuf does, with underscores: they are read, as
+the Collector reads them, and told.
+"""
 
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from service.ingest.kernel.columns import Columns
 from service.ingest.otlp.columns import LOOKED_FOR, RESOURCE_KEYS, SCOPE_KEYS, TIME_MAX_NS, Gatherer, Value
@@ -13,6 +18,11 @@ from service.ingest.vocabulary import label
 _ERROR = 2
 _SPACE = b" \t\r\n"
 _LONE = re.compile("[\ud800-\udfff]")
+_SNAKE = re.compile(
+    rb'"(?:(?:resource|scope)_(?:spans|metrics|logs)|log_records|data_points|trace_id|span_id|parent_span_id|trace_state|'
+    rb'(?:start_|end_|observed_)?time_unix_nano|(?:string|int|double|bool)_value|as_(?:int|double)|event_name)"\s*:'
+)
+_AFTER = re.compile("_([a-z])")
 
 
 def is_json(body: bytes) -> bool:
@@ -33,10 +43,21 @@ def is_json(body: bytes) -> bool:
     return True
 
 
+def is_snake_case(body: bytes) -> bool:
+    """Whether a body in JSON has names with underscores. Text within values is no name: its quotes are escaped.
+
+    >>> is_snake_case(b'{"resource_spans": []}'), is_snake_case(b'{"resourceSpans": [{"x": "\\\\"trace_id\\\\": 1"}]}')
+    (True, False)
+    """
+    return _SNAKE.search(body) is not None
+
+
 def traces(body: bytes) -> Columns:
     """The spans of a body. Raises UnreadableError."""
-    gathered = Gatherer()
-    for resource_spans in _objects(_parse(body), "resourceSpans"):
+    gathered, document = Gatherer(), _parse(body)
+    if is_snake_case(body):
+        document = _camel_case(document)
+    for resource_spans in _objects(document, "resourceSpans"):
         gathered.begin_resource(_pairs(_object(resource_spans, "resource"), RESOURCE_KEYS))
         for scope_spans in _objects(resource_spans, "scopeSpans"):
             scope = _object(scope_spans, "scope")
@@ -47,6 +68,13 @@ def traces(body: bytes) -> Columns:
         gathered.end_resource()
     gathered.end_record(is_bad=False)
     return gathered.columns()
+
+
+def _camel_case(node: Any) -> Any:
+    """The same with names as they should be. No deeper than the parser has gone."""
+    if isinstance(node, dict):
+        return {_AFTER.sub(lambda found: found[1].upper(), name): _camel_case(each) for name, each in node.items()}
+    return [_camel_case(each) for each in node] if isinstance(node, list) else node
 
 
 def _parse(body: bytes) -> dict[str, object]:

@@ -26,7 +26,7 @@ SCALE_MIN, SCALE_MAX = -10, 20
 BUCKETS_MAX = 4096
 NUMBER_MAX = float(2**53)
 """Of a value, a count, a sum or a bound, in either direction: as of spans. Sums of larger ones overflow in the end."""
-_CUMULATIVE, _NO_VALUE = 2, 1
+_DELTA, _CUMULATIVE, _NO_VALUE = 1, 2, 1
 _BASE64_OF_HEX = {24: 16, 12: 8}
 """Bytes that hex digits of an id become when they are taken for base64, and how many they mean."""
 
@@ -138,6 +138,9 @@ def _read_point(metric: Any, kind: str, data: Any, point: Any, origin: tuple[str
         return
     if not 0 < point.time_unix_nano <= TIME_MAX_NS or point.start_time_unix_nano > TIME_MAX_NS:
         found.dropped[Dropped.BAD_TIME] += 1
+        return
+    if kind != "gauge" and data.aggregation_temporality not in (_DELTA, _CUMULATIVE):
+        found.dropped[Dropped.UNKNOWN_KIND] += 1
         return
     is_stale = bool(point.flags & _NO_VALUE)
     value, histogram = 0.0, None

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import pytest
 
@@ -15,7 +16,6 @@ from tests.service.ingest.wire import Stream, at_ns, body, chat, json_body
 ZIPKIN = json.dumps([{"traceId": "5982fe77008310cc", "id": "bd7a977555f6b982", "localEndpoint": {"serviceName": "a"}}])
 JAEGER_JSON = json.dumps({"traceID": "a", "operationName": "b", "process": {}})
 JAEGER = b"\x0a\x10" + bytes(range(16)) + b"\x12\x08" + bytes(range(8)) + b"\x1a\x02op"
-SNAKE = json_body(chat(1, 1, 1, 2)).replace(b"resourceSpans", b"resource_spans").replace(b"scopeSpans", b"scope_spans")
 TEMPO = json.dumps({"batches": [{"resource": {}, "scopeSpans": []}]})
 REGISTRY = b"\x00\x00\x00\x00\x07" + body(chat(1, 1, 1, 2))
 
@@ -26,7 +26,6 @@ REGISTRY = b"\x00\x00\x00\x00\x07" + body(chat(1, 1, 1, 2))
         (ZIPKIN.encode(), Foreign.ZIPKIN_JSON),
         (JAEGER_JSON.encode(), Foreign.JAEGER),
         (JAEGER, Foreign.JAEGER),
-        (SNAKE, Foreign.SNAKE_CASE),
         (TEMPO.encode(), Foreign.TEMPO),
         (REGISTRY, Foreign.REGISTRY),
         (gzip.compress(body(chat(1, 1, 1, 2))), Foreign.GZIP),
@@ -45,6 +44,48 @@ def test_a_foreign_body_is_told_and_counted(raw: bytes, kind: Foreign) -> None:
     assert answer.error or answer.message
     assert tally.foreign == {("otlp_spans", kind): 1} and tally.read == {"otlp_spans": 1}
     assert tally.dropped[Dropped.FOREIGN] + tally.dropped[Dropped.MALFORMED] == 1
+
+
+METRICS = json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": "agent.cost.usd", "sum": {
+    "aggregationTemporality": 1, "dataPoints": [{"timeUnixNano": str(at_ns(9)), "asDouble": 1.5}]}}]}]}]})  # fmt: skip
+LOGS = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [{
+    "eventName": "gen_ai.evaluation.result", "timeUnixNano": str(at_ns(9)),
+    "attributes": [{"key": "gen_ai.evaluation.score.label", "value": {"stringValue": "pass"}}]}]}]}]})  # fmt: skip
+
+
+def snake(text: str, only: str = "[A-Za-z]+") -> bytes:
+    """JSON with those of its names written as protobuf writes them."""
+    return re.sub(
+        f'"({only})":', lambda found: re.sub("[A-Z]", lambda big: f"_{big[0].lower()}", f'"{found[1]}":'), text
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    "only", ["[A-Za-z]+", "resource[A-Z][a-z]+", "scope[A-Z][a-z]+", "[a-z]+TimeUnixNano|timeUnixNano"]
+)
+@pytest.mark.parametrize(
+    ("signal", "text"),
+    [(Signal.TRACES, json_body(chat(1, 1, 1, 2)).decode()), (Signal.METRICS, METRICS), (Signal.LOGS, LOGS)],
+)
+def test_names_with_underscores_are_read_and_told(signal: Signal, text: str, only: str) -> None:
+    """By every signal alike, at whatever depth they stand: the sender hears how they are written."""
+    found = []
+    for raw in (text.encode(), snake(text, only)):
+        tally, ingest = Tally(), Ingest(Stream().limits)
+        answer = ingest.read(Record(signal, raw, "otlp"), at_ns(10), tally)
+        slots = [slot.count.tolist() for slot in ingest.flush(tally)]
+        found.append((slots, tally.spans, tally.points, tally.logs))
+        assert answer.error is None and not tally.foreign
+        assert (answer.message != "", tally.snake_case.total()) == ((False, 0) if raw == text.encode() else (True, 1))
+    assert found[0] == found[1] and sum(found[0][1:]) == 1
+
+
+def test_text_that_holds_json_is_no_spelling() -> None:
+    """A value may quote anything."""
+    raw = json_body(chat(1, 1, 1, 2, note='{"trace_id": 1, "resource_spans": []}'))
+    tally = Tally()
+    assert Ingest(Stream().limits).read(Record(Signal.TRACES, raw, "otlp"), at_ns(10), tally).message == ""
+    assert not tally.snake_case
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b'{"resourceSpans": []}', b"\x0a\x00", body()])

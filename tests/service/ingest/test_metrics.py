@@ -14,8 +14,8 @@ from alertrules.parse import combine, parse_rules
 from detectors.core.columns import OUTCOMES, SECOND_NS
 from service.batch import Batch, Dropped, Record, Signal
 from service.ingest.limits import IngestLimits
+from service.ingest.metrics.histograms import less
 from service.ingest.metrics.meters import Meters
-from service.ingest.metrics.streams import less
 from service.ingest.otlp.points import Histogram
 from service.ingest.stage import Ingest
 from service.inspect import inspect_points
@@ -33,7 +33,7 @@ def points(*metrics: Mapping[str, Any], resource: Mapping[str, str] | None = Non
         group.resource.attributes.add(key=key).value.string_value = text
     scope = group.scope_metrics.add()
     for each in metrics:
-        metric = scope.metrics.add(name=each["name"], unit=each.get("unit", "s"))
+        metric = scope.metrics.add(name=each["name"], unit=each.get("unit", "s" if "histogram" in each["kind"] else ""))
         data = getattr(metric, each["kind"])
         for name, value in each.get("data", {}).items():
             setattr(data, name, value)
@@ -125,12 +125,12 @@ def test_a_delta_counter_adds_what_it_says() -> None:
     assert amounts(stream) == [5.0, 8.0]
 
 
-def test_a_stale_stream_begins_anew() -> None:
-    """No recorded value: the stream is closed, and its next point is a first one."""
+def test_a_stale_stream_goes_on() -> None:
+    """No recorded value adds nothing, and what was counted before it is not counted again after it."""
     stale = counter("queue.served", 0.0, 120)
     stale["points"][0]["flags"] = 1
     stream = sent(metered(), counter("queue.served", 5.0, 60), stale, counter("queue.served", 6.0, 180))
-    assert amounts(stream) == [5.0, 6.0]
+    assert amounts(stream) == [5.0, 1.0]
 
 
 def test_a_gauge_is_its_value_and_an_up_and_down_counter_is_one() -> None:

@@ -64,7 +64,7 @@ def test_who_states_cost_is_not_priced() -> None:
     sent(stream, usage("input", 1000, 300, **SONNET), usage("input", 1000, 90_000, **SONNET)).flush()
     cost = [(row["start_s"], *row["labels"][:3], row["cost_usd"]) for row in stream.rows() if row["cost_usd"]]  # type: ignore[index]
     assert cost == [
-        (50, "acme", "helper", "other", 0.5), (50, "", "other", "llm", 0.003), (89_990, "", "shop", "llm", 0.003)
+        (50, "acme", "helper", "spend", 0.5), (50, "", "other", "llm", 0.003), (89_990, "", "shop", "llm", 0.003)
     ]  # fmt: skip
     assert stream.tally.priced_tokens == {"priced": 2000}
     assert sum(float(str(row["input_tokens"])) for row in stream.rows()) == 5000

@@ -70,9 +70,9 @@ def test_a_pipeline_goes_on() -> None:
                 said += [(number, notice) for notice in outcome.notices]
     assert [each for each in told[0] if each[0] >= cut] == told[1] and len(told[1]) >= 2
     saved = restored.snapshot()
-    assert saved.arrays["format"].tolist() == [9]
-    with pytest.raises(FormatError, match="state format 10; this version reads 8 and 9"):
-        whole.restore(State({**saved.arrays, "format": np.array([10])}, saved.alerts))
+    assert saved.arrays["format"].tolist() == [10]
+    with pytest.raises(FormatError, match="state format 11; this version reads 8, 9 and 10"):
+        whole.restore(State({**saved.arrays, "format": np.array([11])}, saved.alerts))
 
 
 def test_fixtures_are_there() -> None:
