@@ -65,12 +65,14 @@ class Sampling:
 class Local:
     """All of it; by default nothing.
 
-    policies  weights of spans, by the policy of the Collector's tail sampling that let their trace through
+    policies     weights of spans, by the policy of the Collector's tail sampling that let their trace through
+    no_failures  names of exceptions that are control flow, see `failures.names`
     """
 
     prices: tuple[Override, ...] = ()
     sampling: Sampling | None = None
     policies: Mapping[str, float] = field(default_factory=dict)
+    no_failures: frozenset[str] = frozenset()
 
 
 def overrides(written: Any) -> tuple[Override, ...]:

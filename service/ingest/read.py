@@ -4,11 +4,12 @@ import html
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from service.ingest.dialects import (
     DIALECTS,
     DOCUMENT,
+    EXCUSES,
     FAILURES,
     GATHERS,
     IMPLIED,
@@ -23,9 +24,11 @@ from service.ingest.dialects import (
     RANKS_PER_DIALECT,
     RESOURCE_FIELDS,
     SPAN_NAMES,
+    TYPES,
     Entry,
     Table,
 )
+from service.ingest.failures import judged
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_BY_NAME,
@@ -35,11 +38,11 @@ from service.ingest.vocabulary import (
     CACHE_READ,
     CACHE_WRITE,
     CALLED,
-    CANCELLED,
     COST,
     EMBEDDING,
     ENTITY,
     ERROR_TYPE,
+    EXCEPTION_TYPE,
     FRAMEWORKS,
     INPUT,
     INPUT_COST,
@@ -54,7 +57,9 @@ from service.ingest.vocabulary import (
     PROVIDER,
     REQUEST_MODEL,
     RESPONSE_MODEL,
+    RETRIEVAL,
     SESSION,
+    STATUS_WORD,
     TENANT,
     TOOL,
     TOOL_NAME,
@@ -83,6 +88,9 @@ _EMBEDS = "embed"
 _TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
 """Fields that may tell what a span is for want of a better sign, the most telling first."""
 _STEPPED = frozenset((LLM, EMBEDDING, TOOL))
+_NUMBERED = re.compile(r"[ _-]\d+\Z")
+"""At the end of a name it says that the span is one of several: a step, and no agent."""
+_RAISING = frozenset((LLM, EMBEDDING, TOOL, RETRIEVAL))
 _MODEL = re.compile(r"(?=\S*\d)(?=\S*[-.:/])[A-Za-z]\S*")
 """What looks like a model's name: a word with a digit and a joint, and no number of anything."""
 _AS_JSON = {"'": '"', "None": "null", "True": "true", "False": "false"}
@@ -90,13 +98,16 @@ _PRINTED = re.compile("'|None|True|False")
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
 
 
-def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[int, bool | None]:
+def read_span(
+    reading: Reading, name: Callable[[], str], found: Found, no_failures: Collection[str] = ()
+) -> tuple[int, bool | None]:
     """Fill `reading` with what a span's name and its wanted attributes mean.
 
-    `name` is asked for what the span is called, and only if that means anything beside the attributes. Returns how many
-    numbers were no sane ones, and whether the parts of its usage are told apart; None where it told no usage.
+    `name` is asked for what the span is called, and only if that means anything beside the attributes. `no_failures` has
+    the operator's exceptions that are no failures. Returns how many numbers were no sane ones, and whether the parts of its usage are told apart; None where it told no usage.
     """
     ranks: dict[str, int] = {}
+    types: dict[str, str] = {}
     special: Found = []
     bad = 0
     told = best = NO_RANK  # Of any operation, and of one that its dialect knows.
@@ -124,6 +135,8 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
                 continue
             own[field] = number
             ranks[field] = rank
+        elif kind == TYPES:
+            types[field] = str(value)
         elif kind == OPERATIONS:
             told = min(told, rank)
             # MLflow writes all its values as JSON, so a kind is in quotes.
@@ -141,6 +154,7 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
         dialect = _read_special(reading, special, ranks, dialect)
     reading.dialect = dialect.name if dialect else ""
     _settle(reading, name, ranks, dialect)
+    _judge(reading, types, no_failures)
     apart = own.pop(CACHE_APART, None) is not None or (dialect is not None and dialect.cache_apart)
     return bad, None if _SPEND.isdisjoint(own) else apart
 
@@ -212,6 +226,8 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
         owner = DIALECTS[rank // RANKS_PER_DIALECT]
         if kind == FAILURES:
             reading.failed = reading.failed or (_is_in(value, table) and (dialect is owner or not owner.only_named))
+        elif kind == EXCUSES:
+            reading.is_excused = reading.is_excused or _is_in(value, table)
         elif kind == LOGS:
             reading.is_log = reading.is_log or not table or _is_in(value, table)
         elif kind == NAMED_ONLY:
@@ -278,9 +294,6 @@ def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int],
     own = reading.own
     if reading.operation == LLM and _EMBEDS in str(own.get(REQUEST_MODEL) or own.get(RESPONSE_MODEL, "")).lower():
         reading.operation = EMBEDDING
-    error = own.pop(ERROR_TYPE, None)
-    if error is not None and str(error).rpartition(".")[2].lower() not in CANCELLED:
-        reading.failed = True
     if SESSION in own:
         reading.session_rank = ranks[SESSION]
     if PROVIDER in own:
@@ -299,6 +312,22 @@ def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int],
         _name_entity(reading, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
 
 
+def _judge(reading: Reading, types: Mapping[str, str], no_failures: Collection[str]) -> None:
+    """Whether a span failed, by the types of error that it tells.
+
+    An exception that only an event tells may be that of a first try: a model's answer shows that it was.
+    """
+    own, raised = reading.own, types.get(EXCEPTION_TYPE, "")
+    told = str(own.pop(ERROR_TYPE, ""))
+    error = judged(told, (raised, types.get(STATUS_WORD, "")), no_failures)
+    if error is None or reading.is_excused:
+        reading.is_excused, reading.failed = True, False
+        return
+    reading.error = label(error)
+    reading.failed = reading.failed or told != ""
+    reading.has_raised = raised != "" and (reading.operation in _RAISING and OUTPUT not in own)
+
+
 def _is_step(reading: Reading, name: Callable[[], str], dialect: Dialect) -> bool:
     """Whether a span is no call, though it is said to be of a model or a tool."""
     if reading.operation not in _STEPPED or TOOL_NAME in reading.own or not _SPEND.isdisjoint(reading.own):
@@ -311,8 +340,8 @@ def _name_entity(reading: Reading, name: Callable[[], str], dialect: Dialect) ->
     own = reading.own
     entity = str(own.pop(ENTITY, ""))
     field = dialect.entity.get(reading.operation)
-    if field is None and reading.is_root and reading.operation in dialect.roots:
-        field = AGENT_BY_NAME
+    if field is None and reading.operation in dialect.roots and (reading.is_root or not _NUMBERED.search(name())):
+        field, reading.names_top = AGENT_BY_NAME, True
     if field is not None and field not in own and (entity := entity or label(name())):
         entity = entity.removesuffix(CALLED)
         own[field] = _without_method(entity) if field == AGENT_BY_NAME else entity

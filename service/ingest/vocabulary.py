@@ -19,6 +19,8 @@ MODEL_OPERATIONS = frozenset((LLM, EMBEDDING))
 # Canonical fields. Plain strings, as an enum's hash would be the dearest step of decoding.
 TENANT, AGENT, AGENT_VERSION, SESSION = "tenant", "agent", "agent_version", "session"
 OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL = "operation", "provider", "request_model", "response_model"
+EXCEPTION_TYPE, STATUS_WORD = "exception_type", "status_word"
+"""What an event tells of an exception; and the first word of a failed span's status, if it may be a type."""
 RESPONSE_ID, TOOL_NAME, STORE, ERROR_TYPE, OUTCOME = "response_id", "tool", "store", "error_type", "outcome"
 INPUT, OUTPUT, CACHE_READ, CACHE_WRITE = "input_tokens", "output_tokens", "cache_read", "cache_write"
 REASONING, COST = "reasoning", "cost_usd"
@@ -67,9 +69,17 @@ class Reading:
     dialect       name of the dialect that told the operation
     is_log        a log written as a span: no call, though it may say what one spent
     is_cut        one of its values was longer than a label may be
+    error         the type of its error, empty if it told none
+    names_top     its name is its agent's only if nothing is above it
+    is_excused    what ended it was control flow: its status does not count
+    has_raised    an event of it tells an exception and nothing that it came to a result: it failed, unless its status
+                  is that all is well
     """
 
-    __slots__ = ("dialect", "failed", "is_cut", "is_log", "is_root", "operation", "own", "session_rank")
+    __slots__ = (
+        "dialect", "error", "failed", "has_raised", "is_cut", "is_excused", "is_log", "is_root", "names_top", "operation",
+        "own", "session_rank",
+    )  # fmt: skip
 
     def __init__(self, is_root: bool) -> None:
         self.is_root = is_root
@@ -77,7 +87,9 @@ class Reading:
         self.operation = OTHER
         self.dialect = ""
         self.session_rank = 0
+        self.error = ""
         self.failed = self.is_log = self.is_cut = False
+        self.is_excused = self.has_raised = self.names_top = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,7 @@ class Dialect:
     steps        ends of the names of spans that are only a step of the call they lie in, whatever kind they are said to
                  be of: if they name no tool and spent nothing, they are no call
     failures     values (lower case) of attributes that say that a call failed
+    excuses      values (lower case) of attributes that say that a call was called off: no failure, whatever the status
     logs         values of attributes that say that a span is a log; none of them: whatever the value
     scopes       beginnings of the instrumentation scopes of an SDK that writes spans of its own
     apart_scopes beginnings of those whose input tokens leave out the cache, though nothing on their spans says so
@@ -128,6 +141,7 @@ class Dialect:
     roots: frozenset[str] = frozenset()
     steps: frozenset[str] = frozenset()
     failures: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    excuses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     logs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     scopes: tuple[str, ...] = ()
     apart_scopes: tuple[str, ...] = ()
@@ -187,11 +201,6 @@ METHODS = frozenset(
 """What SDKs hang on the name of an agent to call its span by."""
 CALLED = ".__call__"
 """What they hang on the name of anything that is called like a function."""
-CANCELLED = frozenset(
-    ("aborterror", "canceled", "cancelled", "cancellederror", "generatorexit", "operationcanceledexception",
-     "taskcanceledexception")
-)  # fmt: skip
-"""Types of error, in lower case and without their module, that say that somebody called it off: no failure as such."""
 _INTERFACES = frozenset(
     ("chat", "responses", "completion", "embedding", "messages", "image", "speech", "transcription", "reranking")
 )

@@ -7,10 +7,20 @@ import pkgutil
 from collections.abc import Mapping
 from importlib import import_module
 
-from service.ingest.vocabulary import AGENT, AGENT_VERSION, NUMBERS, OPERATION, TENANT, Dialect, Reader
+from service.ingest.vocabulary import (
+    AGENT,
+    AGENT_VERSION,
+    EXCEPTION_TYPE,
+    NUMBERS,
+    OPERATION,
+    STATUS_WORD,
+    TENANT,
+    Dialect,
+    Reader,
+)
 
 RANKS_PER_DIALECT = 1000
-LABEL, NUMBER, OPERATIONS, IMPLIED, FAILURES, LOGS, DOCUMENT, NAMED_ONLY = range(8)
+LABEL, NUMBER, OPERATIONS, IMPLIED, FAILURES, LOGS, DOCUMENT, NAMED_ONLY, EXCUSES, TYPES = range(10)
 """What is to be done with a value: the first two are simply fields."""
 
 Table = Mapping[str, str] | frozenset[str] | Reader | str
@@ -59,11 +69,21 @@ def _entries() -> dict[str, Entry]:
             entries.setdefault(name, (OPERATION, rank, IMPLIED, operation))
         for name, values in dialect.failures.items():
             entries.setdefault(name, ("", rank, FAILURES, values))
+        for name, values in dialect.excuses.items():
+            entries.setdefault(name, ("", rank, EXCUSES, values))
         for name, values in dialect.logs.items():
             entries.setdefault(name, ("", rank, LOGS, values))
         for name, reader in dialect.documents.items():
             entries.setdefault(name, ("", rank, DOCUMENT, reader))
+    for name, field in ((EXCEPTION, EXCEPTION_TYPE), (STATUS, STATUS_WORD)):
+        entries[name] = (field, 0, TYPES, "")
     return entries
+
+
+EXCEPTION = "exception.type"
+"""Read of events, too."""
+STATUS = "status.message"
+"""No attribute of its own: what decoders keep of a failed span's status, see `kernel/attributes.pxd`."""
 
 
 WANTED = _entries()

@@ -179,6 +179,7 @@ DIALECT = Dialect(
         # The conventions' own reason, of senders (Mastra's exporter) that write a list as JSON and leave the status OK.
         "gen_ai.response.finish_reasons": frozenset(("error", '["error"]')),
     },
+    excuses={"gen_ai.response.status": frozenset(("cancelled", "canceled"))},
     # opentelemetry-instrumentation-openai-agents-v2 names its agents on invoke_agent only.
     placeholders=frozenset(("OpenAI Agent",)),
     # ADK hands in what tools that ran side by side answered.

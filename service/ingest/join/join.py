@@ -40,7 +40,7 @@ class Join:
             limits.spans_max, weights,
         )  # fmt: skip
         self.lexicon = Lexicon(self.tables)
-        self.reader = Reader(self.tables, self.lexicon, local.policies, Plans(self.lexicon, learns))
+        self.reader = Reader(self.tables, self.lexicon, local, Plans(self.lexicon, learns, local.no_failures))
         self._seen = 0  # Spans since names were forgotten.
 
     @property

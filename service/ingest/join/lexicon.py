@@ -85,7 +85,7 @@ class Lexicon:
         for text in _FIRST_WORDS[1:]:
             self.word(text)
         for operation in OPERATIONS[:-1]:
-            self._enter((operation, 0, False, INCLUDED, -1, False, "", OVERFLOW_VALUE, *[""] * (len(_WORDS) - 1)))
+            self._enter((operation, 0, False, INCLUDED, -1, False, False, "", OVERFLOW_VALUE, *[""] * (len(_WORDS) - 1)))
         self.resource(Resource(agent=OVERFLOW_VALUE))
 
     def word(self, text: str) -> int:
@@ -113,7 +113,7 @@ class Lexicon:
         outcome = outcome_class(str(own[OUTCOME])) if OUTCOME in own else -1
         parts = 0 if apart is None else APART if apart else INCLUDED
         texts = tuple([str(own.get(field, "")) for field in _WORDS])
-        head = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.is_cut)
+        head = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.is_cut, reading.names_top)
         saying = (*head, reading.dialect, *texts)
         number = self._readings.get(saying)
         if number is None:
@@ -121,12 +121,12 @@ class Lexicon:
         return number
 
     def _enter(self, saying: Saying) -> int:
-        operation, rank, is_log, parts, outcome, is_cut, dialect, *texts = saying
+        operation, rank, is_log, parts, outcome, is_cut, names_top, dialect, *texts = saying
         number = self._readings[saying] = len(self._readings)
         is_google = str(texts[_WORDS.index(PROVIDER)]).startswith("gcp.")
         words = [self.word(text) for text in texts]
         self._tables.set_reading(
-            number, (_NUMBER_OF[operation], rank, is_log, parts, outcome, is_google), words, is_cut
+            number, (_NUMBER_OF[operation], rank, is_log, parts, outcome, is_google, is_cut, names_top), words
         )
         self.told_by.append(dialect)
         return number

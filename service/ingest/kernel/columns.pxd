@@ -13,6 +13,12 @@ cdef enum:
     ON_RESOURCE = 2
     IS_CONTENT = 4
     ON_SCOPE = 8
+    ON_EVENT = 16       # The last of a span's events to say it counts.
+    ON_STATUS = 32      # It stands for what a failed span's status says: see `status_word`.
+    IS_STATUS = 64      # A message of a status that is kept whole.
+    STATUS_WORD_BYTES_MAX = 100
+    STATUS_OK = 1
+    STATUS_ERROR = 2
     KEY_BYTES_MAX = 63
 
 
@@ -31,6 +37,7 @@ cdef struct SpanColumns:
     row_t first, stop   # Its attributes: the first, and the first of the next span.
     row_t plan          # For `recognise` to write.
     row_t status
+    row_t is_remote     # Its parent is said to be of another process.
 
 
 cdef struct ResourceColumns:
@@ -67,6 +74,7 @@ cdef struct ColumnData:
     uint64_t key_mask
     uint8_t* key_text
     uint8_t[64] key_lengths
+    row_t status_key    # The key of what a status says.
     int64_t* content    # By key, texts seen under those that are only counted; -1 for the others.
 
 

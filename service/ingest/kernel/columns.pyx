@@ -38,6 +38,8 @@ cdef class Columns:
             c.keys[place].hashed, c.keys[place].key, c.keys[place].at = hashed, key, at
             c.keys[place].size, c.keys[place].role = size, roles[key]
             c.key_lengths[size] = 1
+            if roles[key] & ON_STATUS:
+                c.status_key = key
             c.content[key] = 0 if roles[key] & IS_CONTENT else -1
             at += size
         self._read(b"")
@@ -197,7 +199,7 @@ cdef class Columns:
             s = &self.c.spans[i]
             scope, resource = &self.c.scopes[s.scope], &self.c.resources[s.resource]
             found.append((
-                (s.start, s.end, s.status, s.trace_high, s.trace_low, s.id, s.parent_id),
+                (s.start, s.end, s.status, s.trace_high, s.trace_low, s.id, s.parent_id, s.is_remote),
                 bytes(self.text[s.name : s.name + s.name_size]), bytes(self.text[s.state : s.state + s.state_size]),
                 self._raw(resource.first, resource.stop),
                 bytes(self.text[scope.name : scope.name + scope.name_size]), self._raw(scope.first, scope.stop),
@@ -209,5 +211,5 @@ cdef class Columns:
 cdef fill_span(SpanColumns* span, tuple row):
     span.start, span.end, span.trace_high, span.trace_low, span.id, span.parent_id = row[:6]
     span.name, span.name_size, span.state, span.state_size = row[6:10]
-    span.resource, span.scope, span.first, span.stop, span.status = row[10:]
+    span.resource, span.scope, span.first, span.stop, span.status, span.is_remote = row[10:]
     span.plan = -1

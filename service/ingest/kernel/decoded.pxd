@@ -2,14 +2,15 @@
 from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from service.ingest.kernel.columns cimport Attribute, ColumnData, ScopeColumns, SpanColumns
+from service.ingest.kernel.columns cimport (
+    STATUS_ERROR, STATUS_OK, Attribute, ColumnData, ScopeColumns, SpanColumns
+)
 from service.ingest.kernel.memory cimport Fingerprint, as_double, fingerprint, prefetch, row_t
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.wire cimport Text
 from service.ingest.kernel.words cimport word_of
 
 cdef enum:
-    STATUS_ERROR = 2
     WEIGHT_DIGITS = 14  # Hexadecimal digits of a sampling threshold, padded on the right.
     WEIGHT_MAX = 1_000_000  # A rate below one in a million is not believed: one span would outweigh a fleet.
 
@@ -40,8 +41,11 @@ cdef inline void read_one(
     if span.plan >= 0:
         _follow(t, c, &plans[span.plan], &c.attributes[span.first], decoded)
     decoded.resource = c.resources[span.resource].number
-    if span.status == STATUS_ERROR:
-        decoded.flags |= FAILED
+    if not decoded.flags & IS_EXCUSED:
+        if span.status == STATUS_ERROR or (decoded.flags & HAS_RAISED and span.status != STATUS_OK):
+            decoded.flags |= FAILED
+    if span.is_remote:
+        decoded.flags |= IS_REMOTE
     if scope.kinds & NATIVE_SCOPE:
         decoded.flags |= IS_NATIVE
     if include_parts(t, decoded, scope.kinds & APART_SCOPE):
@@ -61,7 +65,7 @@ cdef inline void _follow(
     cdef Fingerprint name
     cdef const Attribute* text
     cdef int i
-    decoded.reading, decoded.flags = plan.reading, plan.failed
+    decoded.reading, decoded.flags = plan.reading, plan.flags
     t.counts.bad_numbers += plan.bad
     decoded.tenant = 0
     decoded.name_high = decoded.name_low = decoded.response = 0

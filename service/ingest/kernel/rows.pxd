@@ -18,12 +18,16 @@ cdef enum:
     ANSWER_SPENT = 512      # and tokens of that response were counted.
     IS_WEIGHED = 1024       # It says its sampling weight itself.
     MAY_BE_DUPLICATE = 2048  # Another account of the call may stand beside this one, an SDK's own.
+    IS_REMOTE = 4096        # Its parent is of another process.
     # Flags of a decoded span that was admitted: what was found of it.
     WAS_FUTURE = 1 << 16
     WAS_LATE = 1 << 17
     WAS_DUPLICATE = 1 << 18
     WAS_NEGATIVE = 1 << 19
     WAS_TRACE_FULL = 1 << 20
+    # What it says of errors, whatever its status is.
+    IS_EXCUSED = 1 << 21    # What ended it was control flow;
+    HAS_RAISED = 1 << 22    # or an exception, unless its status is that all is well.
     # Marks of a trace.
     IS_LIVE = 1             # It is found by its id.
     ROOT_ENDED = 2
@@ -31,6 +35,7 @@ cdef enum:
     HAS_FAILED = 8
     IS_INDEXED = 16         # Its spans are found by an index, as they are many.
     HAS_CALLS = 32          # An instrumentation reported a call of a model.
+    HAS_TOP = 64            # A span that may be its top ended: one whose parent did not come.
     # Fields that one span of a trace says for those that do not say them.
     DEFAULT_AGENT = 0
     DEFAULT_BY_NAME, DEFAULT_TENANT, DEFAULT_VERSION, DEFAULT_PROVIDER, DEFAULT_MODEL, DEFAULTS
@@ -113,7 +118,7 @@ cdef struct Session:        # A segment of a session that is open.
     int64_t queued          # When it is looked at again; -1 in a row that is not in use.
     int64_t first, last
     row_t traces
-    row_t rootless          # How many of its traces have no root yet.
+    row_t rootless          # How many of its traces have neither a root nor what may be their top yet.
 
 
 cdef struct EndedSession:   # One that ended, until the slot in which it counts closes.
@@ -163,6 +168,7 @@ cdef struct Word:
 
 cdef struct Reading:        # What the dialects make of a span, but for its numbers, its tenant and its ids.
     tiny_t operation, is_log, apart, outcome, is_google, is_cut
+    tiny_t names_top        # `by_name` holds only if nothing is above it.
     small_t rank
     word_t agent, by_name, version, provider, model, answered_by, tool, store
 
@@ -178,7 +184,8 @@ cdef struct Sampled:        # Of a resource: its spans in the slot that closes, 
 
 cdef struct Plan:           # Where in a span's attributes its texts and numbers are, -1 for what it does not say.
     word_t reading
-    tiny_t failed, bad      # `bad` counts its numbers that are not numbers.
+    tiny_t bad              # How many of its numbers are not numbers.
+    word_t flags            # FAILED, IS_EXCUSED and HAS_RAISED.
     int16_t tenant, name, response
     int16_t[9] numbers
 

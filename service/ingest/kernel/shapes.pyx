@@ -55,12 +55,12 @@ cdef class ShapeTable:
             reached = recognise(&self.s, &columns.c, first, columns.c.n_spans, learns)
         return reached
 
-    def add(self, reading, bint failed, bad, list places):
+    def add(self, reading, int flags, bad, list places):
         """Enter a plan; its number. `places` are those of tenant, session, response id and numbers among attributes."""
         cdef Plan* plan = &self.plans[self.count]
         cdef int i
         assert self.count < SHAPES_MAX
-        plan.reading, plan.failed, plan.bad = reading, failed, bad
+        plan.reading, plan.flags, plan.bad = reading, flags, bad
         plan.tenant, plan.name, plan.response = places[:3]
         for i in range(NUMBERS):
             plan.numbers[i] = places[3 + i]

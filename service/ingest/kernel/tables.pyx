@@ -239,13 +239,12 @@ cdef class Tables:
         """Words, and bytes of their texts."""
         return self.t.word_table.high, self.t.text_used
 
-    def set_reading(self, row_t number, tuple head, list words, bint is_cut):
-        """Say what a reading says: operation, rank, is_log, apart, outcome and is_google; and its words."""
+    def set_reading(self, row_t number, tuple head, list words):
+        """Say what a reading says: operation, rank, is_log, apart, outcome, is_google, is_cut, names_top; its words."""
         cdef Reading* r = &self.t.readings[number]
         assert 0 <= number < READINGS_MAX
-        r.operation, r.rank, r.is_log, r.apart, r.outcome, r.is_google = head
+        r.operation, r.rank, r.is_log, r.apart, r.outcome, r.is_google, r.is_cut, r.names_top = head
         r.agent, r.by_name, r.version, r.provider, r.model, r.answered_by, r.tool, r.store = words
-        r.is_cut = is_cut
 
     def set_resource(self, row_t number, list words):
         """Say what a resource says: the words of its tenant, agent and version."""

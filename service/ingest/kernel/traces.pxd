@@ -109,7 +109,7 @@ cdef inline void add(Join* t, Trace* trace, row_t row) noexcept nogil:
         trace.marks |= HAS_CALLS
     if reading.agent:
         _offer_default(t, trace, row, DEFAULT_AGENT)
-    if reading.by_name:
+    if reading.by_name and (not reading.names_top or span.parent_id == 0):
         _offer_default(t, trace, row, DEFAULT_BY_NAME)
     if span.tenant:
         _offer_default(t, trace, row, DEFAULT_TENANT)

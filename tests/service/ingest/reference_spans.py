@@ -16,6 +16,8 @@ from service.ingest.otlp.columns import KEYS
 from service.ingest.read import read_resource, read_span
 from service.ingest.reader import Decoded
 from service.ingest.vocabulary import (
+    AGENT_BY_NAME,
+    AGENT_RUN,
     CACHE_READ,
     CACHE_WRITE,
     COST,
@@ -30,13 +32,14 @@ from service.ingest.vocabulary import (
     REQUEST_MODEL,
     SESSION,
     TOTAL,
+    WORKFLOW,
     Reading,
     Resource,
 )
 
 KEPT = (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST)
 ANCESTORS_MAX = 64
-STATUS_ERROR = 2
+STATUS_OK, STATUS_ERROR = 1, 2
 
 
 @dataclass(eq=False)
@@ -56,6 +59,7 @@ class Span:
     is_weighed: bool
     resource: Resource
     failed: bool
+    is_remote: bool = False
     is_loose: bool = False
     waits: bool = True
     duplicate: "Span | None" = None
@@ -88,6 +92,16 @@ class Span:
         """Its place among the spans of its trace: roots are first, then who began first, then ids."""
         return self.parent_id != 0, self.start, self.id
 
+    @property
+    def parent(self) -> "Span | None":
+        """The one that it lies in, if it came."""
+        return self.trace.spans.get(self.parent_id) if self.parent_id else None
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it may be the top of a trace without a root."""
+        return self.is_remote or self.operation in (AGENT_RUN, WORKFLOW)
+
     def ancestors(self) -> Iterator["Span"]:
         """Those above it that came, the nearest first."""
         row, steps = self.trace.spans.get(self.parent_id) if self.parent_id else None, 0
@@ -104,6 +118,7 @@ class Trace:
     spans: dict[int, Span] = field(default_factory=dict)
     is_live: bool = True
     root_ended: bool = False
+    has_top: bool = False
     session: Any = None
     waits: int = 0
     tokens: float = 0.0
@@ -122,6 +137,33 @@ class Trace:
         self.dollars, self.unpriced, self.free = 0.0, 0, 0
 
     @property
+    def is_over(self) -> bool:
+        """Whether it has its root, or what was counted of it is all below tops."""
+        counted = [span for span in self.spans.values() if not span.waits]
+        orphans = [span for span in counted if span.parent is None]
+        if self.root_ended:
+            return True
+        is_open = any(span.parent is not None and span.parent.waits for span in counted)
+        workflows = [span for span in orphans if not span.is_remote and span.operation == WORKFLOW]
+        if not self.has_top or is_open or not orphans or not all(span.is_run for span in orphans):
+            return False
+        return not workflows or len(orphans) == 1
+
+    @property
+    def first_span(self) -> Span:
+        """Its root, else the first of those without a parent, else the first of all."""
+        orphans = [span for span in self.spans.values() if span.parent is None]
+        return self.root or min(orphans or self.spans.values(), key=lambda span: span.place)
+
+    @property
+    def failed(self) -> bool:
+        """Whether its root failed, or what stands for it."""
+        top = self.first_span
+        orphans = [span for span in self.spans.values() if span.parent is None]
+        tells = not top.parent_id or top.is_run or orphans == [top] or not orphans
+        return tells and top.failed and not top.waits
+
+    @property
     def root(self) -> Span | None:
         """The root that sorts first, None if none came."""
         return min((span for span in self.spans.values() if not span.parent_id), key=lambda s: s.place, default=None)
@@ -129,6 +171,8 @@ class Trace:
     def default(self, name: str) -> str:
         """What the first of its spans that says a field says; the model of an embedding is nobody else's."""
         saying = [span for span in self.spans.values() if span.says(name)]
+        if name == AGENT_BY_NAME:
+            saying = [span for span in saying if not span.reading.names_top or not span.parent_id]
         if name in (PROVIDER, REQUEST_MODEL):
             saying = [span for span in saying if span.operation != EMBEDDING]
         return min(saying, key=lambda span: span.place).says(name) if saying else ""
@@ -165,6 +209,13 @@ def include_parts(reading: Reading, numbers: dict[str, float], apart: bool | Non
         output += reasoning
     numbers[INPUT], numbers[OUTPUT] = whole, output
     return True
+
+
+def has_failed(reading: Reading, status: int) -> bool:
+    """Whether a span with this status failed."""
+    if reading.is_excused:
+        return reading.failed
+    return reading.failed or status == STATUS_ERROR or (reading.has_raised and status != STATUS_OK)
 
 
 def sampling_weight(state: bytes) -> float:
@@ -217,7 +268,7 @@ class Reader:
 
     @staticmethod
     def _span(columns: Columns, row: int, said: Any) -> tuple[Span, int]:
-        (start, end, status, high, low, own_id, parent_id), _, state, resource, scope, _, _ = said
+        (start, end, status, high, low, own_id, parent_id, is_remote), _, state, resource, scope, _, _ = said
         name, is_root, values = columns.span(row)
         reading = Reading(is_root)
         found = [(entry, value) for key, value in values if (entry := WANTED.get(KEYS[key])) is not None]
@@ -233,6 +284,6 @@ class Reader:
             Trace((signed(high), signed(low))), signed(own_id), signed(parent_id), start, end, reading,
             {name: numbers[name] for name in KEPT if name in numbers}, spent,
             scope.startswith(tuple(s.encode() for s in NATIVE_SCOPES)), float(np.float32(weight or 1.0)), weight > 0,
-            read_resource(of), reading.failed or status == STATUS_ERROR,
+            read_resource(of), has_failed(reading, status), is_remote > 0,
         )  # fmt: skip
         return span, bad
