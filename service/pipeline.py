@@ -22,10 +22,10 @@ from service.detect import Detect
 from service.ingest.decode import Decoder
 from service.ingest.join.join import UNSEEDED, Seed
 from service.ingest.limits import IngestLimits
-from service.ingest.local import Local
+from service.ingest.local import NOTHING_LOCAL, Local
 from service.ingest.metrics.meters import Meters
 from service.ingest.otlp.scanner import Scanner
-from service.ingest.stage import NOTHING_LOCAL, Ingest
+from service.ingest.stage import Ingest
 from service.watch import Level, Moved
 
 
@@ -46,10 +46,10 @@ class Outcome:
     tally: Tally
 
 
-FORMAT = 9
+FORMAT = 10
 """Of the state's arrays and alerts: it grows when an older version could not go on from them."""
-READABLE = (8, FORMAT)
-"""Formats that this version goes on from. Of 8 only the join's tables differ: see `ingest/join/format8.py`."""
+READABLE = (9, FORMAT)
+"""Formats that this version goes on from. Of 9 only the join's tables differ: see `ingest/join/format9.py`."""
 
 
 class FormatError(ValueError):

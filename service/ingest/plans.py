@@ -4,7 +4,7 @@ A plan is made by reading a span whose numbers and free texts are marks, and loo
 of the dialects are all there is to say what anything means, and a span read by plan is what it would be read alone.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from service.ingest.dialects import ALIKE, DIALECTS, DOCUMENT, LABEL, NAMED_ONLY, WANTED
 from service.ingest.dialects import NUMBER as NUMBER_ENTRY
@@ -23,8 +23,10 @@ from service.ingest.kernel.constants import (
     WHOLE,
 )
 from service.ingest.kernel.shapes import ShapeTable
+from service.ingest.local import NOTHING_LOCAL, Local
 from service.ingest.otlp.columns import KEYS
-from service.ingest.read import Found, read_span, sane_number
+from service.ingest.read import Found, read_span
+from service.ingest.values import sane_number
 from service.ingest.vocabulary import NUMBERS, RESPONSE_ID, SESSION, TENANT, Reading, Scalar
 
 SPANS_BETWEEN = 1_000_000
@@ -39,8 +41,8 @@ class Plans:
     learns  whether a new shape gets a plan while there is room
     """
 
-    def __init__(self, lexicon: Lexicon, learns: bool = True, no_failures: Collection[str] = ()) -> None:
-        self._lexicon, self._learns, self._no_failures = lexicon, learns, no_failures
+    def __init__(self, lexicon: Lexicon, learns: bool = True, local: Local = NOTHING_LOCAL) -> None:
+        self._lexicon, self._learns, self._local = lexicon, learns, local
         self.shapes = ShapeTable(list(_CLASSES))
         self._seen = 0
 
@@ -86,7 +88,7 @@ class Plans:
                 mark = _number_mark(place) if is_number else _text_mark(place) if _CLASSES[key] == FREE_TEXT else value
                 found.append((entry, mark))
         reading = Reading(is_root)
-        bad, apart = read_span(reading, name, found, self._no_failures)
+        bad, apart = read_span(reading, name, found, self._local)
         own = reading.own
         places: dict[Scalar, int] = {}
         for place in range(len(values)):

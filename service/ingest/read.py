@@ -1,8 +1,6 @@
 """A span's wanted attributes and its name to canonical fields, by the tables of all dialects."""
 
 import html
-import json
-import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 
@@ -29,16 +27,21 @@ from service.ingest.dialects import (
     Table,
 )
 from service.ingest.failures import judged
+from service.ingest.local import NOTHING_LOCAL, Local
+from service.ingest.prices import BATCH_TIER
+from service.ingest.values import parse_document, sane_number, text_of
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_BY_NAME,
     AGENT_RUN,
     AGENT_VERSION,
+    BATCH,
     CACHE_APART,
     CACHE_READ,
     CACHE_WRITE,
     CALLED,
     COST,
+    CURRENCY,
     EMBEDDING,
     ENTITY,
     ERROR_TYPE,
@@ -54,6 +57,7 @@ from service.ingest.vocabulary import (
     OTHER,
     OUTPUT,
     OUTPUT_COST,
+    PARTS,
     PROVIDER,
     REQUEST_MODEL,
     RESPONSE_MODEL,
@@ -61,6 +65,7 @@ from service.ingest.vocabulary import (
     SESSION,
     STATUS_WORD,
     TENANT,
+    TIER,
     TOOL,
     TOOL_NAME,
     TOTAL,
@@ -74,15 +79,14 @@ from service.ingest.vocabulary import (
     provider_name,
 )
 
-DOCUMENT_CHARACTERS_MAX = 65_536
-"""A longer JSON attribute is not read: metadata is short, prompts are not our business."""
-NUMBER_MAX = float(2**53)
 Found = list[tuple[Entry, Scalar]]
 """The wanted attributes of a span."""
 _FIRST_WORD = re.compile("[^ .:/]*")
 _FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # type: ignore[index]
 _SCRUBBED = "[Scrubbed due to "
 """Stands in place of a value that Logfire took out: no value, or all sessions of a service would be one."""
+_MADE_UP = "unknown_service"
+"""How a service is called by an SDK that was not told its name."""
 _EMBEDS = "embed"
 """In a model's name it says that the model embeds; SDKs that know one kind of model call write those as it, too."""
 _TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
@@ -90,21 +94,26 @@ _TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
 _STEPPED = frozenset((LLM, EMBEDDING, TOOL))
 _NUMBERED = re.compile(r"[ _-]\d+\Z")
 """At the end of a name it says that the span is one of several: a step, and no agent."""
+_YES = frozenset(("true", "1", "yes"))
+_ORDINARY = frozenset(
+    ("", "auto", "default", "standard", "standard_only", "on_demand", "ondemand", "none", "null", "normal", "regular",
+     "pay-as-you-go", "unspecified")
+)  # fmt: skip
+"""Tiers that cost what the list says of calls in none."""
 _RAISING = frozenset((LLM, EMBEDDING, TOOL, RETRIEVAL))
 _MODEL = re.compile(r"(?=\S*\d)(?=\S*[-.:/])[A-Za-z]\S*")
 """What looks like a model's name: a word with a digit and a joint, and no number of anything."""
-_AS_JSON = {"'": '"', "None": "null", "True": "true", "False": "false"}
-_PRINTED = re.compile("'|None|True|False")
-_SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
+_SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL, *PARTS))
 
 
 def read_span(
-    reading: Reading, name: Callable[[], str], found: Found, no_failures: Collection[str] = ()
+    reading: Reading, name: Callable[[], str], found: Found, local: Local = NOTHING_LOCAL
 ) -> tuple[int, bool | None]:
     """Fill `reading` with what a span's name and its wanted attributes mean.
 
-    `name` is asked for what the span is called, and only if that means anything beside the attributes. `no_failures` has
-    the operator's exceptions that are no failures. Returns how many numbers were no sane ones, and whether the parts of its usage are told apart; None where it told no usage.
+    `name` is asked for what the span is called, and only if that means anything beside the attributes. `local` is what
+    only the operator knows. Returns how many numbers were no sane ones, and whether the parts of its usage are told
+    apart; None where it told no usage.
     """
     ranks: dict[str, int] = {}
     types: dict[str, str] = {}
@@ -120,7 +129,7 @@ def read_span(
                 continue
             # The usual label, without a call.
             fit = type(value) is str and len(value) <= LABEL_CHARACTERS_MAX and value.isprintable() and '"' not in value
-            text = str(value) if fit else _text(value)
+            text = str(value) if fit else text_of(value)
             if not text or text.startswith(_SCRUBBED):
                 continue
             reading.is_cut = reading.is_cut or (not fit and len(str(value)) > LABEL_CHARACTERS_MAX)
@@ -145,26 +154,25 @@ def read_span(
                 best, operation = rank, known
         else:
             special.append((entry, value))
-    if operation and operation != WORKFLOW:
-        reading.operation = operation
-        dialect: Dialect | None = DIALECTS[best // RANKS_PER_DIALECT]
-    else:
-        dialect = _tell_by_name(reading, name, operation, min(best, told), ranks)
+    dialect = _tell(reading, name, operation, (best, told), ranks)
     if special:
         dialect = _read_special(reading, special, ranks, dialect)
     reading.dialect = dialect.name if dialect else ""
     _settle(reading, name, ranks, dialect)
-    _judge(reading, types, no_failures)
+    _judge(reading, types, local.no_failures)
+    _price_by(reading, local)
     apart = own.pop(CACHE_APART, None) is not None or (dialect is not None and dialect.cache_apart)
     return bad, None if _SPEND.isdisjoint(own) else apart
 
 
-def _text(value: Scalar) -> str:
-    """A value fit for a label. Langfuse 5 writes metadata as JSON text, so a string may be in quotes."""
-    text = value if type(value) is str else _worded(value)
-    if text[:1] == '"' == text[-1:]:
-        text = text[1:-1]
-    return text if len(text) <= LABEL_CHARACTERS_MAX and text.isprintable() else label(text)
+def _tell(
+    reading: Reading, name: Callable[[], str], operation: str, told: tuple[int, int], ranks: Mapping[str, int]
+) -> Dialect | None:
+    """The operation of a span and its dialect, by an attribute whose value is known, else by all else that tells."""
+    if operation and operation != WORKFLOW:
+        reading.operation = operation
+        return DIALECTS[told[0] // RANKS_PER_DIALECT]
+    return _tell_by_name(reading, name, operation, min(told), ranks)
 
 
 def _is_in(value: Scalar, table: Table) -> bool:
@@ -264,29 +272,10 @@ def _believes(dialect: Dialect, table: Table) -> bool:
 def _take(own: Own, field: str, value: Scalar, rank: int, ranks: dict[str, int]) -> None:
     if field in own:
         return
-    taken: str | float = max(sane_number(value), -1.0) if field in NUMBERS else _text(value)
+    taken: str | float = max(sane_number(value), -1.0) if field in NUMBERS else text_of(value)
     if taken != "" and taken != -1.0:
         own[field] = taken
         ranks[field] = rank
-
-
-def parse_document(value: Scalar) -> Mapping[str, object]:
-    """The JSON object that a text is; empty for any other text, which is no error of the span.
-
-    LiteLLM and CrewAI send what Python prints for a dictionary.
-
-    >>> parse_document("{'cached_tokens': 64, 'audio_tokens': None}")
-    {'cached_tokens': 64, 'audio_tokens': None}
-    """
-    if type(value) is not str or len(value) > DOCUMENT_CHARACTERS_MAX or not value.startswith("{"):
-        return {}
-    if value.startswith("{'"):
-        value = _PRINTED.sub(lambda word: _AS_JSON[word[0]], value)
-    try:
-        document = json.loads(value)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int], dialect: Dialect | None) -> None:
@@ -328,6 +317,20 @@ def _judge(reading: Reading, types: Mapping[str, str], no_failures: Collection[s
     reading.has_raised = raised != "" and (reading.operation in _RAISING and OUTPUT not in own)
 
 
+def _price_by(reading: Reading, local: Local) -> None:
+    """The tier that a call was served in, and what its cost is told in."""
+    own = reading.own
+    if str(own.pop(BATCH, "")).lower() in _YES:
+        own[TIER] = BATCH_TIER
+    if TIER in own:
+        tier = str(own.pop(TIER)).lower().replace(" ", "_")
+        tier = tier.removeprefix("service_tier_").removeprefix("on_demand_")
+        if tier not in _ORDINARY:
+            own[TIER] = label(tier)
+    if CURRENCY in own:
+        reading.rate = local.rate(str(own.pop(CURRENCY)))
+
+
 def _is_step(reading: Reading, name: Callable[[], str], dialect: Dialect) -> bool:
     """Whether a span is no call, though it is said to be of a model or a tool."""
     if reading.operation not in _STEPPED or TOOL_NAME in reading.own or not _SPEND.isdisjoint(reading.own):
@@ -360,34 +363,21 @@ def _without_method(name: str) -> str:
     return agent if agent and method in METHODS else name
 
 
-def sane_number(value: Scalar) -> float:
-    """A count or an amount, or -1.0 for what is none: negative, NaN, infinite, past 2**53 or not a number.
-
-    >>> sane_number("12"), sane_number(float("nan")), sane_number(-5), sane_number("many")
-    (12.0, -1.0, -1.0, -1.0)
-    """
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return -1.0
-    return number if 0.0 <= number <= NUMBER_MAX and math.isfinite(number) else -1.0
-
-
-def _worded(value: Scalar) -> str:
-    if type(value) is bool:
-        return "true" if value else "false"
-    return str(value)
-
-
 def read_resource(found: Iterable[tuple[str, Scalar]]) -> Resource:
     """What a resource's wanted attributes mean."""
     known = dict(found)
+    return Resource(_said(known, TENANT), _said(known, AGENT), _said(known, AGENT_VERSION))
 
-    def first(field: str) -> str:
-        for name in RESOURCE_FIELDS[field]:
-            text = _text(known.get(name, ""))
-            if text and not (name == "service.name" and text.startswith("unknown_service")):
-                return label(html.unescape(text)) if "&" in text else text
-        return ""
 
-    return Resource(first(TENANT), first(AGENT), first(AGENT_VERSION))
+def session_of(found: Iterable[tuple[str, Scalar]]) -> str:
+    """The session that a resource names, empty for none: a CLI is a process for each."""
+    return _said(dict(found), SESSION)
+
+
+def _said(known: Mapping[str, Scalar], field: str) -> str:
+    """What the first of the attributes says that hold a field."""
+    for name in RESOURCE_FIELDS[field]:
+        text = text_of(known.get(name, ""))
+        if text and not text.startswith(_SCRUBBED) and not (name == "service.name" and text.startswith(_MADE_UP)):
+            return label(html.unescape(text)) if "&" in text else text
+    return ""

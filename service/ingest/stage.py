@@ -12,7 +12,7 @@ from service.ingest.decode import Decoder, decode
 from service.ingest.join.closing import Closing, Labels
 from service.ingest.join.join import UNSEEDED, Join, Seed
 from service.ingest.limits import IngestLimits
-from service.ingest.local import Local
+from service.ingest.local import NOTHING_LOCAL, Local
 from service.ingest.metrics.measures import Cell, Meaning, Tells, added
 from service.ingest.metrics.meters import Meters
 from service.ingest.otlp.foreign import ADVICE, Foreign, is_empty, looks_like
@@ -25,7 +25,6 @@ from service.ingest.rollup import roll_up
 from service.ingest.twins import Twins
 from service.ingest.watermark import Watermark
 
-NOTHING_LOCAL = Local()
 TAKEN = Answer()
 METERS = "/metrics"
 """The watermark's name for all metrics together, which move it where no spans come."""
@@ -146,6 +145,9 @@ class Ingest:
                 self._watermark.hear(record.partition, body.last_ns, now_ns)
         elif latest_ns:
             self._watermark.hear(record.partition, latest_ns, now_ns)
+        if unexplained := self.join.reader.unexplained:
+            tally.unexplained.update(unexplained)
+            unexplained.clear()
         self._move(now_ns, tally)
         if not latest_ns and body.first == body.stop and not (body.read and body.read.records):
             return [self._found_nothing(record, body, tally)]

@@ -27,9 +27,19 @@ REASONING, COST = "reasoning", "cost_usd"
 AGENT_BY_NAME, ENTITY = "agent_by_name", "entity"
 """An agent that only the name of a span or a workflow tells: believed last. And what a span says it is called."""
 TOTAL, INPUT_COST, OUTPUT_COST = "total_tokens", "input_cost_usd", "output_cost_usd"
+CACHE_WRITE_LONG, WEB_SEARCHES, TOOL_INPUT = "cache_write_1h", "web_searches", "tool_input"
+AUDIO_IN, AUDIO_OUT, AUDIO_READ = "audio_in", "audio_out", "audio_cache_read"
+IMAGE_IN, IMAGE_OUT, VIDEO_IN = "image_in", "image_out", "video_in"
+PARTS = (CACHE_WRITE_LONG, AUDIO_IN, AUDIO_OUT, AUDIO_READ, IMAGE_IN, IMAGE_OUT, VIDEO_IN, WEB_SEARCHES)
+"""Parts of usage with prices of their own, inside the others but for searches. TOOL_INPUT is input that no count of
+Google's but the total holds."""
+TIER, BATCH, CURRENCY = "tier", "batch", "currency"
+"""The tier that a call was served in; whether it was part of a batch; what its cost is told in."""
 CACHE_APART = "cache_apart"
 """Told by a document that tells of a cache: the input tokens beside it leave that out."""
-NUMBERS = frozenset((INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST))
+NUMBERS = frozenset(
+    (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST, *PARTS, TOOL_INPUT)
+)  # fmt: skip
 """Fields that hold a finite number >= 0; all others hold text fit for a label."""
 
 Own = dict[str, str | float]
@@ -69,6 +79,7 @@ class Reading:
     dialect       name of the dialect that told the operation
     is_log        a log written as a span: no call, though it may say what one spent
     is_cut        one of its values was longer than a label may be
+    rate          dollars for one of what its cost is told in, 0.0 where that is not known
     error         the type of its error, empty if it told none
     names_top     its name is its agent's only if nothing is above it
     is_excused    what ended it was control flow: its status does not count
@@ -77,8 +88,8 @@ class Reading:
     """
 
     __slots__ = (
-        "dialect", "error", "failed", "has_raised", "is_cut", "is_excused", "is_log", "is_root", "names_top", "operation",
-        "own", "session_rank",
+        "dialect", "error", "failed", "has_raised", "is_cut", "is_excused", "is_log", "is_root", "names_top",
+        "operation", "own", "rate", "session_rank",
     )  # fmt: skip
 
     def __init__(self, is_root: bool) -> None:
@@ -87,7 +98,7 @@ class Reading:
         self.operation = OTHER
         self.dialect = ""
         self.session_rank = 0
-        self.error = ""
+        self.error, self.rate = "", 1.0
         self.failed = self.is_log = self.is_cut = False
         self.is_excused = self.has_raised = self.names_top = False
 

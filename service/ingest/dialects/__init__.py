@@ -13,6 +13,7 @@ from service.ingest.vocabulary import (
     EXCEPTION_TYPE,
     NUMBERS,
     OPERATION,
+    SESSION,
     STATUS_WORD,
     TENANT,
     Dialect,
@@ -90,7 +91,7 @@ WANTED = _entries()
 """The attributes of spans that are read, and what they mean. All others, prompts among them, are passed over unseen."""
 RESOURCE_FIELDS = {
     field: [name for dialect in DIALECTS for name in dialect.resource.get(field, ())]
-    for field in (TENANT, AGENT, AGENT_VERSION)
+    for field in (TENANT, AGENT, AGENT_VERSION, SESSION)
 }
 RESOURCE_WANTED = frozenset(name for names in RESOURCE_FIELDS.values() for name in names)
 PLACEHOLDERS = frozenset(name for dialect in DIALECTS for name in dialect.placeholders)

@@ -33,6 +33,7 @@ from service.ingest.vocabulary import (
     OUTCOME,
     OUTPUT,
     OUTPUT_COST,
+    PARTS,
     PROVIDER,
     REASONING,
     REQUEST_MODEL,
@@ -40,7 +41,9 @@ from service.ingest.vocabulary import (
     RETRIEVAL,
     SESSION_UNIT,
     STORE,
+    TIER,
     TOOL,
+    TOOL_INPUT,
     TOOL_NAME,
     TOTAL,
     WORKFLOW,
@@ -54,9 +57,11 @@ OPERATIONS = (
 )  # fmt: skip
 """Operations by their number."""
 _NUMBER_OF = {operation: number for number, operation in enumerate(OPERATIONS)}
-NUMBERS_OF_SPANS = (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST)
+NUMBERS_OF_SPANS = (
+    INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST, *PARTS, TOOL_INPUT
+)  # fmt: skip
 """The numbers that a span may say, in the order of `rows.pxd`."""
-_WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, TOOL_NAME, STORE)
+_WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, TOOL_NAME, STORE, TIER)
 """Fields that a reading holds as words, in the order of `Tables.set_reading`."""
 _FIRST_WORDS = ("", OVERFLOW_VALUE, *OPERATIONS)
 Saying = tuple[Any, ...]
@@ -85,7 +90,9 @@ class Lexicon:
         for text in _FIRST_WORDS[1:]:
             self.word(text)
         for operation in OPERATIONS[:-1]:
-            self._enter((operation, 0, False, INCLUDED, -1, False, False, "", OVERFLOW_VALUE, *[""] * (len(_WORDS) - 1)))
+            self._enter(
+                (operation, 0, False, INCLUDED, -1, False, False, 1.0, "", OVERFLOW_VALUE, *[""] * (len(_WORDS) - 1))
+            )
         self.resource(Resource(agent=OVERFLOW_VALUE))
 
     def word(self, text: str) -> int:
@@ -113,20 +120,20 @@ class Lexicon:
         outcome = outcome_class(str(own[OUTCOME])) if OUTCOME in own else -1
         parts = 0 if apart is None else APART if apart else INCLUDED
         texts = tuple([str(own.get(field, "")) for field in _WORDS])
-        head = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.is_cut, reading.names_top)
-        saying = (*head, reading.dialect, *texts)
+        head = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.is_cut)
+        saying = (*head, reading.names_top, reading.rate, reading.dialect, *texts)
         number = self._readings.get(saying)
         if number is None:
             number = _NUMBER_OF[reading.operation] if len(self._readings) >= READINGS_MAX else self._enter(saying)
         return number
 
     def _enter(self, saying: Saying) -> int:
-        operation, rank, is_log, parts, outcome, is_cut, names_top, dialect, *texts = saying
+        operation, rank, is_log, parts, outcome, is_cut, names_top, rate, dialect, *texts = saying
         number = self._readings[saying] = len(self._readings)
         is_google = str(texts[_WORDS.index(PROVIDER)]).startswith("gcp.")
         words = [self.word(text) for text in texts]
         self._tables.set_reading(
-            number, (_NUMBER_OF[operation], rank, is_log, parts, outcome, is_google, is_cut, names_top), words
+            number, (_NUMBER_OF[operation], rank, is_log, parts, outcome, is_google, is_cut, names_top, rate), words
         )
         self.told_by.append(dialect)
         return number

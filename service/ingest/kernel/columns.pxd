@@ -43,6 +43,7 @@ cdef struct SpanColumns:
 cdef struct ResourceColumns:
     row_t first, stop
     row_t number        # In the lexicon, NONE where it is not known yet.
+    uint64_t name_high, name_low    # Of the session that it names, 0 for none.
 
 
 cdef struct ScopeColumns:
@@ -50,6 +51,7 @@ cdef struct ScopeColumns:
     row_t first, stop
     row_t kinds
     double weight       # Of its spans, 0.0 if it does not say.
+    double unexplained  # Tokens by which totals of its spans differ from all that their parts could add up to.
 
 
 cdef struct RecordColumns:  # `end` is where it ends in the text, `last` when the last of its spans ends.

@@ -112,9 +112,10 @@ cdef class Columns:
             c.attributes[i].value = bits_of(value) if kind == DOUBLE_KIND else <int64_t>value
         for i, (first, stop) in enumerate(resources):
             c.resources[i].first, c.resources[i].stop, c.resources[i].number = first, stop, 0
+            c.resources[i].name_high = c.resources[i].name_low = 0
         for i, (at, size, first, stop) in enumerate(scopes):
             c.scopes[i].name, c.scopes[i].name_size, c.scopes[i].first, c.scopes[i].stop = at, size, first, stop
-            c.scopes[i].kinds, c.scopes[i].weight = 0, 0.0
+            c.scopes[i].kinds, c.scopes[i].weight, c.scopes[i].unexplained = 0, 0.0, 0.0
         for i, row in enumerate(records):
             c.records[i].end, c.records[i].is_bad, c.records[i].first, c.records[i].stop = row[:4]
             c.records[i].bad_ids, c.records[i].bad_times, c.records[i].last = row[4:]
@@ -159,6 +160,18 @@ cdef class Columns:
         """A scope's name, in bytes, and its attributes."""
         cdef ScopeColumns* s = &self.c.scopes[row]
         return bytes(self.text[s.name : s.name + s.name_size]), self._values(s.first, s.stop)
+
+    def unexplained(self):
+        """By scope, in bytes, tokens that no part explains; of the scopes that have any."""
+        cdef ScopeColumns* s
+        cdef row_t i
+        found = {}
+        for i in range(self.c.n_scopes):
+            s = &self.c.scopes[i]
+            if s.unexplained > 0.0:
+                name = bytes(self.text[s.name : s.name + s.name_size])
+                found[name] = found.get(name, 0.0) + s.unexplained
+        return found
 
     def _text(self, at, size):
         return bytes(self.text[at : at + size]).decode(errors="replace")

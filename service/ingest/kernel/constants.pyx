@@ -4,6 +4,7 @@ from service.ingest.kernel cimport admit, columns, rows, shapes
 
 SPANS_OF_TRACE_MAX = admit.SPANS_OF_TRACE_MAX
 
+HAS_PARTS = rows.HAS_PARTS
 IS_EXCUSED, HAS_RAISED, STATUS_OK = rows.IS_EXCUSED, rows.HAS_RAISED, columns.STATUS_OK
 FAILED, SPENT, IS_NATIVE, COVERED = rows.FAILED, rows.SPENT, rows.IS_NATIVE, rows.COVERED
 WAS_FUTURE, WAS_LATE, WAS_DUPLICATE = rows.WAS_FUTURE, rows.WAS_LATE, rows.WAS_DUPLICATE

@@ -54,9 +54,10 @@ def new_origins(Tables tables, Columns columns):
     )
 
 
-def learn_resource(Tables tables, Columns columns, row_t row, row_t number):
-    """Say the number of a resource that is new."""
+def learn_resource(Tables tables, Columns columns, row_t row, row_t number, uint64_t name_high, uint64_t name_low):
+    """Say the number of a resource that is new, and what stands for the session that it names, 0 for none."""
     columns.c.resources[row].number = number
+    columns.c.resources[row].name_high, columns.c.resources[row].name_low = name_high, name_low
     learn_origin(&tables.t, &columns.c, row, False)
 
 
@@ -67,12 +68,12 @@ def learn_scope(Tables tables, Columns columns, row_t row, row_t kinds, double w
 
 
 def read(Tables tables, Columns columns, ShapeTable shapes):
-    """Write what each span says; how many of their numbers are not numbers."""
-    tables.t.counts.bad_numbers = 0
+    """Write what each span says. How many of their numbers are not numbers; how many totals nothing explains."""
+    tables.t.counts.bad_numbers = tables.t.counts.unexplained = 0
     tables.room("words", columns.c.n_spans)     # Each may name a tenant that is new.
     with nogil:
         read_spans(&tables.t, &columns.c, shapes.plans, tables.t.decoded)
-    return tables.t.counts.bad_numbers
+    return tables.t.counts.bad_numbers, tables.t.counts.unexplained
 
 
 def admit(Tables tables, row_t first, row_t stop, int64_t future):

@@ -19,6 +19,7 @@ cdef enum:
     IS_WEIGHED = 1024       # It says its sampling weight itself.
     MAY_BE_DUPLICATE = 2048  # Another account of the call may stand beside this one, an SDK's own.
     IS_REMOTE = 4096        # Its parent is of another process.
+    HAS_PARTS = 8192        # It tells parts of its usage that may have prices of their own.
     # Flags of a decoded span that was admitted: what was found of it.
     WAS_FUTURE = 1 << 16
     WAS_LATE = 1 << 17
@@ -28,6 +29,7 @@ cdef enum:
     # What it says of errors, whatever its status is.
     IS_EXCUSED = 1 << 21    # What ended it was control flow;
     HAS_RAISED = 1 << 22    # or an exception, unless its status is that all is well.
+    NAMED_BY_RESOURCE = 1 << 23     # Its session is its resource's.
     # Marks of a trace.
     IS_LIVE = 1             # It is found by its id.
     ROOT_ENDED = 2
@@ -49,7 +51,15 @@ cdef enum:
     INPUT = 0
     OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, KEPT_NUMBERS
     TOTAL = 6
-    INPUT_COST, OUTPUT_COST, NUMBERS
+    INPUT_COST, OUTPUT_COST, BASIC_NUMBERS
+    # Parts with prices of their own, kept beside them: cache writes for an hour, audio (in, out, of the input what was
+    # read from the cache), images, video, and searches of the web. Then input that no other count holds.
+    FIRST_PART = 9
+    TOOL_INPUT = 17
+    NUMBERS = 18
+    PARTS = 8
+    WRITE_LONG = 0
+    AUDIO_IN, AUDIO_OUT, AUDIO_READ, IMAGE_IN, IMAGE_OUT, VIDEO_IN, SEARCHES
     # Labels of a cell.
     L_TENANT = 0
     L_AGENT, L_OPERATION, L_PROVIDER, L_MODEL, L_TOOL, L_VERSION, LABEL_WORDS
@@ -70,7 +80,7 @@ cdef enum:
     ANCESTORS_MAX = 64
     PAGE_ROOM = 42
     # How a span tells the parts of its usage; 0 where it says nothing of what it spent.
-    INCLUDED = 1
+    INCLUDED = 1            # The conventions' way: input holds the cache, output the reasoning.
     APART = 2
     # Kinds of a scope.
     NATIVE_SCOPE = 1
@@ -92,6 +102,7 @@ cdef struct Wait:           # What only the call of a span needs, until its slot
     int64_t end
     double[6] numbers
     row_t span, duplicate   # The span around it that is the same call.
+    double[8] parts         # Not written unless the span has HAS_PARTS.
 
 
 cdef struct Trace:          # Fields of its present session segment are of spans whose slot has closed.
@@ -147,16 +158,18 @@ cdef struct Labels:
 
 cdef struct Band:
     double start, input, output, read, write
+    double[8] parts         # NaN where the price is not known.
 
 
-cdef struct Price:          # The price of a provider's, a response's and a request's model, by bands of input tokens.
-    word_t provider, response, model
+cdef struct Price:          # The price of a provider's, a response's and a request's model in a tier, by input tokens.
+    word_t provider, response, model, tier
     row_t kind, count
     Band[6] bands
 
 
 cdef struct Origin:         # A resource or a scope that was met lately: what stands for it, and what it means.
     uint64_t high, low
+    uint64_t name_high, name_low    # Of a session that a resource names.
     double weight
     row_t number
 
@@ -170,7 +183,8 @@ cdef struct Reading:        # What the dialects make of a span, but for its numb
     tiny_t operation, is_log, apart, outcome, is_google, is_cut
     tiny_t names_top        # `by_name` holds only if nothing is above it.
     small_t rank
-    word_t agent, by_name, version, provider, model, answered_by, tool, store
+    word_t agent, by_name, version, provider, model, answered_by, tool, store, tier
+    weight_t rate           # Dollars for one of what its cost is told in, 0.0 where that is not known.
 
 
 cdef struct Resource:
@@ -187,14 +201,14 @@ cdef struct Plan:           # Where in a span's attributes its texts and numbers
     tiny_t bad              # How many of its numbers are not numbers.
     word_t flags            # FAILED, IS_EXCUSED and HAS_RAISED.
     int16_t tenant, name, response
-    int16_t[9] numbers
+    int16_t[18] numbers
 
 
 cdef struct DecodedSpan:    # A span on its way from the decoder to its trace.
     uint64_t trace_high, trace_low, id, parent_id
     int64_t start, end
     uint64_t name_high, name_low, response
-    double[9] numbers
+    double[18] numbers
     double weight
     word_t reading, resource, tenant, flags
 
@@ -212,11 +226,13 @@ cdef struct Scratch:        # Labels of one of the next calls.
 cdef struct Counts:         # What a kernel counts.
     int64_t read, latest, late, future, duplicates, negatives, trace_full, traces_full, weighted, units, bad_numbers
     double stated, leaves
+    int64_t unexplained     # Spans with a total that their parts do not explain.
     int64_t[6] sources
 
 
 cdef struct State:          # Single values that are saved: what was given up for good, what lives, the list of traces.
     int64_t floor, pending, live_spans, live_traces
+    int64_t moved           # The latest end of a span that was told of again, and may end later than its page has it.
     row_t oldest, newest
 
 

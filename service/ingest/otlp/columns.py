@@ -135,7 +135,7 @@ class Gatherer:
         self, ids: tuple[bytes, bytes, bytes], times: tuple[int, int], status: tuple[int, bytes], is_remote: bool,
         name: bytes, state: bytes, attributes: Iterable[tuple[int, Value]], raised: Iterable[tuple[int, Value]],
     ) -> None:  # fmt: skip
-        """A span: its trace, own and parent id; its start and end; its status; and what its events say of exceptions."""
+        """A span: its trace, own and parent id; its start and end; its status; and its events' exceptions."""
         trace_id, span_id, parent_id = ids
         if len(trace_id) != 16 or len(span_id) != 8 or trace_id == bytes(16) or span_id == bytes(8):
             self._bad_ids += 1

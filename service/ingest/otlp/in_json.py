@@ -97,8 +97,9 @@ def _gather(span: dict[str, object], gathered: Gatherer) -> None:
     gathered.add(
         (_hex(span.get("traceId")), _hex(span.get("spanId")), _hex(span.get("parentSpanId"))),
         (_integer(span.get("startTimeUnixNano")), _integer(span.get("endTimeUnixNano"))),
-        (_STATUS.get(status.get("code"), 0), _text(status.get("message"))),  # type: ignore[call-overload]
-        (_KIND.get(kind, kind) if isinstance(kind, str) else kind) in REMOTE_KINDS or flags & PARENT_IS_REMOTE == PARENT_IS_REMOTE,
+        (_STATUS.get(status.get("code"), 0), _text(status.get("message"))),
+        (_KIND.get(kind, kind) if isinstance(kind, str) else kind) in REMOTE_KINDS
+        or flags & PARENT_IS_REMOTE == PARENT_IS_REMOTE,
         _text(span.get("name")),
         _text(span.get("traceState")),
         list(_pairs(span, LOOKED_FOR)),

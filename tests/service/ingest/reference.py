@@ -121,6 +121,8 @@ class Join:
         trace, is_late = self.live.get(span.trace.id), span.end < self.floor_ns
         if trace is not None and span.id in trace.spans:
             dropped[Dropped.DUPLICATE] += 1
+            if trace.spans[span.id].waits:
+                trace.spans[span.id].tell_again(span)
             return
         dropped[Dropped.NEGATIVE_DURATION] += span.end < span.start
         dropped[Dropped.LATE] += is_late
@@ -163,7 +165,7 @@ class Join:
         """Take from a span what it says of the session as a whole."""
         outcome = outcome_class(span.says(OUTCOME)) if span.says(OUTCOME) else -1
         if outcome >= 0:
-            span.trace.outcome = max(span.trace.outcome, (span.end, span.id, outcome), key=lambda said: said[:2])
+            span.trace.outcome = max(span.trace.outcome, (span.placed, span.id, outcome), key=lambda said: said[:2])
         span.trace.root_ended |= not span.parent_id
         span.trace.has_top |= bool(span.parent_id) and span.is_run and span.parent is None
 
@@ -172,7 +174,7 @@ class Join:
         trace = span.trace
         key: object = trace.name or trace.id
         session = self.sessions.get(key)
-        if session is not None and (due_ns := session.due(self.limits)) <= span.end:
+        if session is not None and (due_ns := session.due(self.limits)) <= span.placed:
             self.close(session, due_ns)
             session = None
         if trace.session is not None and trace.session is not session:
@@ -180,7 +182,7 @@ class Join:
             if not trace.session.traces:
                 del self.sessions[trace.session.key]
         self.learn(span)
-        trace.first, trace.last = min(trace.first, span.start, span.end), max(trace.last, span.end)
+        trace.first, trace.last = min(trace.first, span.start, span.placed), max(trace.last, span.placed)
         if trace.session is not session or session is None:
             session = self.sessions.setdefault(key, Session(key))
             session.traces.append(trace)
@@ -215,6 +217,6 @@ def ended(session: Session) -> Ended:
     dollars = sum(trace.dollars for trace in traces)
     first, last = min(trace.first for trace in traces), max(trace.last for trace in traces)
     return Ended(
-        (words[0], words[1]), root.weight, (last - first) / 1e9, any(trace.failed for trace in traces), outcome, dollars,
-        unpriced > 0, not unpriced and dollars == 0 and free > 0, any(trace.name for trace in traces),
+        (words[0], words[1]), root.weight, (last - first) / 1e9, any(trace.failed for trace in traces), outcome,
+        dollars, unpriced > 0, not unpriced and dollars == 0 and free > 0, any(trace.name for trace in traces),
     )  # fmt: skip

@@ -26,10 +26,12 @@ from service.ingest.vocabulary import (
     RESPONSE_ID,
     RESPONSE_MODEL,
     RETRIEVAL,
+    TIER,
     TOOL,
     TOOL_NAME,
     WORKFLOW,
 )
+from service.ingest.vocabulary import PARTS as VALUED
 from tests.service.ingest.reference import Ended, Join, Slot
 from tests.service.ingest.reference_labels import Labels, labels
 from tests.service.ingest.reference_spans import Span
@@ -73,7 +75,7 @@ class Closing:
         join = self._join
         join.rise(start_ns)
         slot = join.open(start_ns)
-        spans = sorted(slot.waiting, key=lambda span: (span.end, -span.start, span.id, span.trace.id))
+        spans = sorted(slot.waiting, key=lambda span: (span.placed, -span.start, span.id, span.trace.id))
         for span in spans:
             self._mark(span)
         self._pair(spans, start_ns)
@@ -177,16 +179,18 @@ class Closing:
         stated, tokens = span.numbers.get(COST), span.number(INPUT) + span.number(OUTPUT)
         if stated is not None and stated > 0:
             return stated, CostSource.SPAN
-        if stated is not None or not tokens or not span.spent:
-            return 0.0, CostSource.FREE if stated is not None and tokens > 0 else CostSource.NONE
+        has_parts, is_foreign = any(span.number(name) > 0 for name in VALUED), stated == -1
+        none = CostSource.UNPRICED if is_foreign else CostSource.NONE
+        if stated == 0 or not (tokens or has_parts) or not span.spent:
+            return 0.0, CostSource.FREE if stated == 0 and tokens > 0 else none
         provider, model = words[3], words[4]
         if not span.is_model:
             if span.operation not in (AGENT_RUN, WORKFLOW, OTHER):
-                return 0.0, CostSource.NONE
+                return 0.0, none
             provider = span.says(PROVIDER) or span.trace.default(PROVIDER)
             model = span.says(REQUEST_MODEL) or span.trace.default(REQUEST_MODEL)
-        spent = Tokens(*(span.number(name) for name in NUMBERS[:5]))
-        return self._prices.cost(provider, (span.says(RESPONSE_MODEL), model), spent, span.end)
+        spent = Tokens(*(span.number(name) for name in (*NUMBERS[:5], *VALUED)))
+        return self._prices.cost(provider, (span.says(RESPONSE_MODEL), model), spent, span.end, span.says(TIER))
 
     @staticmethod
     def _counts(span: Span) -> tuple[bool, bool]:
@@ -264,3 +268,5 @@ def _complete(span: Span, other: Span) -> None:
         for name in PARTS:
             if not mine.get(name, 0.0) > 0 and theirs.get(name, 0.0) > 0:
                 mine[name] = theirs[name]
+        if not any(mine.get(name, 0.0) > 0 for name in VALUED):
+            mine |= {name: theirs[name] for name in VALUED if theirs.get(name, 0.0) > 0}
