@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alertrules.lifecycle import MUTED_AFTER_NS, AlertState, Labels, labels_from
-from alertrules.notice import Notice, Status
+from alertrules.notice import Notice, NoticeAlert, Status
 from alertrules.receivers import Route
 from alertrules.rules import Severity
 from alertrules.wording import VALUE_LENGTH_MAX, clean
@@ -41,6 +41,17 @@ class Member:
     began_ns: int
     state: str
     fired_ns: int = 0  # End of the tick that paged; 0 in what was saved before it was kept.
+    ended_ns: int = 0  # End of the tick that closed it; 0 while it is open.
+    own_labels: Labels = ()  # Those that the rule gives to its alerts.
+
+    def told(self) -> NoticeAlert:
+        """What a notice says of it."""
+        labels = {**dict(self.own_labels), **dict(self.labels)}
+        return NoticeAlert(
+            self.alert_id, self.rule, self.severity,
+            tuple((name, clean(value, VALUE_LENGTH_MAX)) for name, value in sorted(labels.items())),
+            self.title, self.line, self.runbook, self.began_ns, self.ended_ns,
+        )  # fmt: skip
 
 
 @dataclass
@@ -85,6 +96,7 @@ class Group:
     def leave(self, alert_id: str, at_ns: int) -> None:
         """An alert has closed; one that was never told is forgotten."""
         member = self.open.pop(alert_id)
+        member.ended_ns = at_ns
         if alert_id in self.news:
             self.news.remove(alert_id)
             return
@@ -172,12 +184,20 @@ class Group:
             began_ns=min(member.began_ns for member in members),
             runbook=first.runbook,
             alert_ids=tuple(member.alert_id for member in about[:LINES_MAX]),
+            alerts=tuple(member.told() for member in members[:LINES_MAX]),
         )
 
     def _labels_of(self, members: Sequence[Member]) -> list[tuple[str, str]]:
         """The group's own labels, and those of the series that all of these alerts have in common."""
         common = set.intersection(*(set(member.labels) for member in members))
         return sorted({**dict(common), **dict(self.labels)}.items())
+
+
+def alone(receiver: str, member: Member, at_ns: int) -> Notice:
+    """What a destination is told of one alert, that forms groups itself: that it fires, or that it has ended."""
+    group = Group(receiver, member.labels, digest("alone", receiver, member.alert_id))
+    status = Status.RESOLVED if member.ended_ns else Status.FIRING
+    return group._notice(status, [member], [], at_ns, [member.alert_id])
 
 
 def _reminder_ns(fired_ns: int) -> int:
@@ -196,7 +216,8 @@ def digest(*facts: object) -> str:
 
 def member_from(fields: Mapping[str, Any]) -> Member:
     """The member of these fields, as JSON gives them back."""
-    return Member(**{**fields, "labels": labels_from(fields["labels"])})
+    own_labels = labels_from(fields.get("own_labels", ()))
+    return Member(**{**fields, "labels": labels_from(fields["labels"]), "own_labels": own_labels})
 
 
 def group_from(fields: Mapping[str, Any]) -> Group:

@@ -81,7 +81,7 @@ def mark_from(written: object, rules: Mapping[str, Sequence[str]], now_ns: int) 
         raise ValueError(f'"{rule[:80]}" is no rule; there are {", ".join(rules)}')
     for name, _ in series:
         if name not in rules[rule]:
-            raise ValueError(f'"{name[:80]}" is no label of this rule\'s series; they have {", ".join(rules[rule])}')
+            raise ValueError(f'"{name[:80]}" is not a label of this rule\'s series; they have {", ".join(rules[rule])}')
     from_ns, until_ns = _window(written, kind, now_ns)
     return Mark(kind, alert, rule, series, from_ns, until_ns, now_ns, _text(written, "by"), _text(written, "note"))
 
@@ -90,7 +90,7 @@ def _kind(written: object) -> Kind:
     for kind in Kind:
         if written == kind.value:
             return kind
-    raise ValueError(f"{written!r:.80} is none of {', '.join(kind.value for kind in Kind)}")
+    raise ValueError(f"{written!r:.80} is not one of {', '.join(kind.value for kind in Kind)}")
 
 
 def _text(written: Mapping[str, Any], key: str) -> str:

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from alertrules.lifecycle import Labels
+from alertrules.lifecycle import Labels, labels_from
 
 
 class Status(StrEnum):
@@ -12,6 +12,27 @@ class Status(StrEnum):
     STILL_FIRING = "still_firing"  # A day old: told once more, then muted.
     RESOLVED = "resolved"
     OVER = "over"  # Resolved before it could be told that it fired.
+
+
+@dataclass(frozen=True)
+class NoticeAlert:
+    """One alert of a notice, for destinations that take alerts one by one.
+
+    labels    those of its series and the rule's own
+    line      what changed, by how much, since when, over how many
+    began_ns  start of its run of evidence
+    ended_ns  when it closed; 0 while it is open
+    """
+
+    alert_id: str
+    rule: str
+    severity: str
+    labels: Labels
+    title: str
+    line: str
+    runbook: str
+    began_ns: int
+    ended_ns: int
 
 
 @dataclass(frozen=True)
@@ -24,6 +45,7 @@ class Notice:
     labels     the group's labels
     at_ns      end of the tick that caused it
     began_ns   start of the earliest run of evidence in the group
+    alerts     those that `lines` tell of, each by itself
     """
 
     notice_id: str
@@ -39,6 +61,7 @@ class Notice:
     began_ns: int
     runbook: str
     alert_ids: tuple[str, ...]
+    alerts: tuple[NoticeAlert, ...] = ()
 
 
 def to_json(notice: Notice) -> str:
@@ -52,4 +75,8 @@ def from_json(text: str) -> Notice:
     fields["status"] = Status(fields["status"])
     fields["labels"] = tuple((name, value) for name, value in fields["labels"])
     fields["lines"], fields["alert_ids"] = tuple(fields["lines"]), tuple(fields["alert_ids"])
+    # What an older version wrote has no `alerts`.
+    fields["alerts"] = tuple(
+        NoticeAlert(**{**alert, "labels": labels_from(alert["labels"])}) for alert in fields.get("alerts", ())
+    )
     return Notice(**fields)

@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import GenericAlias
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, create_model
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 
-from alertrules.receivers import ONCALL, PagerDuty, Receiver, Route, Slack, Terminal
+from alertrules.receivers import ONCALL, Receiver, Route, receiver_of
 from alertrules.rules import GROUP_LABELS, Annotations, Override, Rule, Written
 
 PACKS = Path(__file__).parent / "packs"
@@ -53,12 +54,24 @@ class Group(Written):
     rules: Annotated[tuple[Rule, ...], Field(strict=False)]
 
 
+Words = Mapping[str, type[Written]]
+"""What a receiver may say of each notifier; the service knows which there are."""
+NO_WORDS: Words = {}
+
+
 class FileKeys(Written):
     """The keys of a rule file."""
 
     groups: Annotated[tuple[Group, ...], Field(strict=False)] = ()
     receivers: Annotated[tuple[Receiver, ...], Field(strict=False)] = ()
     route: Route | None = None
+
+
+def _file_keys(words: Words) -> type[FileKeys]:
+    """The keys of a file whose receivers may say these words."""
+    receiver = receiver_of(tuple(words.items()))
+    many: Any = (Annotated[GenericAlias(tuple, (receiver, ...)), Field(strict=False)], ())
+    return create_model("FileKeys", __base__=FileKeys, receivers=many)
 
 
 @dataclass(frozen=True)
@@ -93,26 +106,26 @@ class RuleSet:
         return next(receiver for receiver in self.receivers if receiver.name == self.route.receiver)
 
 
-def parse_rules(text: str, file: str) -> RuleFile:
+def parse_rules(text: str, file: str, words: Words = NO_WORDS) -> RuleFile:
     """The rules in one file's text. Raises RuleErrors with all its problems."""
     if len(text.encode("utf-8", "surrogatepass")) > FILE_BYTES_MAX:
         raise RuleErrors([Problem(file, 1, "", "", "is over 1 MiB; split it into several files")])
     tree = _tree(text, file)
     try:
-        keys = FileKeys.model_validate(_plain(tree))
+        keys = _file_keys(words).model_validate(_plain(tree))
     except ValidationError as error:
-        raise RuleErrors(sorted(_problems(error, tree, file), key=lambda problem: problem.line)) from None
+        raise RuleErrors(sorted(_problems(error, tree, file, words), key=lambda problem: problem.line)) from None
     rules = tuple(rule for group in keys.groups for rule in group.rules)
     return RuleFile(file, rules, keys.receivers, keys.route, dict(_lines(tree, keys)))
 
 
-def load(paths: Iterable[Path]) -> RuleSet:
+def load(paths: Iterable[Path], words: Words = NO_WORDS) -> RuleSet:
     """The rules of files, and of directories' `*.yaml` and `*.yml`. Raises RuleErrors with the problems of all."""
     files: list[RuleFile] = []
     problems: list[Problem] = []
     for path in _files(paths):
         try:
-            files.append(parse_rules(_text(path), str(path)))
+            files.append(parse_rules(_text(path), str(path), words))
         except RuleErrors as error:
             problems += error.problems
     try:
@@ -139,12 +152,12 @@ def combine(files: Iterable[RuleFile]) -> RuleSet:
         receivers = (*receivers, ONCALL)
     names = [receiver.name for receiver in receivers]
     if route.receiver not in names:
-        written = f'"{route.receiver}" is no receiver; there are {", ".join(names)}'
+        written = f'"{route.receiver}" is not a receiver; there are {", ".join(names)}'
         problems.append(Problem(routed[0].file, routed[0].lines["route"], "", "route.receiver", written))
     rules = tuple(rule for file in files for rule in file.rules)
     known = {*GROUP_LABELS, *(name for rule in rules for name, _ in rule.labels)}
     for name in sorted(set(route.group_by) - known):
-        written = f'"{name}" is no label; there are {", ".join(sorted(known))}'
+        written = f'"{name}" is not a label; there are {", ".join(sorted(known))}'
         problems.append(Problem(routed[0].file, routed[0].lines["route"], "", "route.group_by", written))
     if problems:
         raise RuleErrors(problems)
@@ -241,20 +254,20 @@ _ALIASES: dict[int | str, str] = {name: field.alias for name, field in Rule.mode
 """Pydantic names a default that does not fit by the attribute; people know the key."""
 
 
-def _problems(error: ValidationError, tree: CommentedMap, file: str) -> Iterator[Problem]:
+def _problems(error: ValidationError, tree: CommentedMap, file: str, words: Words) -> Iterator[Problem]:
     for found in error.errors(include_url=False, include_context=False):
         loc = tuple(part for part in found["loc"] if part != "[key]")
         rule = _at(tree, loc[:4]) if loc[:1] == ("groups",) and len(loc) > 3 else None
         name = str(rule.get("alert", ""))[:100] if isinstance(rule, CommentedMap) else ""
         field = ".".join(_ALIASES.get(part, str(part)) for part in (loc[4:] if rule is not None else loc))
-        yield Problem(file, _line(tree, loc), name, field, _message(found["type"], found["msg"], loc, tree))
+        yield Problem(file, _line(tree, loc), name, field, _message(found["type"], found["msg"], loc, tree, words))
 
 
-def _message(kind: str, message: str, loc: tuple[int | str, ...], tree: CommentedMap) -> str:
+def _message(kind: str, message: str, loc: tuple[int | str, ...], tree: CommentedMap, words: Words) -> str:
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     if kind == "extra_forbidden":
-        model = _model_at(loc[:-1])
+        model = _model_at(loc[:-1], words)
         names = ", ".join(field.alias or name for name, field in model.model_fields.items())
         secret = " (keys and URLs come from settings)" if loc[0] in _SECRETS else ""
         return f"no such field; there are {names}{secret}" if names else f"no such field; write {{}}{secret}"
@@ -266,14 +279,14 @@ def _message(kind: str, message: str, loc: tuple[int | str, ...], tree: Commente
 
 
 _MODELS: dict[str, type[BaseModel]] = {
-    "groups": Group, "rules": Rule, "overrides": Override, "annotations": Annotations, "receivers": Receiver,
-    "route": Route, "pagerduty": PagerDuty, "slack": Slack, "terminal": Terminal,
+    "groups": Group, "rules": Rule, "overrides": Override, "annotations": Annotations, "route": Route,
 }  # fmt: skip
 
 
-def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
+def _model_at(loc: tuple[int | str, ...], words: Words) -> type[BaseModel]:
     """The model whose keys stand at a place, told by the nearest key above it."""
-    return next((_MODELS[str(part)] for part in reversed(loc) if part in _MODELS), FileKeys)
+    models = {**_MODELS, **words, "receivers": receiver_of(tuple(words.items()))}
+    return next((models[str(part)] for part in reversed(loc) if part in models), FileKeys)
 
 
 def _at(tree: Any, loc: tuple[int | str, ...]) -> Any:

@@ -101,23 +101,23 @@ def effect(text: object) -> Effect:
 
 
 def level(text: object, unit: str) -> float:
-    """A level in `unit`, `share` (0 to 1), `s`, `usd` or any other, from a number or from text that names its unit.
+    """A level in `unit`, `ratio` (0 to 1), `s`, `usd` or any other, from a number or from text that names its unit.
 
-    >>> level("5%", "share"), level("800ms", "s"), level("$2", "usd"), level(0.5, "usd")
+    >>> level("5%", "ratio"), level("800ms", "s"), level("$2", "usd"), level(0.5, "usd")
     (0.05, 0.8, 2.0, 0.5)
     """
-    expected = {"share": "5% or 0.05", "s": "5s or 800ms", "usd": "$2 or 0.5"}.get(unit, "100")
+    expected = {"ratio": "5% or 0.05", "s": "5s or 800ms", "usd": "$2 or 0.5"}.get(unit, "100")
     value: float | None = None
     match = _LEVEL.fullmatch(text) if isinstance(text, str) else None
     if isinstance(text, (int, float)) and not isinstance(text, bool):
         value = float(text)
-    elif match and not (match[1] and unit != "usd") and not (match[3] and unit != "share"):
+    elif match and not (match[1] and unit != "usd") and not (match[3] and unit != "ratio"):
         value = float(match[2]) / (100 if match[3] else 1)
     elif unit == "s" and isinstance(text, str) and _decimal_seconds(text) is not None:
         value = _decimal_seconds(text)
     if value is None or not 0 <= value < 1e12:  # NaN fails the comparison too.
         raise ValueError(f"{_read(text)} is not a level of this signal; write {expected}")
-    if unit == "share" and value >= 1:
+    if unit == "ratio" and value >= 1:
         raise ValueError(f"{_read(text)} is never passed, a share is at most 1; write {expected}")
     return value
 

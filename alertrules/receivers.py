@@ -1,45 +1,40 @@
 """Who hears: receivers and the route, in Alertmanager's words. Keys and URLs never stand here, settings have them."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from functools import cache
+from types import GenericAlias
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, create_model
 
 from alertrules.rules import DurationNs, Name, Written
 from detectors.core.columns import SECOND_NS
-
-
-def _channel(text: object) -> str:
-    if not isinstance(text, str) or not 1 <= len(text) <= 80 or any(letter in "<>&\n" for letter in text):
-        raise ValueError("is not a channel; write '#agents-oncall' or a channel id")
-    return text
-
-
-class PagerDuty(Written):
-    """A page to the service whose key the settings hold."""
-
-
-class Slack(Written):
-    """A message; `channel` only counts with a bot token, as a webhook belongs to one channel."""
-
-    channel: Annotated[str, BeforeValidator(_channel)] = ""
-
-
-class Terminal(Written):
-    """Lines on standard output."""
-
-
-def _present(written: object) -> object:
-    """`pagerduty:` with nothing after it is meant."""
-    return {} if written is None else written
 
 
 class Receiver(Written):
     """A named set of destinations. One that names none has every destination the settings know, else the terminal."""
 
     name: Name
-    pagerduty: Annotated[PagerDuty | None, BeforeValidator(_present)] = None
-    slack: Annotated[Slack | None, BeforeValidator(_present)] = None
-    terminal: Annotated[Terminal | None, BeforeValidator(_present)] = None
+
+    def named(self) -> Mapping[str, tuple[Written, ...]]:
+        """What it says of each notifier that it names."""
+        kinds = self.model_fields_set - {"name"}
+        return {kind: getattr(self, kind) for kind in type(self).model_fields if kind in kinds}
+
+
+@cache
+def receiver_of(words: tuple[tuple[str, type[Written]], ...]) -> type[Receiver]:
+    """A receiver that may name these notifiers, each once or as a list, in that notifier's own words."""
+    fields: dict[str, Any] = {
+        kind: (Annotated[GenericAlias(tuple, (model, ...)), Field(strict=False), BeforeValidator(_listed)], ())
+        for kind, model in words
+    }
+    return create_model("Receiver", __base__=Receiver, **fields)
+
+
+def _listed(written: object) -> object:
+    """`pagerduty:` with nothing after it is meant, and so is one mapping without a list around it."""
+    return written if isinstance(written, list) else [{} if written is None else written]
 
 
 class Route(Written):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from alertrules.groups import Group, Member, digest, group_from, member_from
+from alertrules.groups import Group, Member, alone, digest, group_from, member_from
 from alertrules.lifecycle import AlertState, Labels, Transition
 from alertrules.marks import ID_DIGITS_MIN
 from alertrules.notice import Notice
@@ -24,10 +24,12 @@ class Told:
     """What one tick led to.
 
     digest  a line for each alert that began and ended in a backlog: nobody was paged for it
+    alone   a notice for each alert that fires or has ended, for destinations that group alerts themselves
     """
 
     notices: tuple[Notice, ...]
     digest: tuple[str, ...]
+    alone: tuple[Notice, ...]
 
 
 class Router:
@@ -42,6 +44,7 @@ class Router:
         self._grouped: dict[str, str] = {}  # The group of each alert in one.
         self._held: dict[str, Member] = {}
         self._due_ns = NEVER_NS  # No group is told before it.
+        self._alone: list[Notice] = []  # Of the step under way.
 
     def step(self, transitions: Iterable[Transition], at_ns: int, now_ns: int) -> Told:
         """Take one tick's transitions. `at_ns` is the tick's end, `now_ns` the wall clock, 0 in a replay of no age.
@@ -49,6 +52,7 @@ class Router:
         Call it on ticks without transitions too: that is when what was held back is paged.
         """
         earlier, ended = self.elapse(at_ns - 1, now_ns), []
+        self._alone = []
         for moved in transitions:
             if moved.after is AlertState.FIRING and moved.before in (AlertState.INACTIVE, AlertState.PENDING):
                 self._held[moved.alert_id] = self._member(moved)
@@ -61,7 +65,7 @@ class Router:
                 self._follow(moved, at_ns)
         if self._is_fresh(at_ns, now_ns):
             self._release(at_ns)
-        return Told(earlier + self.elapse(at_ns, now_ns), tuple(ended))
+        return Told(earlier + self.elapse(at_ns, now_ns), tuple(ended), tuple(self._alone))
 
     def elapse(self, until_ns: int, now_ns: int) -> tuple[Notice, ...]:
         """What is due by `until_ns` of event time; all transitions up to then must have been taken."""
@@ -113,6 +117,7 @@ class Router:
             began_ns=fired.finding.since_ns,
             state=fired.after,
             fired_ns=fired.fired_ns,
+            own_labels=rule.labels if rule else (),
         )
 
     def _follow(self, moved: Transition, at_ns: int) -> None:
@@ -129,6 +134,7 @@ class Router:
             group.lasts(moved.alert_id, at_ns)
         elif moved.after is AlertState.INACTIVE:
             group.leave(moved.alert_id, at_ns)
+            self._alone.append(alone(group.receiver, member, at_ns))
             del self._grouped[moved.alert_id]
         self._changed(name)
 
@@ -141,6 +147,7 @@ class Router:
             del self._held[alert_id]
             group = self._group_for(member, at_ns)
             group.join(member, at_ns)
+            self._alone.append(alone(group.receiver, member, at_ns))
             self._grouped[alert_id] = group.group
             self._changed(group.group)
 

@@ -6,7 +6,6 @@ Validators raise ValueError with a whole sentence (what was read; what is expect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from functools import partial
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
@@ -17,94 +16,14 @@ from alertrules.select import Matcher, Matchers, Operator, matches, parse_matche
 from alertrules.summary import template
 from detectors.core.columns import CELL_LABELS, TICK_NS
 from detectors.core.contract import Terms
+from detectors.core.descriptor import Descriptor, descriptor, modules
+from detectors.core.signals import SIGNALS
 
 _MINUTE_NS = 60 * 1_000_000_000
 _T = TypeVar("_T")
-_Word = TypeVar("_Word", bound=StrEnum)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
 GROUP_LABELS = ("alert", "severity", *CELL_LABELS)
 """What notices may be grouped by, with the rules' own `labels`."""
-
-
-class Detector(StrEnum):
-    """What a rule may ask; the value is a module of detectors/."""
-
-    ERRORS = "errors"
-    LATENCY = "latency"
-    COST = "cost"
-    OUTCOMES = "outcomes"
-    STATIC = "static"
-    LEVEL = "level"
-    ABSENCE = "absence"
-    BURN = "burn"
-    RIVER_ADWIN = "river.ADWIN"
-    RIVER_KSWIN = "river.KSWIN"
-    RIVER_PAGE_HINKLEY = "river.PageHinkley"
-    RIVER_DDM = "river.DDM"
-    RIVER_EDDM = "river.EDDM"
-    RIVER_FHDDM = "river.FHDDM"
-    RIVER_HDDM_A = "river.HDDMA"
-    RIVER_HDDM_W = "river.HDDMW"
-    RIVER_GAUSSIAN = "river.GaussianScorer"
-    RIVER_ABSOLUTE = "river.StandardAbsoluteDeviation"
-    RIVER_TREES = "river.HalfSpaceTrees"
-    RIVER_LOCAL = "river.LocalOutlierFactor"
-    RIVER_LODA = "river.LODA"
-    RIVER_SVM = "river.OneClassSVM"
-
-
-RIVER = frozenset(detector for detector in Detector if detector.value.startswith("river."))
-HAVE_A_LIMIT = frozenset((Detector.STATIC, Detector.BURN))
-"""They compare with `above` and keep no budget."""
-HAVE_A_SIGNAL = RIVER | {Detector.STATIC, Detector.LEVEL}
-HAVE_A_WINDOW = HAVE_A_SIGNAL | {Detector.ABSENCE}
-SERIES_MAX = {Detector.LEVEL: 200} | dict.fromkeys(RIVER, 50)
-"""Defaults of those that keep four weeks of every series; `series_max` may be ten times as many."""
-
-
-class Static(StrEnum):
-    """The plain numbers that a rule can compare with a limit, or learn the usual level of."""
-
-    ERROR_RATIO = "error_ratio"
-    LATENCY_P95 = "latency_p95"
-    LATENCY_P50 = "latency_p50"
-    COST_PER_SESSION_P95 = "cost_per_session_p95"
-    SPEND_PER_HOUR = "spend_per_hour"
-    BAD_OUTCOME_SHARE = "bad_outcome_share"
-    CALLS_PER_MINUTE = "calls_per_minute"
-    VALUE = "value"
-    PER_MINUTE = "per_minute"
-    P50 = "p50"
-    P95 = "p95"
-
-
-STATIC_UNITS = {
-    Static.ERROR_RATIO: "share",
-    Static.LATENCY_P95: "s",
-    Static.LATENCY_P50: "s",
-    Static.COST_PER_SESSION_P95: "usd",
-    Static.SPEND_PER_HOUR: "usd",
-    Static.BAD_OUTCOME_SHARE: "share",
-    Static.CALLS_PER_MINUTE: "per minute",
-    Static.VALUE: "any",
-    Static.PER_MINUTE: "per minute",
-    Static.P50: "any",
-    Static.P95: "any",
-}
-OF_METRICS = frozenset((Static.VALUE, Static.PER_MINUTE, Static.P50, Static.P95))
-"""Signals of a metric that the rule selects."""
-DEFAULT_EFFECTS = {
-    Detector.ERRORS: Effect(1.5, 0.005),
-    Detector.LATENCY: Effect(1.5, None),
-    Detector.COST: Effect(1.5, None),
-    Detector.OUTCOMES: Effect(None, 0.10),
-}
-EFFECTS_TAKEN = {
-    Detector.ERRORS: "1.5x, +0.5pp or 1.5x and +0.5pp",
-    Detector.LATENCY: "1.5x",
-    Detector.COST: "1.5x",
-    Detector.OUTCOMES: "10pp",
-}
 
 
 class Severity(StrEnum):
@@ -117,14 +36,30 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-def _word(kind: type[_Word], text: object) -> _Word:
-    for word in kind:
+def _severity(text: object) -> Severity:
+    for word in Severity:
         if text == word.value:
             return word
-    models = isinstance(text, str) and text.startswith("river")
-    words = [word.value for word in kind if models or "." not in word.value]
-    known = ", ".join([*words, "river.NAME"] if kind is Detector and not models else words)
-    raise ValueError(f"{text!r:.80} is none of {known}")
+    raise ValueError(f"{text!r:.80} is not one of {', '.join(Severity)}")
+
+
+def _detector(text: object) -> str:
+    """The word of a detector that there is."""
+    if isinstance(text, str) and descriptor(text) is not None:
+        return text
+    described = modules()
+    name = text.partition(".")[0] if isinstance(text, str) else ""
+    if name in described and described[name].models:
+        known = [f"{name}.{model}" for model in described[name].models]
+    else:
+        known = [f"{name}.NAME" if one.models else name for name, one in described.items()]
+    raise ValueError(f"{text!r:.80} is not one of {', '.join(known)}")
+
+
+def _signal_word(text: object) -> str:
+    if isinstance(text, str) and text in SIGNALS:
+        return text
+    raise ValueError(f"{text!r:.80} is not one of {', '.join(SIGNALS)}")
 
 
 def _name(text: object) -> str:
@@ -160,7 +95,7 @@ def _url(text: object) -> str:
 def _by(names: object) -> object:
     for name in names if isinstance(names, list) else []:
         if name not in CELL_LABELS:
-            raise ValueError(f"{name!r:.80} is no label; there are {', '.join(CELL_LABELS)}")
+            raise ValueError(f"{name!r:.80} is not a label; there are {', '.join(CELL_LABELS)}")
     if isinstance(names, list) and len(set(names)) < len(names):
         raise ValueError(f"{', '.join(names)} names a label twice")
     return names
@@ -206,13 +141,13 @@ class Rule(Written):
     """One alerting rule: a detector over a view (`select`, `by`), what it may cost, and whom it concerns."""
 
     name: Name = Field(alias="alert")
-    detector: Annotated[Detector, BeforeValidator(partial(_word, Detector))]
+    detector: Annotated[str, BeforeValidator(_detector)]
     select: Selection = ()
     by: Annotated[Annotated[tuple[str, ...], Field(strict=False)], BeforeValidator(_by)] = ("tenant", "agent")
     series_max: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=10_000, validate_default=True)
     budget_per_week: float | None = Field(default=None, alias="budget", validate_default=True)
     effect: Effect | None = Field(default=None, validate_default=True)
-    signal: Static | None = Field(default=None, validate_default=True)
+    signal: str | None = Field(default=None, validate_default=True)
     above: float | None = Field(default=None, validate_default=True)
     window_ns: DurationNs = Field(default=5 * _MINUTE_NS, alias="window", validate_default=False)
     at_least: float = Field(default=1.0, gt=0, le=1e12, strict=False)
@@ -221,7 +156,7 @@ class Rule(Written):
     expire_after_ns: Annotated[DurationNs, AfterValidator(_expire_after)] = Field(
         default=360 * _MINUTE_NS, alias="expire_after"
     )
-    severity: Annotated[Severity, BeforeValidator(partial(_word, Severity))] = Severity.PAGE
+    severity: Annotated[Severity, BeforeValidator(_severity)] = Severity.PAGE
     labels: Annotated[Labels, BeforeValidator(_labels)] = ()
     annotations: Annotations = Annotations()
     overrides: Annotated[tuple[Override, ...], Field(strict=False)] = ()
@@ -229,7 +164,8 @@ class Rule(Written):
     @field_validator("series_max", mode="after")
     @classmethod
     def _series_max(cls, written: int, info: ValidationInfo) -> int:
-        usual = SERIES_MAX.get(info.data.get("detector", Detector.ERRORS))
+        described = _described(info)
+        usual = described.series_usual if described else None
         if usual is None:
             return written
         if written == cls.model_fields["series_max"].default:
@@ -241,29 +177,29 @@ class Rule(Written):
     @field_validator("budget_per_week", mode="before")
     @classmethod
     def _budget(cls, text: object, info: ValidationInfo) -> float | None:
-        detector = info.data.get("detector")
-        if detector in HAVE_A_LIMIT and text is not None:
-            raise ValueError(
-                f"detector: {detector.value} pages whenever its limit is passed, so it has no budget; leave it out"
-            )
-        if text is None and detector is not None and detector not in HAVE_A_LIMIT:
+        described = _described(info)
+        if described and described.limit and text is not None:
+            word = info.data["detector"]
+            raise ValueError(f"detector: {word} pages whenever its limit is passed, so it has no budget; leave it out")
+        if described and not described.limit and text is None:
             raise ValueError("is missing; write how many false pages the rule may cost: 1/week")
         return None if text is None else budget_per_week(text)
 
     @field_validator("effect", mode="before")
     @classmethod
     def _effect(cls, text: object, info: ValidationInfo) -> Effect | None:
-        detector = info.data.get("detector")
+        described = _described(info)
         if text is None:
-            return DEFAULT_EFFECTS.get(detector) if detector else None
-        return _fitting(effect(text), detector)
+            usual = described.effects if described else None
+            return Effect(usual.ratio, usual.points) if usual else None
+        return _fitting(effect(text), info)
 
     @field_validator("overrides", mode="after")
     @classmethod
     def _overrides(cls, overrides: tuple[Override, ...], info: ValidationInfo) -> tuple[Override, ...]:
         by = info.data.get("by", CELL_LABELS)
         for override in overrides:
-            _fitting(override.effect, info.data.get("detector"))
+            _fitting(override.effect, info)
             for matcher in override.match:
                 if matcher.label not in by:
                     raise ValueError(f'match: "{matcher.label}" is not in by; the series have {", ".join(by)}')
@@ -271,27 +207,30 @@ class Rule(Written):
 
     @field_validator("signal", mode="before")
     @classmethod
-    def _signal(cls, text: object, info: ValidationInfo) -> Static | None:
-        signal = _of_some(info, text, partial(_word, Static), HAVE_A_SIGNAL, "error_ratio")
+    def _signal(cls, text: object, info: ValidationInfo) -> str | None:
+        described = _described(info)
+        signal = _of_some(info, text, _signal_word, described is None or described.takes_signal, "error_ratio")
         names_metric = any(matcher.label == "metric" for matcher in info.data.get("select", ()))
-        if signal in OF_METRICS and not names_metric:
+        if signal is not None and SIGNALS[signal].of_metric and not names_metric:
             raise ValueError(f'"{signal}" is of a metric; name it: select: {{metric: queue.depth}}')
         return signal
 
     @field_validator("above", mode="before")
     @classmethod
     def _above(cls, text: object, info: ValidationInfo) -> float | None:
-        signal, detector = info.data.get("signal"), info.data.get("detector")
-        if signal is None and detector is Detector.STATIC:
+        signal, described = info.data.get("signal"), _described(info)
+        limit = described.limit if described else None
+        if limit and limit.unit is None and signal is None:
             return None  # The signal's own problem is told already.
-        unit = "usd" if detector is Detector.BURN else STATIC_UNITS[signal or Static.ERROR_RATIO]
-        example = "$5000" if detector is Detector.BURN else "5%"
-        return _of_some(info, text, lambda written: level(written, unit), HAVE_A_LIMIT, example)
+        unit = (limit.unit if limit else None) or SIGNALS[signal or "error_ratio"].unit
+        has_limit = described is None or limit is not None
+        return _of_some(info, text, lambda written: level(written, unit), has_limit, limit.example if limit else "5%")
 
     @field_validator("window_ns", mode="after")
     @classmethod
     def _window(cls, window_ns: int, info: ValidationInfo) -> int:
-        if info.data.get("detector", Detector.STATIC) not in HAVE_A_WINDOW:
+        described = _described(info)
+        if described and not described.takes_window:
             raise ValueError("it has no window: it finds the run of evidence itself; leave it out")
         if not TICK_NS <= window_ns <= 60 * _MINUTE_NS or window_ns % TICK_NS:
             raise ValueError("a window is whole minutes, from 1m to 1h; write 5m")
@@ -315,11 +254,17 @@ class Rule(Written):
         return self.select if named else (*self.select, Matcher("metric", Operator.EQUAL, ""))
 
     @property
+    def described(self) -> Descriptor:
+        """What its detector is."""
+        described = descriptor(self.detector)
+        assert described is not None, "the rule was read while there was one"
+        return described
+
+    @property
     def counts_sessions(self) -> bool:
         """Whether its unit is a closed session rather than a call."""
-        by_detector = self.detector in (Detector.COST, Detector.OUTCOMES)
-        by_signal = self.signal in (Static.COST_PER_SESSION_P95, Static.BAD_OUTCOME_SHARE)
-        return by_detector or by_signal or Matcher("operation", Operator.EQUAL, "session") in self.select
+        by_signal = self.signal is not None and SIGNALS[self.signal].of_sessions
+        return self.described.of_sessions or by_signal or Matcher("operation", Operator.EQUAL, "session") in self.select
 
     @property
     def holds(self) -> Holds:
@@ -336,29 +281,35 @@ class Rule(Written):
         """What its detector is to keep to, for the series of which `asked` is asked."""
         budget = float("nan") if self.budget_per_week is None else self.budget_per_week
         ratio, points = (asked.ratio, asked.points) if asked else (None, None)
-        signal = self.signal.value if self.signal else ""
+        signal = self.signal or ""
         above = float("nan") if self.above is None else self.above
         return Terms(budget, ratio, points, signal, "", above, self.window_ns, self.at_least)
 
 
-def _fitting(asked: Effect, detector: Detector | None) -> Effect:
-    """The effect, if that detector can measure it."""
-    if detector is not None and detector not in EFFECTS_TAKEN:
-        raise ValueError(f"detector: {detector.value} has no effect; leave it out")
-    ratio_only = detector in (Detector.LATENCY, Detector.COST) and asked.points is not None
-    points_only = detector is Detector.OUTCOMES and asked.ratio is not None
-    if detector and (ratio_only or points_only):
-        raise ValueError(f'"{asked}" is not an effect of {detector.value}; write {EFFECTS_TAKEN[detector]}')
+def _described(info: ValidationInfo) -> Descriptor | None:
+    """What the rule's detector is; None where what was written for it is none, which is told already."""
+    word = info.data.get("detector")
+    return descriptor(word) if word is not None else None
+
+
+def _fitting(asked: Effect, info: ValidationInfo) -> Effect:
+    """The effect, if the rule's detector can measure it."""
+    word, described = info.data.get("detector"), _described(info)
+    if described is None:
+        return asked
+    taken = described.effects
+    if taken is None:
+        raise ValueError(f"detector: {word} has no effect; leave it out")
+    if (asked.ratio is not None and taken.ratio is None) or (asked.points is not None and taken.points is None):
+        raise ValueError(f'"{asked}" is not an effect of {word}; write {taken.example}')
     return asked
 
 
-def _of_some(
-    info: ValidationInfo, text: object, read: Callable[[object], _T], some: frozenset[Detector], example: str
-) -> _T | None:
-    """A field that the rules of some detectors must have and no others may."""
-    detector = info.data.get("detector")
-    if detector in some and text is None:
+def _of_some(info: ValidationInfo, text: object, read: Callable[[object], _T], has_it: bool, example: str) -> _T | None:
+    """A field that the rules of some detectors must have and no others may. An unknown detector may."""
+    word = info.data.get("detector")
+    if has_it and word is not None and text is None:
         raise ValueError(f"is missing; write {example}")
-    if detector is not None and detector not in some and text is not None:
-        raise ValueError(f"detector: {detector.value} has none; leave it out")
+    if not has_it and text is not None:
+        raise ValueError(f"detector: {word} has none; leave it out")
     return None if text is None else read(text)

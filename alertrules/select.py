@@ -118,7 +118,7 @@ def _unquoted(quoted: str) -> str:
 
 def _check(matcher: Matcher) -> None:
     if matcher.label not in CELL_LABELS:
-        raise ValueError(f'"{matcher.label}" is no label; there are {", ".join(CELL_LABELS)}')
+        raise ValueError(f'"{matcher.label}" is not a label; there are {", ".join(CELL_LABELS)}')
     if matcher.operator not in (Operator.REGEX, Operator.NOT_REGEX):
         return
     if len(matcher.value) > REGEX_LENGTH_MAX:

@@ -33,7 +33,7 @@ def template(text: str, label_names: Collection[str] | None) -> tuple[str | Plac
         expression = _EXPRESSION.fullmatch(found[1].strip())
         if expression is None:
             raise ValueError(
-                f'"{found[0]:.60}" is no placeholder; write {{{{ labels.NAME }}}}, before, now, count or since, '
+                f'"{found[0]:.60}" is not a placeholder; write {{{{ labels.NAME }}}}, before, now, count or since, '
                 f"the numbers with | {', '.join(_FILTERS)}"
             )
         if expression[2] and label_names is not None and expression[2] not in label_names:

@@ -44,6 +44,7 @@ def together(notices: Sequence[Notice], status: Status) -> Notice:
         began_ns=min(notice.began_ns for notice in notices),
         runbook=first.runbook if len({notice.runbook for notice in notices}) == 1 else "",
         alert_ids=tuple(alert_id for notice in most for alert_id in notice.alert_ids)[:LINES_MAX],
+        alerts=tuple(alert for notice in most for alert in notice.alerts),
     )
 
 

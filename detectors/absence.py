@@ -15,6 +15,7 @@ from detectors.core import extremes
 from detectors.core.budget import rounded
 from detectors.core.columns import TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
 from detectors.core.contract import Judgement, Terms
+from detectors.core.descriptor import JUDGED, Descriptor, Gauge
 from detectors.core.dispersion import DAY_TICKS
 from detectors.core.doubt import raised
 from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
@@ -29,11 +30,6 @@ SEEN = 1.25
 """No page for a gap that is not a quarter longer than any of the last weeks."""
 LEAST_CALLS = 12.0
 """No page for fewer missing calls, however regular a series was."""
-
-
-def build(terms: Terms) -> "Absence":
-    """The detector of a rule with `detector: absence`."""
-    return Absence(terms)
 
 
 @dataclass(eq=False)
@@ -198,3 +194,19 @@ class Absence:
     def restore(self, arrays: Arrays) -> None:
         self.now = int(arrays["absence"][0])
         restore(self.heard, arrays, "heard")
+
+
+DETECTOR = Descriptor(
+    Absence,
+    {
+        "missing_calls": Gauge(
+            "tocsin_missing_calls", "Calls that should have come since the last one.", shows="calls missing"
+        ),
+        "missing_calls_bar": Gauge(
+            "tocsin_missing_calls_bar", "Missing calls that are a page; absent while it is learnt."
+        ),
+        "warm": JUDGED,
+    },
+    subject="calls a minute",
+    takes_window=True,
+)

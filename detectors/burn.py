@@ -12,14 +12,10 @@ import numpy as np
 
 from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
 from detectors.core.contract import Judgement, Terms
+from detectors.core.descriptor import Descriptor, Gauge, Limit
 from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
 
 HOUR_MINUTES, DAY_MINUTES = 60, 1440
-
-
-def build(terms: Terms) -> "Burn":
-    """The detector of a rule with `detector: burn`."""
-    return Burn(terms)
 
 
 @dataclass(eq=False)
@@ -148,3 +144,17 @@ def month_of(time_ns: int) -> tuple[int, int]:
     moment = datetime.fromtimestamp(time_ns // SECOND_NS, UTC).replace(day=1, hour=0, minute=0, second=0)
     after = moment.replace(year=moment.year + moment.month // 12, month=moment.month % 12 + 1)
     return int(moment.timestamp()) * SECOND_NS // TICK_NS, int(after.timestamp()) * SECOND_NS // TICK_NS
+
+
+DETECTOR = Descriptor(
+    Burn,
+    {
+        "burn_projected": Gauge(
+            "tocsin_burn_projected_usd", "What the month will cost at the last day's pace.", shows="usd"
+        ),
+        "burn_limit": Gauge("tocsin_burn_limit_usd", "What the month may cost."),
+    },
+    subject="cost of the month at this pace",
+    arrow="limit",
+    limit=Limit("usd", "$5000"),
+)

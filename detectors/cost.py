@@ -12,18 +12,14 @@ import numpy as np
 
 from detectors.core.columns import TICK_NS, Arrays, Bytes, Entries, Floats, Ids, Singles, Tick
 from detectors.core.contract import Judgement, Terms
+from detectors.core.descriptor import Descriptor, Effects, Gauge
 from detectors.core.distribution import Distribution
-from detectors.core.engine import Engine
+from detectors.core.engine import GAUGES, Engine
 from detectors.core.rows import clear, column, resize, restore, snapshot
 from detectors.core.traffic import HOUR_DECAY
 
 LEAST_RATIO = 1.5
 UNPRICED_MAX = 0.10
-
-
-def build(terms: Terms) -> "Cost":
-    """The detector of a rule with `detector: cost`."""
-    return Cost(terms)
 
 
 @dataclass(eq=False)
@@ -99,3 +95,34 @@ def _without(tick: Tick, rows: Ids) -> Tick:
     keep = ~np.isin(tick.cost.cell, rows)
     cost = Entries(tick.cost.cell[keep], tick.cost.bucket[keep], tick.cost.count[keep])
     return Tick(**{**vars(tick), "cost": cost})
+
+
+def build(terms: Terms) -> Cost:
+    """Make the detector of a rule with `detector: cost`."""
+    return Cost(terms)
+
+
+DETECTOR = Descriptor(
+    build,
+    {
+        **{
+            f"session_cost_p{q}": Gauge(
+                "tocsin_session_cost_usd", "Cost of closed sessions of late.", ("quantile", f"0.{q}"), *shown
+            )
+            for q, *shown in ((50,), (95, "usd", "session_cost_baseline"), (99,))
+        },
+        "session_cost_baseline": Gauge(
+            "tocsin_session_cost_baseline_usd", "p95 cost of a session that the baseline expects."
+        ),
+        "session_cost_effect": Gauge(
+            "tocsin_session_cost_threshold_usd", "p95 cost that is the rule's smallest effect."
+        ),
+        "session_unpriced_ratio": Gauge(
+            "tocsin_session_unpriced_ratio", "Share of sessions with a call of unknown price."
+        ),
+        **GAUGES,
+    },
+    subject="p95 of a session's cost",
+    effects=Effects(LEAST_RATIO, None, "1.5x"),
+    of_sessions=True,
+)

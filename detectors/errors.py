@@ -10,8 +10,10 @@ from scipy.special import gammaln
 from detectors.core.anchor import Anchor
 from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Precision, Singles, Tick
 from detectors.core.contract import Terms
+from detectors.core.count_signal import Counted
+from detectors.core.descriptor import Descriptor, Effects, Gauge
 from detectors.core.dispersion import DAY_BLOCK, KEEP, Dispersion
-from detectors.core.engine import Counted
+from detectors.core.engine import GAUGES
 from detectors.core.fast import FastEngine
 from detectors.core.gates import Gates
 from detectors.core.hours import shrunk
@@ -29,14 +31,6 @@ SLACK = 0.10
 LEAST_RATIO, LEAST_POINTS = 1.5, 0.005
 OUTAGE_RATIO, OUTAGE_POINTS = 10.0, 0.20
 """What the fast lane calls an outage, where the rule does not ask for more."""
-
-
-def build(terms: Terms) -> FastEngine:
-    """The detector of a rule with `detector: errors`."""
-    ratio, points = terms.ratio, terms.points
-    if ratio is None and points is None:
-        ratio, points = LEAST_RATIO, LEAST_POINTS
-    return FastEngine(Errors(ratio or 1.0, points or 0.0), terms)
 
 
 @dataclass(eq=False)
@@ -230,3 +224,29 @@ def _log_beta_binomial(n: Floats, k: Floats, p: Floats, m: Floats) -> Floats:
     a, b = p * m, (1 - p) * m
     log: Floats = gammaln(k + a) - gammaln(a) + gammaln(n - k + b) - gammaln(b)
     return log
+
+
+def build(terms: Terms) -> FastEngine:
+    """Make the detector of a rule with `detector: errors`."""
+    ratio, points = terms.ratio, terms.points
+    if ratio is None and points is None:
+        ratio, points = LEAST_RATIO, LEAST_POINTS
+    return FastEngine(Errors(ratio or 1.0, points or 0.0), terms)
+
+
+DETECTOR = Descriptor(
+    build,
+    {
+        "error_ratio": Gauge(
+            "tocsin_error_ratio",
+            "Failed share of the last active minutes.",
+            shows="ratio",
+            usual="error_ratio_baseline",
+        ),
+        "error_ratio_baseline": Gauge("tocsin_error_baseline_ratio", "Failed share that the baseline expects."),
+        "error_ratio_effect": Gauge("tocsin_error_threshold_ratio", "Failed share that is the rule's smallest effect."),
+        **GAUGES,
+    },
+    subject="failed",
+    effects=Effects(LEAST_RATIO, LEAST_POINTS, "1.5x, +0.5pp or 1.5x and +0.5pp"),
+)

@@ -1,12 +1,33 @@
 """p95 regression: the whole distribution of durations against the hour's, and a gate on its 95% quantile."""
 
 from detectors.core.contract import Terms
+from detectors.core.descriptor import Descriptor, Effects, Gauge
 from detectors.core.distribution import Distribution
-from detectors.core.engine import Engine
+from detectors.core.engine import GAUGES, Engine
 
 LEAST_RATIO = 1.5
 
 
 def build(terms: Terms) -> Engine:
-    """The detector of a rule with `detector: latency`."""
+    """Make the detector of a rule with `detector: latency`."""
     return Engine(Distribution(lambda tick: tick.duration, "s", "latency", terms.ratio or LEAST_RATIO), terms)
+
+
+DETECTOR = Descriptor(
+    build,
+    {
+        **{
+            f"latency_p{q}": Gauge(
+                "tocsin_latency_seconds", "Latency of the last active minutes.", ("quantile", f"0.{q}"), *shown
+            )
+            for q, *shown in ((50,), (95, "s", "latency_baseline"), (99,))
+        },
+        "latency_baseline": Gauge(
+            "tocsin_latency_baseline_seconds", "p95 latency that the baseline expects at this hour."
+        ),
+        "latency_effect": Gauge("tocsin_latency_threshold_seconds", "p95 latency that is the rule's smallest effect."),
+        **GAUGES,
+    },
+    subject="p95",
+    effects=Effects(LEAST_RATIO, None, "1.5x"),
+)

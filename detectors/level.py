@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from detectors.core import extremes, seasonal
 from detectors.core.columns import Bools, Floats
-from detectors.core.contract import Terms
-from detectors.core.scored import Score, Scored, calm_steps
+from detectors.core.descriptor import Descriptor
+from detectors.core.scored import GAUGES, Score, Scored, calm_steps
 
 Ints = NDArray[np.int64]
 
@@ -40,11 +40,6 @@ HUGE = 1e100
 SCORE_MAX = 1e9
 BLOCK = 2048
 """Steps judged at once, at most: where an episode begins or ends, those after it are judged again."""
-
-
-def build(terms: Terms) -> Scored:
-    """The detector of a rule with `detector: level`."""
-    return Scored(terms, Level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -368,3 +363,8 @@ class History:
         ends = np.cumsum(state[1 : count + 1].astype(np.int64))[:-1]
         for name, column in zip(self.NAMES, np.split(state[count + 1 :], ends), strict=True):
             self._put(name, column, 0)
+
+
+DETECTOR = Descriptor(
+    lambda terms: Scored(terms, Level), GAUGES, arrow="expected", takes_signal=True, takes_window=True, series_usual=200
+)

@@ -13,8 +13,10 @@ import numpy as np
 from detectors.core.anchor import Anchor
 from detectors.core.columns import OUTCOMES, TICK_NS, Bools, Floats, Ids, Precision, Singles, Tick
 from detectors.core.contract import Terms
+from detectors.core.count_signal import Counted
+from detectors.core.descriptor import Descriptor, Effects, Gauge
 from detectors.core.dispersion import DAY_BLOCK, KEEP, Dispersion
-from detectors.core.engine import Counted, Engine
+from detectors.core.engine import GAUGES, Engine
 from detectors.core.gates import Gates
 from detectors.core.hours import HOUR_STRENGTH, with_neighbours
 from detectors.core.loops import outcome_ratios
@@ -30,11 +32,6 @@ LEAST_POINTS = 0.10
 TERMS_MAX = 32
 """Sessions up to which a rising product is multiplied out: it takes no longer than a gamma function, and fits a float,
 as concentrations are at most 1e5."""
-
-
-def build(terms: Terms) -> Engine:
-    """The detector of a rule with `detector: outcomes`."""
-    return Engine(Outcomes(terms.points or LEAST_POINTS), terms)
 
 
 @dataclass(eq=False)
@@ -205,3 +202,31 @@ class Outcomes:
         asked = self.gates.points_of(np.arange(len(good), dtype=np.int32))
         levels = {f"outcome_share_{name}": share[:, i] for i, name in enumerate(OUTCOMES)}
         return levels | {"outcome_share_baseline": good, "outcome_share_effect": good - asked}
+
+
+def build(terms: Terms) -> Engine:
+    """Make the detector of a rule with `detector: outcomes`."""
+    return Engine(Outcomes(terms.points or LEAST_POINTS), terms)
+
+
+def _share(outcome: str) -> Gauge:
+    shows = ("share", "outcome_share_baseline") if outcome == OUTCOMES[0] else ()
+    return Gauge("tocsin_outcome_share", "Share of closed sessions of late, by outcome.", ("outcome", outcome), *shows)
+
+
+DETECTOR = Descriptor(
+    build,
+    {
+        **{f"outcome_share_{outcome}": _share(outcome) for outcome in OUTCOMES},
+        "outcome_share_baseline": Gauge(
+            "tocsin_outcome_baseline_share", "Share of good outcomes that the baseline expects."
+        ),
+        "outcome_share_effect": Gauge(
+            "tocsin_outcome_threshold_share", "Share of good outcomes that is the smallest effect."
+        ),
+        **GAUGES,
+    },
+    subject="good outcomes",
+    effects=Effects(None, LEAST_POINTS, "10pp"),
+    of_sessions=True,
+)

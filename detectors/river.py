@@ -8,19 +8,18 @@ memory stays bounded, and a restart can feed it again instead of trusting a file
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
-from river import anomaly, drift
-from river.drift import binary
 
 from detectors.core import extremes
 from detectors.core.columns import Floats
-from detectors.core.contract import Terms
-from detectors.core.scored import CALM_S, Score, Scored, calm_steps
+from detectors.core.descriptor import Descriptor
+from detectors.core.scored import CALM_S, GAUGES, Score, Scored, calm_steps
 
 DAY_S, WEEK_S = 86_400.0, 604_800.0
 FED_DAYS, SCORED_DAYS = 7, 28
@@ -37,9 +36,7 @@ Model = Callable[[float], float]
 """Takes a value in units of its spread, says its score, and learns it."""
 
 
-def _drift(make: Callable[[], Any]) -> Model:
-    model = make()
-
+def _drift(model: Any) -> Model:
     def score(value: float) -> float:
         model.update(value)
         return float(model.drift_detected)
@@ -47,9 +44,8 @@ def _drift(make: Callable[[], Any]) -> Model:
     return score
 
 
-def _binary(make: Callable[[], Any]) -> Model:
+def _binary(model: Any) -> Model:
     """Whether a value strays further than usual is what these are fed."""
-    model = make()
 
     def score(value: float) -> float:
         model.update(abs(value) > 1.0)
@@ -58,9 +54,8 @@ def _binary(make: Callable[[], Any]) -> Model:
     return score
 
 
-def _target(make: Callable[[], Any]) -> Model:
+def _target(model: Any) -> Model:
     """Those that look at a target, not at features."""
-    model = make()
 
     def score(value: float) -> float:
         found = float(model.score_one(None, value))
@@ -70,15 +65,14 @@ def _target(make: Callable[[], Any]) -> Model:
     return score
 
 
-def _surprise(make: Callable[[], Any]) -> Model:
+def _surprise(model: Any) -> Model:
     """The same for a probability, told as its surprise in nats: near one it would say nothing any more."""
-    score = _target(make)
+    score = _target(model)
     return lambda value: -math.log1p(-min(score(value), 1 - 1e-16))
 
 
-def _features(make: Callable[[], Any]) -> Model:
+def _features(model: Any) -> Model:
     """The value squashed into 0 to 1, where half-space trees want it."""
-    model = make()
 
     def score(value: float) -> float:
         x = {"value": 1 / (1 + math.exp(-min(max(value, -50.0), 50.0)))}
@@ -89,29 +83,40 @@ def _features(make: Callable[[], Any]) -> Model:
     return score
 
 
-MODELS: dict[str, tuple[Callable[[], Model], bool]] = {
-    "ADWIN": (partial(_drift, partial(drift.ADWIN, clock=1)), True),  # Its default looks at every 32nd step.
-    "KSWIN": (partial(_drift, partial(drift.KSWIN, seed=1)), True),
-    "PageHinkley": (partial(_drift, drift.PageHinkley), True),
-    "DDM": (partial(_binary, binary.DDM), True),
-    "EDDM": (partial(_binary, binary.EDDM), True),
-    "FHDDM": (partial(_binary, binary.FHDDM), True),
-    "HDDMA": (partial(_binary, binary.HDDMA), True),
-    "HDDMW": (partial(_binary, binary.HDDMW), True),
-    "GaussianScorer": (partial(_surprise, anomaly.GaussianScorer), False),
-    "StandardAbsoluteDeviation": (partial(_target, anomaly.StandardAbsoluteDeviation), False),
-    "HalfSpaceTrees": (partial(_features, partial(anomaly.HalfSpaceTrees, seed=1)), False),
-    "LocalOutlierFactor": (partial(_features, anomaly.LocalOutlierFactor), False),
-    "LODA": (partial(_features, partial(anomaly.LODA, seed=1)), False),
-    "OneClassSVM": (partial(_features, anomaly.OneClassSVM), False),
+@dataclass(frozen=True)
+class Kind:
+    """One of River's: where it is, how it is fed, and whether it says only yes or no.
+
+    River is imported when the first is made: that takes over a second, and only rules that name it should pay.
+    """
+
+    fed: Callable[[Any], Model]
+    place: str
+    settings: Mapping[str, int] = field(default_factory=dict)
+    says_yes_or_no: bool = False
+
+    def make(self) -> Model:
+        module, _, name = self.place.rpartition(".")
+        return self.fed(getattr(import_module(f"river.{module}"), name)(**self.settings))
+
+
+MODELS: dict[str, Kind] = {
+    "ADWIN": Kind(_drift, "drift.ADWIN", {"clock": 1}, True),  # Its default looks at every 32nd step.
+    "KSWIN": Kind(_drift, "drift.KSWIN", {"seed": 1}, True),
+    "PageHinkley": Kind(_drift, "drift.PageHinkley", {}, True),
+    "DDM": Kind(_binary, "drift.binary.DDM", {}, True),
+    "EDDM": Kind(_binary, "drift.binary.EDDM", {}, True),
+    "FHDDM": Kind(_binary, "drift.binary.FHDDM", {}, True),
+    "HDDMA": Kind(_binary, "drift.binary.HDDMA", {}, True),
+    "HDDMW": Kind(_binary, "drift.binary.HDDMW", {}, True),
+    "GaussianScorer": Kind(_surprise, "anomaly.GaussianScorer"),
+    "StandardAbsoluteDeviation": Kind(_target, "anomaly.StandardAbsoluteDeviation"),
+    "HalfSpaceTrees": Kind(_features, "anomaly.HalfSpaceTrees", {"seed": 1}),
+    "LocalOutlierFactor": Kind(_features, "anomaly.LocalOutlierFactor"),
+    "LODA": Kind(_features, "anomaly.LODA", {"seed": 1}),
+    "OneClassSVM": Kind(_features, "anomaly.OneClassSVM"),
 }
-"""Every one there is a rule for: how it is made, and whether it says only yes or no. River's filters and its wrapper of
-a forecaster are no detectors of their own."""
-
-
-def build(terms: Terms) -> Scored:
-    """The detector of a rule with `detector: river.NAME`."""
-    return Scored(terms, partial(River, terms.model))
+"""Every one there is a rule for. River's filters and its wrapper of a forecaster are not detectors of their own."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class River:
 
     def __init__(self, model: str, step_s: float, budget_per_week: float) -> None:
         self.step_s, self.budget_per_week = step_s, budget_per_week
-        self.name, (self.make, self.leaks) = model, MODELS[model]
+        self.name, self.kind = model, MODELS[model]
         self.day = max(1, round(DAY_S / step_s))
         self.quiet = calm_steps(step_s)
         self.fed: list[float] = []  # Values since a week before the last refit; `since` of them are newer than it.
@@ -166,7 +171,7 @@ class River:
     def _said(self, value: float) -> float:
         assert self.model is not None
         said = self.model((value - self.unit.middle) / self.unit.spread)
-        if not self.leaks:
+        if not self.kind.says_yes_or_no:
             return said if math.isfinite(said) else 0.0
         before = 0.0 if math.isnan(self.score) else self.score
         return before * math.exp(-self.step_s / LEAK_S) + said
@@ -182,7 +187,7 @@ class River:
         self._feed(self.fed)
         if len(self.scores) >= JUDGED_MIN:
             scores = np.array(self.scores)
-            least = ONE_LEFT if self.leaks else -math.inf
+            least = ONE_LEFT if self.kind.says_yes_or_no else -math.inf
             level = max(extremes.calm(scores), least)
             found = extremes.peaks(scores, level, self.quiet)
             weeks = len(scores) * self.step_s / WEEK_S
@@ -191,13 +196,13 @@ class River:
             self.threshold = max(bar, least)
 
     def _feed(self, values: list[float]) -> None:
-        self.unit, self.model = Unit.of(np.array(values)), self.make()
+        self.unit, self.model = Unit.of(np.array(values)), self.kind.make()
         for value in values:
             self.model((value - self.unit.middle) / self.unit.spread)
 
     def said(self, score: float, bar: float) -> str:
         """A score above its bar in words, for a page."""
-        told = "counts its detections of about the last hour as" if self.leaks else "gives it a score of"
+        told = "counts its detections of about the last hour as" if self.kind.says_yes_or_no else "gives it a score of"
         return f"{self.name} {told} {score:.1f}, where {bar:.1f} is the bar"
 
     def release(self) -> None:
@@ -218,3 +223,14 @@ class River:
             assert self.model is not None
             for value in self.fed[before:]:
                 self.model((value - self.unit.middle) / self.unit.spread)
+
+
+DETECTOR = Descriptor(
+    lambda terms: Scored(terms, partial(River, terms.model)),
+    GAUGES,
+    arrow="expected",
+    takes_signal=True,
+    takes_window=True,
+    series_usual=50,
+    models=tuple(MODELS),
+)

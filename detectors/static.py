@@ -11,15 +11,11 @@ import numpy as np
 
 from detectors.core.columns import TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
 from detectors.core.contract import Judgement, Terms
+from detectors.core.descriptor import Descriptor, Gauge, Limit
 from detectors.core.window import Window
 
 WINDOW_MAX = 60
 """Ticks that a window may hold: an hour."""
-
-
-def build(terms: Terms) -> "Static":
-    """The detector of a rule with `detector: static`."""
-    return Static(terms)
 
 
 class Static:
@@ -46,7 +42,7 @@ class Static:
             return Judgement(Verdict.QUIET)
         since = (self.window.now - self.window.ticks + 1) * TICK_NS
         # The one `math.nan`, as equal findings must be equal values.
-        finding = Finding(self.window.unit, self.terms.above, now, since, count, math.nan, math.nan, "")
+        finding = Finding(self.window.signal.unit, self.terms.above, now, since, count, math.nan, math.nan, "")
         return Judgement(Verdict.RELAPSED if mode == Mode.RECOVERING else Verdict.ANOMALOUS, finding)
 
     def ask(self, row: int, ratio: float | None, points: float | None) -> None:
@@ -72,3 +68,16 @@ class Static:
 
     def restore(self, arrays: Arrays) -> None:
         self.window.restore(arrays)
+
+
+DETECTOR = Descriptor(
+    Static,
+    {
+        "static_level": Gauge("tocsin_static_level", "What a static rule compares, in its signal's unit.", shows=""),
+        "static_limit": Gauge("tocsin_static_limit", "The static rule's limit."),
+    },
+    arrow="limit",
+    limit=Limit(None, "5%"),
+    takes_signal=True,
+    takes_window=True,
+)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from alertrules.marks import Kind
 from alertrules.parse import PACKS, RuleErrors, load
 from service import settings as settings_module
+from service.notifiers.notifier import words
 from service.settings import SettingsError, table
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _run(given: argparse.Namespace) -> int:
         logging.getLogger(flooded).addFilter(Seldom(time.monotonic))
     try:
         settings = settings_module.from_environment()
-        rules = load(list(map(Path, settings.rules)) or [PACKS])
+        rules = load(list(map(Path, settings.rules)) or [PACKS], words())
         told(rules, settings)
     except (SettingsError, RuleErrors, ValueError) as error:
         print(error, file=sys.stderr)
@@ -165,7 +166,7 @@ def _demo(given: argparse.Namespace) -> int:
 
 def _check(given: argparse.Namespace) -> int:
     try:
-        rules = load(given.files or [PACKS])
+        rules = load(given.files or [PACKS], words())
     except RuleErrors as errors:
         if given.json:
             print(json.dumps({"ok": False, "problems": [str(problem) for problem in errors.problems]}))
@@ -177,7 +178,7 @@ def _check(given: argparse.Namespace) -> int:
     else:
         for rule in rules.rules:
             budget = "no budget" if rule.budget_per_week is None else f"{rule.budget_per_week:g} false pages a week"
-            print(f"{rule.name}: {rule.detector.value} by {', '.join(rule.by) or 'nothing'}, {budget}")
+            print(f"{rule.name}: {rule.detector} by {', '.join(rule.by) or 'nothing'}, {budget}")
     return YES
 
 

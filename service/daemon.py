@@ -29,7 +29,7 @@ from service.clocks import LOOK_EVERY_S, ClockWatch
 from service.deliver import Clocks, Deliverer
 from service.descriptors import KAFKA, opened, raised, shares
 from service.minutely import Minutely
-from service.notifiers.destination import Destination, destinations, known
+from service.notifiers.destination import LAST_RESORT, Destination, destinations, known
 from service.pipeline import Outcome, State
 from service.selfmetrics import Parts, SelfMetrics
 from service.settings import Settings
@@ -46,7 +46,7 @@ from service.watched import Watched
 from service.web.app import Web
 from service.web.connections import Connections
 from service.web.server import Server
-from service.wiring import configured, pipeline
+from service.wiring import pipeline
 
 log = logging.getLogger("tocsin")
 
@@ -81,7 +81,7 @@ class SaveError(OSError):
 def told(rules: RuleSet, settings: Settings) -> tuple[Destination, ...]:
     """Who is told. Raises ValueError naming the setting that a receiver of the rules lacks, or that leads nowhere."""
     authorities(os.environ)
-    return destinations(rules.receiver(), configured(settings))
+    return destinations(rules.receiver(), settings.notifiers)
 
 
 class Daemon:
@@ -95,13 +95,13 @@ class Daemon:
             log.warning("%s", problem)
         self.outbox = Outbox(connect(settings.data_dir), connect(settings.data_dir))
         self.deliverer = Deliverer(
-            self.outbox, self.destinations, known(configured(settings)), Clocks(self.wall_ns, time.monotonic_ns),
+            self.outbox, self.destinations, known(settings.notifiers), Clocks(self.wall_ns, time.monotonic_ns),
             random.Random(), write, partial(new_client, trusted=authorities(os.environ)),
         )  # fmt: skip
         for destination in self.destinations:
             log.info("told: %s, which is %s", destination.name, destination.target.place)
-        if all(destination.kind == "terminal" for destination in self.destinations):
-            log.warning("nobody is paged: no receiver leads to PagerDuty or Slack, pages are printed here")
+        if all(destination.kind == LAST_RESORT for destination in self.destinations):
+            log.warning("nobody is paged: no destination is set, pages are printed here")
         self.pipeline = pipeline(settings, rules)
         self.offsets: dict[str, int] = {}
         self._restore()
@@ -333,7 +333,9 @@ class Daemon:
             log.info("not paged, as it began and ended in a backlog: %s", line)
         for line in outcome.tickets:
             log.warning("worth a ticket, not a page: %s", line)
-        self._untold += [Delivery(notice, d.name, d.identity) for notice in outcome.notices for d in self.destinations]
+        for one in self.destinations:
+            notices = outcome.alone if one.habit.groups_itself else outcome.notices
+            self._untold += [Delivery(notice, one.name, one.identity) for notice in notices]
 
     async def _save(self) -> None:
         """State, offsets, alerts and what is to be told, in one commit; then the senders and the group may know.

@@ -5,12 +5,11 @@ Series are bounded by the rules' `series_max`; every other label has a closed or
 
 from dataclasses import dataclass
 
-from detectors.core.columns import CELL_LABELS, OUTCOMES
-from detectors.core.engine import HORIZONS
+from detectors.core.columns import CELL_LABELS
+from detectors.core.descriptor import modules
 
 SERIES = ("rule", *CELL_LABELS)
 """Labels of every level; those that a rule does not group by are empty."""
-QUANTILES = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}
 
 
 @dataclass(frozen=True)
@@ -22,73 +21,16 @@ class Declared:
     help: str
 
 
-LEVELS = {
-    "tocsin_latency_seconds": Declared("gauge", (*SERIES, "quantile"), "Latency of the last active minutes."),
-    "tocsin_latency_baseline_seconds": Declared("gauge", SERIES, "p95 latency that the baseline expects at this hour."),
-    "tocsin_latency_threshold_seconds": Declared("gauge", SERIES, "p95 latency that is the rule's smallest effect."),
-    "tocsin_session_cost_usd": Declared("gauge", (*SERIES, "quantile"), "Cost of closed sessions of late."),
-    "tocsin_session_cost_baseline_usd": Declared("gauge", SERIES, "p95 cost of a session that the baseline expects."),
-    "tocsin_session_cost_threshold_usd": Declared("gauge", SERIES, "p95 cost that is the rule's smallest effect."),
-    "tocsin_session_unpriced_ratio": Declared("gauge", SERIES, "Share of sessions with a call of unknown price."),
-    "tocsin_error_ratio": Declared("gauge", SERIES, "Failed share of the last active minutes."),
-    "tocsin_error_baseline_ratio": Declared("gauge", SERIES, "Failed share that the baseline expects."),
-    "tocsin_error_threshold_ratio": Declared("gauge", SERIES, "Failed share that is the rule's smallest effect."),
-    "tocsin_outcome_share": Declared("gauge", (*SERIES, "outcome"), "Share of closed sessions of late, by outcome."),
-    "tocsin_outcome_baseline_share": Declared("gauge", SERIES, "Share of good outcomes that the baseline expects."),
-    "tocsin_outcome_threshold_share": Declared("gauge", SERIES, "Share of good outcomes that is the smallest effect."),
-    "tocsin_static_level": Declared("gauge", SERIES, "What a static rule compares, in its signal's unit."),
-    "tocsin_static_limit": Declared("gauge", SERIES, "The static rule's limit."),
-    "tocsin_level": Declared("gauge", SERIES, "What a level or river rule looks at, in its signal's unit."),
-    "tocsin_level_expected": Declared("gauge", SERIES, "What it should have been."),
-    "tocsin_level_score": Declared("gauge", SERIES, "How far it is from that, in the detector's own units."),
-    "tocsin_level_bar": Declared("gauge", SERIES, "The score from which it is a page; absent while it is learnt."),
-    "tocsin_missing_calls": Declared("gauge", SERIES, "Calls that should have come since the last one."),
-    "tocsin_missing_calls_bar": Declared("gauge", SERIES, "Missing calls that are a page; absent while it is learnt."),
-    "tocsin_burn_projected_usd": Declared("gauge", SERIES, "What the month will cost at the last day's pace."),
-    "tocsin_burn_limit_usd": Declared("gauge", SERIES, "What the month may cost."),
-    "tocsin_evidence_nats": Declared("gauge", SERIES, "Log evidence of a change; absent while warming up."),
-    "tocsin_evidence_threshold_nats": Declared("gauge", SERIES, "Log evidence that a page needs."),
-    "tocsin_visible_effect": Declared(
-        "gauge", (*SERIES, "within"), "Smallest effect that would page in that time at usual traffic; absent if none."
-    ),
-    "tocsin_hourly_wobble": Declared(
-        "gauge",
-        SERIES,
-        "How far it strays from hour to hour by itself, in its effect's kind: a factor or a share.",
-    ),
-    "tocsin_series_judged": Declared("gauge", SERIES, "1 once the series is judged, 0 while it is warming up."),
-}
-# What a detector calls a gauge -> metric, and the value of its further label.
-GAUGES: dict[str, tuple[str, str]] = {
-    **{f"latency_{name}": ("tocsin_latency_seconds", q) for name, q in QUANTILES.items()},
-    "latency_baseline": ("tocsin_latency_baseline_seconds", ""),
-    "latency_effect": ("tocsin_latency_threshold_seconds", ""),
-    **{f"session_cost_{name}": ("tocsin_session_cost_usd", q) for name, q in QUANTILES.items()},
-    "session_cost_baseline": ("tocsin_session_cost_baseline_usd", ""),
-    "session_cost_effect": ("tocsin_session_cost_threshold_usd", ""),
-    "session_unpriced_ratio": ("tocsin_session_unpriced_ratio", ""),
-    "error_ratio": ("tocsin_error_ratio", ""),
-    "error_ratio_baseline": ("tocsin_error_baseline_ratio", ""),
-    "error_ratio_effect": ("tocsin_error_threshold_ratio", ""),
-    **{f"outcome_share_{name}": ("tocsin_outcome_share", name) for name in OUTCOMES},
-    "outcome_share_baseline": ("tocsin_outcome_baseline_share", ""),
-    "outcome_share_effect": ("tocsin_outcome_threshold_share", ""),
-    "static_level": ("tocsin_static_level", ""),
-    "static_limit": ("tocsin_static_limit", ""),
-    "level": ("tocsin_level", ""),
-    "level_expected": ("tocsin_level_expected", ""),
-    "level_score": ("tocsin_level_score", ""),
-    "level_bar": ("tocsin_level_bar", ""),
-    "missing_calls": ("tocsin_missing_calls", ""),
-    "missing_calls_bar": ("tocsin_missing_calls_bar", ""),
-    "burn_projected": ("tocsin_burn_projected_usd", ""),
-    "burn_limit": ("tocsin_burn_limit_usd", ""),
-    "evidence": ("tocsin_evidence_nats", ""),
-    "evidence_threshold": ("tocsin_evidence_threshold_nats", ""),
-    **{f"visible_{name}": ("tocsin_visible_effect", name) for name in HORIZONS},
-    "wobble": ("tocsin_hourly_wobble", ""),
-    "warm": ("tocsin_series_judged", ""),
-}
+def levels() -> dict[str, Declared]:
+    """The metrics of the detectors' gauges, as each detector describes its own."""
+    found: dict[str, Declared] = {}
+    for described in modules().values():
+        for gauge in described.gauges.values():
+            more = (gauge.label[0],) if gauge.label else ()
+            found.setdefault(gauge.metric, Declared("gauge", (*SERIES, *more), gauge.help))
+    return found
+
+
 HEALTH = {
     "tocsin_alert_state": Declared("gauge", (*SERIES, "state"), "1 for the state that an open alert is in."),
     "tocsin_spend_usd_per_hour": Declared(
@@ -206,4 +148,5 @@ HEALTH = {
     ),
     "tocsin_connection_pools_replaced_total": Declared("counter", (), "Pools of connections that had gone mute."),
 }
+LEVELS = levels()
 DECLARED = LEVELS | HEALTH

@@ -25,6 +25,7 @@ import httpx
 from alertrules.notice import Notice
 from alertrules.wording import clean
 from detectors.core.columns import SECOND_NS
+from service.again import Again
 from service.client import Client
 from service.gate import Gate
 from service.notifiers.destination import Destination
@@ -74,6 +75,7 @@ class _Line:
     destination: Destination
     gate: Gate
     standing: Standing
+    again: Again
     busy: set[str] = field(default_factory=set)
     is_sorting: bool = False  # What waits is being looked through: nothing is taken of it meanwhile.
 
@@ -103,7 +105,13 @@ class Deliverer:
         self.destinations = tuple(destinations)
         served = {one.identity: one for one in (*former, *self.destinations)}
         self._former = tuple(one for one in served.values() if one not in self.destinations)
-        self._lines = [_Line(one, Gate(one.pace, SENDERS_EACH), Standing(one.name)) for one in served.values()]
+        self._lines = [
+            _Line(
+                one, Gate(one.pace, SENDERS_EACH), Standing(one.name),
+                Again(int(one.habit.again_s * SECOND_NS), outbox.fires(one.identity) if one.habit.again_s else ()),
+            )
+            for one in served.values()
+        ]  # fmt: skip
         self.senders = SENDERS_EACH * max(1, len(self._lines))
         self._outbox, self._clocks, self._rng, self._write = outbox, clocks, rng, write
         self.client = Client(partial(new_client, self.senders), clocks.steady_ns)
@@ -177,7 +185,7 @@ class Deliverer:
             logger.info("%d that were told elsewhere before are ended there, as nobody tells it more", left.resolved)
         if left.open:
             logger.error(
-                "%d PagerDuty incidents stay open, as the key that opened them is not set any more: resolve them there",
+                "%d incidents stay open, as the key that opened them is not set any more: resolve them there",
                 left.open,
             )
         self._is_settled.set()
@@ -205,6 +213,8 @@ class Deliverer:
                 continue  # Another sender was faster.
             wall_ns = self._clocks.wall_ns()
             due = next_due(self._outbox, line.target, pending, line.destination.habit, wall_ns, steady_ns)
+            if due is None and (again := line.again.take_due(line.busy, steady_ns)):
+                due = Due(again[0], (), (), again[1])
             if due:
                 line.busy |= due.groups
                 line.gate.enter(steady_ns)
@@ -258,12 +268,14 @@ class Deliverer:
             was_failing = line.standing.failing is not None
             line.gate.mend()
             line.standing.took(steady_ns)
+            for row in due.rows:
+                line.again.took(row.notice, steady_ns)
             self.counts.delivered[name] += 1
             told = partial(self._outbox.told, due.seqs, due.replaced, wall_ns)
             return [told, partial(self._outbox.hasten, line.target)] if was_failing else [told]
         said = self._shown(line, outcome.said)
         self.counts.failed[name, outcome.reason] += 1
-        if outcome.reason is Reason.MALFORMED:
+        if outcome.reason is Reason.MALFORMED and due.rows:
             return [self._given_up(line, due.rows, Reason.MALFORMED, said)]
         line.standing.failed(outcome.reason, said, steady_ns)
         after_s = self._after_s(line, due, outcome)

@@ -34,6 +34,7 @@ from detectors.core.columns import (
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 from service.batch import Answer
+from service.fingerprint import of_format_9
 from service.spend import Spend
 from service.watch import EXPIRE_AFTER_NS, Level, Moved, Watch
 
@@ -159,6 +160,11 @@ class Detect:
         open_ns = int(arrays["open_ns"][0])
         self.open_ns, self.heard = None if open_ns < 0 else open_ns, bool(arrays["open_ns"][1])
         self.spend.restore(under(arrays, "/spend/"))
+        same = {of_format_9(watch.rule): watch.fingerprint for watch in self.watches}
+        alerts = {
+            name: {**saved, "fingerprint": same.get(saved["fingerprint"], saved["fingerprint"])}
+            for name, saved in alerts.items()
+        }
         was = self._former_names(alerts)
         anew = []
         for watch in self.watches:

@@ -12,9 +12,11 @@ from scipy.special import gammainc
 from alertrules.lifecycle import Alert
 from alertrules.marks import packed
 from alertrules.quantities import Effect
+from alertrules.rules import Rule
 from alertrules.wording import LEVELS, digits, percent
 from detectors.core.columns import SECOND_NS, Finding
 from detectors.core.engine import HORIZONS
+from detectors.core.signals import SIGNALS
 from detectors.core.tail import BROKEN_NATS, HOLDS_NATS
 from service.watch import Level
 
@@ -23,16 +25,6 @@ SERIES_MAX = 20
 CANNOT = "this rule cannot keep its budget on these data"
 UNLIKELY = 0.025
 """So many pages marked as noise are believed only if the budget would give them this seldom."""
-LEVEL_OF = {
-    "error_ratio": "ratio",
-    "latency_p95": "s",
-    "session_cost_p95": "usd",
-    "outcome_share_resolved": "share",
-    "level": "",
-    "static_level": "",
-    "burn_projected": "usd",
-}
-"""The gauge that shows a series' level now, and its unit."""
 
 
 def told(level: Level) -> dict[str, Any]:
@@ -41,7 +33,7 @@ def told(level: Level) -> dict[str, Any]:
     sums = level.sums
     return {
         "rule": level.rule.name,
-        "detector": level.rule.detector.value,
+        "detector": level.rule.detector,
         "by": list(level.rule.by),
         "effect": str(level.rule.effect) if level.rule.effect else None,
         "budget_per_week": level.rule.budget_per_week,
@@ -114,10 +106,21 @@ def _series(level: Level, row: int) -> dict[str, Any]:
         "labels": {name: value for name, value in zip(level.rule.by, values, strict=True) if value},
         "state": state(gauges, alert),
         "effect": str(effect) if effect else None,
+        "level": _shown(level.rule, gauges),
         "gauges": gauges,
         "warnings": list(_warnings(gauges, effect)),
         "alert": alert_told(level, values, alert) if alert else None,
     }
+
+
+def _shown(rule: Rule, gauges: Mapping[str, float | None]) -> dict[str, Any] | None:
+    """The level of a series now, the usual one, and their unit; None while there is none."""
+    for name, gauge in rule.described.gauges.items():
+        now = gauges.get(name) if gauge.shows is not None else None
+        if now is not None:
+            unit = gauge.shows or (SIGNALS[rule.signal].unit if rule.signal else "")
+            return {"unit": unit, "now": now, "usual": gauges.get(gauge.usual)}
+    return None
 
 
 def state(gauges: Mapping[str, float | None], alert: Alert | None) -> str:
@@ -197,10 +200,10 @@ def worded(rule: Mapping[str, Any]) -> Iterator[str]:
 def _series_worded(series: Mapping[str, Any]) -> Iterator[str]:
     gauges = series["gauges"]
     labels = ", ".join(f"{name} {value}" for name, value in series["labels"].items()) or "everything"
-    yield f"  {labels}: {series['state']}{_level(gauges)}"
+    yield f"  {labels}: {series['state']}{_level(series)}"
     if gauges.get("evidence") is not None:
         yield f"    evidence {gauges['evidence']:.1f} of the {gauges['evidence_threshold']:.1f} nats that a page needs"
-        sees = ", ".join(f"{_effect(gauges, gauges[f'visible_{name}'])} within {name}" for name in HORIZONS)
+        sees = ", ".join(f"{_seen(series, gauges[f'visible_{name}'])} within {name}" for name in HORIZONS)
         yield f"    smallest change it would see at its usual traffic: {sees}"
     for warning in series["warnings"]:
         yield f"    {warning}"
@@ -208,22 +211,18 @@ def _series_worded(series: Mapping[str, Any]) -> Iterator[str]:
         yield f"    alert {series['alert']['id'][:12]}: say what it was with `tocsin mark`"
 
 
-def _level(gauges: Mapping[str, float | None]) -> str:
-    if (missing := gauges.get("missing_calls")) is not None:
-        return f", {missing:.0f} calls missing"
-    for name, unit in LEVEL_OF.items():
-        now = gauges.get(name)
-        before = gauges.get(
-            f"{name.removesuffix('_p95').removesuffix('_resolved')}_baseline", gauges.get(f"{name}_expected")
-        )
-        if now is not None:
-            worded = LEVELS.get(unit, digits)
-            known = f", usually {worded(before)}" if before is not None else ""
-            return f", {worded(now)} of late{known}"
-    return ""
+def _level(series: Mapping[str, Any]) -> str:
+    level = series["level"]
+    if level is None:
+        return ""
+    worded = LEVELS.get(level["unit"], digits)
+    more = "" if level["unit"] in LEVELS or not level["unit"] else f" {level['unit']}"
+    usual = "" if level["usual"] is None else f", usually {worded(level['usual'])}{more}"
+    return f", {worded(level['now'])}{more} of late{usual}"
 
 
-def _effect(gauges: Mapping[str, float | None], seen: float | None) -> str:
-    if seen is None:
+def _seen(series: Mapping[str, Any], effect: float | None) -> str:
+    """The smallest effect that it would see, as a factor, or as a share of the mix where the rule asks for points."""
+    if effect is None:
         return "none"
-    return f"{percent(seen)} of the mix" if "outcome_share_baseline" in gauges else f"{digits(seen)}x"
+    return f"{digits(effect)}x" if "x" in (series["effect"] or "x") else f"{percent(effect)} of the mix"

@@ -26,7 +26,7 @@ def policies(text: object) -> object:
     for told in filter(None, (each.strip() for each in text.split(","))):
         name, _, kept = (part.strip() for part in told.rpartition("="))
         if not name or name in found or not re.fullmatch(r"[0-9.]+", kept, re.ASCII) or kept.count(".") > 1:
-            raise ValueError(f'"{told[:80]}" is no share of a policy, or its second; write errors=1, sample 1%=0.01')
+            raise ValueError(f'"{told[:80]}" is not a share of a policy, or its second; write errors=1, sample 1%=0.01')
         found[name] = float(kept) if kept.strip(".") else 0.0
         if not SHARE_MIN <= found[name] <= 1:
             raise ValueError(f'"{told[:80]}": a policy keeps more than a millionth and at most all; write 0.01')
@@ -65,7 +65,7 @@ def rates(text: object) -> object:
         name = name.upper()
         good = re.fullmatch(r"\S{1,20}", name) and re.fullmatch(r"[0-9]+(\.[0-9]+)?|\.[0-9]+", worth, re.ASCII)
         if not good or name in found or not 0 < float(worth) <= RATE_MAX:
-            raise ValueError(f'"{told[:80]}" is no rate of a currency, or its second; write EUR=1.08, JPY=0.0067')
+            raise ValueError(f'"{told[:80]}" is not a rate of a currency, or its second; write EUR=1.08, JPY=0.0067')
         found[name] = float(worth)
     return tuple(found.items())
 

@@ -34,6 +34,8 @@ class Outcome:
     """All that a step led to; logs, metrics and deliveries are made from it outside.
 
     answers  one a record, in order; or one a mark
+    notices  for destinations that are told of groups
+    alone    the same of each alert by itself, for destinations that group alerts themselves
     digest   lines for alerts that began and ended in a backlog: nobody is paged for them
     tickets  lines for what is worth a look some day, and wakes nobody
     """
@@ -41,6 +43,7 @@ class Outcome:
     answers: tuple[Answer, ...]
     transitions: tuple[Transition, ...]
     notices: tuple[Notice, ...]
+    alone: tuple[Notice, ...]
     digest: tuple[str, ...]
     tickets: tuple[str, ...]
     tally: Tally
@@ -74,6 +77,7 @@ class _Step:
 
     transitions: list[Transition] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    alone: list[Notice] = field(default_factory=list)
     digest: list[str] = field(default_factory=list)
     tickets: list[str] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
@@ -137,12 +141,16 @@ class Pipeline:
             step.transitions += transitions
             step.tickets += tickets
             step.notices += told.notices
+            step.alone += told.alone
             step.digest += told.digest
 
     @staticmethod
     def _outcome(answers: tuple[Answer, ...], step: _Step) -> Outcome:
         tickets = (*step.tickets, *step.tally.tickets)
-        return Outcome(answers, tuple(step.transitions), tuple(step.notices), tuple(step.digest), tickets, step.tally)
+        return Outcome(
+            answers, tuple(step.transitions), tuple(step.notices), tuple(step.alone), tuple(step.digest), tickets,
+            step.tally,
+        )  # fmt: skip
 
     @property
     def watermark_ns(self) -> int | None:

@@ -20,7 +20,7 @@ from detectors.core.columns import CELL_LABELS, SECOND_NS
 from detectors.core.series import OVERFLOW_VALUE
 from service.batch import Dropped
 from service.clocks import KINDS, ClockWatch
-from service.declared import DECLARED, GAUGES, HEALTH, LEVELS
+from service.declared import DECLARED, HEALTH, LEVELS
 from service.deliver import Deliverer
 from service.explain import keeps_budget
 from service.ingest.prices import CostSource
@@ -266,15 +266,16 @@ def level_families(levels: list[Level]) -> Iterator[Metric]:
     for level in levels:
         rows = [_row(level, values) for values in level.labels]
         for gauge, values in level.gauges.items():
-            name, more = GAUGES[gauge]
+            described = level.rule.described.gauges[gauge]
+            name, more = described.metric, described.label[1] if described.label else ""
             labels = DECLARED[name].labels
             for row, number in zip(rows, values.tolist(), strict=True):
                 if math.isfinite(number):
-                    families[name].add_sample(name, dict(zip(labels, (*row, more), strict=False)), number)
+                    families[name].add_sample(name, _filled(labels, (*row, more)), number)
         for key, alert in level.alerts.items():
             labels = HEALTH["tocsin_alert_state"].labels
             row = (*_row(level, key), alert.state.value)
-            families["tocsin_alert_state"].add_sample("tocsin_alert_state", dict(zip(labels, row, strict=True)), 1)
+            families["tocsin_alert_state"].add_sample("tocsin_alert_state", _filled(labels, row), 1)
     yield from families.values()
 
 
@@ -299,6 +300,11 @@ def _row(level: Level, values: tuple[str, ...]) -> tuple[str, ...]:
     """A series' values in the order of SERIES."""
     known = dict(zip(level.rule.by, values, strict=True))
     return (level.rule.name, *(_valid(known.get(name, "")) for name in CELL_LABELS))
+
+
+def _filled(labels: Iterable[str], values: Iterable[str]) -> dict[str, str]:
+    """The labels that have a value: to Prometheus an empty one is a missing one, and eight of them are most bytes."""
+    return {name: value for name, value in zip(labels, values, strict=False) if value}
 
 
 def _valid(text: str) -> str:

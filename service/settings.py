@@ -5,56 +5,27 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from alertrules.quantities import duration_ns
 from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import SECOND_NS
 from service.ingest.failures import names
 from service.ingest.local import Override, Sampling
 from service.local_settings import policies, price_file, rates, shares
+from service.notifiers.notifier import notifiers
+from service.setting_types import Address, Duration, Section, Size, Token, Words, duration, size_bytes, words
 from service.time_zone import calendar
 
 PREFIX = "TOCSIN_"
-SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+NAMED = "__NAME"
+"""End of a setting of which there may be many, each with a name of the operator's."""
 
 
-def duration(text: object) -> int:
-    """Nanoseconds: of text as Prometheus writes durations, or given as such by a program."""
-    return text if isinstance(text, int) and not isinstance(text, bool) else duration_ns(text)
-
-
-def size_bytes(text: object) -> object:
-    """Bytes of a size with or without a unit.
-
-    >>> size_bytes("2MiB"), size_bytes("512")
-    (2097152, 512)
-    """
-    if isinstance(text, int):
-        return text
-    m = re.fullmatch(r"(\d+)\s*([a-zA-Z]*)", str(text))
-    if not m or m[2].lower() not in SIZES:
-        raise ValueError(f'"{text}" is not a size; write 512KiB, 2MiB or a number of bytes')
-    return int(m[1]) * SIZES[m[2].lower()]
-
-
-def listen_address(text: object) -> object:
-    """A host and port, as `127.0.0.1:4318`; port 0 takes a free one."""
-    m = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})", str(text), re.ASCII)
-    if not m or int(m[2]) > 65_535:
-        raise ValueError(f'"{text}" is not an address; write HOST:PORT, as 127.0.0.1:4318')
-    return text
-
-
-def words(text: object) -> object:
-    """A list from words between spaces or commas.
-
-    >>> words("a, b"), words(" ")
-    (('a', 'b'), ())
-    """
-    return tuple(re.findall(r"[^\s,]+", text)) if isinstance(text, str) else text
+def time_zone(name: object) -> object:
+    """The calendar of a time zone."""
+    return calendar(name) if isinstance(name, str) else name
 
 
 def topics(text: object) -> object:
@@ -63,69 +34,9 @@ def topics(text: object) -> object:
     for name in named if isinstance(named, tuple) else ():
         if not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", name):
             raise ValueError(
-                f'"{name[:80]}" is no name of a topic; write names between spaces, as otlp_spans otlp_logs'
+                f'"{name[:80]}" is not a name of a topic; write names between spaces, as otlp_spans otlp_logs'
             )
     return named
-
-
-def base_url(text: object) -> object:
-    """An address that can be posted to. It may hold a secret: what was read is never repeated."""
-    if isinstance(text, str) and re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text, re.ASCII):
-        return text
-    raise ValueError("this is not a URL; write https://HOST or https://HOST/PATH")
-
-
-def present(text: object) -> object:
-    """A secret that is one word. What was read is never repeated."""
-    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
-    if isinstance(raw, str) and not raw:
-        raise ValueError("is empty; write the secret, or leave the setting out")
-    if isinstance(raw, str) and not re.fullmatch(r"[!-~]+", raw):
-        raise ValueError(
-            "this cannot be a secret: it has a space, or a letter that is not ASCII; write it as it was given"
-        )
-    return text
-
-
-def token(text: object) -> object:
-    """Any text but none: an empty file or variable is a mistake."""
-    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
-    if raw == "":
-        raise ValueError("is empty; write the token, or leave the setting out")
-    return text
-
-
-def hook(text: object) -> object:
-    """A webhook: a URL that is more than a host. It is a secret: what was read is never repeated."""
-    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
-    if raw == "":
-        raise ValueError("is empty; write the hook's URL, or leave the setting out")
-    if isinstance(raw, str) and not re.fullmatch(r"https?://[^\s/?#]+/[^\s?#]+", raw, re.ASCII):
-        raise ValueError("this is not a URL of a hook; write https://hooks.slack.com/services/T…/B…/…")
-    return text
-
-
-def routing_key(text: object) -> object:
-    """An integration key as PagerDuty gives them. It is a secret: what was read is never repeated."""
-    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
-    if raw == "":
-        raise ValueError("is empty; write the integration key, or leave the setting out")
-    if isinstance(raw, str) and not re.fullmatch(r"[!-~]{32}", raw):
-        raise ValueError(
-            f"this is no integration key: it has {len(raw)} characters; write the 32 letters and digits of an "
-            "Events API v2 integration"
-        )
-    return text
-
-
-def time_zone(name: object) -> object:
-    """The calendar of a time zone."""
-    return calendar(name) if isinstance(name, str) else name
-
-
-Duration = Annotated[int, BeforeValidator(duration), Field(ge=0)]
-Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
-Address = Annotated[str, BeforeValidator(listen_address)]
 
 
 PriceFile = Annotated[tuple[Override, ...], BeforeValidator(price_file)]
@@ -134,19 +45,7 @@ Rates = Annotated[tuple[tuple[str, float], ...], BeforeValidator(rates)]
 PolicyShares = Annotated[tuple[tuple[str, float], ...], BeforeValidator(policies)]
 Shares = Annotated[Sampling | None, BeforeValidator(shares)]
 Zone = Annotated[Calendar, BeforeValidator(time_zone)]
-Words = Annotated[tuple[str, ...], BeforeValidator(words)]
 Topics = Annotated[tuple[str, ...], BeforeValidator(topics)]
-Url = Annotated[str, BeforeValidator(base_url)]
-Secret = Annotated[SecretStr, BeforeValidator(present)]
-Token = Annotated[SecretStr, BeforeValidator(token)]
-Hook = Annotated[SecretStr, BeforeValidator(hook)]
-RoutingKey = Annotated[SecretStr, BeforeValidator(routing_key)]
-
-
-class Section(BaseModel):
-    """One level of settings: an unknown name is an error, never ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class OtlpSettings(Section):
@@ -173,16 +72,6 @@ class KafkaSettings(Section):
     check_crcs: bool = Field(True, description="whether record checksums are verified")
 
 
-class SlackSettings(Section):
-    webhook_url: Hook | None = Field(None, description="incoming webhook; pages go to its channel")
-    bot_token: Secret | None = Field(None, description="bot token, for receivers that name a channel")
-
-
-class PagerDutySettings(Section):
-    routing_key: RoutingKey | None = Field(None, description="integration key of an Events API v2 service")
-    url: Url = Field("https://events.pagerduty.com", description="base URL; /v2/enqueue is added")
-
-
 class LimitsSettings(Section):
     traces_max: int = Field(
         200_000, gt=0, le=10_000_000, description="live traces; one more ends the oldest, and its session with it"
@@ -198,6 +87,11 @@ class LimitsSettings(Section):
     )
 
 
+_SECTIONS: dict[str, Any] = {kind: (one.settings, one.settings()) for kind, one in notifiers().items()}
+NotifierSettings = create_model("NotifierSettings", __base__=Section, **_SECTIONS)
+"""A section a notifier, as the notifier describes it. In a setting's name the notifier is the first level."""
+
+
 class Settings(BaseSettings):
     """What `tocsin run` can be told. Frozen: a change needs a restart."""
 
@@ -209,8 +103,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     kafka: KafkaSettings = KafkaSettings()
     limits: LimitsSettings = LimitsSettings()
-    slack: SlackSettings = SlackSettings()
-    pagerduty: PagerDutySettings = PagerDutySettings()
+    notifiers: NotifierSettings = NotifierSettings()
     rules: Words = Field((), description="rule files or directories; without any, the shipped packs")
     data_dir: Path = Field(Path("tocsin-data"), description="where state is kept")
     decoder: Literal["compiled", "protobuf"] = Field(
@@ -279,18 +172,25 @@ def _known(name: str, text: str, environ: dict[str, str]) -> tuple[str, str]:
     """The setting that a variable means, and its text; raises ValueError with the line to print."""
     known = [setting for setting, *_ in table()]
     setting = name.removesuffix("_FILE")
-    if name not in known and setting in known:
+    if name not in known and name != setting and (setting in known or _among(setting) in known):
         if setting in environ:
             raise ValueError(f"{name}: {setting} is set too; keep one of them")
         return setting, _read(name, text)
-    if name not in known:
+    if name not in known and _among(name) not in known:
         near = [one for one in known if one.rpartition("__")[0] == name.rpartition("__")[0]] or known
         raise ValueError(f"{name}: no such setting; there is {', '.join(near)}")
     return name, text
 
 
+def _among(name: str) -> str:
+    """The row of the table that stands for a setting of a name that the operator chose: `…__NAME`."""
+    return name.rpartition("__")[0] + NAMED
+
+
 def _put(values: dict[str, Any], name: str, text: str) -> None:
     *levels, last = name.removeprefix(PREFIX).lower().split("__")
+    if levels and levels[0] in NotifierSettings.model_fields:
+        levels.insert(0, "notifiers")
     for level in levels:
         values = values.setdefault(level, {})
     values[last] = text
@@ -305,10 +205,11 @@ def _read(name: str, path: str) -> str:
 
 def _name(location: tuple[int | str, ...]) -> str:
     known = {setting for setting, *_ in table()}
-    parts = [str(part) for part in location]
+    parts = [str(part) for part in location if part != "notifiers"]
     # Pydantic may add the place in a list, or what kind of thing it expected.
     names = (PREFIX + "__".join(parts[:count]).upper() for count in range(len(parts), 0, -1))
-    return next((name for name in names if name in known), PREFIX + "__".join(parts).upper())
+    told = (name for name in names if name in known or _among(name) in known)
+    return next(told, PREFIX + "__".join(parts).upper())
 
 
 def table(section: type[BaseModel] = Settings, prefix: str = PREFIX) -> list[tuple[str, str, str]]:
@@ -316,8 +217,12 @@ def table(section: type[BaseModel] = Settings, prefix: str = PREFIX) -> list[tup
     rows: list[tuple[str, str, str]] = []
     for field, info in section.model_fields.items():
         name = prefix + field.upper()
-        if isinstance(info.default, Section):
+        if isinstance(info.default, NotifierSettings):
+            rows += table(NotifierSettings, prefix)
+        elif isinstance(info.default, Section):
             rows += table(type(info.default), f"{name}__")
+        elif isinstance(info.default, dict):
+            rows.append((name + NAMED, "none", info.description or ""))
         else:
             rows.append((name, _written(info), info.description or ""))
     return rows

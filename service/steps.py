@@ -151,4 +151,4 @@ def _together(one: Batch, other: Batch) -> Batch:
 def _set_aside() -> Outcome:
     tally = Tally()
     tally.dropped[Dropped.SET_ASIDE] += 1
-    return Outcome((Answer(error=ADVICE),), (), (), (), (), tally)
+    return Outcome((Answer(error=ADVICE),), (), (), (), (), (), tally)

@@ -1,6 +1,5 @@
 """One rule at work: its view, its detector, its account, and the alerts of its series."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -23,7 +22,6 @@ from alertrules.page import line
 from alertrules.rules import Rule
 from alertrules.view import View
 from alertrules.wording import length
-from detectors.core import contract
 from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import (
     SECOND_NS,
@@ -38,7 +36,9 @@ from detectors.core.columns import (
     without,
 )
 from detectors.core.contract import Detector, Judgement, Listener, SlotJudge
+from detectors.core.descriptor import build
 from detectors.core.series import SeriesTable
+from service.fingerprint import fingerprint
 
 EXPIRE_AFTER_NS = 8 * 86_400 * SECOND_NS
 """A series unseen for more than a week is forgotten, its baseline with it."""
@@ -82,19 +82,11 @@ class Watch:
     def __init__(self, rule: Rule, calendar: Calendar = UTC) -> None:
         self.rule, self.calendar = rule, calendar
         self.view = View(rule.selection, rule.by, rule.series_max)
-        self.detector: Detector = contract.build(
-            rule.detector.value, replace(rule.terms(rule.effect), calendar=calendar)
-        )
+        self.detector: Detector = build(rule.detector, replace(rule.terms(rule.effect), calendar=calendar))
         self.alerts: dict[int, Alert] = {}
         self.ledger = Ledger()
+        self.fingerprint = fingerprint(rule)
         self.asked_to = 0  # Birth of the newest series that has been asked for its own effect.
-
-    @property
-    def fingerprint(self) -> str:
-        """What the rule's state depends on: with another, the state is of no use."""
-        rule = self.rule
-        facts = repr((rule.detector, rule.select, rule.by, rule.signal, rule.window_ns))
-        return hashlib.sha256(facts.encode()).hexdigest()
 
     def add(self, slot: Slot, cells: SeriesTable) -> Moved:
         """Add a slot of the open tick; a detector that can page from it does. A rule with `for` asked to wait."""

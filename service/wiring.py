@@ -1,4 +1,4 @@
-"""What settings describe of the daemon: its pipeline, and where pages can go. Secrets leave the settings here."""
+"""What settings describe of the daemon: its pipeline."""
 
 import secrets
 
@@ -7,8 +7,6 @@ from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.otlp.scanner import Scanner
-from service.notifiers import pagerduty, slack
-from service.notifiers.destination import Configured
 from service.pipeline import Pipeline
 from service.settings import Settings
 
@@ -28,18 +26,3 @@ def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
     local = Local(settings.prices, settings.sampling, weights, frozenset(settings.no_failures), dict(settings.rates))
     seed = secrets.randbits(63), secrets.randbits(63)  # Of what was saved, if there is anything.
     return Pipeline(limits, rules, settings.max_page_age, decoder, local, seed, settings.time_zone)
-
-
-def configured(settings: Settings) -> Configured:
-    """The destinations that the settings know."""
-    hook, token, key = settings.slack.webhook_url, settings.slack.bot_token, settings.pagerduty.routing_key
-    return Configured(
-        slack=slack.Target(
-            webhook_url=hook.get_secret_value() if hook else "", bot_token=token.get_secret_value() if token else ""
-        )
-        if hook or token
-        else None,
-        pagerduty=pagerduty.Target(routing_key=key.get_secret_value(), base_url=settings.pagerduty.url)
-        if key
-        else None,
-    )

@@ -11,10 +11,12 @@ CORE_OF_SERVICE = (
     "service/batch.py",
     "service/pipeline.py",
     "service/detect.py",
+    "service/fingerprint.py",
     "service/watch.py",
     "service/spend.py",
     "service/ingest",
     "service/notifiers",
+    "service/setting_types.py",
 )
 OUTSIDE = {
     "asyncio", "time", "random", "secrets", "logging", "socket", "threading", "subprocess", "multiprocessing",

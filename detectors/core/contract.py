@@ -1,12 +1,9 @@
 """What a rule asks of a detector, and what every detector answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from importlib import import_module
-from pkgutil import iter_modules
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import detectors
 from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import Arrays, Bytes, Finding, Floats, Ids, Tick, Verdict
 
@@ -67,7 +64,7 @@ class Detector(Protocol):
         """Mean excess of the evidence's tail, nats (see `core/tail.py`); NaN where nothing can be said."""
 
     def gauges(self) -> Mapping[str, Floats]:
-        """Levels by series, each (rows,) and NaN where unknown: what `/metrics` exports. Names are in GAUGES."""
+        """Levels by series, each (rows,) and NaN where unknown: what `/metrics` exports, by the descriptor's names."""
 
     def snapshot(self) -> Arrays:
         """All state, so that `restore` into a new detector of the same terms goes on with equal answers."""
@@ -92,24 +89,3 @@ class SlotJudge(Protocol):
 
         The slot brings no histograms. What is not named is not judged: only the tick calls a series quiet.
         """
-
-
-def names() -> list[str]:
-    """Every detector there is: the modules of this package that have a `build`."""
-    return sorted(m.name for m in iter_modules(detectors.__path__) if hasattr(_module(m.name), "build"))
-
-
-def load(name: str) -> None:
-    """Bring a detector's code into memory, so that what it would compile is known."""
-    _module(name)
-
-
-def build(name: str, terms: Terms) -> Detector:
-    """A new detector of that name, one of `names()`, or one of a module's models, as `river.ADWIN`."""
-    module, _, model = name.partition(".")
-    detector: Detector = _module(module).build(replace(terms, model=model))  # type: ignore[attr-defined]
-    return detector
-
-
-def _module(name: str) -> object:
-    return import_module(f"detectors.{name}")

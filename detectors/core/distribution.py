@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from detectors.core import packed, shape
 from detectors.core.anchor import LevelAnchor
 from detectors.core.columns import TICK_NS, Bools, Bytes, Entries, Floats, Ids, Places, Precision, Singles, Tick
+from detectors.core.count_signal import Counted
 from detectors.core.dispersion import KEEP, Dispersion
-from detectors.core.engine import Counted
 from detectors.core.gates import Gates
 from detectors.core.histogram import (
     BELOW,

@@ -1,7 +1,6 @@
 """One engine for every count signal: learn, judge, and refit at midnight UTC.
 
-A signal (errors, latency, cost, outcomes) says what a tick's counts mean: log-likelihood ratios of its alternatives,
-residuals against its baseline, and whether a run of evidence shows an effect worth a page. The engine does the rest:
+A signal (errors, latency, cost, outcomes) says what a tick's counts mean (`count_signal.py`). The engine does the rest:
 tempering, evidence, suspicion, warm-up, what may be learnt. Within a tick it learns first and judges second, always
 against a baseline that only knows earlier days (or, for histograms, earlier hours).
 """
@@ -9,7 +8,7 @@ against a baseline that only knows earlier days (or, for histograms, earlier hou
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +23,16 @@ from detectors.core.columns import (
     Floats,
     Ids,
     Mode,
-    Precision,
     Tick,
     Verdict,
     parts,
 )
 from detectors.core.contract import Judgement, Terms
+from detectors.core.count_signal import Counted, CountSignal
+from detectors.core.descriptor import JUDGED, Gauge
 from detectors.core.dispersion import DAY_TICKS, KEEP, Dispersion
 from detectors.core.doubt import raised
 from detectors.core.evidence import Evidence
-from detectors.core.gates import Gates
 from detectors.core.misses import Misses
 from detectors.core.rows import clear, column, resize, restore, snapshot
 from detectors.core.tail import LEAST_NATS, Tail
@@ -42,64 +41,27 @@ PART_ROWS = 4096
 """Series that are worked on together: what they need fits into a processor's cache."""
 HORIZONS = {"1h": 60.0, "24h": 1440.0}
 """Minutes within which a rule says what it can see."""
+GAUGES = {
+    "evidence": Gauge("tocsin_evidence_nats", "Log evidence of a change; absent while warming up."),
+    "evidence_threshold": Gauge("tocsin_evidence_threshold_nats", "Log evidence that a page needs."),
+    **{
+        f"visible_{horizon}": Gauge(
+            "tocsin_visible_effect",
+            "Smallest effect that would page in that time at usual traffic; absent if none.",
+            ("within", horizon),
+        )
+        for horizon in HORIZONS
+    },
+    "wobble": Gauge(
+        "tocsin_hourly_wobble",
+        "How far it strays from hour to hour by itself, in its effect's kind: a factor or a share.",
+    ),
+    "warm": JUDGED,
+}
+"""Levels of every detector that this engine runs."""
 WARM_REFITS, WARM_SESSIONS = 2, 200
 LEFT_OUT_HOURS = 24
 """Hours in a row that may be kept out of the baseline; then it learns all the same, or it would never learn again."""
-
-
-@dataclass(frozen=True, eq=False)
-class Counted:
-    """The rows of a tick that a signal can use.
-
-    rows (r,) series ids · count (r,) effective sessions > 0 · values (r,) or (r, K), the signal's own counts ·
-    ratios (r, J), the counts' log ratios where they need nothing but the baseline, else (r, 0) ·
-    index, the tick's minutes since 1970
-    """
-
-    index: int
-    rows: Ids
-    count: Floats
-    values: Floats
-    ratios: Floats
-
-    def only(self, which: Bools) -> "Counted":
-        """Some of the rows."""
-        if which.all():
-            return self
-        return Counted(self.index, self.rows[which], self.count[which], self.values[which], self.ratios[which])
-
-
-class CountSignal(Protocol):
-    """What one kind of count means. Arrays by series follow `resize`; `rows` are ids of active series."""
-
-    alternatives: int
-    sums: int
-    precision: Precision  # Of the evidence and the sums that eta and rho are made from.
-    residual_of: Ids
-    effects: Floats  # (J,) size of each alternative as a rule would state it; NaN where it is none of `effect`'s kind.
-    gates: Gates
-    parts: Mapping[
-        str, Any
-    ]  # Its state by name, declared as columns (`rows.py`): the engine grows, saves and restores it.
-
-    def counted(self, tick: Tick) -> Counted: ...
-    def learn(self, counted: Counted, hour: int) -> None: ...
-    def residuals(self, counted: Counted, hour: int) -> tuple[Floats, Floats]: ...
-    def ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats: ...
-    def of_ends(self, counted: Counted, hour: int, rho: Floats, ratios: Floats) -> Floats: ...
-    def tempering(self, rows: Ids, eta: Floats) -> Floats: ...
-    def run_sums(self, counted: Counted, hour: int) -> Floats: ...
-    def shows_effect(self, rows: Ids, run: Floats) -> Bools: ...
-    def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids: ...
-    def rho(self, dispersion: Dispersion) -> Floats: ...
-    def drift(self) -> Floats: ...
-    def enter_hour(self, closing: int | None, opening: int, excluded: Bools) -> None: ...
-    def refit(self, excluded: Bools, judgeable: Bools) -> Bools: ...
-    def mass(self) -> Floats: ...
-    def finding(self, row: int, run: Floats, hour: int) -> tuple[str, float, float, float]: ...
-    def wobble(self, dispersion: Dispersion) -> Floats: ...
-    def crept(self, day: int, dispersion: Dispersion) -> Mapping[int, tuple[str, float, float, float]]: ...
-    def gauges(self, hour: int) -> dict[str, Floats]: ...
 
 
 @dataclass(eq=False)
@@ -166,10 +128,10 @@ class Engine:
 
     def tick(self, tick: Tick, modes: Bytes) -> Mapping[int, Judgement]:
         """Learn from and judge one tick; the gap since the last one held nothing."""
-        self._resize(len(modes))
+        self.resize(len(modes))
         now = tick.start_ns // TICK_NS
         self.evidence.enter(modes)
-        crept = self._pass_time(now)
+        crept = self.pass_time(now)
         hour = self.calendar.hour(now // 60)
         for part in parts(tick, PART_ROWS):
             counted = self.signal.counted(part)
@@ -178,7 +140,7 @@ class Engine:
                 crept |= self._judge(counted, hour)
         return crept
 
-    def _pass_time(self, now: int) -> dict[int, Judgement]:
+    def pass_time(self, now: int) -> dict[int, Judgement]:
         """Bring blocks, hours and days up to the tick index `now`; which series a midnight found to have crept up."""
         crept: dict[int, Judgement] = {}
         if self.now < 0:
@@ -279,7 +241,7 @@ class Engine:
 
     def doubt(self, row: int) -> None:
         """A page of this series was noise: ask for more evidence for a while, and learn from today after all."""
-        self._resize(row + 1)
+        self.resize(row + 1)
         self.life.doubted[row] = max(self.now, 0) // DAY_TICKS
         self.life.excluded[row] = 0
 
@@ -319,7 +281,8 @@ class Engine:
         shows = [self.signal.shows_effect(rows, run[:, j]) for j in range(self.signal.alternatives)]
         evidence.stand(rows, (evidence.log_r[rows] >= self.threshold) & ~np.stack(shows, 1))
 
-    def _resize(self, size: int) -> None:
+    def resize(self, size: int) -> None:
+        """Make room for series ids below `size`."""
         if size > self.size:
             for part in self._parts:
                 resize(part, size)
@@ -327,7 +290,7 @@ class Engine:
 
     def ask(self, row: int, ratio: float | None, points: float | None) -> None:
         """Ask another effect of one series than the rule's."""
-        self._resize(row + 1)
+        self.resize(row + 1)
         self.signal.gates.set(row, ratio, points)
 
     def forget(self, rows: Ids) -> None:

@@ -23,7 +23,7 @@ engine's to tell.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -43,9 +43,10 @@ from detectors.core.columns import (
     parts,
 )
 from detectors.core.contract import Judgement, Terms
-from detectors.core.engine import PART_ROWS, Counted, CountSignal, Engine
+from detectors.core.count_signal import Counted, CountSignal
+from detectors.core.engine import PART_ROWS, Engine
 from detectors.core.evidence import Evidence
-from detectors.core.rows import column, resize
+from detectors.core.rows import clear, column, resize, restore, snapshot
 
 BUDGET_SHARE = 0.1
 """False pages of the lane for each of the rule's: their promise together is 1.1 of the budget."""
@@ -104,92 +105,124 @@ class Unproven:
         resize(self, 0)
 
 
-class FastEngine(Engine):
-    """An engine that also judges slots.
+class FastEngine:
+    """A detector that judges slots as well: the engine, and the lane beside it.
 
     debt  pages that the lane told of outages that have not lasted (yet); paid off at the rule's budget
     """
 
     def __init__(self, signal: OutageSignal, terms: Terms) -> None:
-        super().__init__(signal, terms)
-        self.outage_signal = signal
+        self.engine, self.signal = Engine(signal, terms), signal
         self.outages = Evidence(len(signal.outages), signal.sums, signal.precision)
         self.open = OpenMinute(len(signal.outages))
         self.unproven, self.debt = Unproven(), 0.0
-        self._saved |= {"outages": self.outages, "open": self.open, "unproven": self.unproven}
-        self._parts = (*self._parts, self.outages, self.open, self.unproven)
+        self._parts: dict[str, Any] = {"outages": self.outages, "open": self.open, "unproven": self.unproven}
 
     def tick(self, tick: Tick, modes: Bytes) -> Mapping[int, Judgement]:
-        """As the engine's; and which of the lane's outages have lasted."""
-        judged = super().tick(tick, modes)
+        """Judge as the engine does; note which of the lane's outages have lasted."""
+        self._resize(len(modes))
+        self._pay_off(tick.start_ns // TICK_NS)
+        judged = self.engine.tick(tick, modes)
+        evidence = self.engine.evidence
         told = tick.series[self.unproven.since[tick.series] >= 0]
-        paging = self.evidence.mode[told] == Mode.PAGING
+        paging = evidence.mode[told] == Mode.PAGING
         old = tick.start_ns // SLOT_NS - self.unproven.since[told] >= LASTS_SLOTS
-        lasts = paging & old & (self.evidence.reverse[told] == 0)  # No evidence that it is over: the minute has it.
+        lasts = paging & old & (evidence.reverse[told] == 0)  # No evidence that it is over: the minute has it.
         self.debt = max(0.0, self.debt - int(lasts.sum()))
         self.unproven.since[told[lasts | ~paging]] = -1
         return judged
 
-    def _pass_time(self, now: int) -> dict[int, Judgement]:
-        if self.now >= 0:
-            self.debt = max(0.0, self.debt - self.budget_per_week * (now - self.now) / WEEK_TICKS)
-        return super()._pass_time(now)
-
     def slot(self, slot: Tick, modes: Bytes) -> Mapping[int, Judgement]:
-        """Which of the watched (recovering) series are in an outage (again)."""
+        """Judge which of the watched (recovering) series are in an outage (again)."""
         self._resize(len(modes))
         minute = slot.start_ns // TICK_NS
-        self.evidence.enter(modes)
+        self.engine.evidence.enter(modes)
         self.outages.enter(modes)
-        crept = self._pass_time(minute)
+        self._pay_off(minute)
+        crept = self.engine.pass_time(minute)
         for part in parts(slot, PART_ROWS):
-            crept |= self._look(part, self.calendar.hour(minute // 60))
+            crept |= self._look(part, self.engine.calendar.hour(minute // 60))
         return crept
+
+    def _pay_off(self, now: int) -> None:
+        """Lower the debt by what the budget allows for the time that passed."""
+        if self.engine.now >= 0:
+            passed = now - self.engine.now
+            self.debt = max(0.0, self.debt - self.engine.budget_per_week * passed / WEEK_TICKS)
 
     def _look(self, slot: Tick, hour: int) -> dict[int, Judgement]:
         """Judge the open minutes of some series with this slot in them."""
-        counted = self.signal.counted(slot)
+        engine, signal = self.engine, self.signal
+        counted = signal.counted(slot)
         gathering, _ = self.outages.modes(counted.rows)
-        counted = counted.only(gathering & self.life.warm[counted.rows])
+        counted = counted.only(gathering & engine.life.warm[counted.rows])
         if not len(counted.rows):
             return {}
-        rows, signal = counted.rows, self.outage_signal
+        rows = counted.rows
         so_far, begins = self.open.add(counted)
-        cap = budget.tick_cap(self.threshold + HARDER, len(signal.outages))
-        said = signal.outage_ratios(so_far, hour, self.dispersion.rho[rows])
+        cap = budget.tick_cap(engine.threshold + HARDER, len(signal.outages))
+        said = signal.outage_ratios(so_far, hour, engine.dispersion.rho[rows])
         before = self.open.credit[rows]
-        credit = np.minimum(self.dispersion.eta[rows][:, signal.outages] * said, before + cap)
+        credit = np.minimum(engine.dispersion.eta[rows][:, signal.outages] * said, before + cap)
         self.open.credit[rows] = credit
         self.outages.begin(rows[begins])
-        self.outages.add(rows, credit - before, self.signal.run_sums(counted, hour), slot.start_ns // SLOT_NS)
+        self.outages.add(rows, credit - before, signal.run_sums(counted, hour), slot.start_ns // SLOT_NS)
         return self._in_outage(rows, hour)
 
     def _in_outage(self, rows: Ids, hour: int) -> dict[int, Judgement]:
-        outages = self.outages
+        engine, signal, outages = self.engine, self.signal, self.outages
         leader, total = outages.leading(rows)
         run, relapsing = outages.run[rows, leader].astype(np.float64), outages.mode[rows] == Mode.RECOVERING
-        asked = self.thresholds(rows) + HARDER
-        outage = self.outage_signal.outages[leader]
+        asked = engine.thresholds(rows) + HARDER
+        outage = signal.outages[leader]
         enough = total >= np.where(relapsing, asked / 2, asked)
         judged = {}
-        for i in np.flatnonzero(enough & self.outage_signal.shows_outage(rows, run)):
+        for i in np.flatnonzero(enough & signal.shows_outage(rows, run)):
             row, since = int(rows[i]), int(outages.since[rows[i], leader[i]])
             if not relapsing[i]:
                 if self.debt > 0:
                     continue
                 self.debt += 1
                 self.unproven.since[row] = since
-            self.evidence.reverse_of[row] = self.signal.weaker(outage[i : i + 1], rows[i : i + 1], run[i : i + 1])[0]
-            unit, before, now, count = self.signal.finding(row, run[i], hour)
+            engine.evidence.reverse_of[row] = signal.weaker(outage[i : i + 1], rows[i : i + 1], run[i : i + 1])[0]
+            unit, before, now, count = signal.finding(row, run[i], hour)
             found = Finding(unit, before, now, since * SLOT_NS, count, float(total[i]), float(asked[i]), "")
             if not relapsing[i]:
-                self.misses.note(rows[i : i + 1], np.array([np.inf]))
+                engine.misses.note(rows[i : i + 1], np.array([np.inf]))
             judged[row] = Judgement(Verdict.RELAPSED if relapsing[i] else Verdict.ANOMALOUS, found)
         return judged
 
+    def _resize(self, size: int) -> None:
+        self.engine.resize(size)
+        for part in self._parts.values():
+            resize(part, self.engine.size)
+
+    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
+        self.engine.ask(row, ratio, points)
+
+    def forget(self, rows: Ids) -> None:
+        self.engine.forget(rows)
+        for part in self._parts.values():
+            clear(part, rows)
+
+    def doubt(self, row: int) -> None:
+        self.engine.doubt(row)
+
+    def excess(self) -> float:
+        return self.engine.excess()
+
+    def gauges(self) -> Mapping[str, Floats]:
+        return self.engine.gauges()
+
     def snapshot(self) -> Arrays:
-        return {**super().snapshot(), "debt": np.array(self.debt)}
+        """All state: the engine's and the lane's."""
+        self._resize(self.engine.size)
+        lane = {key: array for name, part in self._parts.items() for key, array in snapshot(part, name).items()}
+        return {**self.engine.snapshot(), **lane, "debt": np.array(self.debt)}
 
     def restore(self, arrays: Arrays) -> None:
-        super().restore(arrays)
+        """Go on from a snapshot of the same signal; raises ValueError where it is another's."""
+        self.engine.restore(arrays)
+        for name, part in self._parts.items():
+            restore(part, arrays, name)
         self.debt = float(arrays["debt"])

@@ -14,9 +14,20 @@ import numpy as np
 from detectors.core.budget import rounded
 from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
 from detectors.core.contract import Judgement, Terms
+from detectors.core.descriptor import JUDGED, Gauge
 from detectors.core.doubt import raised
 from detectors.core.window import Window
 
+GAUGES = {
+    "level": Gauge(
+        "tocsin_level", "What a level or river rule looks at, in its signal's unit.", None, "", "level_expected"
+    ),
+    "level_expected": Gauge("tocsin_level_expected", "What it should have been."),
+    "level_score": Gauge("tocsin_level_score", "How far it is from that, in the detector's own units."),
+    "level_bar": Gauge("tocsin_level_bar", "The score from which it is a page; absent while it is learnt."),
+    "warm": JUDGED,
+}
+"""Levels of every detector that scores plain numbers."""
 CALM_S = 1800.0
 """An episode is over once it was calm for half an hour, three steps at least."""
 
@@ -138,7 +149,7 @@ class Scored:
             return Judgement(Verdict.QUIET)
         since_ns = int((one.last.time_s - self.step_s / 2) * SECOND_NS)
         found = Finding(
-            self.window.unit, one.last.expected, one.last.value, since_ns, math.nan, math.nan, math.nan,
+            self.window.signal.unit, one.last.expected, one.last.value, since_ns, math.nan, math.nan, math.nan,
             one.scorer.said(one.last.score, self._bar(one)),
         )  # fmt: skip
         return Judgement(Verdict.RELAPSED if mode == Mode.RECOVERING else Verdict.ANOMALOUS, found)

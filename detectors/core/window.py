@@ -2,30 +2,14 @@
 
 import numpy as np
 
-from detectors.core.columns import OUTCOMES, TICK_NS, Arrays, Floats, Ids, Tick
+from detectors.core.columns import TICK_NS, Arrays, Entries, Floats, Ids, Tick
 from detectors.core.histogram import WIDTH, quantile_position
 from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
+from detectors.core.signals import SIGNALS, Mean, Quantile, Rate
 
 LOWEST = -40
 """OTLP scale-2 index of the histograms' first bucket: about a millisecond, or a thousandth of a dollar."""
 BUCKETS = 2 * WIDTH
-QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "cost_per_session_p95": 0.95, "p50": 0.5, "p95": 0.95}
-RATES = {"spend_per_hour": 60, "calls_per_minute": 1, "per_minute": 1}
-"""What is told over time, and over how many minutes."""
-SIGNALS = {
-    "error_ratio": "ratio",
-    "latency_p50": "s",
-    "latency_p95": "s",
-    "cost_per_session_p95": "usd",
-    "spend_per_hour": "usd",
-    "bad_outcome_share": "ratio",
-    "calls_per_minute": "per minute",
-    "value": "",
-    "per_minute": "per minute",
-    "p50": "",
-    "p95": "",
-}
-"""What can be looked at, and the unit it is told in."""
 
 
 @dataclass(eq=False)
@@ -50,63 +34,41 @@ class Window:
     """The last `ticks` minutes of every series. Ticks come in time order."""
 
     def __init__(self, signal: str, ticks: int) -> None:
-        self.signal, self.ticks = signal, ticks
-        self.ring = Ring(ticks, BUCKETS if signal in QUANTILES else 0)
+        self.signal, self.ticks = SIGNALS[signal], ticks
+        self.ring = Ring(ticks, BUCKETS if isinstance(self.signal.of, Quantile) else 0)
         self.now = -1
-
-    @property
-    def unit(self) -> str:
-        return SIGNALS[self.signal]
 
     def add(self, tick: Tick, size: int) -> Ids:
         """Take in a tick of series below `size`; returns those that it says anything of."""
         resize(self.ring, size)
         self.now = tick.start_ns // TICK_NS
         rows, ring, place = tick.series, self.ring, self.now % self.ticks
-        count, part = self._counted(tick)
-        ring.at[rows, place], ring.count[rows, place], ring.part[rows, place] = self.now, count, part
-        if ring.buckets:
-            entries = tick.cost if self.signal == "cost_per_session_p95" else tick.duration
-            bucket = np.clip((entries.bucket >> 1) - LOWEST, 0, BUCKETS - 1)
-            at = np.searchsorted(rows, entries.cell) * BUCKETS + bucket
-            dense = np.bincount(at, entries.count, len(rows) * BUCKETS).reshape(len(rows), BUCKETS)
-            ring.histogram[rows, place] = dense
-            ring.count[rows, place] = dense.sum(1)
+        ring.at[rows, place], ring.count[rows, place] = self.now, tick.count
+        match self.signal.of:
+            case Mean(part, units):
+                ring.count[rows, place], ring.part[rows, place] = units(tick), part(tick)
+            case Rate(amount):
+                ring.part[rows, place] = amount(tick)
+            case Quantile(_, histogram):
+                counts = _dense(histogram(tick), rows)
+                ring.part[rows, place], ring.count[rows, place] = 0, counts.sum(1)
+                ring.histogram[rows, place] = counts
         return rows
-
-    def _counted(self, tick: Tick) -> tuple[Floats, Floats]:
-        """(units, the part of them that matters) of each series of the tick."""
-        part: Floats = np.zeros(len(tick.series))
-        match self.signal:
-            case "error_ratio":
-                part = tick.failed
-            case "spend_per_hour":
-                part = tick.cost_usd
-            case "calls_per_minute":
-                part = tick.count
-            case "value" | "per_minute":
-                part = tick.amount
-            case "bad_outcome_share":
-                at = np.searchsorted(tick.series, tick.outcome.cell)
-                bad = tick.outcome.bucket != OUTCOMES.index("resolved")
-                part = np.bincount(at[bad], tick.outcome.count[bad], len(part)).astype(float)
-                return np.bincount(at, tick.outcome.count, len(part)).astype(float), part
-        return tick.count, part
 
     def levels(self, rows: Ids) -> tuple[Floats, Floats]:
         """(level, units) of each series over the window; NaN where it holds nothing."""
         ring = self.ring
         inside = (ring.at[rows] > self.now - self.ticks) & (ring.at[rows] >= 0)
-        count = (ring.count[rows] * inside).sum(1)
-        if ring.buckets:
-            counts = (ring.histogram[rows] * inside[:, :, None]).sum(1)
-            position = quantile_position(counts, QUANTILES[self.signal])
-            return np.exp2((position + LOWEST) / 4), count
-        part = (ring.part[rows] * inside).sum(1)
-        if self.signal in RATES:
-            return part * RATES[self.signal] / self.ticks, count
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return part / count, count
+        count, part = (ring.count[rows] * inside).sum(1), (ring.part[rows] * inside).sum(1)
+        match self.signal.of:
+            case Quantile(share, _):
+                position = quantile_position((ring.histogram[rows] * inside[:, :, None]).sum(1), share)
+                return np.exp2((position + LOWEST) / 4), count
+            case Rate(_, minutes):
+                return part * minutes / self.ticks, count
+            case Mean():
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    return part / count, count
 
     def forget(self, rows: Ids) -> None:
         clear(self.ring, rows)
@@ -117,3 +79,10 @@ class Window:
     def restore(self, arrays: Arrays) -> None:
         self.now = int(arrays["now"][0])
         restore(self.ring, arrays, "window")
+
+
+def _dense(entries: Entries, rows: Ids) -> Floats:
+    """(series, BUCKETS) the entries' counts in buckets half as fine; what lies outside is in the first or last."""
+    bucket = np.clip((entries.bucket >> 1) - LOWEST, 0, BUCKETS - 1)
+    at = np.searchsorted(rows, entries.cell) * BUCKETS + bucket
+    return np.bincount(at, entries.count, len(rows) * BUCKETS).astype(float).reshape(len(rows), BUCKETS)

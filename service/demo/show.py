@@ -23,7 +23,7 @@ from alertrules.parse import PACKS, RuleSet, load
 from service.daemon import Clock, Daemon
 from service.demo.fleet import LIVE_NS, MINUTE_NS, Chunk, Fleet, Incident
 from service.demo.standins import PagerDutyStandIn, Serving, SlackStandIn, serving
-from service.settings import OtlpSettings, PagerDutySettings, Settings, SlackSettings, WebSettings
+from service.settings import OtlpSettings, Settings, WebSettings
 
 SEED = 1
 SPEED = 60.0
@@ -150,7 +150,7 @@ def main(as_json: bool) -> int:
     """Run the demo; 0 if all four incidents were paged and resolved with no false page."""
     fleet = Fleet(SEED)
     rules = demo_rules()
-    teller = Teller(as_json, fleet.incidents, {rule.name: rule.detector.value for rule in rules.rules})
+    teller = Teller(as_json, fleet.incidents, {rule.name: rule.detector for rule in rules.rules})
     with tempfile.TemporaryDirectory(prefix="tocsin-demo-") as directory:
         return 0 if asyncio.run(_run(teller, rules, Path(directory))) else 1
 
@@ -170,8 +170,10 @@ async def _run(teller: Teller, rules: RuleSet, directory: Path) -> bool:
             data_dir=directory,
             otlp=OtlpSettings(listen="127.0.0.1:0"),
             web=WebSettings(listen="127.0.0.1:0"),
-            slack=SlackSettings(webhook_url=f"{slack.url}/services/T0/B0/demo"),
-            pagerduty=PagerDutySettings(routing_key="0" * 32, url=pagerduty.url),
+            notifiers={
+                "slack": {"webhook_url": f"{slack.url}/services/T0/B0/demo"},
+                "pagerduty": {"routing_key": "0" * 32, "url": pagerduty.url},
+            },
         )
         daemon = Daemon(settings, rules, Clock(lambda: now[0]), lambda line: None)
         async with asyncio.TaskGroup() as group:

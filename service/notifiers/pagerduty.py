@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import Field
+
 from alertrules.notice import Notice, Status
+from alertrules.rules import Name, Written
 from detectors.core.columns import SECOND_NS
+from service.notifiers.notifier import Notifier
 from service.notifiers.request import (
     Delivered,
     Habit,
@@ -18,8 +22,10 @@ from service.notifiers.request import (
     Reason,
     Refused,
     host_and_path,
+    json_object,
     unlike,
 )
+from service.setting_types import RoutingKey, Section, Url
 
 PACE = Pace(per_s=1.9, burst=5)  # With its burst within the 120 a minute that one key may send.
 HABIT = Habit(singly_max=100, keeps_incidents=True)
@@ -34,6 +40,20 @@ _FIELDS = re.compile(
 )
 """Words of an error about the event itself: names of its fields, or its form as a whole."""
 _KEY = re.compile("(routing|service|integration)[ _]?key", re.IGNORECASE)
+
+
+class Settings(Section):
+    routing_key: RoutingKey | None = Field(None, description="integration key of an Events API v2 service")
+    routing_keys: dict[str, RoutingKey] = Field(
+        {}, description="keys of further services, for receivers that say `key: NAME`"
+    )
+    url: Url = Field("https://events.pagerduty.com", description="base URL; /v2/enqueue is added")
+
+
+class Words(Written):
+    """A page to a service: that of the settings' key, or of the key that has this name there."""
+
+    key: Name | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +96,7 @@ def outcome(status: int, headers: Mapping[str, str], body: str, now_ns: int) -> 
     Only its own 202 is a delivery, and only its own 400 about the event is final. One about the routing key is about no
     event: that of a service that was deleted, whose key may be put right.
     """
-    answer = _object(body)
+    answer = json_object(body)
     said = _said(answer, body)
     if status == 202 and answer.get("status") == "success" and isinstance(answer.get("dedup_key"), str):
         return Delivered()
@@ -135,17 +155,31 @@ def _timestamp(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // SECOND_NS, UTC).isoformat()
 
 
-def _object(body: str) -> dict[str, Any]:
-    """The answer's JSON object; an empty one where it is none."""
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
-
-
 def _said(answer: Mapping[str, Any], body: str) -> str:
     """PagerDuty's own words for what is wrong, else how the answer begins."""
     errors = answer.get("errors")
     words = "; ".join(map(str, errors)) if isinstance(errors, list) else str(answer.get("message", ""))
     return (words or body.strip())[:200]
+
+
+def targets(settings: Settings, words: Words | None) -> tuple[Target, ...]:
+    """Lead a receiver's words to a service's key."""
+    key = settings.routing_key
+    if words and words.key:
+        key = settings.routing_keys.get(words.key.lower())
+        if key is None:
+            raise ValueError(f"pagerduty needs TOCSIN_PAGERDUTY__ROUTING_KEYS__{words.key.upper()} (or …_FILE)")
+    if key is None and words is not None:
+        raise ValueError("pagerduty needs TOCSIN_PAGERDUTY__ROUTING_KEY (or …_FILE)")
+    return (Target(key.get_secret_value(), settings.url),) if key else ()
+
+
+def every(settings: Settings) -> tuple[Target, ...]:
+    """Find every key that is set."""
+    keys = [settings.routing_key, *settings.routing_keys.values()]
+    return tuple(Target(key.get_secret_value(), settings.url) for key in keys if key)
+
+
+NOTIFIER = Notifier(
+    Settings, Words, targets, every, PACE, HABIT, render, render_least, lambda *answer: outcome(*answer[:4])
+)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import Any
 
 from detectors.core.columns import SECOND_NS
 
@@ -82,10 +83,14 @@ class Habit:
 
     singly_max       groups that may wait to be told one by one; more are one notice
     keeps_incidents  it knows a group by a key of its own: each is opened and resolved by itself, whatever happens
+    groups_itself    it is told of each alert by itself, outside of the route's groups, and of its end
+    again_s          how often it wants to hear again what fires, as it forgets what it does not hear; 0: never
     """
 
     singly_max: int
     keeps_incidents: bool
+    groups_itself: bool = False
+    again_s: float = 0.0
 
 
 RETRY_AFTER_MAX_S = 300.0
@@ -111,6 +116,15 @@ def unlike(status: int, headers: Mapping[str, str], said: str, now_ns: int) -> O
     if 400 <= status < 500:
         return Refused(Reason.UNEXPECTED, said)
     return Retry(None, Reason.UNEXPECTED, said)
+
+
+def json_object(body: str) -> dict[str, Any]:
+    """An answer's JSON object; an empty one where it is not one."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def host_and_path(url: str) -> tuple[str, str]:

@@ -6,10 +6,14 @@ Telemetry's strings come cleaned and are escaped here, so that no `<!channel>` o
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SecretStr
 
 from alertrules.notice import Notice, Status
+from alertrules.rules import Name, Written
 from alertrules.wording import utc
+from service.notifiers.notifier import Notifier
 from service.notifiers.request import (
     SECRET_LENGTH_MIN,
     Delivered,
@@ -21,9 +25,11 @@ from service.notifiers.request import (
     Refused,
     Retry,
     host_and_path,
+    json_object,
     retry_after_s,
     unlike,
 )
+from service.setting_types import Hook, Secret, Section
 
 PACE = Pace(per_s=1.0, burst=4)  # One less than Slack takes: requests do not arrive as evenly as they leave.
 HEADER_MAX = 150
@@ -68,6 +74,25 @@ _REASONS = {
 }  # fmt: skip
 _REASON_OF = {word: reason for reason, words in _REASONS.items() for word in words}
 _THROTTLED = ("rate_limited", "ratelimited", "message_limit_exceeded")
+
+
+class Settings(Section):
+    webhook_url: Hook | None = Field(None, description="incoming webhook; pages go to its channel")
+    webhook_urls: dict[str, Hook] = Field({}, description="further webhooks, for receivers that say `hook: NAME`")
+    bot_token: Secret | None = Field(None, description="bot token, for receivers that name a channel")
+
+
+def _channel(text: object) -> str:
+    if not isinstance(text, str) or not 1 <= len(text) <= 80 or any(letter in "<>&\n" for letter in text):
+        raise ValueError("is not a channel; write '#agents-oncall' or a channel id")
+    return text
+
+
+class Words(Written):
+    """A message, by the bot token into a channel, or by a webhook, which belongs to one channel."""
+
+    channel: Annotated[str, BeforeValidator(_channel)] = ""
+    hook: Name | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +158,7 @@ def outcome(status: int, headers: Mapping[str, str], body: str, now_ns: int, tar
 
     A webhook's delivery is 200 with `ok` alone, the API's 200 with `"ok": true`; neither takes the other's.
     """
-    answer = _object(body)
+    answer = json_object(body)
     taken = answer.get("ok") is True if target.by_token else body.strip() == "ok"
     if status == 200 and taken:
         return Delivered()
@@ -214,10 +239,32 @@ def _request(message: dict[str, Any], target: Target) -> HttpRequest:
     return HttpRequest("POST", url, headers, json.dumps(message, allow_nan=False).encode())
 
 
-def _object(body: str) -> dict[str, Any]:
-    """The answer's JSON object; an empty one where it is none."""
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
+def targets(settings: Settings, words: Words | None) -> tuple[Target, ...]:
+    """Lead a receiver's words to a hook, or to a channel by the bot token."""
+    hook, token = settings.webhook_url, _secret(settings.bot_token)
+    if words and words.hook:
+        if words.hook.lower() not in settings.webhook_urls:
+            raise ValueError(f"slack needs TOCSIN_SLACK__WEBHOOK_URLS__{words.hook.upper()} (or …_FILE)")
+        return (Target(_secret(settings.webhook_urls[words.hook.lower()])),)
+    if token and words and words.channel:
+        return (Target("", token, words.channel),)
+    if hook:
+        return (Target(_secret(hook)),)
+    if token:
+        raise ValueError("a Slack bot token needs a channel; write slack: {channel: …}")
+    if words:
+        raise ValueError("slack needs TOCSIN_SLACK__WEBHOOK_URL (or …_FILE), or TOCSIN_SLACK__BOT_TOKEN and a channel")
+    return ()
+
+
+def every(settings: Settings) -> tuple[Target, ...]:
+    """Find every hook that is set. Of a token alone nobody knows the channels."""
+    hooks = [settings.webhook_url, *settings.webhook_urls.values()]
+    return tuple(Target(_secret(hook)) for hook in hooks if hook)
+
+
+def _secret(text: SecretStr | None) -> str:
+    return text.get_secret_value() if text else ""
+
+
+NOTIFIER = Notifier(Settings, Words, targets, every, PACE, HABIT, render, render_least, outcome)

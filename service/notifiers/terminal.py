@@ -1,7 +1,13 @@
 """A notice as lines of plain text: what `tocsin demo` shows, and `run` where no destination is set."""
 
+from dataclasses import dataclass
+
 from alertrules.notice import Notice, Status
+from alertrules.rules import Written
 from alertrules.wording import utc
+from service.notifiers.notifier import Notifier
+from service.notifiers.request import Delivered, Habit, Pace
+from service.setting_types import Section
 
 LINES_MAX = 20
 
@@ -13,6 +19,23 @@ _WORDS = {
 }
 
 
+class Settings(Section):
+    """Nothing."""
+
+
+class Words(Written):
+    """Lines on standard output."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Standard output."""
+
+    identity: tuple[str, ...] = ("terminal",)
+    secrets: tuple[str, ...] = ()
+    place: str = "the terminal"
+
+
 def render(notice: Notice) -> tuple[str, ...]:
     """The title with its time, then a line for each alert."""
     shown = notice.lines[:LINES_MAX]
@@ -21,3 +44,16 @@ def render(notice: Notice) -> tuple[str, ...]:
     heading = f"{utc(notice.at_ns)}  {_WORDS[notice.status]}  [{notice.severity}] {notice.title}"
     runbook = (f"    runbook: {notice.runbook}",) if notice.runbook else ()
     return (heading, *(f"    {line}" for line in shown), *runbook)
+
+
+NOTIFIER = Notifier(
+    Settings,
+    Words,
+    targets=lambda settings, words: (Target(),) if words else (),
+    every=lambda settings: (Target(),),
+    pace=Pace(per_s=1000.0, burst=1000),
+    habit=Habit(singly_max=10_000, keeps_incidents=False),
+    render=lambda notice, target: render(notice),
+    render_least=lambda notice, target: render(notice),
+    outcome=lambda *answer: Delivered(),
+)

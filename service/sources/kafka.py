@@ -323,8 +323,12 @@ class KafkaSource:
             )  # fmt: skip
 
     async def _commit(self, made: AIOKafkaConsumer) -> None:
-        """Tell the group what has been saved since; a partition that is not ours now is left out."""
-        mine = {_name(partition): partition for partition in made.assignment()}
+        """Tell the group what has been saved since.
+
+        Only of partitions that are ours and were put where reading goes on: until then the group may know more of
+        one than we do, and its offset would go back.
+        """
+        mine = {_name(partition): partition for partition in made.assignment() & self._sought}
         due = {n: offset for n, offset in self._saved.items() if n in mine and offset > self._committed.get(n, 0)}
         if not due:
             return

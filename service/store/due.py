@@ -28,7 +28,10 @@ BATCH_MAX = 4
 
 @dataclass(frozen=True)
 class Due:
-    """One delivery: a notice, the rows that it tells, and the rows that it makes needless."""
+    """One delivery: a notice, the rows that it tells, and the rows that it makes needless.
+
+    Without rows it tells again what the destination has been told.
+    """
 
     notice: Notice
     rows: tuple[Row, ...]
@@ -41,7 +44,7 @@ class Due:
 
     @property
     def attempts(self) -> int:
-        return max(row.attempts for row in self.rows)
+        return max((row.attempts for row in self.rows), default=0)
 
 
 @dataclass(frozen=True)

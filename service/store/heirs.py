@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from alertrules.groups import digest
 from alertrules.notice import Status, from_json
 from service.notifiers.destination import Destination
+from service.notifiers.notifier import notifiers
 from service.store.schema import add
 from service.store.transaction import transaction
 
@@ -90,6 +91,7 @@ def _resolve(
         "AND later.status = 'resolved' AND later.state IN ('delivered', 'waiting')) GROUP BY target, grp"
     ).fetchall()
     resolved = open_ = 0
+    keeping = {kind for kind, notifier in notifiers().items() if notifier.habit.keeps_incidents}
     for target, name, _, payload in rows:
         if target in current:
             continue
@@ -106,7 +108,7 @@ def _resolve(
             add(connection, ends, one.name, target, now_ns)
             resolved += 1
         else:
-            open_ += _kind(name) == "pagerduty"
+            open_ += _kind(name) in keeping
             connection.execute(
                 "UPDATE outbox SET state = 'left' WHERE state = 'delivered' AND target = ? AND grp = ?",
                 (target, notice.group),

@@ -101,6 +101,16 @@ class Outbox:
         ).fetchone()
         return found is not None
 
+    def fires(self, target: str) -> list[Notice]:
+        """The latest notice of each group that the target was told of and that has not ended since."""
+        rows = self._reads.execute(
+            "SELECT payload, max(seq) FROM outbox WHERE target = ?1 AND state = 'delivered' AND status <> 'resolved' "
+            "AND NOT EXISTS (SELECT 1 FROM outbox AS later WHERE later.target = ?1 AND later.grp = outbox.grp "
+            "AND later.status = 'resolved') GROUP BY grp",
+            (target,),
+        )
+        return [from_json(payload) for payload, _ in rows]
+
     def told(self, seqs: Iterable[int], replaced: Iterable[int], now_ns: int) -> None:
         """These were taken, which makes others needless; and what was told long ago is forgotten.
 

@@ -125,7 +125,9 @@ class Web:
         if name not in self._labels:
             return _refused(404, f'"{name:.100}" is no rule; there are {", ".join(self._labels)}')
         if unknown := [label[:100] for label in wanted if label not in self._labels[name]]:
-            return _refused(400, f'"{unknown[0]}" is no label of its series; they have {", ".join(self._labels[name])}')
+            return _refused(
+                400, f'"{unknown[0]}" is not a label of its series; they have {", ".join(self._labels[name])}'
+            )
         level = next((level for level in await self._levels() if level.rule.name == name), None)
         if level is None:
             return _refused(503, "nothing was judged yet; try again in a second")

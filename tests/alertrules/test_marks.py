@@ -33,7 +33,7 @@ def test_a_window_has_a_beginning_and_a_length() -> None:
     ("written", "problem"),
     [
         ("noise", "a mark is an object"),
-        ({"mark": "nose", "alert": ID}, "'nose' is none of incident, noise, expected, new_normal"),
+        ({"mark": "nose", "alert": ID}, "'nose' is not one of incident, noise, expected, new_normal"),
         ({"mark": "noise"}, 'write either "alert"'),
         ({"mark": "noise", "alert": ID, "rule": "Tools"}, 'write either "alert"'),
         ({"mark": "noise", "alert": "1f0c"}, "first 8 or more hex digits"),

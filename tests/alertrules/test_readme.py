@@ -7,8 +7,10 @@ import pytest
 
 import alertrules
 from alertrules.parse import RuleErrors, combine, parse_rules
-from alertrules.receivers import Receiver, Route
-from alertrules.rules import Annotations, Rule, Severity, Static
+from alertrules.receivers import Route
+from alertrules.rules import Annotations, Rule, Severity
+from detectors.core.signals import SIGNALS
+from service.notifiers.notifier import words
 
 README = (Path(alertrules.__file__).parent / "README.md").read_text()
 
@@ -16,16 +18,16 @@ README = (Path(alertrules.__file__).parent / "README.md").read_text()
 def test_every_field_is_documented() -> None:
     """Each key that a file may have stands in a table, in code."""
     names = {field.alias or name for model in (Rule, Annotations) for name, field in model.model_fields.items()}
-    names |= {f"receivers[].{name}" for name in Receiver.model_fields}
+    names |= {f"receivers[].{name}" for name in ("name", *words())}
     names |= {f"route.{field.alias or name}" for name, field in Route.model_fields.items()}
-    names |= {one.value for kind in (Severity, Static) for one in kind}
+    names |= {*Severity, *SIGNALS}
     assert [name for name in sorted(names) if f"`{name}`" not in README] == []
 
 
 def test_the_example_is_read() -> None:
     """The file in the document is one."""
     (example,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    assert len(combine([parse_rules(example, "README.md")]).rules) == 2
+    assert len(combine([parse_rules(example, "README.md", words())]).rules) == 2
 
 
 def test_the_problems_are_told_so() -> None:

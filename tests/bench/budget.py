@@ -20,9 +20,9 @@ from typing import Protocol
 import numpy as np
 from scipy.stats import chi2
 
-from detectors.core import contract
 from detectors.core.columns import TICK_NS, Bools, Tick
 from detectors.core.contract import Detector, SlotJudge, Terms
+from detectors.core.descriptor import build
 from tests.bench.nulls import WEEK, Stream, slots
 from tests.bench.requests import SUPERPOSED, RealStream
 from tests.bench.rivals import RIVER, Seen, pages, river_flags, scores
@@ -116,7 +116,7 @@ def measure(given: argparse.Namespace, null: str, stream: Ticks) -> Iterator[dic
     """The bench's lines on one stream."""
     weeks = WARM_WEEKS + given.weeks
     ratio, points = EFFECTS[given.signal]
-    detector = contract.build(given.signal, Terms(given.budget, ratio, points))
+    detector = build(given.signal, Terms(given.budget, ratio, points))
     watching = Watching(given.series + 1)
     seen = Seen(given.signal, min(given.rivals, given.series), stream.minutes) if given.rivals else None
     minutes = range(stream.minutes)

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.core import contract
 from detectors.core.columns import TICK_NS, Floats
 from detectors.core.contract import Detector, Terms
+from detectors.core.descriptor import build
 from tests.bench.budget import EFFECTS, ahead, play
 from tests.bench.nulls import DAY, WEEK, Stream
 from tests.bench.rivals import Seen, calibrated, scores
@@ -173,7 +173,7 @@ def measure(given: argparse.Namespace) -> Iterator[Cell]:
     stream = Stream(signal, null, len(rate), WEEKS, given.seed, given.arrivals, rate, base)
     ratio, points = EFFECTS[signal]
     budget = 2.0 ** math.ceil(math.log2(len(rate))) / TRACKED
-    detector, watching = contract.build(signal, Terms(budget, ratio, points)), Watching(len(rate) + 1)
+    detector, watching = build(signal, Terms(budget, ratio, points)), Watching(len(rate) + 1)
     seen = Seen(signal, min(given.rivals, given.series) * len(rates), stream.minutes) if given.rivals else None
     play(ahead(stream, range(WARM)), detector, watching, range(WARM), np.random.default_rng([given.seed, 0]), seen)
     most = max(

@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from detectors.core import contract
 from detectors.core.columns import OUTCOMES, TICK_NS, Floats, Tick
 from detectors.core.contract import SlotJudge, Terms
+from detectors.core.descriptor import build
 from detectors.core.engine import Engine
 from tests.bench.nulls import LOWEST, MIX, bucket_shares, sparse
 from tests.detectors.ticks import MIDNIGHT, tick
@@ -56,7 +56,7 @@ def measure(signal: str, series: int, activity: str) -> tuple[float, float, floa
     """(milliseconds a tick, a slot of the fast lane or NaN, bytes a series): two days of hourly ticks, then a few."""
     rng = np.random.default_rng(series)
     rate = np.full(series, 1.0) if activity == "full" else 10 ** rng.uniform(-3, 1, series)
-    detector = contract.build(signal, Terms(1.0, None if signal == "outcomes" else 1.5, 0.1))
+    detector = build(signal, Terms(1.0, None if signal == "outcomes" else 1.5, 0.1))
     modes, took, slots = np.zeros(series + 1, np.int8), [], []
     engine = detector if isinstance(detector, Engine) else detector.engine  # type: ignore[attr-defined]
     for i, one in enumerate(ticks(signal, rate, 1)):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from detectors.absence import Absence
-from detectors.core import calendar, contract
+from detectors.core import calendar
 from detectors.core.calendar import Calendar
 from detectors.core.columns import Tick, Verdict, empty
 from detectors.core.contract import Terms
+from detectors.core.descriptor import build
 from service.time_zone import calendar as calendar_of
 from tests.detectors.ticks import tick
 
@@ -56,7 +57,7 @@ def test_a_baseline_is_of_local_hours(change: int) -> None:
     """What fails from nine to ten is expected to fail from nine to ten, the day after the clocks were changed."""
     expected = {}
     for name in ("Europe/Berlin", "UTC"):
-        detector = contract.build("errors", Terms(1.0, 2.0, None, calendar=calendar_of(name)))
+        detector = build("errors", Terms(1.0, 2.0, None, calendar=calendar_of(name)))
         rng = np.random.default_rng(4)
         for minute in range(change - 28 * DAY, change + DAY, 5):
             share = 0.10 if hour_in_berlin(minute)[1] == 9 else 0.01

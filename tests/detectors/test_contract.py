@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from detectors.core import contract
 from detectors.core.columns import Entries, Mode, Tick, Verdict
 from detectors.core.contract import Detector, Terms
+from detectors.core.descriptor import build, modules
 from tests.detectors.ticks import MIDNIGHT, tick
 
 TERMS = {
@@ -29,7 +29,7 @@ SERIES = 5
 
 
 def built(name: str) -> Detector:
-    return contract.build(BUILT_AS.get(name, name), TERMS[name])
+    return build(BUILT_AS.get(name, name), TERMS[name])
 
 
 def stream(seed: int, days: float, only: np.ndarray | None = None) -> list[Tick]:
@@ -81,8 +81,8 @@ def verdicts(detector, ticks) -> list[tuple[int, int, Verdict]]:  # type: ignore
 
 
 def test_all_are_found() -> None:
-    """A detector is a module with a `build`; these tests know terms for each."""
-    assert contract.names() == sorted(TERMS)
+    """A detector is a module with a `DETECTOR`; these tests know terms for each."""
+    assert sorted(modules()) == sorted(TERMS)
 
 
 @pytest.mark.parametrize("name", sorted(TERMS))
@@ -127,6 +127,14 @@ def test_a_new_series_is_not_judged(name: str) -> None:
     detector = built(name)
     assert verdicts(detector, stream(4, 1.9)) == []
     assert np.isnan(detector.gauges()["evidence"]).all()
+
+
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_its_gauges_are_described(name: str) -> None:
+    """Each level that it tells has a metric, and each metric that it describes is told."""
+    detector = built(name)
+    verdicts(detector, stream(6, 1))
+    assert detector.gauges().keys() == modules()[name].gauges.keys()
 
 
 @pytest.mark.parametrize("name", sorted(TERMS))

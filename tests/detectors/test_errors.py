@@ -38,8 +38,8 @@ def test_the_evidence_is_the_definition_s() -> None:
         for row in rows.tolist():
             one = expected.series[row]
             if one.state in (scalar.WATCHED, scalar.RECOVERING) and watching.modes[row + 1] != Mode.PAGING:
-                both = np.isfinite(one.log_r) & np.isfinite(detector.evidence.log_r[row + 1])
-                ours, theirs = detector.evidence.log_r[row + 1][both], np.array(one.log_r)[both]
+                both = np.isfinite(one.log_r) & np.isfinite(detector.engine.evidence.log_r[row + 1])
+                ours, theirs = detector.engine.evidence.log_r[row + 1][both], np.array(one.log_r)[both]
                 np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
                 compared += int(both.sum())
     assert compared > 50_000
@@ -53,18 +53,18 @@ def test_the_worked_example() -> None:
     detector = errors.build(TERMS)
     modes = np.zeros(2, np.int8)
     detector.tick(tick(MIDNIGHT, np.array([1]), np.array([1.0])), modes)
-    detector.life.warm[1] = True
-    detector.threshold = 16.14978
+    detector.engine.life.warm[1] = True
+    detector.engine.threshold = 16.14978
     detector.signal.baseline.share[1] = 0.01  # type: ignore[attr-defined]
     detector.signal.baseline.upper[1] = 0.012  # type: ignore[attr-defined]
-    detector.dispersion.rho[1] = 0.004
-    detector.dispersion.eta[1] = [0.3, 0.3, 0.5, 0.7, 0.9, 1.0]
+    detector.engine.dispersion.rho[1] = 0.004
+    detector.engine.dispersion.eta[1] = [0.3, 0.3, 0.5, 0.7, 0.9, 1.0]
     told, seen = [], {}
     for i, (n, k) in enumerate([(60, 1), (0, 0), (55, 6), (62, 9), (58, 7), (61, 8)]):
         if n:
             ticked = tick(MIDNIGHT + 1 + i, np.array([1]), np.array([float(n)]), np.array([float(k)]))
             seen = dict(detector.tick(ticked, modes))
-        told.append(round(float(detector.evidence.total(np.array([1], np.int32))[0]), 5))
+        told.append(round(float(detector.engine.evidence.total(np.array([1], np.int32))[0]), 5))
         assert bool(seen) == (i == 5)
     assert told == [-0.54924, -0.54924, 3.28004, 7.67256, 12.00665, 16.49097]
     finding = seen[1].finding

@@ -6,7 +6,7 @@ from scipy.stats import dirichlet_multinomial
 from detectors import outcomes
 from detectors.core.columns import OUTCOMES
 from detectors.core.contract import Terms
-from detectors.core.engine import Counted
+from detectors.core.count_signal import Counted
 from detectors.core.rows import resize
 from tests.detectors.ticks import MIDNIGHT, Watching, entries, tick
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from detectors.core import contract
 from detectors.core.columns import SECOND_NS, Finding
 from detectors.core.contract import Detector, Terms
+from detectors.core.descriptor import build
 from tests.detectors.ticks import MIDNIGHT, Watching, entries, tick
 
 HOUR = 60
@@ -18,7 +18,7 @@ LOWEST = -80
 
 def detector(name: str) -> Detector:
     """One that watches the median latency of ten minutes, at a page a week."""
-    return contract.build(name, Terms(1.0, None, None, "latency_p50", "", math.nan, WINDOW * 60 * SECOND_NS, 1))
+    return build(name, Terms(1.0, None, None, "latency_p50", "", math.nan, WINDOW * 60 * SECOND_NS, 1))
 
 
 def watched(name: str, hours: list[tuple[float, float]], seed: int = 1) -> tuple[Watching, list[Finding]]:

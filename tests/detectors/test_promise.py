@@ -8,9 +8,11 @@ from scipy.special import ndtr
 
 from detectors.core.anchor import Anchor
 from detectors.core.columns import Floats, Verdict
-from detectors.core.contract import Terms, build
+from detectors.core.contract import Terms
+from detectors.core.descriptor import build
 from detectors.core.dispersion import Dispersion
 from detectors.core.engine import Engine
+from detectors.core.fast import FastEngine
 from detectors.core.rows import resize
 from detectors.core.tail import DAYS, LEAST_NATS, Tail
 from tests.detectors.ticks import EMPTY, MIDNIGHT, entries, tick
@@ -20,8 +22,8 @@ DAY = 1440
 
 def engine() -> Engine:
     detector = build("errors", Terms(1.0, 1.5, 0.005))
-    assert isinstance(detector, Engine)
-    return detector
+    assert isinstance(detector, FastEngine)
+    return detector.engine
 
 
 def fed(detector: Engine, seed: int, days: int, share: float, rows: int = 5, first: int = 0) -> list[Verdict]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alertrules.rules import RIVER
+from detectors.core.descriptor import words
 from detectors.river import MODELS, River
 
 STEP_S = 900.0
@@ -23,7 +23,7 @@ def pages(model: str, values: np.ndarray, budget: float) -> list[int]:
 
 
 def test_the_rule_language_offers_each() -> None:
-    assert {detector.value for detector in RIVER} == {f"river.{name}" for name in MODELS}
+    assert {word for word in words() if word.startswith("river.")} == {f"river.{name}" for name in MODELS}
 
 
 @pytest.mark.parametrize("model", ["ADWIN", "PageHinkley", "HDDMA", "StandardAbsoluteDeviation", "GaussianScorer"])

@@ -6,24 +6,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+RUN = (sys.executable, "-m", "service", "run")
 LOOPBACK = {"TOCSIN_DECODER": "protobuf", "TOCSIN_OTLP__LISTEN": "127.0.0.1:0", "TOCSIN_WEB__LISTEN": "127.0.0.1:0"}
 
 
 class Running:
-    """A started `tocsin run`."""
+    """A started `tocsin run`, or another command that does the same."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, settings: Mapping[str, str], command: Sequence[str] = RUN) -> None:
         self.log = directory / f"daemon-{time.monotonic_ns()}.log"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
         defaults = {**LOOPBACK, "TOCSIN_DATA_DIR": str(directory / "state"), "PYTHONUNBUFFERED": "1"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service", "run"],
+                command,
                 cwd=ROOT, env={**inherited, **defaults, **settings}, stdout=log, stderr=log,
             )  # fmt: skip
 

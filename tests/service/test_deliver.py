@@ -15,8 +15,8 @@ from alertrules.notice import Notice, Status
 from service.client import new_client
 from service.deliver import Clocks, Deliverer
 from service.demo.standins import Answer, Fault, PagerDutyStandIn, SlackStandIn, serving
-from service.notifiers import pagerduty, slack
-from service.notifiers.destination import Destination, Terminal
+from service.notifiers import pagerduty, slack, terminal
+from service.notifiers.destination import Destination
 from service.notifiers.request import Reason
 from service.store.outbox import Outbox
 from service.store.sqlite import Delivery, Store, connect
@@ -63,13 +63,16 @@ class Rig:
         self.store.save(self.store.write_arrays({}, {}, {}), {}, {}, deliveries, self.clock())
 
     @asynccontextmanager
-    async def running(self, client: Callable[[int], httpx.AsyncClient] = new_one) -> AsyncIterator[Deliverer]:
+    async def running(
+        self, client: Callable[[int], httpx.AsyncClient] = new_one, more: Iterable[Destination] = ()
+    ) -> AsyncIterator[Deliverer]:
         """The deliverer at work, its senders cancelled when the block ends."""
         async with serving(self.slack) as at_slack, serving(self.pagerduty) as at_pagerduty:
             destinations = [
                 Destination("oncall/slack", slack.Target(f"{at_slack.url}/services/T/B/x")),
                 Destination("oncall/pagerduty", pagerduty.Target(KEY, at_pagerduty.url)),
-                Destination("oncall/terminal", Terminal()),
+                Destination("oncall/terminal", terminal.Target()),
+                *more,
             ]
             self.targets = {one.name: one.identity for one in destinations}
             clocks = Clocks(self.clock, lambda: time.monotonic_ns() + int(self.offset_s * 1e9))

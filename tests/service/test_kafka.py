@@ -162,6 +162,31 @@ def test_where_reading_begins(kafka: str, saved: int | None, told: int | None, f
     asyncio.run(run())
 
 
+def test_the_group_never_goes_back(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is known what the group was told, our older state is not told to the group, however long that takes."""
+    topic, seek = "k18_spans", KafkaSource.seek
+    make_topics(kafka, {topic: 1})
+
+    async def slowly(one: KafkaSource, made: AIOKafkaConsumer, partitions: set[TopicPartition]) -> None:
+        await asyncio.sleep(3 * module.POLL_S)
+        await seek(one, made, partitions)
+
+    monkeypatch.setattr(KafkaSource, "seek", slowly)
+
+    async def run() -> None:
+        await write(kafka, topic, [b"%d" % i for i in range(8)])
+        other = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=topic, enable_auto_commit=False)
+        await other.start()
+        other.assign([TopicPartition(topic, 0)])
+        await other.commit({TopicPartition(topic, 0): 5})
+        await other.stop()
+        async with reading(source(kafka, topic, saved={f"{topic}/0": 2})) as reader:
+            await reader.until(3)
+            assert reader.bodies == [b"5", b"6", b"7"]
+
+    asyncio.run(run())
+
+
 def test_nothing_is_committed_before_it_is_saved(kafka: str) -> None:
     """What was read is the daemon's; only what it has saved is the group's."""
     topic = "k4_spans"

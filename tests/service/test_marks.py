@@ -81,7 +81,7 @@ def test_what_cannot_be_explained_is(daemon: Running) -> None:
     """An unknown rule, an unknown label, nobody there."""
     web = daemon.addresses()[1]
     assert tocsin(web, "explain", "Erors")[2] == '"Erors" is no rule; there are Fails, Errors\n'
-    assert tocsin(web, "explain", "Errors", "--series", "modl=x")[2].startswith('"modl" is no label of its series')
+    assert tocsin(web, "explain", "Errors", "--series", "modl=x")[2].startswith('"modl" is not a label of its series')
     assert tocsin("127.0.0.1:9", "explain", "Errors")[2].startswith("no Tocsin answers at 127.0.0.1:9")
 
 

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from detectors.core.columns import CELL_LABELS
 from service.batch import Dropped
 from service.declared import DECLARED
 from service.sources.otlp_http import JSON, Refused
@@ -80,7 +81,10 @@ def test_what_is_exported_is_what_is_declared(shown: dict[str, httpx.Response]) 
         declared = DECLARED[exported(family)]
         assert (family.type, family.documentation) == (declared.type, declared.help)
         for sample in family.samples:
-            assert set(sample.labels) - {"le"} == set(declared.labels), sample
+            left_out = set(declared.labels) - set(sample.labels)
+            assert left_out <= (set(CELL_LABELS) if "rule" in declared.labels else set()), sample
+            assert set(sample.labels) - {"le"} <= set(declared.labels), sample
+            assert "rule" not in declared.labels or all(sample.labels.values()), sample
             assert not math.isnan(sample.value), sample
 
 

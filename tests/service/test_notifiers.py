@@ -1,17 +1,20 @@
 """What Slack and PagerDuty are sent, and what their answers mean."""
 
+import hmac
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from alertrules.notice import Notice, Status
-from alertrules.receivers import ONCALL, Receiver
+from alertrules.notice import Notice, NoticeAlert, Status
+from alertrules.parse import combine, parse_rules
 from service.demo.standins import PagerDutyStandIn, SlackStandIn
-from service.notifiers import pagerduty, slack, terminal
-from service.notifiers.destination import Configured, Terminal, destinations
-from service.notifiers.request import HttpRequest, retry_after_s
+from service.notifiers import alertmanager, pagerduty, slack, terminal, webhook
+from service.notifiers.destination import destinations
+from service.notifiers.notifier import words
+from service.notifiers.request import Delivered, HttpRequest, Reason, Refused, Retry, retry_after_s
+from service.settings import load
 
 WEBHOOK = slack.Target("https://hooks.slack.com/services/T0/B0/hunter2")
 SERVICE = pagerduty.Target("hunter2" + "0" * 25)
@@ -163,16 +166,116 @@ def test_terminal() -> None:
     )
 
 
-def test_destinations() -> None:
-    """A receiver that names none has all that the settings know; what is named must be set."""
-    both = Configured(WEBHOOK, SERVICE)
-    assert [one.name for one in destinations(ONCALL, both)] == ["oncall/pagerduty", "oncall/slack"]
-    assert [one.target for one in destinations(ONCALL, Configured(None, None))] == [Terminal()]
-    slack_only = Receiver.model_validate({"name": "ops", "slack": {"channel": "#ops"}})
-    assert [one.name for one in destinations(slack_only, both)] == ["ops/slack"]
-    with pytest.raises(ValueError, match="TOCSIN_SLACK__WEBHOOK_URL"):
-        destinations(slack_only, Configured(None, SERVICE))
-    with pytest.raises(ValueError, match="TOCSIN_PAGERDUTY__ROUTING_KEY"):
-        destinations(Receiver.model_validate({"name": "ops", "pagerduty": None}), Configured(WEBHOOK, None))
-    with pytest.raises(ValueError, match="needs a channel"):
-        destinations(ONCALL, Configured(slack.Target("", "xoxb-1"), None))
+def told(receiver: str, **settings: str) -> list[str]:
+    """The destinations of a receiver (`NAME` or `NAME: words` of YAML), under settings without their prefix."""
+    named = f"receivers: [{{name: ops{', ' if receiver else ''}{receiver}}}]\nroute: {{receiver: ops}}\n"
+    rules = combine([parse_rules(named, "test.yaml", words())])
+    notifiers = load({f"TOCSIN_{name}": value for name, value in settings.items()}).notifiers
+    return [f"{one.name}: {one.target.place}" for one in destinations(rules.receiver(), notifiers)]
+
+
+HOOK, PAYMENTS = "https://hooks.slack.com/services/T0/B0/hunter2", "https://hooks.slack.com/services/T0/B1/hunter3"
+SLACK, PAGERDUTY = "Slack's webhook at hooks.slack.com", "PagerDuty at events.pagerduty.com"
+EVERY = {"SLACK__WEBHOOK_URL": HOOK, "PAGERDUTY__ROUTING_KEY": "k" * 32}
+
+
+@pytest.mark.parametrize(
+    ("receiver", "settings", "expected"),
+    [
+        ("", EVERY, [f"ops/pagerduty: {PAGERDUTY}", f"ops/slack: {SLACK}"]),
+        ("", {}, ["ops/terminal: the terminal"]),
+        ("slack: {channel: '#ops'}", EVERY, [f"ops/slack: {SLACK}"]),
+        ("slack: {channel: '#ops'}", EVERY | {"SLACK__BOT_TOKEN": "xoxb-1"}, ["ops/slack: Slack's channel #ops"]),
+        (
+            "slack: [{channel: '#a'}, {channel: '#b'}, {channel: '#a'}]",
+            {"SLACK__BOT_TOKEN": "xoxb-1"},
+            ["ops/slack: Slack's channel #a", "ops/2/slack: Slack's channel #b"],
+        ),
+        ("slack: {hook: Payments}", {"SLACK__WEBHOOK_URLS__PAYMENTS": PAYMENTS}, [f"ops/slack: {SLACK}"]),
+        (
+            "pagerduty: {key: payments}",
+            {"PAGERDUTY__ROUTING_KEYS__PAYMENTS": "j" * 32},
+            [f"ops/pagerduty: {PAGERDUTY}"],
+        ),
+        (
+            "alertmanager: {}",
+            {"ALERTMANAGER__URLS": "http://am-0:9093, http://am-1:9093"},
+            ["ops/alertmanager: Alertmanager at am-0:9093", "ops/2/alertmanager: Alertmanager at am-1:9093"],
+        ),
+        ("webhook: {to: x}, terminal: {}", {"WEBHOOK__URLS__X": "https://a.example/b"}, [
+            "ops/terminal: the terminal", "ops/webhook: a webhook at a.example",
+        ]),
+    ],
+)  # fmt: skip
+def test_destinations(receiver: str, settings: dict[str, str], expected: list[str]) -> None:
+    """A receiver that names nothing has all that the settings know; one that names some has these."""
+    assert told(receiver, **settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("receiver", "settings", "said"),
+    [
+        ("slack: {}", {"PAGERDUTY__ROUTING_KEY": "k" * 32}, 'receiver "ops": slack needs TOCSIN_SLACK__WEBHOOK_URL'),
+        ("pagerduty: {}", {"SLACK__WEBHOOK_URL": HOOK}, "needs TOCSIN_PAGERDUTY__ROUTING_KEY"),
+        ("slack: {hook: other}", EVERY, "needs TOCSIN_SLACK__WEBHOOK_URLS__OTHER"),
+        ("pagerduty: {key: other}", EVERY, "needs TOCSIN_PAGERDUTY__ROUTING_KEYS__OTHER"),
+        ("alertmanager: {}", EVERY, "needs TOCSIN_ALERTMANAGER__URLS"),
+        ("webhook: {}", EVERY, "needs TOCSIN_WEBHOOK__URL"),
+        ("webhook: {to: other}", EVERY, "needs TOCSIN_WEBHOOK__URLS__OTHER"),
+        ("", {"SLACK__BOT_TOKEN": "xoxb-1"}, "needs a channel"),
+    ],
+)
+def test_what_a_receiver_lacks(receiver: str, settings: dict[str, str], said: str) -> None:
+    """The setting is named that is to be set."""
+    with pytest.raises(ValueError, match=said):
+        told(receiver, **settings)
+
+
+ALERT = NoticeAlert(
+    "3" * 64, "ToolErrorsUp", "page", (("agent", "support"), ("team.name", "a"), ("tool", "")), NOTICE.title,
+    NOTICE.lines[0], NOTICE.runbook, NOTICE.began_ns, 0,
+)  # fmt: skip
+
+
+def test_alertmanager_alerts() -> None:
+    """Names that every Alertmanager takes; its own start; an end where there is one."""
+    ended = replace(ALERT, ended_ns=NOTICE.at_ns)
+    target = alertmanager.Target("http://am:9093/", "hunter2")
+    request = alertmanager.render(replace(NOTICE, alerts=(ALERT, ended)), target)
+    assert isinstance(request, HttpRequest) and request.url == "http://am:9093/api/v2/alerts"
+    assert request.headers["Authorization"] == "Bearer hunter2"
+    fires, resolved = json.loads(request.body)
+    assert fires["labels"] == {"agent": "support", "team_name": "a", "alertname": "ToolErrorsUp", "severity": "page"}
+    assert fires["annotations"] == {
+        "summary": NOTICE.title, "description": NOTICE.lines[0], "began": "2025-02-19 21:15 UTC",
+        "runbook_url": NOTICE.runbook,
+    }  # fmt: skip
+    assert fires.keys() == {"labels", "annotations"} and resolved["endsAt"] == "2025-02-19T21:20:00+00:00"
+
+
+def test_webhook_payload() -> None:
+    """Alertmanager's version 4, signed."""
+    notice = replace(NOTICE, status=Status.RESOLVED, alerts=(ALERT, replace(ALERT, ended_ns=NOTICE.at_ns)))
+    request = webhook.render(notice, webhook.Target("https://a.example/b", "key"))
+    assert isinstance(request, HttpRequest)
+    digest = hmac.new(b"key", request.body, "sha256").hexdigest()
+    assert request.headers["X-Tocsin-Signature"] == f"sha256={digest}"
+    body = decoded(request)
+    assert (body["version"], body["status"], body["groupKey"]) == ("4", "resolved", NOTICE.group)
+    assert [one["status"] for one in body["alerts"]] == ["firing", "resolved"]
+    assert [one["endsAt"] for one in body["alerts"]] == ["0001-01-01T00:00:00Z", "2025-02-19T21:20:00+00:00"]
+    assert body["alerts"][0]["startsAt"] == "2025-02-19T21:15:00+00:00"
+
+
+def test_answers_of_alertmanager_and_webhooks() -> None:
+    """Only Alertmanager's empty 200 is its own; a webhook has no answer but its status."""
+    assert isinstance(alertmanager.outcome(200, {}, "", 0), Delivered)
+    assert not isinstance(alertmanager.outcome(200, {}, "<html>", 0), Delivered)
+    refused = alertmanager.outcome(400, {}, '"at least one label pair required"', 0)
+    assert isinstance(refused, Refused) and refused.reason is Reason.MALFORMED
+    proxy = alertmanager.outcome(400, {}, "<html>", 0)
+    assert isinstance(proxy, Refused) and proxy.reason is Reason.UNEXPECTED
+    assert isinstance(webhook.outcome(204, {}, "", 0), Delivered)
+    assert isinstance(webhook.outcome(302, {}, "", 0), Retry) and isinstance(webhook.outcome(500, {}, "", 0), Retry)
+    bad = webhook.outcome(400, {}, "no", 0)
+    assert isinstance(bad, Refused) and bad.reason is Reason.UNEXPECTED

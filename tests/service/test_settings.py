@@ -1,6 +1,7 @@
 """Settings: what may be written, what is said of what may not, and that secrets stay where they are."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_what_may_be_written() -> None:
         (
             "KAFKA__TOPICS",
             '["a"]',
-            '"["a"]" is no name of a topic; write names between spaces, as otlp_spans otlp_logs',
+            '"["a"]" is not a name of a topic; write names between spaces, as otlp_spans otlp_logs',
         ),
         (
             "SLACK__WEBHOOK_URL",
@@ -70,8 +71,12 @@ def test_what_may_be_written() -> None:
         ("SLACK__BOT_TOKEN", "hunter2 hunter2", "this cannot be a secret: it has a space"),
         ("WEB__TOKEN", "", "is empty"),
         ("PAGERDUTY__ROUTING_KEY", "", "is empty; write the integration key, or leave the setting out"),
-        ("PAGERDUTY__ROUTING_KEY", "hunter2", "this is no integration key: it has 7 characters; write the 32 letters"),
-        ("PAGERDUTY__ROUTING_KEY", "hunter2 " * 4, "this is no integration key"),
+        (
+            "PAGERDUTY__ROUTING_KEY",
+            "hunter2",
+            "this is not an integration key: it has 7 characters; write the 32",
+        ),
+        ("PAGERDUTY__ROUTING_KEY", "hunter2 " * 4, "this is not an integration key"),
         ("PAGERDUTY__URL", "", "this is not a URL"),
         ("PAGERDUTY__URL", "events", "this is not a URL; write https://HOST or https://HOST/PATH"),
         ("PAGERDUTY__KEY", "hunter2", "no such setting; there is TOCSIN_PAGERDUTY__ROUTING_KEY, TOCSIN_PAGERDUTY__URL"),
@@ -100,7 +105,8 @@ def test_a_secret_from_a_file(tmp_path: Path) -> None:
     """Without the newline that editors add; not both ways at once."""
     (tmp_path / "key").write_text(KEY + "\n")
     environ = {"TOCSIN_PAGERDUTY__ROUTING_KEY_FILE": str(tmp_path / "key")}
-    key = load(environ).pagerduty.routing_key
+    notifiers: Any = load(environ).notifiers
+    key = notifiers.pagerduty.routing_key
     assert key is not None and key.get_secret_value() == KEY
     with pytest.raises(SettingsError, match="TOCSIN_PAGERDUTY__ROUTING_KEY is set too; keep one"):
         load(environ | {"TOCSIN_PAGERDUTY__ROUTING_KEY": "other"})

@@ -59,7 +59,8 @@ def new_prices(Tables tables):
     cdef Price* p = tables.t.prices
     cdef row_t i
     return [
-        (i, p[i].provider, p[i].response, p[i].model, p[i].tier) for i in range(tables.t.price_table.high) if p[i].kind == NEW
+        (i, p[i].provider, p[i].response, p[i].model, p[i].tier)
+        for i in range(tables.t.price_table.high) if p[i].kind == NEW
     ]
 
 
@@ -77,7 +78,7 @@ def set_price(Tables tables, row_t row, row_t kind, bands):
 
 
 def stopped(Tables tables, row_t place):
-    """The call whose price is to be asked for: words of its models and tier, its tokens and their parts, and its end."""
+    """The call whose price is to be asked for: words of its models and tier, its tokens and their parts, its end."""
     cdef Price* price = &tables.t.prices[tables.t.stopped_at]
     cdef Wait* wait = &tables.t.waits[tables.t.order[place].wait]
     cdef bint has_parts = tables.t.spans[wait.span].flags & HAS_PARTS != 0

@@ -99,7 +99,9 @@ cdef inline Text one_span(
         write_status(c, &read)
         span.status, span.stop = read.code, c.n_attributes
         # A server's or a consumer's span continues what another process began; a flag may say so of any span.
-        span.is_remote = <int32_t>kind == SERVER or <int32_t>kind == CONSUMER or flags & PARENT_IS_REMOTE == PARENT_IS_REMOTE
+        span.is_remote = (
+            <int32_t>kind == SERVER or <int32_t>kind == CONSUMER or flags & PARENT_IS_REMOTE == PARENT_IS_REMOTE
+        )
         c.n_spans += 1
         record.last = max(record.last, span.end)
         return at

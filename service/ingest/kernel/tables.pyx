@@ -240,7 +240,7 @@ cdef class Tables:
         return self.t.word_table.high, self.t.text_used
 
     def set_reading(self, row_t number, tuple head, list words):
-        """Say what a reading says: operation, rank, is_log, apart, outcome, is_google, is_cut, names_top, rate; its words."""
+        """Say what a reading says: its head, in the order of below, and its words."""
         cdef Reading* r = &self.t.readings[number]
         assert 0 <= number < READINGS_MAX
         r.operation, r.rank, r.is_log, r.apart, r.outcome, r.is_google, r.is_cut, r.names_top, r.rate = head

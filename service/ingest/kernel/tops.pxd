@@ -1,8 +1,8 @@
 # What stands for the root of a trace whose root is not ours: a browser's span, a gateway's, one that was filtered out.
 #
-# That a parent did not come may mean that it has not ended yet. So not every span without one is a top: one that another
-# process began is, and so is one of an agent, or of a workflow that holds all the rest, once nothing else hangs in the
-# air. A parent that comes later wins.
+# That a parent did not come may mean that it has not ended yet. So not every span without one is a top: one that
+# another process began is, and so is one of an agent, or of a workflow that holds all the rest, once nothing else
+# hangs in the air. A parent that comes later wins.
 from service.ingest.kernel.labels cimport parent_of
 from service.ingest.kernel.memory cimport row_t
 from service.ingest.kernel.rows cimport *

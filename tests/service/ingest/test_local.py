@@ -118,9 +118,9 @@ def test_settings_read_both(tmp_path: Any) -> None:
         ("TOCSIN_PRICES", str(tmp_path / "none.yaml"), "cannot read"),
         ("TOCSIN_SAMPLING", "10%", "write errors=1 rest=0.1"),
         ("TOCSIN_SAMPLING", "errors=1 rest=0", "write errors=1 rest=0.1"),
-        ("TOCSIN_SAMPLING_POLICIES", "errors=1, errors=1", '"errors=1" is no share of a policy, or its second'),
-        ("TOCSIN_SAMPLING_POLICIES", "errors", '"errors" is no share of a policy'),
-        ("TOCSIN_SAMPLING_POLICIES", "errors=1%", '"errors=1%" is no share of a policy'),
+        ("TOCSIN_SAMPLING_POLICIES", "errors=1, errors=1", '"errors=1" is not a share of a policy, or its second'),
+        ("TOCSIN_SAMPLING_POLICIES", "errors", '"errors" is not a share of a policy'),
+        ("TOCSIN_SAMPLING_POLICIES", "errors=1%", '"errors=1%" is not a share of a policy'),
         ("TOCSIN_SAMPLING_POLICIES", "errors=0.0", '"errors=0.0": a policy keeps more than a millionth'),
         ("TOCSIN_SAMPLING_POLICIES", "errors=.", '"errors=.": a policy keeps more than a millionth'),
     ):

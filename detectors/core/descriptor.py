@@ -1,0 +1,133 @@
+"""What Tocsin knows of a detector, and how it finds one: a module of `detectors/` with a `DETECTOR`.
+
+Rule language, pages, metrics and `explain` read this and name no detector. So a new one is one new file.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pkgutil import iter_modules
+
+import detectors
+from detectors.core.contract import Detector, Terms
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A level of a series, for /metrics.
+
+    metric  name, and `help` its text there
+    label   a further label and this gauge's value of it, as ("quantile", "0.95")
+    shows   unit of the level that `explain` shows of the series; None where this is not that level
+    usual   name of the gauge with the level that it usually has, if `shows`
+    """
+
+    metric: str
+    help: str
+    label: tuple[str, str] | None = None
+    shows: str | None = None
+    usual: str = ""
+
+
+JUDGED = Gauge("tocsin_series_judged", "1 once the series is judged, 0 while it is warming up.")
+"""The gauge `warm`, of every detector that learns first."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Which effects a rule may ask for, and the one that it asks for if it says nothing.
+
+    ratio    usual factor, None where this detector knows no factors
+    points   usual difference of shares, None where it knows no points
+    example  what to write
+    """
+
+    ratio: float | None
+    points: float | None
+    example: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A detector that compares with `above` and keeps no budget.
+
+    unit     of the limit; None: that of the rule's signal
+    example  what to write
+    """
+
+    unit: str | None
+    example: str
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """One detector.
+
+    build           a new one for what a rule says
+    gauges          its levels by the names that its `gauges()` answers
+    subject         what its pages say has changed; empty: the subject of the rule's signal
+    arrow           the word before the other level in a page: from 1% · expected 1% · limit 1%
+    effects         None: it has no effect
+    limit           None: it keeps a budget
+    takes_signal    whether a rule says `signal`, and must
+    takes_window    whether a rule may say `window`
+    of_sessions     whether its units are closed sessions rather than calls
+    series_usual    series of a rule that says nothing, where each costs much; None: the rule language's
+    models          names after a dot that choose one of many: river.ADWIN
+    """
+
+    build: Callable[[Terms], Detector]
+    gauges: Mapping[str, Gauge]
+    subject: str = ""
+    arrow: str = "from"
+    effects: Effects | None = None
+    limit: Limit | None = None
+    takes_signal: bool = False
+    takes_window: bool = False
+    of_sessions: bool = False
+    series_usual: int | None = None
+    models: tuple[str, ...] = ()
+
+
+def modules() -> dict[str, Descriptor]:
+    """Every detector there is, by its module's name."""
+    found = {one.name: _in(one.name) for one in iter_modules(detectors.__path__)}
+    return {name: described for name, described in sorted(found.items()) if described}
+
+
+def words() -> tuple[str, ...]:
+    """What a rule may write after `detector:`, all models apart."""
+    return tuple(
+        word
+        for name, described in modules().items()
+        for word in ([f"{name}.{model}" for model in described.models] or [name])
+    )
+
+
+def descriptor(word: str) -> Descriptor | None:
+    """The detector that a rule names; None where there is not one of that name."""
+    name, dot, model = word.partition(".")
+    described = _in(name) if name.isidentifier() else None
+    if described is None:
+        return None
+    return described if (model in described.models if described.models else not dot) else None
+
+
+def build(word: str, terms: Terms) -> Detector:
+    """A new detector. Raises KeyError for a word that is not one of `words()`."""
+    described = descriptor(word)
+    if described is None:
+        raise KeyError(word)
+    return described.build(replace(terms, model=word.partition(".")[2]))
+
+
+def _in(name: str) -> Descriptor | None:
+    """The `DETECTOR` of a module; None where there is no such module, or it has none."""
+    try:
+        module = import_module(f"detectors.{name}")
+    except ModuleNotFoundError as error:
+        if error.name == f"detectors.{name}":
+            return None
+        raise  # The module is there and needs another that is not.
+    described: Descriptor | None = getattr(module, "DETECTOR", None)
+    return described

@@ -1,0 +1,87 @@
+"""The plain numbers that a rule can compare with a limit, or learn the usual level of: `signal:` in a rule.
+
+A new one is an entry of SIGNALS. It is a mean (a part of what was counted), a rate (an amount over time) or a quantile
+(of a histogram).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors.core.columns import OUTCOMES, Bools, Entries, Floats, Tick
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The part over the units, each (series,) of one tick."""
+
+    part: Callable[[Tick], Floats]
+    units: Callable[[Tick], Floats] = lambda tick: tick.count
+
+
+@dataclass(frozen=True)
+class Rate:
+    """An amount, (series,) of one tick, told over so many minutes."""
+
+    amount: Callable[[Tick], Floats]
+    minutes: float = 1.0
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """A quantile of a histogram; its units are what the histogram counted."""
+
+    share: float
+    histogram: Callable[[Tick], Entries]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One plain number.
+
+    subject      what a page calls it
+    unit         what it is told in: `ratio` (0 to 1), `s`, `usd`, `per minute`; empty where the metric knows
+    of           how it is made from the ticks of a window
+    of_metric    whether the rule must select a metric for it
+    of_sessions  whether its units are closed sessions; else they are calls, or points
+    """
+
+    subject: str
+    unit: str
+    of: Mean | Rate | Quantile
+    of_metric: bool = False
+    of_sessions: bool = False
+
+
+def _with_outcome(tick: Tick) -> Floats:
+    """(series,) closed sessions that have an outcome."""
+    return _summed(tick, np.ones(len(tick.outcome.bucket), np.bool_))
+
+
+def _with_bad_outcome(tick: Tick) -> Floats:
+    """(series,) those whose outcome is not the good one."""
+    return _summed(tick, tick.outcome.bucket != OUTCOMES.index("resolved"))
+
+
+def _summed(tick: Tick, which: Bools) -> Floats:
+    at = np.searchsorted(tick.series, tick.outcome.cell)
+    return np.bincount(at[which], tick.outcome.count[which], len(tick.series)).astype(float)
+
+
+SIGNALS: Mapping[str, Signal] = {
+    "error_ratio": Signal("failed", "ratio", Mean(lambda tick: tick.failed)),
+    "latency_p95": Signal("p95", "s", Quantile(0.95, lambda tick: tick.duration)),
+    "latency_p50": Signal("p50", "s", Quantile(0.5, lambda tick: tick.duration)),
+    "cost_per_session_p95": Signal(
+        "p95 of a session's cost", "usd", Quantile(0.95, lambda tick: tick.cost), of_sessions=True
+    ),
+    "spend_per_hour": Signal("spend an hour", "usd", Rate(lambda tick: tick.cost_usd, minutes=60)),
+    "bad_outcome_share": Signal("bad outcomes", "ratio", Mean(_with_bad_outcome, _with_outcome), of_sessions=True),
+    "calls_per_minute": Signal("calls a minute", "per minute", Rate(lambda tick: tick.count)),
+    "value": Signal("value", "", Mean(lambda tick: tick.amount), of_metric=True),
+    "per_minute": Signal("per minute", "per minute", Rate(lambda tick: tick.amount), of_metric=True),
+    "p50": Signal("p50", "", Quantile(0.5, lambda tick: tick.duration), of_metric=True),
+    "p95": Signal("p95", "", Quantile(0.95, lambda tick: tick.duration), of_metric=True),
+}
+"""By the word that a rule writes, in the order of help and error texts."""

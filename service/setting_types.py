@@ -1,0 +1,118 @@
+"""How settings are written: each type reads what people write, and says what is wrong with it.
+
+Readers raise ValueError with what was read and what to write. What may be a secret is never repeated.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from alertrules.quantities import duration_ns
+
+SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+
+def duration(text: object) -> int:
+    """Nanoseconds: of text as Prometheus writes durations, or given as such by a program."""
+    return text if isinstance(text, int) and not isinstance(text, bool) else duration_ns(text)
+
+
+def size_bytes(text: object) -> object:
+    """Bytes of a size with or without a unit.
+
+    >>> size_bytes("2MiB"), size_bytes("512")
+    (2097152, 512)
+    """
+    if isinstance(text, int):
+        return text
+    m = re.fullmatch(r"(\d+)\s*([a-zA-Z]*)", str(text))
+    if not m or m[2].lower() not in SIZES:
+        raise ValueError(f'"{text}" is not a size; write 512KiB, 2MiB or a number of bytes')
+    return int(m[1]) * SIZES[m[2].lower()]
+
+
+def listen_address(text: object) -> object:
+    """A host and port, as `127.0.0.1:4318`; port 0 takes a free one."""
+    m = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})", str(text), re.ASCII)
+    if not m or int(m[2]) > 65_535:
+        raise ValueError(f'"{text}" is not an address; write HOST:PORT, as 127.0.0.1:4318')
+    return text
+
+
+def words(text: object) -> object:
+    """A list from words between spaces or commas.
+
+    >>> words("a, b"), words(" ")
+    (('a', 'b'), ())
+    """
+    return tuple(re.findall(r"[^\s,]+", text)) if isinstance(text, str) else text
+
+
+def base_url(text: object) -> object:
+    """An address that can be posted to. It may hold a secret: what was read is never repeated."""
+    if isinstance(text, str) and re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text, re.ASCII):
+        return text
+    raise ValueError("this is not a URL; write https://HOST or https://HOST/PATH")
+
+
+def present(text: object) -> object:
+    """A secret that is one word. What was read is never repeated."""
+    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
+    if isinstance(raw, str) and not raw:
+        raise ValueError("is empty; write the secret, or leave the setting out")
+    if isinstance(raw, str) and not re.fullmatch(r"[!-~]+", raw):
+        raise ValueError(
+            "this cannot be a secret: it has a space, or a letter that is not ASCII; write it as it was given"
+        )
+    return text
+
+
+def token(text: object) -> object:
+    """Any text but none: an empty file or variable is a mistake."""
+    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
+    if raw == "":
+        raise ValueError("is empty; write the token, or leave the setting out")
+    return text
+
+
+def hook(text: object) -> object:
+    """A webhook: a URL that is more than a host. It is a secret: what was read is never repeated."""
+    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
+    if raw == "":
+        raise ValueError("is empty; write the hook's URL, or leave the setting out")
+    if isinstance(raw, str) and not re.fullmatch(r"https?://[^\s/?#]+/[^\s?#]+", raw, re.ASCII):
+        raise ValueError("this is not a URL of a hook; write https://hooks.slack.com/services/T…/B…/…")
+    return text
+
+
+def routing_key(text: object) -> object:
+    """An integration key as PagerDuty gives them. It is a secret: what was read is never repeated."""
+    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
+    if raw == "":
+        raise ValueError("is empty; write the integration key, or leave the setting out")
+    if isinstance(raw, str) and not re.fullmatch(r"[!-~]{32}", raw):
+        raise ValueError(
+            f"this is not an integration key: it has {len(raw)} characters; write the 32 letters and digits of an "
+            "Events API v2 integration"
+        )
+    return text
+
+
+Duration = Annotated[int, BeforeValidator(duration), Field(ge=0)]
+Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
+Address = Annotated[str, BeforeValidator(listen_address)]
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(words)]
+Url = Annotated[str, BeforeValidator(base_url)]
+Secret = Annotated[SecretStr, BeforeValidator(present)]
+Token = Annotated[SecretStr, BeforeValidator(token)]
+Hook = Annotated[SecretStr, BeforeValidator(hook)]
+RoutingKey = Annotated[SecretStr, BeforeValidator(routing_key)]
+
+
+class Section(BaseModel):
+    """One level of settings: an unknown name is an error, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
