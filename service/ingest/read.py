@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from service.ingest.dialects import (
     DIALECTS,
@@ -22,30 +22,26 @@ from service.ingest.dialects import (
     RANKS_PER_DIALECT,
     RESOURCE_FIELDS,
     SPAN_NAMES,
+    TOOL_FAILURES,
     TYPES,
     Entry,
     Table,
 )
-from service.ingest.failures import judged
 from service.ingest.local import NOTHING_LOCAL, Local
-from service.ingest.prices import BATCH_TIER
+from service.ingest.settled import settle_cost, settle_end
 from service.ingest.values import parse_document, sane_number, text_of
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_BY_NAME,
     AGENT_RUN,
     AGENT_VERSION,
-    BATCH,
     CACHE_APART,
     CACHE_READ,
     CACHE_WRITE,
     CALLED,
     COST,
-    CURRENCY,
     EMBEDDING,
     ENTITY,
-    ERROR_TYPE,
-    EXCEPTION_TYPE,
     FRAMEWORKS,
     INPUT,
     INPUT_COST,
@@ -61,11 +57,8 @@ from service.ingest.vocabulary import (
     PROVIDER,
     REQUEST_MODEL,
     RESPONSE_MODEL,
-    RETRIEVAL,
     SESSION,
-    STATUS_WORD,
     TENANT,
-    TIER,
     TOOL,
     TOOL_NAME,
     TOTAL,
@@ -91,16 +84,10 @@ _EMBEDS = "embed"
 """In a model's name it says that the model embeds; SDKs that know one kind of model call write those as it, too."""
 _TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
 """Fields that may tell what a span is for want of a better sign, the most telling first."""
+_ENDS = frozenset((FAILURES, TOOL_FAILURES, EXCUSES))
 _STEPPED = frozenset((LLM, EMBEDDING, TOOL))
 _NUMBERED = re.compile(r"[ _-]\d+\Z")
 """At the end of a name it says that the span is one of several: a step, and no agent."""
-_YES = frozenset(("true", "1", "yes"))
-_ORDINARY = frozenset(
-    ("", "auto", "default", "standard", "standard_only", "on_demand", "ondemand", "none", "null", "normal", "regular",
-     "pay-as-you-go", "unspecified")
-)  # fmt: skip
-"""Tiers that cost what the list says of calls in none."""
-_RAISING = frozenset((LLM, EMBEDDING, TOOL, RETRIEVAL))
 _MODEL = re.compile(r"(?=\S*\d)(?=\S*[-.:/])[A-Za-z]\S*")
 """What looks like a model's name: a word with a digit and a joint, and no number of anything."""
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL, *PARTS))
@@ -159,8 +146,8 @@ def read_span(
         dialect = _read_special(reading, special, ranks, dialect)
     reading.dialect = dialect.name if dialect else ""
     _settle(reading, name, ranks, dialect)
-    _judge(reading, types, local.no_failures)
-    _price_by(reading, local)
+    settle_end(reading, types, local.no_failures)
+    settle_cost(reading, local)
     apart = own.pop(CACHE_APART, None) is not None or (dialect is not None and dialect.cache_apart)
     return bad, None if _SPEND.isdisjoint(own) else apart
 
@@ -232,10 +219,8 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
     """What waits until it is known what a span is. Attributes of their own said the same better than documents."""
     for (field, rank, kind, table), value in sorted(special, key=lambda each: (each[0][2] != IMPLIED, each[0][1])):
         owner = DIALECTS[rank // RANKS_PER_DIALECT]
-        if kind == FAILURES:
-            reading.failed = reading.failed or (_is_in(value, table) and (dialect is owner or not owner.only_named))
-        elif kind == EXCUSES:
-            reading.is_excused = reading.is_excused or _is_in(value, table)
+        if kind in _ENDS:
+            _read_end(reading, kind, _is_in(value, table) and (dialect is owner or not owner.only_named))
         elif kind == LOGS:
             reading.is_log = reading.is_log or not table or _is_in(value, table)
         elif kind == NAMED_ONLY:
@@ -254,6 +239,14 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
                     _take(reading.own, said, entry, rank, ranks)
             dialect = dialect or owner
     return dialect
+
+
+def _read_end(reading: Reading, kind: int, says_so: bool) -> None:
+    """Take what an attribute says of how a span ended: that it failed, or was called off."""
+    if kind == EXCUSES:
+        reading.is_excused = reading.is_excused or says_so
+    elif kind == FAILURES or reading.operation == TOOL:
+        reading.failed = reading.failed or says_so
 
 
 def _has_company(owner: Dialect, special: Found) -> bool:
@@ -299,36 +292,6 @@ def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int],
         _named(reading, name())
     if dialect is not None and (dialect.entity or dialect.roots or dialect.html or ENTITY in own):
         _name_entity(reading, name, DIALECTS[ranks[ENTITY] // RANKS_PER_DIALECT] if ENTITY in own else dialect)
-
-
-def _judge(reading: Reading, types: Mapping[str, str], no_failures: Collection[str]) -> None:
-    """Whether a span failed, by the types of error that it tells.
-
-    An exception that only an event tells may be that of a first try: a model's answer shows that it was.
-    """
-    own, raised = reading.own, types.get(EXCEPTION_TYPE, "")
-    told = str(own.pop(ERROR_TYPE, ""))
-    error = judged(told, (raised, types.get(STATUS_WORD, "")), no_failures)
-    if error is None or reading.is_excused:
-        reading.is_excused, reading.failed = True, False
-        return
-    reading.error = label(error)
-    reading.failed = reading.failed or told != ""
-    reading.has_raised = raised != "" and (reading.operation in _RAISING and OUTPUT not in own)
-
-
-def _price_by(reading: Reading, local: Local) -> None:
-    """The tier that a call was served in, and what its cost is told in."""
-    own = reading.own
-    if str(own.pop(BATCH, "")).lower() in _YES:
-        own[TIER] = BATCH_TIER
-    if TIER in own:
-        tier = str(own.pop(TIER)).lower().replace(" ", "_")
-        tier = tier.removeprefix("service_tier_").removeprefix("on_demand_")
-        if tier not in _ORDINARY:
-            own[TIER] = label(tier)
-    if CURRENCY in own:
-        reading.rate = local.rate(str(own.pop(CURRENCY)))
 
 
 def _is_step(reading: Reading, name: Callable[[], str], dialect: Dialect) -> bool:

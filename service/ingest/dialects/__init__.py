@@ -21,7 +21,7 @@ from service.ingest.vocabulary import (
 )
 
 RANKS_PER_DIALECT = 1000
-LABEL, NUMBER, OPERATIONS, IMPLIED, FAILURES, LOGS, DOCUMENT, NAMED_ONLY, EXCUSES, TYPES = range(10)
+LABEL, NUMBER, OPERATIONS, IMPLIED, FAILURES, LOGS, DOCUMENT, NAMED_ONLY, EXCUSES, TYPES, TOOL_FAILURES = range(11)
 """What is to be done with a value: the first two are simply fields."""
 
 Table = Mapping[str, str] | frozenset[str] | Reader | str
@@ -70,6 +70,8 @@ def _entries() -> dict[str, Entry]:
             entries.setdefault(name, (OPERATION, rank, IMPLIED, operation))
         for name, values in dialect.failures.items():
             entries.setdefault(name, ("", rank, FAILURES, values))
+        for name, values in dialect.tool_failures.items():
+            entries.setdefault(name, ("", rank, TOOL_FAILURES, values))
         for name, values in dialect.excuses.items():
             entries.setdefault(name, ("", rank, EXCUSES, values))
         for name, values in dialect.logs.items():

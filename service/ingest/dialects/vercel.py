@@ -122,7 +122,6 @@ DIALECT = Dialect(
         "ai.rerank": WORKFLOW,
     },
     documents={"ai.response.providerMetadata": provider_usage},
-    failures={"ai.response.finishReason": frozenset(("error",))},
     content=(
         "ai.prompt",
         "ai.prompt.messages",

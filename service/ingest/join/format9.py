@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.ingest.endings import UNTOLD
+
 Array = NDArray[Any]
-PARTS = 8
+PARTS = 9
 _READING = 15
 """Values of a reading: six of its own, the dialect, and eight words."""
 
@@ -43,5 +45,5 @@ def lexicon(saved: str) -> str:
     state = json.loads(saved)
     for saying in state["readings"]:
         if len(saying) == _READING:
-            saying[6:] = [False, 1.0, *saying[6:], ""]
+            saying[6:] = [False, 1.0, UNTOLD, UNTOLD, *saying[6:], ""]
     return json.dumps(state)

@@ -152,9 +152,10 @@ cdef inline void _tell_again(Join* t, const DecodedSpan* decoded, row_t row) noe
     if decoded.flags & FAILED:
         trace.marks |= HAS_FAILED
     if decoded.flags & SPENT:
-        span.flags = span.flags & ~<small_t>HAS_PARTS | <small_t>(decoded.flags & (SPENT | HAS_PARTS))
+        span.flags &= ~<small_t>(HAS_PARTS | TOLD_EMPTY)
+        span.flags |= <small_t>(decoded.flags & (SPENT | HAS_PARTS | TOLD_EMPTY))
         memcpy(wait.numbers, decoded.numbers, KEPT_NUMBERS * sizeof(double))
-        memcpy(wait.parts, &decoded.numbers[FIRST_PART], PARTS * sizeof(double))
+        memcpy(wait.parts, &decoded.numbers[FIRST_PART], KEPT_PARTS * sizeof(double))
     if decoded.response:
         span.response = decoded.response
     if decoded.tenant:
@@ -178,7 +179,7 @@ cdef inline void _wait(Join* t, const DecodedSpan* decoded, row_t row) noexcept 
     wait.span, wait.duplicate, wait.end = row, NONE, decoded.end
     memcpy(wait.numbers, decoded.numbers, KEPT_NUMBERS * sizeof(double))
     if decoded.flags & HAS_PARTS:
-        memcpy(wait.parts, &decoded.numbers[FIRST_PART], PARTS * sizeof(double))
+        memcpy(wait.parts, &decoded.numbers[FIRST_PART], KEPT_PARTS * sizeof(double))
     put_in(t, &t.slots[slot_of(t, decoded.end - decoded.end % SLOT_NS)], at, decoded.end)
     t.state.pending += 1
     t.traces[t.spans[row].trace].waits += 1

@@ -6,6 +6,9 @@ from service.ingest.kernel.columns cimport *
 from service.ingest.kernel.memory cimport load8, row_t, same_text, text_hash
 from service.ingest.kernel.wire cimport ARRAY, PAIRS, Text, held, past, past_message, read_tag, varint
 
+cdef enum:
+    ARRAY_KIND = 5
+
 
 cdef inline bint is_text(Text at, const uint8_t* other, uint64_t size) noexcept nogil:
     """Whether two texts are equal. Unlike `same_text` it reads eight bytes twice, not the last ones one by one."""
@@ -38,14 +41,45 @@ cdef inline row_t key_id(ColumnData* c, Text at, uint64_t size, int role) noexce
 
 cdef struct Value:
     int64_t value
-    Text text
+    Text text, list     # The list as it stands, NULL where the value is none.
+    Text list_end
     int kind
+
+
+cdef inline Text own_text(Text at, Text end, uint64_t* size) noexcept nogil:
+    """The text of an AnyValue that was checked, NULL if it is something else."""
+    cdef uint64_t tag
+    cdef Text stop
+    cdef Text text = NULL
+    while at < end:
+        at = read_tag(at, end, &tag)
+        if tag == 0x0A:
+            text = held(at, end, &stop)
+            size[0], at = stop - text, stop
+        else:
+            at = past(at, end, tag, 0)
+            if 1 < tag >> 3 < 9:
+                text = NULL
+    return text
+
+
+cdef inline Text first_text(Text at, Text end, uint64_t* size) noexcept nogil:
+    """The first value of an ArrayValue that was checked, NULL if that is not a text."""
+    cdef uint64_t tag
+    cdef Text stop
+    while at < end:
+        at = read_tag(at, end, &tag)
+        if tag == 0x0A:
+            at = held(at, end, &stop)
+            return own_text(at, stop, size)
+        at = past(at, end, tag, 0)
+    return NULL
 
 
 cdef inline Text any_value(ColumnData* c, Text at, Text end, Value* read, int depth) noexcept nogil:
     """An AnyValue read into what an earlier one of the same attribute left."""
     cdef uint64_t tag
-    cdef Text stop
+    cdef Text stop, begin
     while at < end:
         at = read_tag(at, end, &tag)
         if at == NULL:
@@ -65,7 +99,10 @@ cdef inline Text any_value(ColumnData* c, Text at, Text end, Value* read, int de
                 return NULL
             read.kind, read.value, at = DOUBLE_KIND, load8(at), at + 8
         elif tag == 0x2A or tag == 0x32:
+            begin = at
             at = past_message(at, end, ARRAY if tag == 0x2A else PAIRS, depth + 1)
+            if at != NULL and tag == 0x2A and read.kind != ARRAY_KIND:
+                read.list = held(begin, end, &read.list_end)
             read.kind = tag >> 3
         else:
             at = past(at, end, tag, depth)
@@ -86,12 +123,12 @@ cdef inline Attribute* new_attribute(ColumnData* c) noexcept nogil:
 
 cdef inline Text attribute(ColumnData* c, Text at, Text end, int role, int depth) noexcept nogil:
     """A field that holds a KeyValue, `depth` deep; a row is written if it is wanted and says something."""
-    cdef uint64_t tag
+    cdef uint64_t tag, size = 0
     cdef Text begin, stop
     cdef row_t key = -1
     cdef Value read
     cdef Attribute* row
-    read.kind, read.value, read.text = 0, 0, c.text
+    read.kind, read.value, read.text, read.list, read.list_end = 0, 0, c.text, NULL, NULL
     at = held(at, end, &end)
     if at == NULL:
         return NULL
@@ -113,6 +150,10 @@ cdef inline Text attribute(ColumnData* c, Text at, Text end, int role, int depth
             at = past(at, end, tag, depth)
         if at == NULL:
             return NULL
+    if key >= 0 and key == c.list_key and read.kind == ARRAY_KIND:
+        begin = first_text(read.list, read.list_end, &size)
+        if begin != NULL:
+            read.kind, read.text, read.value = TEXT_KIND, begin, size
     if key < 0 or read.kind < TEXT_KIND or read.kind > DOUBLE_KIND or (read.kind == TEXT_KIND and read.value == 0):
         return at
     if c.content[key] >= 0:     # It holds what was said, and is only counted.

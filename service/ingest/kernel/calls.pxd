@@ -129,7 +129,7 @@ cdef inline void complete(Span* span, Wait* wait, const Span* outer, const Wait*
             if not mine[i] > 0.0 and theirs[i] > 0.0:
                 mine[i] = theirs[i]
         if outer.flags & HAS_PARTS and not span.flags & HAS_PARTS:
-            memcpy(wait.parts, other.parts, PARTS * sizeof(double))
+            memcpy(wait.parts, other.parts, KEPT_PARTS * sizeof(double))
             span.flags |= HAS_PARTS
 
 

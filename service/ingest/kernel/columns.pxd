@@ -16,6 +16,7 @@ cdef enum:
     ON_EVENT = 16       # The last of a span's events to say it counts.
     ON_STATUS = 32      # It stands for what a failed span's status says: see `status_word`.
     IS_STATUS = 64      # A message of a status that is kept whole.
+    IS_LIST = 128       # Its value may be a list: its first text is read.
     STATUS_WORD_BYTES_MAX = 100
     STATUS_OK = 1
     STATUS_ERROR = 2
@@ -76,7 +77,8 @@ cdef struct ColumnData:
     uint64_t key_mask
     uint8_t* key_text
     uint8_t[64] key_lengths
-    row_t status_key    # The key of what a status says.
+    row_t status_key    # The key of what a status says,
+    row_t list_key      # and of a list whose first text is read.
     int64_t* content    # By key, texts seen under those that are only counted; -1 for the others.
 
 

@@ -40,6 +40,8 @@ cdef class Columns:
             c.key_lengths[size] = 1
             if roles[key] & ON_STATUS:
                 c.status_key = key
+            if roles[key] & IS_LIST:
+                c.list_key = key
             c.content[key] = 0 if roles[key] & IS_CONTENT else -1
             at += size
         self._read(b"")

@@ -20,6 +20,7 @@ cdef enum:
     MAY_BE_DUPLICATE = 2048  # Another account of the call may stand beside this one, an SDK's own.
     IS_REMOTE = 4096        # Its parent is of another process.
     HAS_PARTS = 8192        # It tells parts of its usage that may have prices of their own.
+    TOLD_EMPTY = 16384      # It said that no token came out.
     # Flags of a decoded span that was admitted: what was found of it.
     WAS_FUTURE = 1 << 16
     WAS_LATE = 1 << 17
@@ -55,11 +56,17 @@ cdef enum:
     # Parts with prices of their own, kept beside them: cache writes for an hour, audio (in, out, of the input what was
     # read from the cache), images, video, and searches of the web. Then input that no other count holds.
     FIRST_PART = 9
-    TOOL_INPUT = 17
-    NUMBERS = 18
+    FIRST_TOKEN = 17        # Seconds to it, kept like a part.
+    TOOL_INPUT = 18
+    FIRST_TOKEN_MS, NUMBERS
     PARTS = 8
+    KEPT_PARTS = 9
     WRITE_LONG = 0
-    AUDIO_IN, AUDIO_OUT, AUDIO_READ, IMAGE_IN, IMAGE_OUT, VIDEO_IN, SEARCHES
+    AUDIO_IN, AUDIO_OUT, AUDIO_READ, IMAGE_IN, IMAGE_OUT, VIDEO_IN, SEARCHES, SECONDS_TO_FIRST
+    # Of `detectors.core.columns.ENDINGS`.
+    ENDED_STOP = 0
+    ENDED_EMPTY = 5
+    ENDED_ERROR = 12
     # Labels of a cell.
     L_TENANT = 0
     L_AGENT, L_OPERATION, L_PROVIDER, L_MODEL, L_TOOL, L_VERSION, LABEL_WORDS
@@ -76,7 +83,8 @@ cdef enum:
     # Columns of units.
     UNIT_CELL = 0
     UNIT_WEIGHT, UNIT_FAILED, UNIT_INPUT, UNIT_OUTPUT, UNIT_DOLLARS, UNIT_UNPRICED, UNIT_FREE, UNIT_SECONDS
-    UNIT_OUTCOME, UNIT_SOURCE, UNIT_CACHE_READ, UNIT_CACHE_WRITE, UNIT_REASONING, UNIT_EACH, UNIT_IS_CUT, UNIT_COLUMNS
+    UNIT_OUTCOME, UNIT_SOURCE, UNIT_CACHE_READ, UNIT_CACHE_WRITE, UNIT_REASONING, UNIT_EACH, UNIT_IS_CUT
+    UNIT_ENDING, UNIT_FIRST, UNIT_COLUMNS
     ANCESTORS_MAX = 64
     PAGE_ROOM = 42
     # How a span tells the parts of its usage; 0 where it says nothing of what it spent.
@@ -102,7 +110,7 @@ cdef struct Wait:           # What only the call of a span needs, until its slot
     int64_t end
     double[6] numbers
     row_t span, duplicate   # The span around it that is the same call.
-    double[8] parts         # Not written unless the span has HAS_PARTS.
+    double[9] parts         # Not written unless the span has HAS_PARTS.
 
 
 cdef struct Trace:          # Fields of its present session segment are of spans whose slot has closed.
@@ -182,6 +190,7 @@ cdef struct Word:
 cdef struct Reading:        # What the dialects make of a span, but for its numbers, its tenant and its ids.
     tiny_t operation, is_log, apart, outcome, is_google, is_cut
     tiny_t names_top        # `by_name` holds only if nothing is above it.
+    tiny_t ending, error    # What a call ended with, and with which error if it failed; -1 if it does not say.
     small_t rank
     word_t agent, by_name, version, provider, model, answered_by, tool, store, tier
     weight_t rate           # Dollars for one of what its cost is told in, 0.0 where that is not known.
@@ -201,14 +210,14 @@ cdef struct Plan:           # Where in a span's attributes its texts and numbers
     tiny_t bad              # How many of its numbers are not numbers.
     word_t flags            # FAILED, IS_EXCUSED and HAS_RAISED.
     int16_t tenant, name, response
-    int16_t[18] numbers
+    int16_t[20] numbers
 
 
 cdef struct DecodedSpan:    # A span on its way from the decoder to its trace.
     uint64_t trace_high, trace_low, id, parent_id
     int64_t start, end
     uint64_t name_high, name_low, response
-    double[18] numbers
+    double[20] numbers
     double weight
     word_t reading, resource, tenant, flags
 

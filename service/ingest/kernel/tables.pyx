@@ -243,7 +243,8 @@ cdef class Tables:
         """Say what a reading says: its head, in the order of below, and its words."""
         cdef Reading* r = &self.t.readings[number]
         assert 0 <= number < READINGS_MAX
-        r.operation, r.rank, r.is_log, r.apart, r.outcome, r.is_google, r.is_cut, r.names_top, r.rate = head
+        r.operation, r.rank, r.is_log, r.apart, r.outcome, r.is_google, r.is_cut, r.names_top, r.rate = head[:9]
+        r.ending, r.error = head[9:]
         r.agent, r.by_name, r.version, r.provider, r.model, r.answered_by, r.tool, r.store, r.tier = words
 
     def set_resource(self, row_t number, list words):

@@ -137,3 +137,21 @@ cdef inline void write_unit(
     unit[UNIT_REASONING * room] = number_of(wait, REASONING) if usage else 0.0
     unit[UNIT_EACH * room] = weight
     unit[UNIT_IS_CUT * room] = reading_of(t, span).is_cut
+    unit[UNIT_ENDING * room] = _ending_of(t, span, wait) if counts else -1
+    unit[UNIT_FIRST * room] = NAN
+    if counts and span.flags & HAS_PARTS and wait.parts[SECONDS_TO_FIRST] > 0.0:
+        unit[UNIT_FIRST * room] = wait.parts[SECONDS_TO_FIRST]
+
+
+cdef inline int _ending_of(const Join* t, const Span* span, const Wait* wait) noexcept nogil:
+    """What a call of a model, or a guardrail, ended with: an index into ENDINGS, -1 if that is not told."""
+    cdef const Reading* own = reading_of(t, span)
+    if own.operation == OP_GUARDRAIL:
+        return own.ending
+    if own.operation != OP_LLM and own.operation != OP_EMBEDDING:
+        return -1
+    if span.flags & FAILED:
+        return own.error if own.error >= 0 else ENDED_ERROR
+    if own.ending <= ENDED_STOP and own.operation == OP_LLM and span.flags & TOLD_EMPTY and wait.numbers[INPUT] > 0.0:
+        return ENDED_EMPTY
+    return own.ending

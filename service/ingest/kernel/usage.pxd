@@ -18,6 +18,7 @@ cdef inline bint include_parts(Join* t, DecodedSpan* decoded, ScopeColumns* scop
     cdef double* n = decoded.numbers
     cdef double total, whole, output, cached, reasoning, tools
     cdef bint has_input, has_output, is_apart
+    _first_token(decoded, n)
     if reading.apart == 0:
         return False
     _cost(reading, n)
@@ -41,6 +42,8 @@ cdef inline bint include_parts(Join* t, DecodedSpan* decoded, ScopeColumns* scop
         whole += cached
     _thoughts(t, reading, n, total, &whole, &output, reasoning, tools, scope)
     n[INPUT], n[OUTPUT] = whole, output
+    if has_output and output == 0.0:
+        decoded.flags |= TOLD_EMPTY
     _parts(decoded, n)
     return True
 
@@ -53,9 +56,17 @@ cdef inline void _cost(const Reading* reading, double* n) noexcept nogil:
         n[COST] = n[COST] * reading.rate if reading.rate > 0.0 else -1.0
 
 
+cdef inline void _first_token(DecodedSpan* decoded, double* n) noexcept nogil:
+    """The seconds to the first token, whichever unit they were told in."""
+    if n[FIRST_TOKEN] != n[FIRST_TOKEN] and n[FIRST_TOKEN_MS] > 0.0:
+        n[FIRST_TOKEN] = n[FIRST_TOKEN_MS] / 1e3
+    if n[FIRST_TOKEN] > 0.0:
+        _parts(decoded, n)
+
+
 cdef inline bint _tells_parts(const double* n) noexcept nogil:
     cdef int i
-    for i in range(FIRST_PART, TOOL_INPUT):
+    for i in range(FIRST_PART, FIRST_PART + PARTS):
         if n[i] > 0.0:
             return True
     return False
@@ -99,7 +110,7 @@ cdef inline void _thoughts(
 cdef inline void _parts(DecodedSpan* decoded, double* n) noexcept nogil:
     """Whether any part may have a price of its own."""
     cdef int i
-    for i in range(FIRST_PART, TOOL_INPUT):
+    for i in range(FIRST_PART, FIRST_PART + KEPT_PARTS):
         if n[i] > 0.0:
             decoded.flags |= HAS_PARTS
         else:

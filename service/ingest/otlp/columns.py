@@ -14,6 +14,7 @@ from service.ingest.kernel.constants import (
     DOUBLE_KIND,
     INT_KIND,
     IS_CONTENT,
+    IS_LIST,
     IS_STATUS,
     ON_EVENT,
     ON_RESOURCE,
@@ -32,6 +33,8 @@ TIME_MAX_NS = 2**63 - 1
 
 REMOTE_KINDS, PARENT_IS_REMOTE = (2, 5), 0x300
 """Kinds of spans (server, consumer), and flags, that say that a span's parent is of another process."""
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+"""A list, by the conventions: its first text is read."""
 POLICY = "tailsampling.policy"
 """The policy that let a trace through, as the Collector's tail sampling writes it into its scopes."""
 KEYS = tuple(sorted(WANTED.keys() | RESOURCE_WANTED | set(CONTENT) | {POLICY} | set(WORDS)))
@@ -52,6 +55,7 @@ ROLES = tuple(
     + (key in EVENT_KEYS) * ON_EVENT
     + (key == STATUS) * ON_STATUS
     + (key in WORDS) * IS_STATUS
+    + (key == FINISH_REASONS) * IS_LIST
     for key in KEYS
 )
 """Where each key is wanted; or that it holds what was said, and is only counted."""

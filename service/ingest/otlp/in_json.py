@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from service.ingest.kernel.columns import Columns
 from service.ingest.otlp.columns import (
     EVENT_KEYS,
+    FINISH_REASONS,
     LOOKED_FOR,
     PARENT_IS_REMOTE,
     REMOTE_KINDS,
@@ -110,7 +111,11 @@ def _gather(span: dict[str, object], gathered: Gatherer) -> None:
 def _pairs(holder: dict[str, object], wanted: Mapping[str, int]) -> Iterator[tuple[int, Value]]:
     for pair in _objects(holder, "attributes"):
         key = pair.get("key")
-        scalar = _scalar(_object(pair, "value"))
+        value = _object(pair, "value")
+        if key == FINISH_REASONS and isinstance(value.get("arrayValue"), dict):
+            value = next(iter(_objects(_object(value, "arrayValue"), "values")), {})
+            value = {kind: each for kind, each in value.items() if kind == "stringValue"}
+        scalar = _scalar(value)
         if isinstance(key, str) and key in wanted and scalar is not None:
             yield wanted[key], scalar
 

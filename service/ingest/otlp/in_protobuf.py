@@ -17,6 +17,7 @@ from service.batch import Signal
 from service.ingest.kernel.columns import Columns
 from service.ingest.otlp.columns import (
     EVENT_KEYS,
+    FINISH_REASONS,
     LOOKED_FOR,
     PARENT_IS_REMOTE,
     REMOTE_KINDS,
@@ -139,10 +140,15 @@ def _pairs(attributes: Iterable[Any], wanted: Mapping[bytes, int]) -> Iterator[t
             kind = value.WhichOneof("value")
             if kind in _SCALARS:
                 yield key, getattr(value, kind)
+            elif kind == "array_value" and key == _LIST:
+                for first in value.array_value.values[:1]:
+                    if first.WhichOneof("value") == "string_value":
+                        yield key, first.string_value
 
 
 _SPAN_KEYS = {name.encode(): key for name, key in LOOKED_FOR.items()}
 _EVENT_KEYS = {name.encode(): key for name, key in EVENT_KEYS.items()}
 _RESOURCE_KEYS = {name.encode(): key for name, key in RESOURCE_KEYS.items()}
 _SCOPE_KEYS = {name.encode(): key for name, key in SCOPE_KEYS.items()}
+_LIST = LOOKED_FOR[FINISH_REASONS]
 _SCALARS = frozenset(("string_value", "bool_value", "int_value", "double_value"))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.core.columns import SLOT_NS
+from detectors.core.columns import ENDINGS, SLOT_NS
 from service.batch import Tally
 from service.ingest.join.closing import Closed
 from service.ingest.kernel import constants
@@ -17,7 +17,10 @@ from service.ingest.vocabulary import (
     CACHE_READ,
     CACHE_WRITE,
     COST,
+    FIRST_TOKEN,
+    GUARDRAIL,
     INPUT,
+    LLM,
     OTHER,
     OUTPUT,
     PROVIDER,
@@ -51,6 +54,10 @@ class Unit(NamedTuple):
     source: CostSource
     seconds: float
     outcome: int = -1
+    ending: int = -1
+    first: float = np.nan
+    cached: tuple[float, float] = (0.0, 0.0)
+    each: float = 1.0
 
 
 def is_doubled(span: Span) -> bool:
@@ -172,7 +179,26 @@ class Closing:
         spent = (span.number(INPUT) * span.weight, span.number(OUTPUT) * span.weight) if usage else (0.0, 0.0)
         seconds = (span.end - span.start) / 1e9 if span.end >= span.start else np.nan
         weight = span.weight if counts else 0.0
-        return Unit(words, weight, span.failed, spent, dollars * span.weight, source, seconds)
+        ending = self._ending(span) if counts else -1
+        first = span.number(FIRST_TOKEN) if counts and span.number(FIRST_TOKEN) > 0 else np.nan
+        cached = (span.number(CACHE_READ), span.number(CACHE_WRITE)) if usage else (0.0, 0.0)
+        return Unit(
+            words, weight, span.failed, spent, dollars * span.weight, source, seconds, -1, ending, first, cached,
+            span.weight,
+        )  # fmt: skip
+
+    @staticmethod
+    def _ending(span: Span) -> int:
+        """What a call ended with."""
+        said = span.reading.ending
+        if span.operation == GUARDRAIL:
+            return said
+        if not span.is_model:
+            return -1
+        if span.failed:
+            return span.reading.error_class if span.reading.error_class >= 0 else ENDINGS.index("error")
+        is_empty = span.operation == LLM and span.told_empty and span.number(INPUT) > 0
+        return ENDINGS.index("empty") if is_empty and said <= 0 else said
 
     def _cost(self, span: Span, words: Labels) -> tuple[float, CostSource]:
         """Dollars of a call as it states them, else by price."""
@@ -236,6 +262,9 @@ class Closing:
             columns[constants.UNIT_DOLLARS, i] = unit.dollars
             columns[constants.UNIT_UNPRICED, i] = unit.source is CostSource.UNPRICED
             columns[constants.UNIT_FREE, i] = unit.source is CostSource.FREE
+            columns[constants.UNIT_ENDING, i], columns[constants.UNIT_FIRST, i] = unit.ending, unit.first
+            columns[constants.UNIT_EACH, i] = unit.each
+            columns[[constants.UNIT_CACHE_READ, constants.UNIT_CACHE_WRITE], i] = unit.cached
             columns[constants.UNIT_SECONDS, i], columns[constants.UNIT_OUTCOME, i] = unit.seconds, unit.outcome
         services = [(span.resource.agent, 1, span.weight) for span in spans]
         nameless = Counter(each.labels[1] for each in slot.ended if not each.is_named)

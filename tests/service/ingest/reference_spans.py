@@ -24,6 +24,8 @@ from service.ingest.vocabulary import (
     CACHE_WRITE,
     COST,
     EMBEDDING,
+    FIRST_TOKEN,
+    FIRST_TOKEN_MS,
     INPUT,
     INPUT_COST,
     LLM,
@@ -44,7 +46,7 @@ from service.ingest.vocabulary import (
 )
 from service.ingest.vocabulary import PARTS as VALUED
 
-KEPT = (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, *VALUED)
+KEPT = (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, *VALUED, FIRST_TOKEN)
 ANCESTORS_MAX = 64
 STATUS_OK, STATUS_ERROR = 1, 2
 
@@ -68,6 +70,7 @@ class Span:
     failed: bool
     is_remote: bool = False
     resource_session: str = ""
+    told_empty: bool = False
     is_loose: bool = False
     slot_ns: int = 0
     waits: bool = True
@@ -92,7 +95,7 @@ class Span:
         self.slot_ns = self.slot_ns or self.end - self.end % SLOT_NS
         self.end, self.failed = later.end, later.failed
         if later.spent:
-            self.spent, self.numbers = True, later.numbers
+            self.spent, self.numbers, self.told_empty = True, later.numbers, later.told_empty
         first, second = self.reading, later.reading
         kept = {
             name: own[name] for name in (TENANT, RESPONSE_ID, SESSION) for own in (first.own, second.own) if name in own
@@ -223,6 +226,8 @@ class Trace:
 
 def include_parts(reading: Reading, numbers: dict[str, float], apart: bool | None, scope_is_apart: bool) -> bool:
     """Make input include the cache and output include the reasoning; whether the span spent. See `usage.pxd`."""
+    if FIRST_TOKEN not in numbers and numbers.get(FIRST_TOKEN_MS, 0.0) > 0:
+        numbers[FIRST_TOKEN] = numbers[FIRST_TOKEN_MS] / 1e3
     if apart is None:
         return False
     _include_cost(reading, numbers)
@@ -338,6 +343,7 @@ class Reader:
         bad, apart = read_span(reading, lambda: name, found)
         numbers = {name: float(reading.own[name]) for name in NUMBERS_OF_SPANS if name in reading.own}
         spent = include_parts(reading, numbers, apart, scope.startswith(tuple(s.encode() for s in APART_SCOPES)))
+        is_empty = spent and reading.own.get(OUTPUT) is not None and numbers.get(OUTPUT) == 0
         weight = sampling_weight(state)
         of = [
             (KEYS[key], value.decode(errors="replace") if kind == TEXT_KIND else bool(value))
@@ -347,6 +353,6 @@ class Reader:
             Trace((signed(high), signed(low))), signed(own_id), signed(parent_id), start, end, reading,
             {name: numbers[name] for name in KEPT if name in numbers}, spent,
             scope.startswith(tuple(s.encode() for s in NATIVE_SCOPES)), float(np.float32(weight or 1.0)), weight > 0,
-            read_resource(of), has_failed(reading, status), is_remote > 0, session_of(of),
+            read_resource(of), has_failed(reading, status), is_remote > 0, session_of(of), is_empty,
         )  # fmt: skip
         return span, bad
