@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detectors.core.columns import HISTOGRAM_SCALE, Entries, Floats, Ids, Slot, added_up
+from detectors.core.columns import HISTOGRAM_SCALE, Entries, Floats, Ids, Slot
 from service.ingest.kernel.constants import (
     UNIT_CACHE_READ,
     UNIT_CACHE_WRITE,
@@ -68,7 +68,7 @@ def _prompt(units: Floats, cells: Ids) -> Entries:
     place = np.repeat(np.arange(3, dtype=np.int32), [int(each.sum()) for each in told])
     joined = [np.concatenate([column[each] for column, each in zip(columns, told, strict=True)])
               for columns in ((cells,) * 3, kinds)]  # fmt: skip
-    return added_up(joined[0], place, joined[1])
+    return _entries(joined[0], place, joined[1])
 
 
 def buckets(values: Floats) -> Ids:

@@ -17,8 +17,13 @@ RULES = """
 groups:
   - name: cases
     rules:
-      - {alert: SessionsFail, detector: static, signal: error_ratio, above: 50%, select: {operation: session}, by: [agent]}
-      - {alert: ToolsFail, detector: static, signal: error_ratio, above: 50%, select: {operation: tool}, by: [agent]}
+      - alert: SessionsFail
+        detector: static
+        signal: error_ratio
+        above: 50%
+        select: {operation: session}
+        by: [agent]
+      - {alert: ToolsFail, detector: static, signal: error_ratio, above: 50%, select: 'operation="tool"', by: [agent]}
 """
 
 
@@ -48,8 +53,8 @@ def post(otlp: str, raw: bytes) -> None:
 
 
 def levels(daemon: Running, bodies: list[bytes], wanted: set[str], seconds: float = 20) -> dict[str, float]:
-    """What the rules show of bodies that ended five minutes ago, by rule and agent, once each of their services has sent
-    a later span. Event time goes by what is sent, so nobody waits for it.
+    """What the rules show of bodies that ended five minutes ago, by rule and agent, once each of their services has
+    sent a later span. Event time goes by what is sent, so nobody waits for it.
     """
     otlp, web = daemon.addresses()
     then_ns = time.time_ns() - 300 * 10**9
@@ -75,7 +80,7 @@ def levels(daemon: Running, bodies: list[bytes], wanted: set[str], seconds: floa
 
 @pytest.mark.parametrize("decoder", ["compiled", "protobuf"])
 def test_a_foreign_parent_makes_no_difference(tmp_path: Path, decoder: str) -> None:
-    """Sessions whose top has a parent of somebody else's close and fail as those of a root do; a pause fails nothing."""
+    """Sessions whose top has a foreign parent close and fail as those of a root do; a pause fails nothing."""
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
     names = ("12-root-with-foreign-parent/rooted.json", "12-root-with-foreign-parent/foreign.json",

@@ -155,6 +155,7 @@ cdef inline void _tell_again(Join* t, const DecodedSpan* decoded, row_t row) noe
         span.flags &= ~<small_t>(HAS_PARTS | TOLD_EMPTY)
         span.flags |= <small_t>(decoded.flags & (SPENT | HAS_PARTS | TOLD_EMPTY))
         memcpy(wait.numbers, decoded.numbers, KEPT_NUMBERS * sizeof(double))
+    if decoded.flags & SPENT and decoded.flags & HAS_PARTS:
         memcpy(wait.parts, &decoded.numbers[FIRST_PART], KEPT_PARTS * sizeof(double))
     if decoded.response:
         span.response = decoded.response

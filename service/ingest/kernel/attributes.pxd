@@ -26,7 +26,7 @@ cdef inline row_t key_id(ColumnData* c, Text at, uint64_t size, int role) noexce
     """The id of an attribute's name, or -1 if it is not wanted here."""
     cdef uint64_t hashed, place
     cdef Key* key
-    if size > KEY_BYTES_MAX or c.key_lengths[size] == 0:
+    if size == 0 or size > KEY_BYTES_MAX or c.key_lengths[size] >> (at[size - 1] & 63) & 1 == 0:
         return -1
     hashed = text_hash(at, size)
     place = hashed & c.key_mask

@@ -76,7 +76,7 @@ cdef struct ColumnData:
     Key* keys           # A hash table of names that are wanted; `key` is -1 where a place is free.
     uint64_t key_mask
     uint8_t* key_text
-    uint8_t[64] key_lengths
+    uint64_t[64] key_lengths    # By length, a bit for each last letter that a name of it has.
     row_t status_key    # The key of what a status says,
     row_t list_key      # and of a list whose first text is read.
     int64_t* content    # By key, texts seen under those that are only counted; -1 for the others.

@@ -37,7 +37,7 @@ cdef class Columns:
                 place = (place + 1) & c.key_mask
             c.keys[place].hashed, c.keys[place].key, c.keys[place].at = hashed, key, at
             c.keys[place].size, c.keys[place].role = size, roles[key]
-            c.key_lengths[size] = 1
+            c.key_lengths[size] |= <uint64_t>1 << (c.key_text[at + size - 1] & 63)
             if roles[key] & ON_STATUS:
                 c.status_key = key
             if roles[key] & IS_LIST:

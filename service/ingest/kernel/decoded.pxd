@@ -79,8 +79,12 @@ cdef inline void _follow(
     if plan.response >= 0:
         text = &attributes[plan.response]
         decoded.response = fingerprint(t.seed, c.text + text.text, text.value).high
-    for i in range(NUMBERS):
+    for i in range(BASIC_NUMBERS):
         decoded.numbers[i] = as_double(attributes[plan.numbers[i]].value) if plan.numbers[i] >= 0 else NAN
+    if plan.more:
+        decoded.flags |= TELLS_MORE
+        for i in range(BASIC_NUMBERS, NUMBERS):
+            decoded.numbers[i] = as_double(attributes[plan.numbers[i]].value) if plan.numbers[i] >= 0 else NAN
 
 
 cdef inline double sampling_weight(Text at, Text end) noexcept nogil:

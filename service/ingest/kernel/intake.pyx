@@ -9,7 +9,9 @@ from service.ingest.kernel.decoded cimport read as read_spans
 from service.ingest.kernel.labels cimport find_span, label
 from service.ingest.kernel.memory cimport row_t, word_t
 from service.ingest.kernel.origins cimport find_origins, learn_origin
-from service.ingest.kernel.rows cimport L_AGENT, L_TENANT, LABEL_WORDS, NUMBERS, Counts, DecodedSpan, Join
+from service.ingest.kernel.rows cimport (
+    L_AGENT, L_TENANT, LABEL_WORDS, NUMBERS, TELLS_MORE, Counts, DecodedSpan, Join
+)
 from service.ingest.kernel.sessions cimport next_due
 from service.ingest.kernel.shapes cimport ShapeTable
 from service.ingest.kernel.slots cimport find_slot, slot_of
@@ -37,7 +39,7 @@ def set_decoded(
     cdef DecodedSpan* decoded = &tables.t.decoded[row]
     cdef int i
     assert 0 <= row < tables.t.decoded_room
-    decoded.reading, decoded.flags, decoded.tenant, decoded.response = reading, flags, tenant, response
+    decoded.reading, decoded.flags, decoded.tenant, decoded.response = reading, flags | TELLS_MORE, tenant, response
     decoded.name_high, decoded.name_low = name_high, name_low
     for i in range(NUMBERS):
         decoded.numbers[i] = numbers[i]

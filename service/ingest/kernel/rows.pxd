@@ -31,6 +31,7 @@ cdef enum:
     IS_EXCUSED = 1 << 21    # What ended it was control flow;
     HAS_RAISED = 1 << 22    # or an exception, unless its status is that all is well.
     NAMED_BY_RESOURCE = 1 << 23     # Its session is its resource's.
+    TELLS_MORE = 1 << 24    # Of its numbers more than the basic ones are written.
     # Marks of a trace.
     IS_LIVE = 1             # It is found by its id.
     ROOT_ENDED = 2
@@ -208,6 +209,7 @@ cdef struct Sampled:        # Of a resource: its spans in the slot that closes, 
 cdef struct Plan:           # Where in a span's attributes its texts and numbers are, -1 for what it does not say.
     word_t reading
     tiny_t bad              # How many of its numbers are not numbers.
+    tiny_t more             # Whether it tells more than the basic ones.
     word_t flags            # FAILED, IS_EXCUSED and HAS_RAISED.
     int16_t tenant, name, response
     int16_t[20] numbers

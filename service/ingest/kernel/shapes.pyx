@@ -6,7 +6,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from service.ingest.kernel.columns cimport Columns
 from service.ingest.kernel.memory cimport row_t, rows_memory, text_hash
-from service.ingest.kernel.rows cimport NUMBERS, Plan
+from service.ingest.kernel.rows cimport BASIC_NUMBERS, NUMBERS, Plan
 
 cdef enum:
     SHAPES_MAX = 20_000
@@ -60,10 +60,11 @@ cdef class ShapeTable:
         cdef Plan* plan = &self.plans[self.count]
         cdef int i
         assert self.count < SHAPES_MAX
-        plan.reading, plan.flags, plan.bad = reading, flags, bad
+        plan.reading, plan.flags, plan.bad, plan.more = reading, flags, bad, 0
         plan.tenant, plan.name, plan.response = places[:3]
         for i in range(NUMBERS):
             plan.numbers[i] = places[3 + i]
+            plan.more |= i >= BASIC_NUMBERS and places[3 + i] >= 0
         self.count += 1
         return self.count - 1
 

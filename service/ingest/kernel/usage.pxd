@@ -18,7 +18,8 @@ cdef inline bint include_parts(Join* t, DecodedSpan* decoded, ScopeColumns* scop
     cdef double* n = decoded.numbers
     cdef double total, whole, output, cached, reasoning, tools
     cdef bint has_input, has_output, is_apart
-    _first_token(decoded, n)
+    if decoded.flags & TELLS_MORE:
+        _first_token(decoded, n)
     if reading.apart == 0:
         return False
     _cost(reading, n)
@@ -26,12 +27,12 @@ cdef inline bint include_parts(Join* t, DecodedSpan* decoded, ScopeColumns* scop
     has_input, has_output = n[INPUT] == n[INPUT], n[OUTPUT] == n[OUTPUT]
     if not has_input and total > 0.0 and reading.operation == OP_EMBEDDING:
         n[INPUT], has_input = total, True
-    if not has_input and not has_output and n[CACHE_READ] != n[CACHE_READ] and not _tells_parts(n):
+    if not has_input and not has_output and n[CACHE_READ] != n[CACHE_READ] and not _tells_parts(decoded, n):
         if n[COST] == -1.0:
             n[INPUT] = n[OUTPUT] = 0.0
         return n[COST] == n[COST]
     whole, output = or_zero(n[INPUT]), or_zero(n[OUTPUT])
-    reasoning, tools = or_zero(n[REASONING]), or_zero(n[TOOL_INPUT])
+    reasoning, tools = or_zero(n[REASONING]), or_zero(n[TOOL_INPUT]) if decoded.flags & TELLS_MORE else 0.0
     cached = or_zero(n[CACHE_READ]) + or_zero(n[CACHE_WRITE])
     is_apart = reading.apart == APART or scope.kinds & APART_SCOPE != 0
     if has_output and not has_input and total > output:
@@ -44,7 +45,8 @@ cdef inline bint include_parts(Join* t, DecodedSpan* decoded, ScopeColumns* scop
     n[INPUT], n[OUTPUT] = whole, output
     if has_output and output == 0.0:
         decoded.flags |= TOLD_EMPTY
-    _parts(decoded, n)
+    if decoded.flags & TELLS_MORE:
+        _parts(decoded, n)
     return True
 
 
@@ -64,8 +66,10 @@ cdef inline void _first_token(DecodedSpan* decoded, double* n) noexcept nogil:
         _parts(decoded, n)
 
 
-cdef inline bint _tells_parts(const double* n) noexcept nogil:
+cdef inline bint _tells_parts(const DecodedSpan* decoded, const double* n) noexcept nogil:
     cdef int i
+    if not decoded.flags & TELLS_MORE:
+        return False
     for i in range(FIRST_PART, FIRST_PART + PARTS):
         if n[i] > 0.0:
             return True
