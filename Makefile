@@ -5,7 +5,7 @@ BIN := .venv/bin
 BROKER := .cache/kafka
 KERNELS := $(wildcard service/ingest/kernel/*.p* service/ingest/kernel/*.h detectors/core/*.pyx)
 
-.PHONY: demo run test check lint types install sanitize mutants wheel broker lock clean
+.PHONY: demo run test quick check lint types install sanitize mutants wheel broker lock clean
 
 demo: install ## Watch four incidents in a simulated fleet turn into four pages.
 	@$(BIN)/tocsin demo
@@ -13,9 +13,13 @@ demo: install ## Watch four incidents in a simulated fleet turn into four pages.
 run: install ## Run the daemon with its defaults.
 	@$(BIN)/tocsin run
 
-test: install broker ## Run all tests, documentation tests among them.
-	@echo "== running the tests (about ten minutes)"
-	@$(BIN)/python -m pytest
+test: install broker ## Run all tests, documentation tests among them, a process for each core.
+	@echo "== running the tests (about eight minutes on two cores)"
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+quick: install lint types ## Lint, types and the tests that take no time: a minute's feedback.
+	@echo "== running the quick tests"
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow"
 
 check: install lint types test ## What CI runs.
 

@@ -101,9 +101,12 @@ class RuleSet:
         matchers = [matcher for rule in self.rules for matcher in rule.select if matcher.label == "metric"]
         return any(matcher.accepts(metric) for matcher in matchers)
 
-    def receiver(self) -> Receiver:
-        """Who is told."""
-        return next(receiver for receiver in self.receivers if receiver.name == self.route.receiver)
+    def receiver(self, name: str | None = None) -> Receiver:
+        """Who is told, or who has that name. Raises ValueError where nobody has."""
+        named = {receiver.name: receiver for receiver in self.receivers}
+        if (found := named.get(name or self.route.receiver)) is None:
+            raise ValueError(f'"{name}" is not a receiver; there are {", ".join(named)}')
+        return found
 
 
 def parse_rules(text: str, file: str, words: Words = NO_WORDS) -> RuleFile:

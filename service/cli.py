@@ -1,4 +1,4 @@
-"""The `tocsin` command: run, demo, check, inspect, backtest, explain, mark."""
+"""The `tocsin` command: run, demo, check, page, inspect, backtest, explain, mark."""
 
 import argparse
 import asyncio
@@ -57,6 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("files", nargs="*", type=Path, metavar="FILE", help="files or directories; default: the packs")
     check.add_argument("--json", action="store_true", help="one JSON object on standard output")
     check.set_defaults(run=_check)
+    page = commands.add_parser(
+        "page",
+        help="send a marked test page to every destination",
+        description="Sends one test page to each destination that the settings and rule files name, and says what each "
+        "answered. Exit status 1 if one of them did not take it.",
+    )
+    page.add_argument("--test", action="store_true", required=True, help="the only kind of page that is made by hand")
+    page.add_argument("--receiver", metavar="NAME", help="of the rule files; default: the one that the route names")
+    page.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    page.set_defaults(run=_page)
     inspect = commands.add_parser("inspect", help="say what Tocsin reads in captured OTLP bodies")
     inspect.add_argument("files", nargs="+", metavar="FILE", help="bodies, protobuf or JSON, gzip or not")
     inspect.add_argument("--json", action="store_true", help="one JSON object on standard output")
@@ -103,8 +113,10 @@ def _add_questions(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _run(given: argparse.Namespace) -> int:
-    from service.daemon import WALL, Daemon, told
+    from service.daemon import WALL, Daemon
+    from service.rule_files import read, told
     from service.seldom import Seldom
+    from service.sources.kafka_security import Security
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpcore", "uvicorn"):
@@ -114,9 +126,10 @@ def _run(given: argparse.Namespace) -> int:
         logging.getLogger(flooded).addFilter(Seldom(time.monotonic))
     try:
         settings = settings_module.from_environment()
-        rules = load(list(map(Path, settings.rules)) or [PACKS], words())
+        rules = read(settings)
         told(rules, settings)
-    except (SettingsError, RuleErrors, ValueError) as error:
+        Security(settings.kafka)
+    except (SettingsError, ValueError) as error:
         print(error, file=sys.stderr)
         return WRONG_USE
     problems = asyncio.run(_serve(lambda: Daemon(settings, rules, WALL, lambda line: print(line, flush=True))))
@@ -137,6 +150,7 @@ async def _serve(make: "Callable[[], Daemon]") -> list[str]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop)
+        loop.add_signal_handler(signal.SIGHUP, daemon.rule_files.ask)
         await daemon.run()
     except* (StoreError, OSError, KafkaError, sqlite3.DatabaseError) as errors:
         problems = [_said(error) for error in _leaves(errors)]
@@ -180,6 +194,25 @@ def _check(given: argparse.Namespace) -> int:
             budget = "no budget" if rule.budget_per_week is None else f"{rule.budget_per_week:g} false pages a week"
             print(f"{rule.name}: {rule.detector} by {', '.join(rule.by) or 'nothing'}, {budget}")
     return YES
+
+
+def _page(given: argparse.Namespace) -> int:
+    from service import trial
+    from service.notifiers.destination import destinations
+    from service.notifiers.request import Delivered
+
+    try:
+        settings = settings_module.from_environment()
+        rules = load(list(map(Path, settings.rules)) or [PACKS], words())
+        receiver = rules.receiver(given.receiver)
+        answers = trial.send(destinations(receiver, settings.notifiers), receiver.name)
+    except (SettingsError, RuleErrors, ValueError) as error:
+        print(error, file=sys.stderr)
+        return WRONG_USE
+    taken = [isinstance(outcome, Delivered) for _, outcome in answers]
+    told = [trial.worded(*answer) for answer in answers]
+    print(json.dumps({"ok": all(taken), "destinations": told}) if given.json else "\n".join(told))
+    return YES if all(taken) else NO
 
 
 def _inspect(given: argparse.Namespace) -> int:

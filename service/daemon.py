@@ -18,7 +18,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from alertrules.parse import RuleSet
@@ -29,12 +29,14 @@ from service.clocks import LOOK_EVERY_S, ClockWatch
 from service.deliver import Clocks, Deliverer
 from service.descriptors import KAFKA, opened, raised, shares
 from service.minutely import Minutely
-from service.notifiers.destination import LAST_RESORT, Destination, destinations, known
+from service.notifiers.destination import LAST_RESORT, known
 from service.pipeline import Outcome, State
+from service.readiness import Readiness
+from service.rule_files import RuleFiles, RulesError, told
 from service.selfmetrics import Parts, SelfMetrics
 from service.settings import Settings
 from service.sources.arrival import Arrival, Arrivals
-from service.sources.kafka import SILENT_S, KafkaSource
+from service.sources.kafka import KafkaSource
 from service.sources.otlp_http import Door
 from service.steps import HELD_BYTES_MAX, Steps
 from service.store.outbox import Outbox
@@ -55,8 +57,6 @@ TAKE_BYTES_MAX = 4 << 20
 IDLE_S = 1.0
 LEVELS_EVERY_S, LOOK_PATIENCE_S = 1.0, 2.0
 """How old levels may be that are shown; how long who asks waits for newer ones."""
-TELEMETRY_SILENT_S = 600.0
-"""For how long nothing may come until we say so."""
 DRAIN_S = 10.0
 """How long a clean stop waits for the senders; what they do not manage is sent after the next start."""
 SAVE_AGAIN_S = 1.0
@@ -78,18 +78,13 @@ class SaveError(OSError):
     """The last state could not be saved before the end."""
 
 
-def told(rules: RuleSet, settings: Settings) -> tuple[Destination, ...]:
-    """Who is told. Raises ValueError naming the setting that a receiver of the rules lacks, or that leads nowhere."""
-    authorities(os.environ)
-    return destinations(rules.receiver(), settings.notifiers)
-
-
 class Daemon:
     """`tocsin run`. Raises StoreError or OSError where it cannot begin, ValueError as `told` does."""
 
     def __init__(self, settings: Settings, rules: RuleSet, clock: Clock, write: Callable[[str], None]) -> None:
         self.settings, self.rules, self.clock = settings, rules, clock
         self.destinations = told(rules, settings)
+        self.rule_files = RuleFiles(settings)
         self.store = Store(settings.data_dir)
         if problem := exposed(settings.data_dir):
             log.warning("%s", problem)
@@ -124,12 +119,13 @@ class Daemon:
         self.work = Watched(settings.step_max / SECOND_NS)
         parts = Parts(
             rules, self.destinations, self.pipeline, self.deliverer, self.outbox, self.door, self.kafka, self.arrivals,
-            clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections,
+            clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections, self.rule_files,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
+        readiness = Readiness(self)
         token = settings.web.token.get_secret_value() if settings.web.token else ""
         self.web = Web(
-            self.metrics, self.arrivals, self.wall_ns, token, self.look, self.not_ready, self.notes, self.work.hangs
+            self.metrics, self.arrivals, self.wall_ns, token, self.look, readiness, self.rule_files.ask, self.work.hangs
         )
         self.ready = asyncio.Event()
         self.saving_fails = ""  # Why the last save failed; empty while saving works.
@@ -174,31 +170,6 @@ class Daemon:
     def wall_ns() -> int:
         """Now for what waits for the outside world, which no demo speeds up."""
         return time.time_ns()
-
-    def not_ready(self) -> str:
-        """What keeps it from taking telemetry in; empty while nothing does."""
-        if self.saving_fails:
-            return f"cannot save: {self.saving_fails}"
-        if not self.ready.is_set() or self.door.closing:
-            return "starting or stopping"
-        if self.kafka is None:
-            return ""
-        if (silent_s := self.kafka.silent_s()) > SILENT_S:
-            return f"no Kafka broker has answered for {silent_s:.0f} s"
-        return "" if self.kafka.topics.found else self._missing_topics()
-
-    def notes(self) -> list[str]:
-        """What somebody should look into, although telemetry is taken in."""
-        found = [self.minutely.unreadable, self.minutely.waiting, self.minutely.clock, self.put_back]
-        if self.kafka and self.kafka.topics.missing:
-            found.append(self._missing_topics())
-        if (silent_s := self.metrics.telemetry_silent_s()) > TELEMETRY_SILENT_S:
-            found.append(f"no telemetry has come for {silent_s:.0f} s")
-        return [note for note in found if note]
-
-    def _missing_topics(self) -> str:
-        assert self.kafka is not None
-        return f"Kafka has no topic {', '.join(self.kafka.topics.missing)}; see TOCSIN_KAFKA__TOPICS"
 
     def stop(self) -> None:
         """Ask for a clean end: doors shut, what came in is read and saved, due pages are sent."""
@@ -252,6 +223,8 @@ class Daemon:
     async def _loop(self) -> None:
         """Take, step, answer, save; until asked to stop and nothing is left on the queue."""
         while not (self._stop.is_set() and self.arrivals.empty() and self._ahead is None):
+            if self.rule_files.is_due():
+                await self._take_rules()
             arrivals = await self._take()
             records = tuple(record for arrival in arrivals for record in arrival.records)
             offsets = {name: offset for arrival in arrivals for name, offset in arrival.offsets.items()}
@@ -276,6 +249,26 @@ class Daemon:
             overdue |= self.steps.held_bytes > HELD_BYTES_MAX
             if self._untold or (self._unsaved and overdue):
                 await self._save()
+
+    async def _take_rules(self) -> None:
+        """Read the rule files again, between two steps, and go on with what they say; or as before if it is wrong."""
+        try:
+            rules, destinations = await asyncio.to_thread(self.rule_files.read)
+        except RulesError as error:
+            return self.rule_files.refused(error)
+        await self._save()  # What was noticed under the rules of before is told as they say.
+        try:
+            anew = await self.work.run("new rules", partial(self.pipeline.take_rules, rules))
+        except (KeyError, ValueError, TypeError, IndexError) as error:  # A bug of ours: paging goes on as it was.
+            return self.rule_files.refused(error)
+        self.rules, self.destinations = rules, destinations
+        self.metrics.parts = replace(self.metrics.parts, rules=rules, destinations=destinations)
+        await self.deliverer.redirect(destinations, known(self.settings.notifiers))
+        await self._save()  # A record that raises goes back to a state of these rules.
+        self._looked_s = float("-inf")
+        learn = f"; {', '.join(anew)} start to learn" if anew else ""
+        self.rule_files.taken(f"{len(rules.rules)} rules, told: {', '.join(one.name for one in destinations)}{learn}")
+        return None
 
     async def _look_at_clocks(self) -> None:
         while True:

@@ -91,6 +91,12 @@ HEALTH = {
         "Mean excess of the evidence's tail: at most 1 while the promise holds, over 1.5 not.",
     ),
     "tocsin_rule_keeps_budget": Declared("gauge", ("rule",), "1 while it keeps its budget on these data, else 0."),
+    "tocsin_rules_last_reload_successful": Declared(
+        "gauge", (), "1 while the rules in use are those of the files as they were last read, 0 where those are wrong."
+    ),
+    "tocsin_rules_last_reload_success_timestamp_seconds": Declared(
+        "gauge", (), "When the rules in use were read, in Unix time."
+    ),
     "tocsin_queue_depth": Declared("gauge", (), "Bodies and fetches that wait to be read."),
     "tocsin_otlp_refused_total": Declared("counter", ("reason",), "OTLP/HTTP requests turned away unread."),
     "tocsin_otlp_held_bytes": Declared("gauge", (), "Bytes of OTLP/HTTP bodies being sent or waiting to be read."),

@@ -102,18 +102,10 @@ class Deliverer:
         rng: random.Random, write: Callable[[str], None], new_client: Callable[[int], httpx.AsyncClient],
     ) -> None:  # fmt: skip
         self.counts = DeliveryCounts()
-        self.destinations = tuple(destinations)
-        served = {one.identity: one for one in (*former, *self.destinations)}
-        self._former = tuple(one for one in served.values() if one not in self.destinations)
-        self._lines = [
-            _Line(
-                one, Gate(one.pace, SENDERS_EACH), Standing(one.name),
-                Again(int(one.habit.again_s * SECOND_NS), outbox.fires(one.identity) if one.habit.again_s else ()),
-            )
-            for one in served.values()
-        ]  # fmt: skip
-        self.senders = SENDERS_EACH * max(1, len(self._lines))
         self._outbox, self._clocks, self._rng, self._write = outbox, clocks, rng, write
+        self._lines: list[_Line] = []
+        self._direct(destinations, former)
+        self.senders = SENDERS_EACH * max(1, len(self._lines))
         self.client = Client(partial(new_client, self.senders), clocks.steady_ns)
         self._writer = ThreadPoolExecutor(1, "outbox")
         self._running = 0
@@ -173,6 +165,29 @@ class Deliverer:
 
     def _told(self) -> list[_Line]:
         return [line for line in self._lines if line.destination in self.destinations]
+
+    async def redirect(self, destinations: Iterable[Destination], former: Iterable[Destination]) -> None:
+        """Tell others from now on. A destination that stays keeps its pace, its pauses and what is under way."""
+        self._direct(destinations, former)
+        await self._settle_changes()
+        self.wake()
+
+    def _direct(self, destinations: Iterable[Destination], former: Iterable[Destination]) -> None:
+        self.destinations = tuple(destinations)
+        served = {one.identity: one for one in (*former, *self.destinations)}
+        self._former = tuple(one for one in served.values() if one not in self.destinations)
+        lines = {line.target: line for line in self._lines}
+        for identity, one in served.items():
+            if identity in lines:
+                lines[identity].destination = one
+            else:
+                lines[identity] = self._line(one)
+        self._lines = [lines[identity] for identity in served]
+
+    def _line(self, one: Destination) -> _Line:
+        every_ns = int(one.habit.again_s * SECOND_NS)
+        fires = self._outbox.fires(one.identity) if every_ns else ()
+        return _Line(one, Gate(one.pace, SENDERS_EACH), Standing(one.name), Again(every_ns, fires))
 
     async def _settle_changes(self) -> None:
         """Give what waits to the destinations of now, before anything is sent."""

@@ -144,6 +144,22 @@ class Pipeline:
             step.alone += told.alone
             step.digest += told.digest
 
+    def take_rules(self, rules: RuleSet) -> tuple[str, ...]:
+        """Go on with other rules, as a restart would: what a rule has learnt stays where it asks the same.
+
+        Returns the names of rules that start anew. Raises what `restore` does; the rules of before stay then.
+        """
+        state, before = self.snapshot(), self.rules
+        try:
+            self.rules = rules
+            self.begin_anew()
+            return self.restore(state)
+        except Exception:
+            self.rules = before
+            self.begin_anew()
+            self.restore(state)
+            raise
+
     @staticmethod
     def _outcome(answers: tuple[Answer, ...], step: _Step) -> Outcome:
         tickets = (*step.tickets, *step.tally.tickets)

@@ -27,6 +27,7 @@ from service.ingest.prices import CostSource
 from service.notifiers.destination import Destination
 from service.notifiers.request import Reason
 from service.pipeline import Outcome, Pipeline
+from service.rule_files import RuleFiles
 from service.sources.arrival import Arrivals
 from service.sources.kafka import KafkaSource
 from service.sources.otlp_http import Door, Refused
@@ -62,6 +63,7 @@ class Parts:
     work: Watched
     clocks: ClockWatch
     connections: Mapping[str, Connections]
+    rule_files: RuleFiles
 
 
 class ByName:
@@ -236,6 +238,8 @@ class SelfMetrics:
             "tocsin_rule_keeps_budget": {
                 (lv.rule.name,): float(kept) for lv in self.levels if (kept := keeps_budget(lv)) is not None
             },
+            "tocsin_rules_last_reload_successful": {(): float(parts.rule_files.is_current)},
+            "tocsin_rules_last_reload_success_timestamp_seconds": {(): parts.rule_files.read_s},
             "tocsin_step_running_seconds": {(): parts.work.running_s()},
             "tocsin_queue_depth": {(): parts.arrivals.qsize()},
             "tocsin_otlp_held_bytes": {(): parts.door.held_bytes},

@@ -1,7 +1,7 @@
 """Every setting of the daemon: `TOCSIN_…` in the environment (`__` between levels), or its `…_FILE` for a secret."""
 
 import os
-import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,8 @@ from service.ingest.failures import names
 from service.ingest.local import Override, Sampling
 from service.local_settings import policies, price_file, rates, shares
 from service.notifiers.notifier import notifiers
-from service.setting_types import Address, Duration, Section, Size, Token, Words, duration, size_bytes, words
+from service.setting_types import Address, Duration, Section, Size, Token, Words, duration, size_bytes
+from service.sources.kafka_settings import KafkaSettings
 from service.time_zone import calendar
 
 PREFIX = "TOCSIN_"
@@ -28,24 +29,12 @@ def time_zone(name: object) -> object:
     return calendar(name) if isinstance(name, str) else name
 
 
-def topics(text: object) -> object:
-    """A list of names that Kafka allows for a topic."""
-    named = words(text)
-    for name in named if isinstance(named, tuple) else ():
-        if not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", name):
-            raise ValueError(
-                f'"{name[:80]}" is not a name of a topic; write names between spaces, as otlp_spans otlp_logs'
-            )
-    return named
-
-
 PriceFile = Annotated[tuple[Override, ...], BeforeValidator(price_file)]
 Names = Annotated[tuple[str, ...], BeforeValidator(names)]
 Rates = Annotated[tuple[tuple[str, float], ...], BeforeValidator(rates)]
 PolicyShares = Annotated[tuple[tuple[str, float], ...], BeforeValidator(policies)]
 Shares = Annotated[Sampling | None, BeforeValidator(shares)]
 Zone = Annotated[Calendar, BeforeValidator(time_zone)]
-Topics = Annotated[tuple[str, ...], BeforeValidator(topics)]
 
 
 class OtlpSettings(Section):
@@ -57,19 +46,6 @@ class OtlpSettings(Section):
 class WebSettings(Section):
     listen: Address = Field("127.0.0.1:9464", description="where /metrics, /-/healthy, /-/ready and the API are")
     token: Token | None = Field(None, description="who sends it may mark pages; without one, this machine alone")
-
-
-class KafkaSettings(Section):
-    bootstrap_servers: str | None = Field(None, description="brokers as HOST:PORT,…; without them Kafka is not read")
-    group: str = Field("tocsin", description="consumer group")
-    topics: Topics = Field(
-        ("otlp_spans", "otlp_metrics", "otlp_logs"),
-        min_length=1,
-        description="topics to read; the word spans, traces, metrics or logs in a name says what it holds",
-    )
-    rejected_topic: str = Field("tocsin.rejected", description="where records go that cannot be read without an error")
-    fetch_bytes: Size = Field(1 << 20, description="most that one fetch takes from a partition")
-    check_crcs: bool = Field(True, description="whether record checksums are verified")
 
 
 class LimitsSettings(Section):
@@ -105,6 +81,7 @@ class Settings(BaseSettings):
     limits: LimitsSettings = LimitsSettings()
     notifiers: NotifierSettings = NotifierSettings()
     rules: Words = Field((), description="rule files or directories; without any, the shipped packs")
+    rules_watch: bool = Field(True, description="whether rule files that have changed are read again by themselves")
     data_dir: Path = Field(Path("tocsin-data"), description="where state is kept")
     decoder: Literal["compiled", "protobuf"] = Field(
         "compiled", description="what decodes traces; `protobuf` gives the same results, slower, to compare with"
@@ -237,6 +214,8 @@ def _written(info: FieldInfo) -> str:
         return "UTC"
     if isinstance(default, tuple):
         return " ".join(default)
+    if isinstance(default, StrEnum):
+        return default.value
     if isinstance(default, bool):
         return str(default).lower()
     readers = [found.func for found in info.metadata if isinstance(found, BeforeValidator)]

@@ -6,8 +6,9 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,10 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{more}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{more}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
+inter.broker.listener.name=PLAINTEXT
 log.dirs={directory}/log
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -44,19 +46,35 @@ def missing() -> str:
     return "" if (JARS / "complete").exists() else "no Kafka broker here: run `make broker` (needs java and mvn)"
 
 
-class Broker:
-    """A broker that keeps its log in `directory`, and has one address for good."""
+@dataclass(frozen=True)
+class Secured:
+    """Further listeners: their protocols by name, the properties that they need, and what makes SCRAM users."""
 
-    def __init__(self, directory: Path) -> None:
+    protocols: Mapping[str, str] = field(default_factory=dict)
+    properties: str = ""
+    users: tuple[str, ...] = ()
+
+
+class Broker:
+    """A broker that keeps its log in `directory`, and has one address for good, and one for each further listener."""
+
+    def __init__(self, directory: Path, secured: Secured = Secured()) -> None:
         port, controller = free_port(), free_port()
         self._directory, self._port = directory, port
+        self.addresses = {name: f"127.0.0.1:{free_port()}" for name in secured.protocols}
+        more = "".join(f",{name}://{address}" for name, address in self.addresses.items())
+        protocols = "".join(f",{name}:{protocol}" for name, protocol in secured.protocols.items())
         self._config = directory / "server.properties"
-        self._config.write_text(PROPERTIES.format(port=port, controller=controller, directory=directory))
+        self._config.write_text(
+            PROPERTIES.format(port=port, controller=controller, directory=directory, more=more, protocols=protocols)
+            + secured.properties
+        )
         self._process: subprocess.Popen[bytes] | None = None
         self.address = f"127.0.0.1:{port}"
         with (directory / "broker.log").open("w") as log:
             storage = ("kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c", str(self._config))
-            subprocess.run([*JAVA, *storage], check=True, stdout=log, stderr=log, timeout=60)
+            users = [part for user in secured.users for part in ("--add-scram", user)]
+            subprocess.run([*JAVA, *storage, *users], check=True, stdout=log, stderr=log, timeout=60)
 
     def start(self) -> None:
         """Start it, for the first time or again on the data it has; it answers then."""
@@ -82,13 +100,13 @@ class Broker:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Broker]:
+def running(directory: Path, secured: Secured = Secured()) -> Iterator[Broker]:
     """A started broker, which does not outlive the block. Where it cannot be had tests are skipped, but in CI."""
     if reason := missing():
         if os.environ.get("CI"):
             pytest.fail(f"CI skips nothing: {reason}")
         pytest.skip(reason)
-    broker = Broker(directory)
+    broker = Broker(directory, secured)
     try:
         broker.start()
         yield broker

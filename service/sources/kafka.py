@@ -17,12 +17,14 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from service.batch import Answer, Record, Signal
-from service.settings import KafkaSettings
 from service.sources.arrival import Arrival, Arrivals
 from service.sources.kafka_consumer import METADATA_MS, consumer, rejected, stopped, text_of
+from service.sources.kafka_security import Security
+from service.sources.kafka_settings import KafkaSettings
+from service.sources.kafka_start import where
 from service.sources.topics import Topics
 from service.steps import SetAside
 
@@ -60,6 +62,7 @@ class KafkaSource:
 
     def __init__(self, settings: KafkaSettings, arrivals: Arrivals, saved: Mapping[str, int], instance: str) -> None:
         self.settings, self.arrivals, self._instance = settings, arrivals, instance
+        self.security = Security(settings)
         self.topics = Topics(settings.topics, {name: saved[name] for name in settings.topics if name in saved})
         self.empty = 0  # Records without a value: tombstones, which OTLP never writes.
         self.restarts = 0  # Consumers that had to be replaced.
@@ -92,11 +95,15 @@ class KafkaSource:
                 try:
                     await self._read()
                 except (KafkaError, TimeoutError) as error:
-                    if not self._begun and not getattr(error, "retriable", False):
-                        raise KafkaError(f"cannot read from Kafka at {self._servers}: {text_of(error)}") from None
+                    said, is_wrong = text_of(error), not getattr(error, "retriable", False)
+                    if isinstance(error, KafkaConnectionError):
+                        why, is_wrong = await self.security.why()
+                        said = why or said
+                    if not self._begun and is_wrong:
+                        raise KafkaError(f"cannot read from Kafka at {self._servers}: {said}") from None
                     self.restarts += self._begun
                     again_s = AGAIN_FIRST_S if time.monotonic() - born_s > LIVED_S else again_s
-                    self._say_silent(f"{text_of(error)}; trying again, from where reading stopped")
+                    self._say_silent(f"{said}; trying again, from where reading stopped")
                     await self._drop()
                     await _until(self._leaving, again_s)
                     again_s = min(2 * again_s, AGAIN_MAX_S)
@@ -127,7 +134,7 @@ class KafkaSource:
         """Write records that were set aside into the topic for them. Where that fails, it is said: paging goes on."""
         try:
             async with asyncio.timeout(REJECT_TIMEOUT_S):
-                await rejected(self.settings, found)
+                await rejected(self.security, found)
         except (KafkaError, TimeoutError) as error:
             topic = self.settings.rejected_topic
             log.error("%d records that were set aside cannot go to topic %s: %s", len(found), topic, text_of(error))
@@ -151,7 +158,7 @@ class KafkaSource:
 
     async def _start(self) -> AIOKafkaConsumer:
         """Reach the brokers. Raises KafkaError where they cannot be reached."""
-        made = consumer(self.settings, self._instance)
+        made = consumer(self.security, self._instance)
         try:
             await made.start()
         except KafkaError:
@@ -263,6 +270,7 @@ class KafkaSource:
 
     async def _look_again(self, made: AIOKafkaConsumer) -> None:
         """Look, unless no broker answers just now: then reading goes on as it can."""
+        self.security.reload()
         try:
             await self.look(made)
         except (KafkaError, TimeoutError):
@@ -296,14 +304,16 @@ class KafkaSource:
         """Put newly assigned partitions where reading left off, or the group."""
         await self.look(made)
         begins = await made.beginning_offsets(list(partitions))
+        told = {partition: await made.committed(partition) for partition in partitions}
+        new = [partition for partition in partitions if told[partition] is None and _name(partition) not in self._next]
+        starts = await where(self.settings.start, made, new, time.time_ns())
         for partition in partitions:
-            name = _name(partition)
-            committed = await made.committed(partition) or 0
+            name, committed = _name(partition), told[partition] or 0
             known = max(self._next.get(name, 0), committed)
             if known and begins[partition] > known:
                 self._count_lost(name, known, begins[partition])
             self._committed[name] = committed
-            self._next[name] = max(known, begins[partition])
+            self._next[name] = max(known, starts.get(partition, 0), begins[partition])
             made.seek(partition, self._next[name])
             self._sought.add(partition)
         self._news = tuple(sorted(_name(p) for p in partitions if signal_of(p.topic) is Signal.TRACES))

@@ -6,9 +6,11 @@ import zlib
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 
-from service.settings import KafkaSettings
+from service.sources.kafka_security import Security
 from service.steps import SetAside
 
 log = logging.getLogger("tocsin.kafka")
@@ -19,7 +21,7 @@ METADATA_MS = 10_000
 STOP_TIMEOUT_S = 10.0
 
 
-def consumer(settings: KafkaSettings, instance: str) -> AIOKafkaConsumer:
+def consumer(security: Security, instance: str) -> AIOKafkaConsumer:
     """A consumer of the group that was not started yet.
 
     instance  names this daemon to the group for good: started again after any end, it has its partitions back at once
@@ -28,9 +30,11 @@ def consumer(settings: KafkaSettings, instance: str) -> AIOKafkaConsumer:
     With other topics it is another member: to one that is known by name Kafka gives back the partitions that it had,
     whatever it asks for now. So after a change of topics the group takes it in once its former session has expired.
     """
+    settings = security.settings
     topics = zlib.crc32(" ".join(sorted(settings.topics)).encode())
     return AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers,
+        **security.arguments(),
+        client_rack=settings.rack,
         group_id=settings.group,
         group_instance_id=f"{instance}-{topics:08x}",
         enable_auto_commit=False,
@@ -41,17 +45,19 @@ def consumer(settings: KafkaSettings, instance: str) -> AIOKafkaConsumer:
         metadata_max_age_ms=METADATA_MS,
         session_timeout_ms=SESSION_MS,
         rebalance_timeout_ms=REBALANCE_MS,
+        # Sticky: a member that comes takes its share, the others keep theirs. Round robin for members of before.
+        partition_assignment_strategy=(StickyPartitionAssignor, RoundRobinPartitionAssignor),
     )
 
 
-async def rejected(settings: KafkaSettings, found: Sequence[SetAside]) -> None:
+async def rejected(security: Security, found: Sequence[SetAside]) -> None:
     """Write records that were set aside into their topic, with where each came from. Raises KafkaError."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers, max_request_size=64 << 20)
+    producer = AIOKafkaProducer(**security.arguments(), max_request_size=64 << 20)
     await producer.start()
     try:
         for record, error in found:
             headers = [("tocsin.partition", record.partition.encode()), ("tocsin.error", error.encode())]
-            await producer.send_and_wait(settings.rejected_topic, record.body, headers=headers)
+            await producer.send_and_wait(security.settings.rejected_topic, record.body, headers=headers)
     finally:
         await producer.stop()
 

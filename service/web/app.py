@@ -22,6 +22,8 @@ from starlette.routing import Route
 
 from alertrules.marks import mark_from, packed
 from service.explain import alert_told, explained, told
+from service.readiness import Readiness
+from service.rule_files import RulesError
 from service.selfmetrics import SelfMetrics, level_families
 from service.sources.arrival import Arrival, Arrivals
 from service.watch import Level
@@ -46,20 +48,19 @@ class Web:
     """The routes over one daemon's metrics.
 
     look       has the levels taken, as they stand now
-    not_ready  says what it waits for, nothing while it is ready
-    notes      say what somebody should look into all the same
+    readiness  says what it waits for, and what somebody should look into
+    reload     has the rule files read again
     hangs      says what runs for longer than it may, nothing while it is healthy
     """
 
     def __init__(
         self, metrics: SelfMetrics, arrivals: Arrivals, now_ns: Callable[[], int], token: str,
-        look: Callable[[], Awaitable[None]], not_ready: Callable[[], str], notes: Callable[[], list[str]],
+        look: Callable[[], Awaitable[None]], readiness: Readiness, reload: Callable[[], "asyncio.Future[str]"],
         hangs: Callable[[], str],
     ) -> None:  # fmt: skip
         self.metrics, self.arrivals, self.now_ns = metrics, arrivals, now_ns
-        self._look, self.not_ready, self.notes, self.hangs = look, not_ready, notes, hangs
+        self._look, self._readiness, self._reload, self.hangs = look, readiness, reload, hangs
         self._token = token
-        self._labels: Mapping[str, Sequence[str]] = {rule.name: rule.by for rule in metrics.parts.rules.rules}
         self._paths = {
             "/metrics": self.scraped,
             "/-/healthy": self.healthy,
@@ -72,8 +73,18 @@ class Web:
         }
         routes = [Route(path, self._at_home(reply)) for path, reply in self._paths.items()]
         self.app = Starlette(
-            routes=[Route("/", self._at_home(self.index)), Route("/api/v1/marks", self.mark, methods=["POST"]), *routes]
+            routes=[
+                Route("/", self._at_home(self.index)),
+                Route("/api/v1/marks", self.mark, methods=["POST"]),
+                Route("/-/reload", self.reload, methods=["POST"]),
+                *routes,
+            ]
         )
+
+    @property
+    def _labels(self) -> Mapping[str, Sequence[str]]:
+        """The labels of each rule's series."""
+        return {rule.name: rule.by for rule in self.metrics.parts.rules.rules}
 
     def _at_home(self, reply: Reply) -> Reply:
         """Refuse requests to this machine under another name: a page of another site can make its own lead here."""
@@ -105,11 +116,13 @@ class Web:
         return PlainTextResponse("ok\n")
 
     async def ready(self, request: Request) -> Response:
-        if reason := self.not_ready():
+        if reason := self._readiness.missing():
             return PlainTextResponse(f"not ready: {reason}\n", 503)
         # Telemetry is taken in all the same, and whoever sends it must not be turned away.
         failing = [f"but {one['name']} {one['problem']}\n" for one in self._destinations() if one["problem"]]
-        return PlainTextResponse("ready\n" + "".join([*failing, *(f"but {note}\n" for note in self.notes())]))
+        return PlainTextResponse(
+            "ready\n" + "".join([*failing, *(f"but {note}\n" for note in self._readiness.notes())])
+        )
 
     async def alerts(self, request: Request) -> Response:
         levels = await self._levels()
@@ -158,6 +171,18 @@ class Web:
             )
         return told
 
+    async def reload(self, request: Request) -> Response:
+        """Read the rule files again; answered once they are in use, or were found wrong."""
+        if problem := self._unwelcome(request):
+            return _refused(403, problem)
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return _json({"ok": True, "message": await asyncio.shield(self._reload())})
+        except TimeoutError:
+            return _refused(503, "not read yet; look at tocsin_rules_last_reload_successful in a while")
+        except RulesError as error:
+            return _refused(400, str(error))
+
     async def marks(self, request: Request) -> Response:
         return _json({"marks": [packed(mark) for level in await self._levels() for mark in level.marks]})
 
@@ -193,7 +218,7 @@ class Web:
         # A name that is not ours may be another site's, led here to be let in by the browser.
         if request.client and _is_loopback(request.client.host) and _is_local(request.headers.get("host", "")):
             return ""
-        return "marks are taken from this machine alone; set TOCSIN_WEB__TOKEN to take them from others"
+        return "this is taken from this machine alone; set TOCSIN_WEB__TOKEN to take it from others"
 
 
 def _is_local(host: str) -> bool:

@@ -28,9 +28,9 @@ from service.ingest.decode import Decoder
 from service.ingest.limits import IngestLimits
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.stage import Ingest
-from service.settings import KafkaSettings
 from service.sources.arrival import Arrival, Arrivals
 from service.sources.kafka import KafkaSource
+from service.sources.kafka_settings import KafkaSettings
 from tests import broker
 from tests.bench.sessions import BEGIN_NS, bodies
 

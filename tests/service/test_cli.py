@@ -62,12 +62,18 @@ def test_wrong_settings_end_it(tmp_path: Path) -> None:
     """A line a problem, no traceback, exit status 2; rules that ask for what is not set are one too."""
     status, lines = ended(tmp_path, LATENESS="x", NO_SUCH="y")
     assert status == 2 and len(lines) == 2
-    (tmp_path / "r.yaml").write_text("receivers:\n  - name: oncall\n    pagerduty: {}\n")
+    (tmp_path / "r.yaml").write_text(
+        "groups: [{name: g, rules: [{alert: A, detector: errors, budget: 1/week}]}]\n"
+        "receivers:\n  - name: oncall\n    pagerduty: {}\n"
+    )
     status, lines = ended(tmp_path, RULES=str(tmp_path / "r.yaml"))
     assert (status, lines) == (
         2, ['receiver "oncall": pagerduty needs TOCSIN_PAGERDUTY__ROUTING_KEY (or …_FILE)'],
     )  # fmt: skip
     assert ended(tmp_path, RULES=str(tmp_path / "none.yaml"))[0] == 2
+    (tmp_path / "empty.yaml").write_text("# later\n")
+    status, lines = ended(tmp_path, RULES=str(tmp_path / "empty.yaml"))
+    assert status == 2 and "there is no rule in" in lines[0]
 
 
 def test_what_is_taken_already(tmp_path: Path) -> None:

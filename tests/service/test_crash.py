@@ -17,6 +17,7 @@ from service.batch import Batch, Record, Signal
 from service.demo.standins import Fault, PagerDutyStandIn, Serving, serving
 from service.ingest.limits import IngestLimits
 from service.notifiers import pagerduty
+from service.notifiers.notifier import words
 from service.pipeline import Pipeline, State
 from service.store.sqlite import Store
 from tests.broker import make_topics
@@ -76,7 +77,7 @@ def stream(rng: random.Random, begin_s: int) -> Iterator[bytes]:
 
 def expected(values: Sequence[bytes], rules: Path, url: str) -> tuple[dict[str, list[bytes]], State]:
     """The requests of every incident, in order, and the state at the end, of a pipeline that was never interrupted."""
-    pipeline = Pipeline(IngestLimits(), load([rules]), max_page_age_ns=0)
+    pipeline = Pipeline(IngestLimits(), load([rules], words()), max_page_age_ns=0)
     told: dict[str, list[bytes]] = defaultdict(list)
     for value in values:
         outcome = pipeline.step(Batch((Record(Signal.TRACES, value, "spans/0"),), {}), time.time_ns())

@@ -198,8 +198,7 @@ def test_records_that_expired_before_they_were_read(kafka: str, kept: int) -> No
             await reader.until(kept + 1)
             assert reader.bodies == [b"8", b"9", b"later"][2 - kept :]
             assert reader.source.lost[topic] == 7 - kept
-        stranger = source(kafka, topic)
-        stranger.settings = stranger.settings.model_copy(update={"group": f"{topic}-stranger"})
+        stranger = source(kafka, topic, group=f"{topic}-stranger")
         async with reading(stranger) as reader:
             await reader.until(kept + 1)
             assert not reader.source.lost  # What one never knew of, one did not lose.
@@ -214,8 +213,7 @@ def test_what_is_set_aside_goes_to_its_topic(kafka: str, caplog: pytest.LogCaptu
     make_topics(kafka, {"k17_spans": 1} | ({topic: 1} if there else {}))
 
     async def run() -> None:
-        one = source(kafka, "k17_spans")
-        one.settings = one.settings.model_copy(update={"rejected_topic": topic})
+        one = source(kafka, "k17_spans", rejected_topic=topic)
         begun_s = time.monotonic()
         await one.reject([SetAside(Record(Signal.TRACES, b"bad", "k17_spans/0"), "IndexError: a bug")])
         assert time.monotonic() - begun_s < 2 * module.REJECT_TIMEOUT_S

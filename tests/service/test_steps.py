@@ -7,6 +7,7 @@ import pytest
 from alertrules.parse import load
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
+from service.notifiers.notifier import words
 from service.pipeline import Outcome, Pipeline, State
 from service.steps import Steps
 from tests.service.ingest.wire import at_ns, body, chat
@@ -72,10 +73,10 @@ GOOD = [record(number) for number in range(1, 13)]
 @pytest.mark.parametrize("saved_after", [0, 1, 2])
 def test_a_record_that_raises_is_set_aside(rules: Path, saved_after: int) -> None:
     """Whatever was saved before: the state and the answers are those of a stream without it."""
-    undisturbed = Pipeline(IngestLimits(), load([rules]), 0)
+    undisturbed = Pipeline(IngestLimits(), load([rules], words()), 0)
     for batch in batches(GOOD[:4], GOOD[4:8], GOOD[8:]):
         undisturbed.step(batch, at_ns(100))
-    pipeline = Fragile(IngestLimits(), load([rules]), 0)
+    pipeline = Fragile(IngestLimits(), load([rules], words()), 0)
     kept: list[State] = []
     steps = Steps(pipeline, lambda: kept[-1] if kept else None)
     answers = []
@@ -92,10 +93,10 @@ def test_a_record_that_raises_is_set_aside(rules: Path, saved_after: int) -> Non
 
 def test_a_record_that_spoils_the_state_is_found(rules: Path) -> None:
     """A save never fails for a value: the record after which it would is found among all since the last save."""
-    undisturbed = Pipeline(IngestLimits(), load([rules]), 0)
+    undisturbed = Pipeline(IngestLimits(), load([rules], words()), 0)
     for batch in batches(GOOD[:4], GOOD[4:]):
         undisturbed.step(batch, at_ns(100))
-    pipeline = Fragile(IngestLimits(), load([rules]), 0)
+    pipeline = Fragile(IngestLimits(), load([rules], words()), 0)
     steps = Steps(pipeline, lambda: None)
     for batch in batches(GOOD[:4], [*GOOD[4:7], bad(STICKY), *GOOD[7:10]], [bad(STICKY), *GOOD[10:]]):
         steps.step(batch, at_ns(100))
@@ -112,7 +113,7 @@ def test_a_step_without_records_that_raises_is_a_bug_to_be_seen(rules: Path) -> 
         def step(self, batch: Batch, now_ns: int) -> Outcome:
             raise RuntimeError("a bug")
 
-    steps = Steps(Broken(IngestLimits(), load([rules]), 0), lambda: None)
+    steps = Steps(Broken(IngestLimits(), load([rules], words()), 0), lambda: None)
     with pytest.raises(RuntimeError):
         steps.step(Batch((), {}), at_ns(0))
     with pytest.raises(RuntimeError):
@@ -122,7 +123,7 @@ def test_a_step_without_records_that_raises_is_a_bug_to_be_seen(rules: Path) -> 
 
 def test_a_quiet_night_is_one_step(rules: Path) -> None:
     """What has to be repeated after a bug does not grow with time: nothing is saved while nothing comes."""
-    steps = Steps(Fragile(IngestLimits(), load([rules]), 0), lambda: None)
+    steps = Steps(Fragile(IngestLimits(), load([rules], words()), 0), lambda: None)
     steps.step(Batch((), {}, expected=("a/0",)), at_ns(0))
     steps.step(Batch((GOOD[0],), {}), at_ns(5))
     for second in range(10, 3600):
