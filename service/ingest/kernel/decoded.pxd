@@ -81,10 +81,13 @@ cdef inline void _follow(
         decoded.response = fingerprint(t.seed, c.text + text.text, text.value).high
     for i in range(BASIC_NUMBERS):
         decoded.numbers[i] = as_double(attributes[plan.numbers[i]].value) if plan.numbers[i] >= 0 else NAN
+    for i in range(BASIC_NUMBERS, NUMBERS):
+        decoded.numbers[i] = NAN
     if plan.more:
         decoded.flags |= TELLS_MORE
         for i in range(BASIC_NUMBERS, NUMBERS):
-            decoded.numbers[i] = as_double(attributes[plan.numbers[i]].value) if plan.numbers[i] >= 0 else NAN
+            if plan.numbers[i] >= 0:
+                decoded.numbers[i] = as_double(attributes[plan.numbers[i]].value)
 
 
 cdef inline double sampling_weight(Text at, Text end) noexcept nogil:

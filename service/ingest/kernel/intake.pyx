@@ -10,7 +10,7 @@ from service.ingest.kernel.labels cimport find_span, label
 from service.ingest.kernel.memory cimport row_t, word_t
 from service.ingest.kernel.origins cimport find_origins, learn_origin
 from service.ingest.kernel.rows cimport (
-    L_AGENT, L_TENANT, LABEL_WORDS, NUMBERS, TELLS_MORE, Counts, DecodedSpan, Join
+    BASIC_NUMBERS, L_AGENT, L_TENANT, LABEL_WORDS, NUMBERS, TELLS_MORE, Counts, DecodedSpan, Join
 )
 from service.ingest.kernel.sessions cimport next_due
 from service.ingest.kernel.shapes cimport ShapeTable
@@ -39,10 +39,12 @@ def set_decoded(
     cdef DecodedSpan* decoded = &tables.t.decoded[row]
     cdef int i
     assert 0 <= row < tables.t.decoded_room
-    decoded.reading, decoded.flags, decoded.tenant, decoded.response = reading, flags | TELLS_MORE, tenant, response
+    decoded.reading, decoded.flags, decoded.tenant, decoded.response = reading, flags, tenant, response
     decoded.name_high, decoded.name_low = name_high, name_low
     for i in range(NUMBERS):
         decoded.numbers[i] = numbers[i]
+        if i >= BASIC_NUMBERS and decoded.numbers[i] == decoded.numbers[i]:
+            decoded.flags |= TELLS_MORE
 
 
 def new_origins(Tables tables, Columns columns):
