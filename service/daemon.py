@@ -23,7 +23,7 @@ from functools import partial
 
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
-from service.batch import Answer, Batch
+from service.batch import Batch
 from service.client import authorities, new_client
 from service.clocks import LOOK_EVERY_S, ClockWatch
 from service.deliver import Clocks, Deliverer
@@ -35,8 +35,9 @@ from service.readiness import Readiness
 from service.rule_files import RuleFiles, RulesError, told
 from service.selfmetrics import Parts, SelfMetrics
 from service.settings import Settings
-from service.sources.arrival import Arrival, Arrivals
+from service.sources.arrival import Arrival, Arrivals, answer_all
 from service.sources.kafka import KafkaSource
+from service.sources.otlp_grpc import GrpcDoor
 from service.sources.otlp_http import Door
 from service.steps import HELD_BYTES_MAX, Steps
 from service.store.outbox import Outbox
@@ -47,7 +48,7 @@ from service.watch import Level
 from service.watched import Watched
 from service.web.app import Web
 from service.web.connections import Connections
-from service.web.server import Server
+from service.web.server import Server, certificate
 from service.wiring import pipeline
 
 log = logging.getLogger("tocsin")
@@ -103,7 +104,8 @@ class Daemon:
         self.steps = Steps(self.pipeline, self._saved_state)
         self.rejected = Rejected(settings.data_dir)
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)
-        self.door = Door(self.arrivals, settings.otlp.body_max)
+        sent = settings.otlp.token
+        self.door = Door(self.arrivals, settings.otlp.body_max, sent.get_secret_value() if sent else "")
         self.kafka = (
             KafkaSource(settings.kafka, self.arrivals, self.offsets, self.store.instance)
             if settings.kafka.bootstrap_servers
@@ -112,7 +114,8 @@ class Daemon:
         if self.kafka is None:
             self.arrivals.put_nowait(Arrival((), {}, expected=()))  # Of logs that the saved state may still wait for.
         left = shares(raised(), opened(), self.deliverer.senders + (KAFKA if self.kafka else 0))
-        self.connections = {"otlp": Connections(left.otlp), "web": Connections(left.web)}
+        self.grpc_connections = left.otlp // 3 if settings.otlp.grpc_listen else 0
+        self.connections = {"otlp": Connections(left.otlp - self.grpc_connections), "web": Connections(left.web)}
         log.info("connections at once: %d for OTLP, %d for metrics and API", left.otlp, left.web)
         self.clocks = ClockWatch(time.time_ns, time.monotonic_ns)
         self.minutely = Minutely()
@@ -131,6 +134,7 @@ class Daemon:
         self.saving_fails = ""  # Why the last save failed; empty while saving works.
         self.put_back = ""  # What became of the files of state, if they had to be put back.
         self.listening: tuple[str, ...] = ()
+        self.grpc: GrpcDoor | None = None
         self._stop = asyncio.Event()
         self._ahead: Arrival | None = None  # Taken, but not to be read together with what came before it.
         self._untold: list[Delivery] = []
@@ -182,8 +186,11 @@ class Daemon:
         """Serve until `stop`; nothing that was accepted is lost then. Raises OSError or KafkaError where it cannot."""
         servers = []
         try:
-            servers.append(Server(self.door.app, self.settings.otlp.listen, self.connections["otlp"]))
-            servers.append(Server(self.web.app, self.settings.web.listen, self.connections["web"]))
+            web, otlp, pair = self.settings.web, self.settings.otlp, certificate(self.settings.otlp)
+            servers.append(Server(self.door.app, otlp.listen, self.connections["otlp"], pair))
+            if otlp.grpc_listen:
+                self.grpc = GrpcDoor(self.door, otlp.grpc_listen, self.grpc_connections, pair)
+            servers.append(Server(self.web.app, web.listen, self.connections["web"], certificate(web)))
             async with asyncio.TaskGroup() as group:
                 await self._serve(group, servers)
         finally:
@@ -200,6 +207,9 @@ class Daemon:
         clocks = group.create_task(self._look_at_clocks(), name="clocks")
         kafka = group.create_task(self.kafka.run(), name="kafka") if self.kafka else None
         senders = [group.create_task(self.deliverer.run(), name=f"sender-{i}") for i in range(self.deliverer.senders)]
+        if self.grpc:
+            group.create_task(self.grpc.run(), name="grpc")
+            log.info("OTLP/gRPC on %s", self.grpc.address)
         self.listening = tuple(server.address for server in servers)
         await asyncio.gather(*(server.listens() for server in servers))
         log.info("OTLP on http://%s, metrics and API on http://%s", *self.listening)
@@ -219,6 +229,8 @@ class Daemon:
             task.cancel()
         for server in servers:
             server.should_exit = True
+        if self.grpc:
+            await self.grpc.stop()
 
     async def _loop(self) -> None:
         """Take, step, answer, save; until asked to stop and nothing is left on the queue."""
@@ -240,7 +252,7 @@ class Daemon:
                 self._gather(outcome)
             if marks:  # What a person said is kept before it is answered, as it cannot be read again.
                 await self._save()
-            _answer(arrivals, [answer for outcome in outcomes for answer in outcome.answers])
+            answer_all(arrivals, [answer for outcome in outcomes for answer in outcome.answers])
             if self.steps.set_aside:
                 await self._set_aside()
             self._unsaved |= bool(records or offsets or marks or any(outcome.tally.slots for outcome in outcomes))
@@ -377,14 +389,3 @@ class Daemon:
         name = self.store.write_arrays(state.arrays, self.offsets, state.alerts)
         self.store.save(name, self.offsets, state.alerts, untold, self.wall_ns())
         self.steps.kept()
-
-
-def _answer(arrivals: list[Arrival], given: list[Answer]) -> None:
-    """Tell each door what became of its records."""
-    at = 0
-    for arrival in arrivals:
-        asked = len(arrival.records) + len(arrival.marks)
-        answers = tuple(given[at : at + asked])
-        at += asked
-        if arrival.answers is not None and not arrival.answers.done():
-            arrival.answers.set_result(answers)

@@ -40,6 +40,11 @@ def listen_address(text: object) -> object:
     return text
 
 
+def optional_address(text: object) -> object:
+    """An address, or nothing where it is empty."""
+    return listen_address(text) if text else None
+
+
 def words(text: object) -> object:
     """A list from words between spaces or commas.
 
@@ -102,6 +107,7 @@ def routing_key(text: object) -> object:
 Duration = Annotated[int, BeforeValidator(duration), Field(ge=0)]
 Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
 Address = Annotated[str, BeforeValidator(listen_address)]
+MaybeAddress = Annotated[str | None, BeforeValidator(optional_address)]
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(words)]

@@ -15,7 +15,7 @@ from service.ingest.failures import names
 from service.ingest.local import Override, Sampling
 from service.local_settings import policies, price_file, rates, shares
 from service.notifiers.notifier import notifiers
-from service.setting_types import Address, Duration, Section, Size, Token, Words, duration, size_bytes
+from service.setting_types import Address, Duration, MaybeAddress, Section, Size, Token, Words, duration, size_bytes
 from service.sources.kafka_settings import KafkaSettings
 from service.time_zone import calendar
 
@@ -39,6 +39,10 @@ Zone = Annotated[Calendar, BeforeValidator(time_zone)]
 
 class OtlpSettings(Section):
     listen: Address = Field("127.0.0.1:4318", description="where OTLP/HTTP comes in")
+    grpc_listen: MaybeAddress = Field("127.0.0.1:4317", description="where OTLP/gRPC comes in; empty: nowhere")
+    token: Token | None = Field(None, description="what senders must send as Authorization: Bearer; none: nothing")
+    tls_cert_file: Path | None = Field(None, description="PEM file of a certificate: both OTLP doors speak TLS then")
+    tls_key_file: Path | None = Field(None, description="PEM file of its key, if not in the same file")
     body_max: Size = Field(64 << 20, description="largest body, unpacked; larger ones are answered 413")
     queue_max: int = Field(64, gt=0, description="bodies that may wait; then the door answers 429 with Retry-After")
 
@@ -46,6 +50,8 @@ class OtlpSettings(Section):
 class WebSettings(Section):
     listen: Address = Field("127.0.0.1:9464", description="where /metrics, /-/healthy, /-/ready and the API are")
     token: Token | None = Field(None, description="who sends it may mark pages; without one, this machine alone")
+    tls_cert_file: Path | None = Field(None, description="PEM file of a certificate: it speaks TLS then")
+    tls_key_file: Path | None = Field(None, description="PEM file of its key, if not in the same file")
 
 
 class LimitsSettings(Section):

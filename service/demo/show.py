@@ -168,7 +168,7 @@ async def _run(teller: Teller, rules: RuleSet, directory: Path) -> bool:
     async with serving(SlackStandIn(time.monotonic)) as slack, serving(PagerDutyStandIn(time.monotonic)) as pagerduty:
         settings = Settings(
             data_dir=directory,
-            otlp=OtlpSettings(listen="127.0.0.1:0"),
+            otlp=OtlpSettings(listen="127.0.0.1:0", grpc_listen=None),
             web=WebSettings(listen="127.0.0.1:0"),
             notifiers={
                 "slack": {"webhook_url": f"{slack.url}/services/T0/B0/demo"},

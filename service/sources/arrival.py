@@ -1,7 +1,7 @@
 """What a source puts on the daemon's queue, and how it hears what became of it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alertrules.marks import Mark
@@ -33,3 +33,14 @@ class Arrival:
 
 
 Arrivals = asyncio.Queue[Arrival]
+
+
+def answer_all(arrivals: Sequence[Arrival], given: Sequence[Answer]) -> None:
+    """Tell each door what became of its records."""
+    at = 0
+    for arrival in arrivals:
+        asked = len(arrival.records) + len(arrival.marks)
+        answers = tuple(given[at : at + asked])
+        at += asked
+        if arrival.answers is not None and not arrival.answers.done():
+            arrival.answers.set_result(answers)

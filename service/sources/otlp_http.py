@@ -5,6 +5,7 @@ a full queue is 429 with Retry-After, which OTLP exporters wait for.
 """
 
 import asyncio
+import hmac
 import json
 from collections import Counter
 from enum import StrEnum
@@ -39,7 +40,7 @@ BODIES_HELD = 4
 DRAIN_S = 2.0
 """How long the rest of a refused body is read and thrown away: a sender that still writes would not see the answer."""
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
-INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE = 3, 5, 8, 12, 14
+INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE, UNAUTHENTICATED = 3, 5, 8, 12, 14, 16
 RESPONSES: dict[Signal, tuple[type[Message], str, str]] = {
     Signal.TRACES: (ExportTraceServiceResponse, "rejected_spans", "rejectedSpans"),
     Signal.METRICS: (ExportMetricsServiceResponse, "rejected_data_points", "rejectedDataPoints"),
@@ -51,6 +52,7 @@ RESPONSES: dict[Signal, tuple[type[Message], str, str]] = {
 class Refused(StrEnum):
     """Why a request was turned away unread. Closed: every reason is exported, even at zero."""
 
+    TOKEN = "token"  # The door asks for a token, and this was not sent.
     CONTENT_TYPE = "content_type"
     ENCODING = "encoding"
     TOO_LARGE = "too_large"
@@ -71,10 +73,14 @@ class RefusalError(Exception):
 
 
 class Door:
-    """Routes for `/v1/{traces,metrics,logs}`; `refused` counts by reason for the metrics."""
+    """Routes for `/v1/{traces,metrics,logs}`, and the admission that the gRPC door shares.
 
-    def __init__(self, arrivals: Arrivals, body_bytes_max: int) -> None:
-        self.arrivals, self.body_bytes_max = arrivals, body_bytes_max
+    token    what senders must send as a bearer; empty: nothing
+    refused  counts by reason, for the metrics
+    """
+
+    def __init__(self, arrivals: Arrivals, body_bytes_max: int, token: str = "") -> None:
+        self.arrivals, self.body_bytes_max, self.token = arrivals, body_bytes_max, token
         self.refused: Counter[Refused] = Counter()
         self.closing = False
         self._senders = Senders(PARTITION)
@@ -89,15 +95,16 @@ class Door:
     async def export(self, request: Request) -> Response:
         """One OTLP request."""
         signal, media = Signal(request.url.path.rpartition("/")[2]), _media(request)
-        held = _Held(self)
+        held = Held(self)
         try:
+            self._check_token(request)
             if media not in (PROTOBUF, JSON):
                 message = f'Content-Type "{media[:80]}" is not OTLP; send {PROTOBUF} or {JSON}'
                 raise RefusalError(Refused.CONTENT_TYPE, 415, INVALID_ARGUMENT, message)
             if self.closing:
                 raise RefusalError(Refused.CLOSING, 503, UNAVAILABLE, "shutting down; try again")
             body = await self._body(request, held)
-            answer = await self._read(self._record(signal, body))
+            answer = await self.read(self.record(signal, body))
         except RefusalError as refusal:
             self.refused[refusal.reason] += 1
             if not held.whole:
@@ -107,9 +114,14 @@ class Door:
             held.release()
         if answer.error is not None:
             return _error(media, 400, INVALID_ARGUMENT, answer.error)
-        return Response(_success(signal, media, answer), media_type=media)
+        return Response(success(signal, media, answer), media_type=media)
 
-    async def _body(self, request: Request, held: "_Held") -> bytes:
+    def _check_token(self, request: Request) -> None:
+        sent = request.headers.get("authorization", "").encode("utf-8", "replace")
+        if self.token and not hmac.compare_digest(sent, f"Bearer {self.token}".encode()):
+            raise RefusalError(Refused.TOKEN, 401, UNAUTHENTICATED, "send Authorization: Bearer with the token")
+
+    async def _body(self, request: Request, held: "Held") -> bytes:
         """The unpacked body, never more than the limit, however small it was packed."""
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip", ""):
@@ -131,7 +143,7 @@ class Door:
             message = f"the body did not come within {BODY_TIMEOUT_S:.0f} s; send smaller batches"
             raise RefusalError(Refused.SLOW, 408, INVALID_ARGUMENT, message) from None
 
-    async def _unpacked(self, sent: bytes, held: "_Held") -> bytes:
+    async def _unpacked(self, sent: bytes, held: "Held") -> bytes:
         """A gzip body unpacked. What it may become is admitted before it becomes that."""
         small = await self._unpacker.small(sent, self.body_bytes_max)
         if small is not None:
@@ -146,7 +158,7 @@ class Door:
         """Nothing is unpacked any more."""
         self._unpacker.close()
 
-    async def _sent(self, request: Request, held: "_Held") -> bytes:
+    async def _sent(self, request: Request, held: "Held") -> bytes:
         """The body as it was sent."""
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > self.body_bytes_max:
@@ -164,11 +176,12 @@ class Door:
         message = f"the body is over {self.body_bytes_max} bytes unpacked; send smaller batches"
         return RefusalError(Refused.TOO_LARGE, 413, INVALID_ARGUMENT, message)
 
-    def _record(self, signal: Signal, body: bytes) -> Record:
+    def record(self, signal: Signal, body: bytes) -> Record:
+        """The record that a body is, of the partition of its sender."""
         return Record(signal, body, self._senders.partition(body) if signal is Signal.TRACES else PARTITION)
 
-    async def _read(self, record: Record) -> Answer:
-        """What became of the record, once the daemon has read it."""
+    async def read(self, record: Record) -> Answer:
+        """What became of the record, once the daemon has read it. Raises RefusalError where it cannot be taken now."""
         answers: asyncio.Future[tuple[Answer, ...]] = asyncio.get_running_loop().create_future()
         if self.closing:
             raise RefusalError(Refused.CLOSING, 503, UNAVAILABLE, "shutting down; try again")
@@ -183,7 +196,7 @@ class Door:
             raise RefusalError(Refused.BEHIND, 503, UNAVAILABLE, "the daemon is behind; try again") from None
 
 
-class _Held:
+class Held:
     """What one request holds of the door's memory. `whole` once its body has come to the end."""
 
     def __init__(self, door: Door) -> None:
@@ -227,7 +240,7 @@ def _media(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _success(signal: Signal, media: str, answer: Answer) -> bytes:
+def success(signal: Signal, media: str, answer: Answer) -> bytes:
     """The signal's Export…ServiceResponse; `partial_success` only where there is something to say."""
     message, count_field, count_json = RESPONSES[signal]
     partial = bool(answer.rejected or answer.message)

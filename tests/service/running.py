@@ -12,7 +12,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RUN = (sys.executable, "-m", "service", "run")
-LOOPBACK = {"TOCSIN_DECODER": "protobuf", "TOCSIN_OTLP__LISTEN": "127.0.0.1:0", "TOCSIN_WEB__LISTEN": "127.0.0.1:0"}
+LOOPBACK = {
+    "TOCSIN_DECODER": "protobuf", "TOCSIN_OTLP__LISTEN": "127.0.0.1:0", "TOCSIN_OTLP__GRPC_LISTEN": "127.0.0.1:0",
+    "TOCSIN_WEB__LISTEN": "127.0.0.1:0",
+}  # fmt: skip
 
 
 class Running:

@@ -103,7 +103,7 @@ class Choosy(Pipeline):
 def test_a_record_that_meets_a_bug_is_set_aside(tmp_path: Path) -> None:
     """Its sender is told, it is kept for a person and counted, and everything else goes on."""
     settings = Settings(
-        data_dir=tmp_path, decoder="protobuf", otlp=OtlpSettings(listen="127.0.0.1:0"),
+        data_dir=tmp_path, decoder="protobuf", otlp=OtlpSettings(listen="127.0.0.1:0", grpc_listen=None),
         web=WebSettings(listen="127.0.0.1:0"),
     )  # fmt: skip
 
@@ -133,7 +133,7 @@ def test_a_bug_ends_the_daemon(tmp_path: Path) -> None:
     settings = Settings(
         data_dir=tmp_path,
         decoder="protobuf",
-        otlp=OtlpSettings(listen="127.0.0.1:0"),
+        otlp=OtlpSettings(listen="127.0.0.1:0", grpc_listen=None),
         web=WebSettings(listen="127.0.0.1:0"),
     )
 
