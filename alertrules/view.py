@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alertrules.select import Matcher, matches
-from detectors.core.columns import Arrays, Entries, Ids, Slot, Tick, added_up
+from detectors.core.columns import NOTHING, Arrays, Entries, Ids, Slot, Tick, added_up
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 
 SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free", "amount")
-HISTOGRAMS = ("duration", "cost", "outcome")
+HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt")
 UNKNOWN, NOT_SELECTED = -2, -1
 
 
@@ -102,7 +102,9 @@ class View:
         """Go on from a snapshot of a view with the same `by`."""
         self.series = SeriesTable.restore(under(arrays, "series."), self.series.capacity)
         part = under(arrays, "open.")
-        self._columns = [part] if part else []
+        for name in HISTOGRAMS:  # A version before did not know all of them.
+            part = part and {**_entries(name, NOTHING), **part}
+        self._columns = [dict(part)] if part else []
 
 
 def _tick(start_ns: int, parts: Sequence[dict[str, NDArray[Any]]], histograms: Sequence[str]) -> Tick:
@@ -113,7 +115,7 @@ def _tick(start_ns: int, parts: Sequence[dict[str, NDArray[Any]]], histograms: S
 
     series, at = np.unique(joined("series"), return_inverse=True)
     columns: dict[str, Any] = {name: np.bincount(at, joined(name), len(series)).astype(float) for name in SUMS}
-    columns |= dict.fromkeys(HISTOGRAMS, Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0)))
+    columns |= dict.fromkeys(HISTOGRAMS, NOTHING)
     for name in histograms:
         columns[name] = added_up(joined(f"{name}.cell"), joined(f"{name}.bucket"), joined(f"{name}.count"))
     return Tick(start_ns=start_ns, series=series.astype(np.int32), **columns)

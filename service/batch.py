@@ -125,6 +125,7 @@ class Tally:
     weighted: int = 0  # Calls that stand for more than themselves, by sampling weights.
     stated_tokens: float = 0.0  # What wrappers said of calls below them that were counted themselves,
     leaf_tokens: float = 0.0  # and what those said.
+    unexplained: Counter[str] = field(default_factory=Counter)  # By scope: tokens of totals that no part explains.
     content: Counter[str] = field(default_factory=Counter)  # By attribute: what was said, seen and not kept.
     sessionless: Counter[str] = field(default_factory=Counter)  # By agent: sessions that nothing named.
     cut: Counter[str] = field(default_factory=Counter)  # By agent: calls with a value too long for a label.

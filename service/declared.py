@@ -68,6 +68,11 @@ HEALTH = {
     "tocsin_leaf_tokens_ratio": Declared(
         "gauge", (), "Tokens of calls over what the wrappers above them stated; 1 where they agree."
     ),
+    "tocsin_unexplained_tokens_total": Declared(
+        "counter",
+        ("scope",),
+        "Tokens by which totals of spans differ from all that their parts could add up to, by who wrote the spans.",
+    ),
     "tocsin_metric_saturated_total": Declared(
         "counter", ("metric",), "Values over the last bound of their histogram: how large they were is not known."
     ),

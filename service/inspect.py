@@ -72,7 +72,7 @@ class Inspection:
     def usage(self, labels: Labels, tokens: Tokens, cost: tuple[float, CostSource]) -> None:
         """Count tokens and dollars."""
         group = self.groups.setdefault(labels[:2], Group())
-        for i, count in enumerate(tokens):
+        for i, count in enumerate(tokens[: len(_TOKENS)]):
             group.tokens[i] += count
         dollars, source = cost
         if source is CostSource.UNPRICED:

@@ -22,10 +22,10 @@ from service.detect import Detect
 from service.ingest.decode import Decoder
 from service.ingest.join.join import UNSEEDED, Seed
 from service.ingest.limits import IngestLimits
-from service.ingest.local import Local
+from service.ingest.local import NOTHING_LOCAL, Local
 from service.ingest.metrics.meters import Meters
 from service.ingest.otlp.scanner import Scanner
-from service.ingest.stage import NOTHING_LOCAL, Ingest
+from service.ingest.stage import Ingest
 from service.watch import Level, Moved
 
 
@@ -52,8 +52,8 @@ class Outcome:
 FORMAT = 10
 """Of the state's arrays and alerts: it grows when an older version could not go on from them."""
 READABLE = (8, 9, FORMAT)
-"""Formats that this version goes on from. In 9 metric streams had their resource for a key (`metrics/streams.py`); of 8
-the join's tables differ, too (`ingest/join/format8.py`)."""
+"""Formats that this version goes on from. In 9 metric streams had their resource for a key (`metrics/streams.py`), and
+spans told no parts of usage (`ingest/join/format9.py`); in 8 the join's tables differed, too (`join/format8.py`)."""
 
 
 class FormatError(ValueError):

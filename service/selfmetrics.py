@@ -66,19 +66,19 @@ class Parts:
     rule_files: RuleFiles
 
 
-class ByAgent:
-    """Counts by agent; of a million names, those after the first thousand are one."""
+class ByName:
+    """Counts by the name of an agent or a scope; of a million names, those after the first thousand are one."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
 
     def add(self, more: Mapping[str, int]) -> None:
-        for agent, count in more.items():
-            known = agent in self.counts or len(self.counts) < AGENTS_MAX
-            self.counts[agent if known else OVERFLOW_VALUE] += count
+        for name, count in more.items():
+            known = name in self.counts or len(self.counts) < AGENTS_MAX
+            self.counts[name if known else OVERFLOW_VALUE] += count
 
     def values(self) -> "Values":
-        return {(agent,): count for agent, count in self.counts.items()}
+        return {(name,): count for name, count in self.counts.items()}
 
 
 class SelfMetrics:
@@ -97,9 +97,10 @@ class SelfMetrics:
         self.costs: Counter[str] = Counter()
         self.priced_tokens: Counter[str] = Counter()
         self.content: Counter[str] = Counter()
-        self.sessionless = ByAgent()
-        self.cut = ByAgent()
-        self.refused = ByAgent()
+        self.sessionless = ByName()
+        self.cut = ByName()
+        self.unexplained = ByName()
+        self.refused = ByName()
         self.weighted = 0
         self.stated_tokens = self.leaf_tokens = 0.0
         self.notices: Counter[Status] = Counter()
@@ -139,6 +140,7 @@ class SelfMetrics:
         self.content.update(tally.content)
         self.sessionless.add(tally.sessionless)
         self.cut.add(tally.cut)
+        self.unexplained.add({scope: round(tokens) for scope, tokens in tally.unexplained.items()})
         self.refused.add(tally.refused)
         self.weighted += tally.weighted
         self.stated_tokens += tally.stated_tokens
@@ -228,6 +230,7 @@ class SelfMetrics:
         agree = self.leaf_tokens / self.stated_tokens if self.stated_tokens else None
         return {
             "tocsin_leaf_tokens_ratio": _if_any(agree),
+            "tocsin_unexplained_tokens_total": self.unexplained.values(),
             "tocsin_spend_usd_per_hour": self.spend,
             "tocsin_unpriced_ratio": self.unpriced,
             "tocsin_build_info": {(_version(),): 1},

@@ -1,7 +1,6 @@
 """Every setting of the daemon: `TOCSIN_…` in the environment (`__` between levels), or its `…_FILE` for a secret."""
 
 import os
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,12 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import SECOND_NS
-from service.ingest.local import Override, Sampling, overrides
+from service.ingest.failures import names
+from service.ingest.local import Override, Sampling
+from service.local_settings import policies, price_file, rates, shares
 from service.notifiers.notifier import notifiers
 from service.setting_types import Address, Duration, MaybeAddress, Section, Size, Token, Words, duration, size_bytes
 from service.sources.kafka_settings import KafkaSettings
@@ -23,45 +22,6 @@ from service.time_zone import calendar
 PREFIX = "TOCSIN_"
 NAMED = "__NAME"
 """End of a setting of which there may be many, each with a name of the operator's."""
-SHARE_MIN = 1e-6
-"""Of fewer traces than one in a million, one span would outweigh a fleet."""
-
-
-def policies(text: object) -> object:
-    """Shares of traces that policies of the Collector's tail sampling keep, by their names, between commas.
-
-    >>> policies("errors=1, sample 1%=0.01")
-    (('errors', 1.0), ('sample 1%', 0.01))
-    """
-    if not isinstance(text, str):
-        return text
-    found: dict[str, float] = {}
-    for told in filter(None, (each.strip() for each in text.split(","))):
-        name, _, kept = (part.strip() for part in told.rpartition("="))
-        if not name or name in found or not re.fullmatch(r"[0-9.]+", kept, re.ASCII) or kept.count(".") > 1:
-            raise ValueError(f'"{told[:80]}" is not a share of a policy, or its second; write errors=1, sample 1%=0.01')
-        found[name] = float(kept) if kept.strip(".") else 0.0
-        if not SHARE_MIN <= found[name] <= 1:
-            raise ValueError(f'"{told[:80]}": a policy keeps more than a millionth and at most all; write 0.01')
-    return tuple(found.items())
-
-
-def shares(text: object) -> object:
-    """Shares of traces that are kept, with errors and of the rest.
-
-    >>> shares("errors=1 rest=0.1")
-    Sampling(errors=1.0, rest=0.1)
-    """
-    if not isinstance(text, str):
-        return text
-    found = re.fullmatch(r"errors=([0-9.]+)[\s,]+rest=([0-9.]+)", text.strip(), re.ASCII)
-    try:
-        kept = [float(number) for number in found.groups()] if found else []
-    except ValueError:
-        kept = []
-    if not kept or not all(SHARE_MIN <= share <= 1 for share in kept):
-        raise ValueError(f'"{text[:80]}" is not what is kept; write errors=1 rest=0.1')
-    return Sampling(*kept)
 
 
 def time_zone(name: object) -> object:
@@ -69,21 +29,9 @@ def time_zone(name: object) -> object:
     return calendar(name) if isinstance(name, str) else name
 
 
-def price_file(path: object) -> object:
-    """The prices in the file that a path names."""
-    if not isinstance(path, str) or not path:
-        return path or ()
-    try:
-        return overrides(YAML(typ="safe", pure=True).load(Path(path).read_text()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from None
-    except YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
 PriceFile = Annotated[tuple[Override, ...], BeforeValidator(price_file)]
+Names = Annotated[tuple[str, ...], BeforeValidator(names)]
+Rates = Annotated[tuple[tuple[str, float], ...], BeforeValidator(rates)]
 PolicyShares = Annotated[tuple[tuple[str, float], ...], BeforeValidator(policies)]
 Shares = Annotated[Sampling | None, BeforeValidator(shares)]
 Zone = Annotated[Calendar, BeforeValidator(time_zone)]
@@ -145,6 +93,12 @@ class Settings(BaseSettings):
         "compiled", description="what decodes traces; `protobuf` gives the same results, slower, to compare with"
     )
     prices: PriceFile = Field((), description="file of prices that no list has, or that are your own")
+    rates: Rates = Field(
+        (), description="dollars for one of a currency, as EUR=1.08, JPY=0.0067: a cost in any other is not read"
+    )
+    no_failures: Names = Field(
+        (), description="exceptions of your own that are no failures, as NeedsApproval, beside the known ones"
+    )
     sampling: Shares = Field(None, description="what the collector keeps, as errors=1 rest=0.1, where spans do not say")
     sampling_policies: PolicyShares = Field(
         (), description="what policies of its tail sampling keep, as errors=1, sample 1%=0.01, where it records them"

@@ -23,6 +23,6 @@ def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
     )
     decoder = Scanner() if settings.decoder == "compiled" else ProtobufDecoder()
     weights = {name: 1 / share for name, share in settings.sampling_policies}
-    local = Local(settings.prices, settings.sampling, weights)
+    local = Local(settings.prices, settings.sampling, weights, frozenset(settings.no_failures), dict(settings.rates))
     seed = secrets.randbits(63), secrets.randbits(63)  # Of what was saved, if there is anything.
     return Pipeline(limits, rules, settings.max_page_age, decoder, local, seed, settings.time_zone)

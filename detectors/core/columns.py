@@ -33,6 +33,14 @@ the metric whose points a cell counts, and is empty for calls and sessions."""
 OUTCOMES = ("resolved", "escalated", "abandoned", "failed", "unmapped")
 """Classes of a session's outcome; the first is the good one. An index into this tuple is a class id."""
 
+ENDINGS = (
+    "stop", "tool_calls", "length", "content_filter", "refusal", "empty", "cancelled", "rate_limit", "timeout",
+    "overloaded", "auth", "invalid", "error", "passed", "blocked",
+)  # fmt: skip
+"""What a call ended with: a model's reason to stop, nothing at all, the kind of its error, a guardrail's verdict."""
+PROMPT = ("fresh", "read", "written")
+"""What the input of a model is made of: what no cache knew, what was read from one, what was written to one."""
+
 HISTOGRAM_SCALE = 3
 """OTLP exponential scale of every histogram in a slot: eight buckets an octave, upper edges inclusive."""
 
@@ -65,6 +73,9 @@ class Entries:
         return Entries(self.cell[begin:end], self.bucket[begin:end], self.count[begin:end])
 
 
+NOTHING = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
+
+
 def added_up(cell: Ids, bucket: Ids, count: Floats) -> Entries:
     """Entries with each (cell, bucket) once, in that order."""
     lowest = int(bucket.min()) if len(bucket) else 0
@@ -95,6 +106,9 @@ class Slot:
     duration       Entries        seconds; units without a sane duration are missing from it
     cost           Entries        dollars of closed sessions, wholly priced and > 0
     outcome        Entries        classes of the closed sessions that have one; `bucket` indexes OUTCOMES
+    ending         Entries        what calls ended with, as far as they tell; `bucket` indexes ENDINGS
+    first_token    Entries        seconds to the first token, of the calls that tell it
+    prompt         Entries        input tokens of models; `bucket` indexes PROMPT
     """
 
     start_ns: int
@@ -111,6 +125,9 @@ class Slot:
     duration: Entries
     cost: Entries
     outcome: Entries
+    ending: Entries = NOTHING
+    first_token: Entries = NOTHING
+    prompt: Entries = NOTHING
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +153,9 @@ class Tick:
     duration: Entries
     cost: Entries
     outcome: Entries
+    ending: Entries = NOTHING
+    first_token: Entries = NOTHING
+    prompt: Entries = NOTHING
 
 
 def empty(start_ns: int) -> Tick:

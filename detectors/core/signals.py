@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detectors.core.columns import OUTCOMES, Bools, Entries, Floats, Tick
+from detectors.core.columns import ENDINGS, OUTCOMES, PROMPT, Bools, Entries, Floats, Tick
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,27 @@ def _summed(tick: Tick, which: Bools) -> Floats:
     return np.bincount(at[which], tick.outcome.count[which], len(tick.series)).astype(float)
 
 
+def _mixed(tick: Tick, mix: Entries, which: Bools) -> Floats:
+    at = np.searchsorted(tick.series, mix.cell)
+    return np.bincount(at[which], mix.count[which], len(tick.series)).astype(float)
+
+
+def _ended(*names: str) -> Callable[[Tick], Floats]:
+    """(series,) calls that ended with one of these; of a tick."""
+    places = [ENDINGS.index(name) for name in names]
+    return lambda tick: _mixed(tick, tick.ending, np.isin(tick.ending.bucket, places))
+
+
+_TOLD = _ended(*(name for name in ENDINGS if name not in ("passed", "blocked")))
+"""Calls that tell what they ended with."""
+
+
+def _prompt(*names: str) -> Callable[[Tick], Floats]:
+    """(series,) input tokens of these kinds; of a tick."""
+    places = [PROMPT.index(name) for name in names]
+    return lambda tick: _mixed(tick, tick.prompt, np.isin(tick.prompt.bucket, places))
+
+
 SIGNALS: Mapping[str, Signal] = {
     "error_ratio": Signal("failed", "ratio", Mean(lambda tick: tick.failed)),
     "latency_p95": Signal("p95", "s", Quantile(0.95, lambda tick: tick.duration)),
@@ -98,6 +119,18 @@ SIGNALS: Mapping[str, Signal] = {
     ),
     "unpriced_share": Signal("calls without a known price", "ratio", Mean(lambda tick: tick.unpriced)),
     "calls_per_minute": Signal("calls a minute", "per minute", Rate(lambda tick: tick.count)),
+    "truncated_share": Signal("truncated answers", "ratio", Mean(_ended("length"), _TOLD)),
+    "empty_share": Signal("empty answers", "ratio", Mean(_ended("empty"), _TOLD)),
+    "refused_share": Signal("refusals", "ratio", Mean(_ended("content_filter", "refusal"), _TOLD)),
+    "cancelled_share": Signal("cancelled calls", "ratio", Mean(_ended("cancelled"), _TOLD)),
+    "rate_limited_share": Signal("rate limits", "ratio", Mean(_ended("rate_limit"), _TOLD)),
+    "timeout_share": Signal("timeouts", "ratio", Mean(_ended("timeout"), _TOLD)),
+    "overloaded_share": Signal("errors of the provider", "ratio", Mean(_ended("overloaded"), _TOLD)),
+    "rejected_share": Signal("rejected requests", "ratio", Mean(_ended("auth", "invalid"), _TOLD)),
+    "blocked_share": Signal("blocks", "ratio", Mean(_ended("blocked"), _ended("blocked", "passed"))),
+    "first_token_p95": Signal("p95 to the first token", "s", Quantile(0.95, lambda tick: tick.first_token)),
+    "first_token_p50": Signal("p50 to the first token", "s", Quantile(0.5, lambda tick: tick.first_token)),
+    "cache_read_share": Signal("input from the cache", "ratio", Mean(_prompt("read"), _prompt(*PROMPT))),
     "value": Signal("value", "", Mean(lambda tick: tick.amount), of_metric=True),
     "per_minute": Signal("per minute", "per minute", Rate(lambda tick: tick.amount), of_metric=True),
     "p50": Signal("p50", "", Quantile(0.5, lambda tick: tick.duration), of_metric=True),

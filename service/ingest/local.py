@@ -1,4 +1,6 @@
-"""What only the operator knows: prices that no list has, and how much of the traffic the collector lets through."""
+"""What only the operator knows: prices that no list has, what currencies are worth, which exceptions are no failures,
+and how much of the traffic the collector lets through.
+"""
 
 import re
 from collections.abc import Mapping
@@ -8,22 +10,44 @@ from typing import Any
 
 from alertrules.outcomes import SHIPPED, Outcomes
 
+DOLLARS = frozenset(("", "USD", "US$", "$", "DOLLAR", "DOLLARS", "USD$"))
 PRICE_MAX = 100_000.0
 """Dollars for a million tokens that nobody asks."""
 OVERRIDES_MAX = 1_000
 STEPS_MAX = 5
 """Sizes of a request at which a price may change; the join keeps as many."""
-_REQUIRED, _OPTIONAL = ("input", "output"), ("cache_read", "cache_write")
+_REQUIRED, _CACHED = ("input", "output"), ("cache_read", "cache_write")
+_PARTS = (
+    "cache_write_1h", "audio_input", "audio_output", "audio_cache_read", "image_input", "image_output", "video_input",
+    "web_search",
+)  # fmt: skip
+"""Parts of usage that may have a price of their own; a web search's is for a thousand."""
+_OPTIONAL = (*_CACHED, *_PARTS)
+UNKNOWN = float("nan")
+"""The price of what has none that is known: a call with any of it is unpriced."""
 
 
 @dataclass(frozen=True)
 class UnitPrices:
-    """Dollars a token. `input` is for tokens outside the cache."""
+    """Dollars a token, and a search. `input` is for tokens outside the cache; NaN is not known."""
 
     input: float
     output: float
     cache_read: float
     cache_write: float
+    cache_write_1h: float = UNKNOWN
+    audio_input: float = UNKNOWN
+    audio_output: float = UNKNOWN
+    audio_cache_read: float = UNKNOWN
+    image_input: float = UNKNOWN
+    image_output: float = UNKNOWN
+    video_input: float = UNKNOWN
+    web_search: float = UNKNOWN
+
+    @property
+    def parts(self) -> tuple[float, ...]:
+        """Those of the parts of usage, in the order of `vocabulary.PARTS`."""
+        return tuple(getattr(self, name) for name in _PARTS)
 
 
 @dataclass(frozen=True)
@@ -38,14 +62,16 @@ class Bands:
 
 @dataclass(frozen=True)
 class Override:
-    """The operator's price of the models whose name fits, of the providers whose name fits."""
+    """The operator's price of the models, providers and tiers whose names fit; an ordinary call's tier is empty."""
 
     provider: re.Pattern[str]
     model: re.Pattern[str]
     bands: Bands
+    tier: re.Pattern[str] = re.compile("")
 
-    def fits(self, provider: str, model: str) -> bool:
-        return bool(self.model.fullmatch(model.lower()) and self.provider.fullmatch(provider.lower()))
+    def fits(self, provider: str, model: str, tier: str = "") -> bool:
+        names = ((self.model, model), (self.provider, provider), (self.tier, tier))
+        return all(pattern.fullmatch(name.lower()) for pattern, name in names)
 
 
 @dataclass(frozen=True)
@@ -67,16 +93,26 @@ class Sampling:
 class Local:
     """All of it; by default nothing.
 
-    policies  weights of spans, by the policy of the Collector's tail sampling that let their trace through
-    rates     dollars for one of a currency, by its name in capitals
-    outcomes  the classes of sessions' outcomes, by their words
+    policies     weights of spans, by the policy of the Collector's tail sampling that let their trace through
+    no_failures  names of exceptions that are control flow, see `failures.names`
+    rates        dollars for one of a currency, by its name in capitals
+    outcomes     the classes of sessions' outcomes, by their words
     """
 
     prices: tuple[Override, ...] = ()
     sampling: Sampling | None = None
     policies: Mapping[str, float] = field(default_factory=dict)
+    no_failures: frozenset[str] = frozenset()
     rates: Mapping[str, float] = field(default_factory=dict)
     outcomes: Outcomes = SHIPPED
+
+    def rate(self, currency: str) -> float:
+        """Dollars for one of a currency, 0.0 where that is not known."""
+        name = currency.strip().upper()
+        return 1.0 if name in DOLLARS else self.rates.get(name, 0.0)
+
+
+NOTHING_LOCAL = Local()
 
 
 def overrides(written: Any) -> tuple[Override, ...]:
@@ -99,11 +135,14 @@ def overrides(written: Any) -> tuple[Override, ...]:
 def _override(entry: Any) -> Override:
     if not isinstance(entry, Mapping):
         raise ValueError("is no mapping; write {model: my-model, input: 2.5, output: 10}")
-    _only(entry, ("model", "provider", *_REQUIRED, *_OPTIONAL, "above"))
-    model, provider = entry.get("model"), entry.get("provider", "*")
+    _only(entry, ("model", "provider", "tier", *_REQUIRED, *_OPTIONAL, "above"))
+    model, provider, tier = entry.get("model"), entry.get("provider", "*"), entry.get("tier", "")
     if not isinstance(model, str) or not model or not isinstance(provider, str):
         raise ValueError("model: is missing or no text; write a name, or a pattern as gpt-*")
-    return Override(re.compile(translate(provider.lower())), re.compile(translate(model.lower())), _bands(entry))
+    if not isinstance(tier, str):
+        raise ValueError(f"tier: {tier!r:.40} is no text; write flex, priority, batch, or a pattern as *")
+    provider_fits, model_fits, tier_fits = (re.compile(translate(name.lower())) for name in (provider, model, tier))
+    return Override(provider_fits, model_fits, _bands(entry), tier_fits)
 
 
 def _bands(entry: Mapping[str, Any]) -> Bands:
@@ -133,8 +172,11 @@ def _only(entry: Mapping[str, Any], known: tuple[str, ...]) -> None:
 
 def _units(entry: Mapping[str, Any]) -> UnitPrices:
     fresh, output = (_price(entry, name) for name in _REQUIRED)
-    cached = [_price(entry, name) if name in entry else fresh for name in _OPTIONAL]
-    return UnitPrices(fresh / 1e6, output / 1e6, cached[0] / 1e6, cached[1] / 1e6)
+    cached = [_price(entry, name) if name in entry else fresh for name in _CACHED]
+    as_input = dict.fromkeys(("image_input", "video_input"), fresh)
+    parts = [_price(entry, name) if name in entry else as_input.get(name, UNKNOWN) for name in _PARTS]
+    tokens = [each / 1e6 for each in (fresh, output, *cached, *parts[:-1])]
+    return UnitPrices(*tokens, *(each / 1e3 for each in parts[-1:]))
 
 
 def _price(entry: Mapping[str, Any], name: str) -> float:

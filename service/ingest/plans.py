@@ -10,10 +10,23 @@ from service.ingest.dialects import ALIKE, DIALECTS, DOCUMENT, LABEL, NAMED_ONLY
 from service.ingest.dialects import NUMBER as NUMBER_ENTRY
 from service.ingest.join.lexicon import NUMBERS_OF_SPANS, Lexicon
 from service.ingest.kernel.columns import Columns
-from service.ingest.kernel.constants import ASK_NAME, FREE_TEXT, NEVER, NO_PLAN, NOT_OF_SPANS, NUMBER, WHOLE
+from service.ingest.kernel.constants import (
+    ASK_NAME,
+    FAILED,
+    FREE_TEXT,
+    HAS_RAISED,
+    IS_EXCUSED,
+    NEVER,
+    NO_PLAN,
+    NOT_OF_SPANS,
+    NUMBER,
+    WHOLE,
+)
 from service.ingest.kernel.shapes import ShapeTable
+from service.ingest.local import NOTHING_LOCAL, Local
 from service.ingest.otlp.columns import KEYS
-from service.ingest.read import Found, read_span, sane_number
+from service.ingest.read import Found, read_span
+from service.ingest.values import sane_number
 from service.ingest.vocabulary import NUMBERS, RESPONSE_ID, SESSION, TENANT, Reading, Scalar
 
 SPANS_BETWEEN = 1_000_000
@@ -28,8 +41,8 @@ class Plans:
     learns  whether a new shape gets a plan while there is room
     """
 
-    def __init__(self, lexicon: Lexicon, learns: bool = True) -> None:
-        self._lexicon, self._learns = lexicon, learns
+    def __init__(self, lexicon: Lexicon, learns: bool = True, local: Local = NOTHING_LOCAL) -> None:
+        self._lexicon, self._learns, self._local = lexicon, learns, local
         self.shapes = ShapeTable(list(_CLASSES))
         self._seen = 0
 
@@ -65,7 +78,7 @@ class Plans:
 
     def _planned(
         self, name: Callable[[], str], values: Sequence[tuple[int, Scalar]], is_root: bool
-    ) -> tuple[int, bool, int, list[int]] | None:
+    ) -> tuple[int, int, int, list[int]] | None:
         """The plan of spans like this one; None where a free text does not stay as it is."""
         found: Found = []
         for place, (key, value) in enumerate(values):
@@ -75,7 +88,7 @@ class Plans:
                 mark = _number_mark(place) if is_number else _text_mark(place) if _CLASSES[key] == FREE_TEXT else value
                 found.append((entry, mark))
         reading = Reading(is_root)
-        bad, apart = read_span(reading, name, found)
+        bad, apart = read_span(reading, name, found, self._local)
         own = reading.own
         places: dict[Scalar, int] = {}
         for place in range(len(values)):
@@ -86,7 +99,12 @@ class Plans:
         where = [places.get(own[field], NO_PLAN) if field in own else -1 for field in fields]
         if NO_PLAN in where:
             return None
-        return self._lexicon.reading(reading, apart), reading.failed, bad, where
+        return self._lexicon.reading(reading, apart), flags_of(reading), bad, where
+
+
+def flags_of(reading: Reading) -> int:
+    """What a reading says of errors, as flags of a decoded span."""
+    return FAILED * reading.failed | IS_EXCUSED * reading.is_excused | HAS_RAISED * reading.has_raised
 
 
 def _class_of(key: str) -> int:

@@ -1,18 +1,20 @@
 """What a call cost: as stated on its span, else tokens times list price, else not known."""
 
+import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from genai_prices import Usage, calc_price
 from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices, TimeOfDateConstraint
+from genai_prices.types import ModelInfo, ModelPrice, TieredPrices, TimeOfDateConstraint
 
 from detectors.core.columns import SECOND_NS
-from service.ingest.local import Bands, Override, UnitPrices
+from service.ingest.local import UNKNOWN, Bands, Override, UnitPrices
+from service.ingest.selfhosted import is_self_hosted
 
 DAY_NS = 86_400 * SECOND_NS
 PRICES_MAX = 10_000
@@ -24,6 +26,8 @@ _PROVIDERS = {
     "moonshot_ai": "moonshotai",
 }  # fmt: skip
 """genai-prices' provider by the conventions' name; others have the same name or none."""
+
+BATCH_TIER = "batch"
 
 
 class CostSource(StrEnum):
@@ -40,131 +44,185 @@ class CostSource(StrEnum):
 
 
 class Tokens(NamedTuple):
-    """What a call used; input includes the cache, output the reasoning."""
+    """What a call used; input includes the cache and all that goes in, output the reasoning and all that comes out."""
 
     input: float = 0.0
     output: float = 0.0
     cache_read: float = 0.0
     cache_write: float = 0.0
     reasoning: float = 0.0
+    cache_write_1h: float = 0.0
+    audio_in: float = 0.0
+    audio_out: float = 0.0
+    audio_cache_read: float = 0.0
+    image_in: float = 0.0
+    image_out: float = 0.0
+    video_in: float = 0.0
+    web_searches: float = 0.0
 
 
 class Price(NamedTuple):
-    """A model's price: the operator's own, or the list's; `bands` may be the provider to be asked for it each time."""
+    """A model's price: the operator's own, or the list's; without bands the list is to be asked for it each time."""
 
     source: CostSource
     model: str
-    bands: Bands | str
+    bands: Bands | None
 
 
 class Prices:
-    """Prices by provider, model and day, looked up once each: the library takes 100 us a call. The operator's first."""
+    """Prices by provider, model, tier and day, looked up once each. The operator's first."""
 
     def __init__(self, overrides: Sequence[Override] = ()) -> None:
         self._overrides = overrides
-        self._known: dict[tuple[str, str, int], Price | None] = {}
+        self._known: dict[tuple[str, str, str, int], Price | None] = {}
 
-    def fitting(self, provider: str, models: tuple[str, ...], time_ns: int) -> list[Price]:
+    def fitting(self, provider: str, models: tuple[str, ...], time_ns: int, tier: str = "") -> list[Price]:
         """The prices of those of the models that have one on that day; the operator's own come first."""
         day = time_ns // DAY_NS
-        found = [price for model in models if model and (price := self._price(provider, model, day)) is not None]
+        found = [price for model in models if model and (price := self._price(provider, model, tier, day)) is not None]
         return sorted(found, key=lambda price: price.source is not CostSource.OVERRIDE)
 
-    def _price(self, provider: str, model: str, day: int) -> Price | None:
-        key = (provider, model, day)
+    def _price(self, provider: str, model: str, tier: str, day: int) -> Price | None:
+        key = (provider, model, tier, day)
         if key not in self._known:
             if len(self._known) >= PRICES_MAX:
                 self._known.clear()
-            own = next((each.bands for each in self._overrides if each.fits(provider, model)), None)
-            bands = own or _look_up(provider, model, day * DAY_NS)
-            source = CostSource.PRICED if own is None else CostSource.OVERRIDE
-            self._known[key] = None if bands is None else Price(source, model, bands)
+            own = next((each.bands for each in self._overrides if each.fits(provider, model, tier)), None)
+            if own is not None:
+                self._known[key] = Price(CostSource.OVERRIDE, model, own)
+            else:
+                self._known[key] = _look_up(provider, model, tier, day * DAY_NS)
         return self._known[key]
 
-    def cost(self, provider: str, models: tuple[str, ...], tokens: Tokens, time_ns: int) -> tuple[float, CostSource]:
+    def cost(
+        self, provider: str, models: tuple[str, ...], tokens: Tokens, time_ns: int, tier: str = ""
+    ) -> tuple[float, CostSource]:
         """Dollars of a call by the first of `models` that has a price; 0.0 with UNPRICED if none has."""
-        for source, model, bands in self.fitting(provider, models, time_ns):
-            if isinstance(bands, Bands):
-                dollars: float | None = _times(bands.units[bisect_left(bands.starts, tokens.input)], tokens)
+        for source, model, bands in self.fitting(provider, models, time_ns, tier):
+            if bands is not None:
+                dollars = _times(bands.units[bisect_left(bands.starts, tokens.input)], tokens)
             else:
-                dollars = _ask(bands, model, tokens, time_ns)
-            if dollars is not None:
-                return dollars, source if dollars > 0 else CostSource.FREE
+                dollars = _ask(provider, model, tier, tokens, time_ns)
+            return (0.0, CostSource.UNPRICED) if math.isnan(dollars) else _sourced(dollars, source)
         return 0.0, CostSource.UNPRICED
 
     def together(
-        self, provider: str, models: tuple[str, ...], tokens: Tokens, time_ns: int
+        self, provider: str, models: tuple[str, ...], tokens: Tokens, time_ns: int, tier: str = ""
     ) -> tuple[float, CostSource]:
         """Dollars of the tokens of many calls, by the prices of small ones: how large each was is not known."""
-        price = next(iter(self.fitting(provider, models, time_ns)), None)
+        price = next(iter(self.fitting(provider, models, time_ns, tier)), None)
         if price is None:
             return 0.0, CostSource.UNPRICED
-        bands = price.bands
-        units = bands.units[0] if isinstance(bands, Bands) else _base(provider, price.model, time_ns)
+        units = _base(provider, price.model, tier, time_ns) if price.bands is None else price.bands.units[0]
         dollars = _times(units, tokens)
-        return dollars, price.source if dollars > 0 else CostSource.FREE
+        return (0.0, CostSource.UNPRICED) if math.isnan(dollars) else _sourced(dollars, price.source)
+
+
+def _sourced(dollars: float, source: CostSource) -> tuple[float, CostSource]:
+    return dollars, source if dollars > 0 else CostSource.FREE
 
 
 def _times(price: UnitPrices, tokens: Tokens) -> float:
-    """Dollars of so many tokens."""
-    fresh = max(tokens.input - tokens.cache_read - tokens.cache_write, 0.0)
-    return (
-        fresh * price.input
-        + tokens.cache_read * price.cache_read
-        + tokens.cache_write * price.cache_write
-        + tokens.output * price.output
-    )
+    """Dollars of so many tokens; NaN where a part of them has no known price. `kernel/units.pxd` is its equal."""
+    read, written, heard = tokens.cache_read, tokens.cache_write, min(tokens.audio_cache_read, tokens.audio_in)
+    heard = min(heard, read)
+    # Cached tokens that can be nothing else are of the audio.
+    over = read + written + tokens.audio_in + tokens.image_in + tokens.video_in - tokens.input - heard
+    heard += max(min(over, min(tokens.audio_in, read) - heard), 0.0)
+    long, audio = min(tokens.cache_write_1h, written), tokens.audio_in - heard
+    fresh = tokens.input - read - written - audio - tokens.image_in - tokens.video_in
+    dollars = max(fresh, 0.0) * price.input
+    dollars += (read - heard) * price.cache_read
+    dollars += (written - long) * price.cache_write
+    dollars += max(tokens.output - tokens.audio_out - tokens.image_out, 0.0) * price.output
+    counts = (
+        long, audio, tokens.audio_out, heard, tokens.image_in, tokens.image_out, tokens.video_in, tokens.web_searches
+    )  # fmt: skip
+    for count, unit in zip(counts, price.parts, strict=True):
+        if count > 0:
+            dollars += count * unit
+    return dollars
 
 
-def _base(provider: str, model: str, time_ns: int) -> UnitPrices:
+def _base(provider: str, model: str, tier: str, time_ns: int) -> UnitPrices:
     """The list's unit prices of a small request at that moment, without what each request costs by itself."""
-    listed = _listed(provider, model)
-    assert listed is not None, "only what is in the list is asked for"
-    return _units(listed[1].get_prices(_moment(time_ns)), 0)
+    info = _listed(provider, model)
+    assert info is not None, "only what is in the list is asked for"
+    return _units(_prices(info, tier, time_ns) or ModelPrice(), 0)
 
 
-def _look_up(provider: str, model: str, day_ns: int) -> Bands | str | None:
-    """A day's prices; or, where they depend on the hour, the library's provider to be asked each time; or None."""
-    listed = _listed(provider, model)
-    if listed is None:
-        return None
-    price_provider, info = listed
-    price = info.get_prices(_moment(day_ns))
-    if price.input_mtok is None and price.output_mtok is None:
+def _look_up(provider: str, model: str, tier: str, day_ns: int) -> Price | None:
+    """A day's price by the list; without bands where it depends on the hour or on more than tokens."""
+    info = None if is_self_hosted(provider, model) else _listed(provider, model)
+    price = _prices(info, tier, day_ns) if info is not None else None
+    if info is None or price is None or (price.input_mtok is None and price.output_mtok is None):
         return None  # No list price at all, which is not a price of zero.
     by_hour = not isinstance(info.prices, ModelPrice) and any(
         isinstance(each.constraint, TimeOfDateConstraint) for each in info.prices
     )
     if by_hour or vars(price).get("requests_kcount") is not None:
-        return price_provider.id
+        return Price(CostSource.PRICED, model, None)
     tiered = [value for value in vars(price).values() if isinstance(value, TieredPrices)]
-    starts = sorted({tier.start for value in tiered for tier in value.tiers})
-    return Bands(tuple(starts), tuple(_units(price, reached) for reached in (0, *(start + 1 for start in starts))))
+    starts = sorted({step.start for value in tiered for step in value.tiers})
+    units = tuple(_units(price, reached) for reached in (0, *(start + 1 for start in starts)))
+    return Price(CostSource.PRICED, model, Bands(tuple(starts), units))
+
+
+def _prices(info: ModelInfo, tier: str, time_ns: int) -> ModelPrice | None:
+    """A model's prices at a moment, in a tier; None where the list does not know that tier of it.
+
+    Before the list began to keep it, a tier cost what it did at first, as the list has it of models.
+    """
+    moment = _moment(time_ns)
+    if not tier:
+        return info.get_prices(moment)
+    context = {"processing": tier} if tier == BATCH_TIER else {"service_tier": tier, "speed": tier}
+    fitting = [each for each in info.price_variants or () if _fits(each.when, context)]
+    if not fitting:
+        return None
+    if any(each.constraint is None or each.constraint.active(moment) for each in fitting):
+        return info.get_prices(moment, context)
+    price = copy(info.get_prices(moment))
+    vars(price).update({name: unit for name, unit in vars(fitting[0].prices).items() if unit is not None})
+    return price
+
+
+def _fits(when: Mapping[str, str], context: Mapping[str, str]) -> bool:
+    return all(context.get(name) == wanted for name, wanted in when.items())
 
 
 def _units(price: ModelPrice, input_tokens: int) -> UnitPrices:
-    """Unit prices of a request of so many input tokens; a cache without a price of its own costs what input does."""
+    """Unit prices of a request of so many input tokens.
 
-    def unit(value: Decimal | TieredPrices | None, otherwise: float) -> float:
+    A cache without a price of its own costs what input does, and so do images and video: lists name those that differ.
+    Audio, cache writes for an hour, images that come out and searches never do: without a price theirs is not known.
+    """
+
+    def unit(name: str, otherwise: float, per: float = 1e6) -> float:
+        value: Decimal | TieredPrices | None = vars(price).get(name)
         if isinstance(value, TieredPrices):
-            reached = [tier.price for tier in value.tiers if input_tokens > tier.start]
+            reached = [step.price for step in value.tiers if input_tokens > step.start]
             value = reached[-1] if reached else value.base
-        return otherwise if value is None else float(value) / 1e6
+        return otherwise if value is None else float(value) / per
 
-    fresh = unit(price.input_mtok, 0.0)
+    fresh, read = unit("input_mtok", 0.0), unit("cache_read_mtok", unit("input_mtok", 0.0))
+    audio = unit("input_audio_mtok", UNKNOWN)
     return UnitPrices(
-        fresh, unit(price.output_mtok, 0.0), unit(price.cache_read_mtok, fresh), unit(price.cache_write_mtok, fresh)
-    )
+        fresh, unit("output_mtok", 0.0), read, unit("cache_write_mtok", fresh),
+        unit("cache_write_1h_mtok", UNKNOWN), audio, unit("output_audio_mtok", UNKNOWN),
+        unit("cache_audio_read_mtok", audio), unit("input_image_mtok", fresh), unit("output_image_mtok", UNKNOWN),
+        unit("input_video_mtok", fresh), unit("web_searches_kcount", UNKNOWN, 1e3),
+    )  # fmt: skip
 
 
-def _listed(provider: str, model: str) -> tuple[Provider, ModelInfo] | None:
+def _listed(provider: str, model: str) -> ModelInfo | None:
     """The list entry of a model; a provider that is not in the list (a framework's name, say) is left out."""
     snapshot = get_snapshot()
     for provider_id in (_PROVIDERS.get(provider, provider), None):
         if provider_id == "" or (provider_id is not None and not _has_provider(provider_id)):
             continue
         try:
-            return snapshot.find_provider_model(model, None, provider_id, None)
+            return snapshot.find_provider_model(model, None, provider_id, None)[1]
         except LookupError:
             if provider_id is not None:
                 return None
@@ -179,18 +237,14 @@ def _has_provider(provider_id: str) -> bool:
     return True
 
 
-def _ask(provider_id: str, model: str, tokens: Tokens, time_ns: int) -> float | None:
-    usage = Usage(
-        input_tokens=int(tokens.input),
-        output_tokens=int(tokens.output),
-        cache_read_tokens=int(tokens.cache_read) or None,
-        cache_write_tokens=int(tokens.cache_write) or None,
-    )
-    try:
-        answer = calc_price(usage, model, provider_id=provider_id, genai_request_timestamp=_moment(time_ns))
-    except (LookupError, ValueError):  # Not listed, or counts the library finds at odds.
-        return None
-    return float(answer.total_price)
+def _ask(provider: str, model: str, tier: str, tokens: Tokens, time_ns: int) -> float:
+    """Dollars of a call at that moment, with what a request costs by itself; NaN where that is not known."""
+    info = _listed(provider, model)
+    price = _prices(info, tier, time_ns) if info is not None else None
+    if price is None:
+        return UNKNOWN
+    each = vars(price).get("requests_kcount")
+    return _times(_units(price, int(tokens.input)), tokens) + (float(each) / 1e3 if each is not None else 0.0)
 
 
 def _moment(time_ns: int) -> datetime:

@@ -1,14 +1,13 @@
 """A span's wanted attributes and its name to canonical fields, by the tables of all dialects."""
 
 import html
-import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 
 from service.ingest.dialects import (
     DIALECTS,
     DOCUMENT,
+    EXCUSES,
     FAILURES,
     GATHERS,
     IMPLIED,
@@ -23,9 +22,14 @@ from service.ingest.dialects import (
     RANKS_PER_DIALECT,
     RESOURCE_FIELDS,
     SPAN_NAMES,
+    TOOL_FAILURES,
+    TYPES,
     Entry,
     Table,
 )
+from service.ingest.local import NOTHING_LOCAL, Local
+from service.ingest.settled import settle_cost, settle_end
+from service.ingest.values import parse_document, sane_number, text_of
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_BY_NAME,
@@ -35,11 +39,9 @@ from service.ingest.vocabulary import (
     CACHE_READ,
     CACHE_WRITE,
     CALLED,
-    CANCELLED,
     COST,
     EMBEDDING,
     ENTITY,
-    ERROR_TYPE,
     FRAMEWORKS,
     INPUT,
     INPUT_COST,
@@ -51,6 +53,7 @@ from service.ingest.vocabulary import (
     OTHER,
     OUTPUT,
     OUTPUT_COST,
+    PARTS,
     PROVIDER,
     REQUEST_MODEL,
     RESPONSE_MODEL,
@@ -69,34 +72,38 @@ from service.ingest.vocabulary import (
     provider_name,
 )
 
-DOCUMENT_CHARACTERS_MAX = 65_536
-"""A longer JSON attribute is not read: metadata is short, prompts are not our business."""
-NUMBER_MAX = float(2**53)
 Found = list[tuple[Entry, Scalar]]
 """The wanted attributes of a span."""
 _FIRST_WORD = re.compile("[^ .:/]*")
 _FIRST_WORDS = frozenset(_FIRST_WORD.match(name)[0] for name in SPAN_NAMES)  # type: ignore[index]
 _SCRUBBED = "[Scrubbed due to "
 """Stands in place of a value that Logfire took out: no value, or all sessions of a service would be one."""
+_MADE_UP = "unknown_service"
+"""How a service is called by an SDK that was not told its name."""
 _EMBEDS = "embed"
 """In a model's name it says that the model embeds; SDKs that know one kind of model call write those as it, too."""
 _TELLING = (INPUT, OUTPUT, RESPONSE_MODEL, TOOL_NAME)
 """Fields that may tell what a span is for want of a better sign, the most telling first."""
+_ENDS = frozenset((FAILURES, TOOL_FAILURES, EXCUSES))
 _STEPPED = frozenset((LLM, EMBEDDING, TOOL))
+_NUMBERED = re.compile(r"[ _-]\d+\Z")
+"""At the end of a name it says that the span is one of several: a step, and no agent."""
 _MODEL = re.compile(r"(?=\S*\d)(?=\S*[-.:/])[A-Za-z]\S*")
 """What looks like a model's name: a word with a digit and a joint, and no number of anything."""
-_AS_JSON = {"'": '"', "None": "null", "True": "true", "False": "false"}
-_PRINTED = re.compile("'|None|True|False")
-_SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL))
+_SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL, *PARTS))
 
 
-def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[int, bool | None]:
+def read_span(
+    reading: Reading, name: Callable[[], str], found: Found, local: Local = NOTHING_LOCAL
+) -> tuple[int, bool | None]:
     """Fill `reading` with what a span's name and its wanted attributes mean.
 
-    `name` is asked for what the span is called, and only if that means anything beside the attributes. Returns how many
-    numbers were no sane ones, and whether the parts of its usage are told apart; None where it told no usage.
+    `name` is asked for what the span is called, and only if that means anything beside the attributes. `local` is what
+    only the operator knows. Returns how many numbers were no sane ones, and whether the parts of its usage are told
+    apart; None where it told no usage.
     """
     ranks: dict[str, int] = {}
+    types: dict[str, str] = {}
     special: Found = []
     bad = 0
     told = best = NO_RANK  # Of any operation, and of one that its dialect knows.
@@ -109,7 +116,7 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
                 continue
             # The usual label, without a call.
             fit = type(value) is str and len(value) <= LABEL_CHARACTERS_MAX and value.isprintable() and '"' not in value
-            text = str(value) if fit else _text(value)
+            text = str(value) if fit else text_of(value)
             if not text or text.startswith(_SCRUBBED):
                 continue
             reading.is_cut = reading.is_cut or (not fit and len(str(value)) > LABEL_CHARACTERS_MAX)
@@ -124,6 +131,8 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
                 continue
             own[field] = number
             ranks[field] = rank
+        elif kind == TYPES:
+            types[field] = str(value)
         elif kind == OPERATIONS:
             told = min(told, rank)
             # MLflow writes all its values as JSON, so a kind is in quotes.
@@ -132,25 +141,25 @@ def read_span(reading: Reading, name: Callable[[], str], found: Found) -> tuple[
                 best, operation = rank, known
         else:
             special.append((entry, value))
-    if operation and operation != WORKFLOW:
-        reading.operation = operation
-        dialect: Dialect | None = DIALECTS[best // RANKS_PER_DIALECT]
-    else:
-        dialect = _tell_by_name(reading, name, operation, min(best, told), ranks)
+    dialect = _tell(reading, name, operation, (best, told), ranks)
     if special:
         dialect = _read_special(reading, special, ranks, dialect)
     reading.dialect = dialect.name if dialect else ""
     _settle(reading, name, ranks, dialect)
+    settle_end(reading, types, local.no_failures)
+    settle_cost(reading, local)
     apart = own.pop(CACHE_APART, None) is not None or (dialect is not None and dialect.cache_apart)
     return bad, None if _SPEND.isdisjoint(own) else apart
 
 
-def _text(value: Scalar) -> str:
-    """A value fit for a label. Langfuse 5 writes metadata as JSON text, so a string may be in quotes."""
-    text = value if type(value) is str else _worded(value)
-    if text[:1] == '"' == text[-1:]:
-        text = text[1:-1]
-    return text if len(text) <= LABEL_CHARACTERS_MAX and text.isprintable() else label(text)
+def _tell(
+    reading: Reading, name: Callable[[], str], operation: str, told: tuple[int, int], ranks: Mapping[str, int]
+) -> Dialect | None:
+    """The operation of a span and its dialect, by an attribute whose value is known, else by all else that tells."""
+    if operation and operation != WORKFLOW:
+        reading.operation = operation
+        return DIALECTS[told[0] // RANKS_PER_DIALECT]
+    return _tell_by_name(reading, name, operation, min(told), ranks)
 
 
 def _is_in(value: Scalar, table: Table) -> bool:
@@ -210,8 +219,8 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
     """What waits until it is known what a span is. Attributes of their own said the same better than documents."""
     for (field, rank, kind, table), value in sorted(special, key=lambda each: (each[0][2] != IMPLIED, each[0][1])):
         owner = DIALECTS[rank // RANKS_PER_DIALECT]
-        if kind == FAILURES:
-            reading.failed = reading.failed or (_is_in(value, table) and (dialect is owner or not owner.only_named))
+        if kind in _ENDS:
+            _read_end(reading, kind, _is_in(value, table) and (dialect is owner or not owner.only_named))
         elif kind == LOGS:
             reading.is_log = reading.is_log or not table or _is_in(value, table)
         elif kind == NAMED_ONLY:
@@ -232,6 +241,14 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
     return dialect
 
 
+def _read_end(reading: Reading, kind: int, says_so: bool) -> None:
+    """Take what an attribute says of how a span ended: that it failed, or was called off."""
+    if kind == EXCUSES:
+        reading.is_excused = reading.is_excused or says_so
+    elif kind == FAILURES or reading.operation == TOOL:
+        reading.failed = reading.failed or says_so
+
+
 def _has_company(owner: Dialect, special: Found) -> bool:
     """Whether a dialect may be told by one attribute: where its names are plain, a tool has to be named, too."""
     if not owner.only_named:
@@ -248,29 +265,10 @@ def _believes(dialect: Dialect, table: Table) -> bool:
 def _take(own: Own, field: str, value: Scalar, rank: int, ranks: dict[str, int]) -> None:
     if field in own:
         return
-    taken: str | float = max(sane_number(value), -1.0) if field in NUMBERS else _text(value)
+    taken: str | float = max(sane_number(value), -1.0) if field in NUMBERS else text_of(value)
     if taken != "" and taken != -1.0:
         own[field] = taken
         ranks[field] = rank
-
-
-def parse_document(value: Scalar) -> Mapping[str, object]:
-    """The JSON object that a text is; empty for any other text, which is no error of the span.
-
-    LiteLLM and CrewAI send what Python prints for a dictionary.
-
-    >>> parse_document("{'cached_tokens': 64, 'audio_tokens': None}")
-    {'cached_tokens': 64, 'audio_tokens': None}
-    """
-    if type(value) is not str or len(value) > DOCUMENT_CHARACTERS_MAX or not value.startswith("{"):
-        return {}
-    if value.startswith("{'"):
-        value = _PRINTED.sub(lambda word: _AS_JSON[word[0]], value)
-    try:
-        document = json.loads(value)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int], dialect: Dialect | None) -> None:
@@ -278,9 +276,6 @@ def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int],
     own = reading.own
     if reading.operation == LLM and _EMBEDS in str(own.get(REQUEST_MODEL) or own.get(RESPONSE_MODEL, "")).lower():
         reading.operation = EMBEDDING
-    error = own.pop(ERROR_TYPE, None)
-    if error is not None and str(error).rpartition(".")[2].lower() not in CANCELLED:
-        reading.failed = True
     if SESSION in own:
         reading.session_rank = ranks[SESSION]
     if PROVIDER in own:
@@ -311,8 +306,8 @@ def _name_entity(reading: Reading, name: Callable[[], str], dialect: Dialect) ->
     own = reading.own
     entity = str(own.pop(ENTITY, ""))
     field = dialect.entity.get(reading.operation)
-    if field is None and reading.is_root and reading.operation in dialect.roots:
-        field = AGENT_BY_NAME
+    if field is None and reading.operation in dialect.roots and (reading.is_root or not _NUMBERED.search(name())):
+        field, reading.names_top = AGENT_BY_NAME, True
     if field is not None and field not in own and (entity := entity or label(name())):
         entity = entity.removesuffix(CALLED)
         own[field] = _without_method(entity) if field == AGENT_BY_NAME else entity
@@ -331,34 +326,21 @@ def _without_method(name: str) -> str:
     return agent if agent and method in METHODS else name
 
 
-def sane_number(value: Scalar) -> float:
-    """A count or an amount, or -1.0 for what is none: negative, NaN, infinite, past 2**53 or not a number.
-
-    >>> sane_number("12"), sane_number(float("nan")), sane_number(-5), sane_number("many")
-    (12.0, -1.0, -1.0, -1.0)
-    """
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return -1.0
-    return number if 0.0 <= number <= NUMBER_MAX and math.isfinite(number) else -1.0
-
-
-def _worded(value: Scalar) -> str:
-    if type(value) is bool:
-        return "true" if value else "false"
-    return str(value)
-
-
 def read_resource(found: Iterable[tuple[str, Scalar]]) -> Resource:
     """What a resource's wanted attributes mean."""
     known = dict(found)
+    return Resource(_said(known, TENANT), _said(known, AGENT), _said(known, AGENT_VERSION))
 
-    def first(field: str) -> str:
-        for name in RESOURCE_FIELDS[field]:
-            text = _text(known.get(name, ""))
-            if text and not (name == "service.name" and text.startswith("unknown_service")):
-                return label(html.unescape(text)) if "&" in text else text
-        return ""
 
-    return Resource(first(TENANT), first(AGENT), first(AGENT_VERSION))
+def session_of(found: Iterable[tuple[str, Scalar]]) -> str:
+    """The session that a resource names, empty for none: a CLI is a process for each."""
+    return _said(dict(found), SESSION)
+
+
+def _said(known: Mapping[str, Scalar], field: str) -> str:
+    """What the first of the attributes says that hold a field."""
+    for name in RESOURCE_FIELDS[field]:
+        text = text_of(known.get(name, ""))
+        if text and not text.startswith(_SCRUBBED) and not (name == "service.name" and text.startswith(_MADE_UP)):
+            return label(html.unescape(text)) if "&" in text else text
+    return ""

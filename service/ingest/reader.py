@@ -1,6 +1,6 @@
 """Columns to what their spans say: by plan where their shape has one, else each by the tables of the dialects."""
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,13 +10,14 @@ from service.ingest.dialects import APART_SCOPES, NATIVE_SCOPES, WANTED
 from service.ingest.join.lexicon import NUMBERS_OF_SPANS, Lexicon
 from service.ingest.kernel import intake
 from service.ingest.kernel.columns import Columns
-from service.ingest.kernel.constants import APART_SCOPE, FAILED, NATIVE_SCOPE
+from service.ingest.kernel.constants import APART_SCOPE, NATIVE_SCOPE
 from service.ingest.kernel.tables import Tables
+from service.ingest.local import Local
 from service.ingest.otlp.columns import KEYS
 from service.ingest.otlp.points import Read
-from service.ingest.plans import Plans
-from service.ingest.read import read_resource, read_span
-from service.ingest.vocabulary import RESPONSE_ID, SESSION, TENANT, Reading
+from service.ingest.plans import Plans, flags_of
+from service.ingest.read import read_resource, read_span, session_of
+from service.ingest.vocabulary import RESPONSE_ID, SESSION, TENANT, Reading, label
 
 _ENTRIES = tuple(WANTED.get(key) for key in KEYS)
 _NATIVE = tuple(scope.encode() for scope in NATIVE_SCOPES)
@@ -67,8 +68,10 @@ class Decoded:
 class Reader:
     """Makes decoded spans of columns; what was said in texts goes to the lexicon."""
 
-    def __init__(self, tables: Tables, lexicon: Lexicon, policies: Mapping[str, float], plans: Plans) -> None:
-        self._tables, self._lexicon, self._policies, self.plans = tables, lexicon, policies, plans
+    def __init__(self, tables: Tables, lexicon: Lexicon, local: Local, plans: Plans) -> None:
+        self._tables, self._lexicon, self._local, self.plans = tables, lexicon, local, plans
+        self.unexplained: Counter[str] = Counter()
+        """Tokens that the totals of spans say and their parts do not explain, by scope, since somebody took them."""
 
     def forget(self) -> None:
         """Forget all that names the lexicon's numbers."""
@@ -102,21 +105,27 @@ class Reader:
             self._tables.clear("origins")
         resources, scopes = intake.new_origins(self._tables, columns)
         for row in resources:
-            said = ((KEYS[key], value) for key, value in columns.resource(row))
-            intake.learn_resource(self._tables, columns, row, self._lexicon.resource(read_resource(said)))
+            said = [(KEYS[key], value) for key, value in columns.resource(row)]
+            number, session = self._lexicon.resource(read_resource(said)), session_of(said)
+            name = self._lexicon.fingerprint(session) if session else (0, 0)
+            intake.learn_resource(self._tables, columns, row, number, *name)
         for row in scopes:
             intake.learn_scope(self._tables, columns, row, *self._scope(columns, row))
-        return bad + intake.read(self._tables, columns, self.plans.shapes)
+        more, unexplained = intake.read(self._tables, columns, self.plans.shapes)
+        if unexplained:
+            for scope, tokens in columns.unexplained().items():
+                self.unexplained[label(scope.decode(errors="replace"))] += round(tokens)
+        return bad + more
 
     def _read(self, columns: Columns, row: int) -> int:
         """Write what a span says by the tables of the dialects; how many of its numbers are not numbers."""
         name, is_root, values = columns.span(row)
         found = [(entry, value) for key, value in values if (entry := _ENTRIES[key]) is not None]
         reading = Reading(is_root)
-        bad, apart = read_span(reading, lambda: name, found)
+        bad, apart = read_span(reading, lambda: name, found, self._local)
         own, lexicon = reading.own, self._lexicon
         intake.set_decoded(
-            self._tables, row, lexicon.reading(reading, apart), FAILED if reading.failed else 0,
+            self._tables, row, lexicon.reading(reading, apart), flags_of(reading),
             lexicon.word(str(own.get(TENANT, ""))),
             *(lexicon.fingerprint(str(own[SESSION])) if SESSION in own else (0, 0)),
             lexicon.fingerprint(str(own[RESPONSE_ID]))[0] if RESPONSE_ID in own else 0,
@@ -126,7 +135,7 @@ class Reader:
 
     def _scope(self, columns: Columns, row: int) -> tuple[int, float]:
         """Which of NATIVE_SCOPE and APART_SCOPE a scope is, and the weight of its spans, 0.0 if it does not tell."""
-        name, values = columns.scope(row)
-        weights = (self._policies[str(value)] for _, value in values if str(value) in self._policies)
+        (name, values), policies = columns.scope(row), self._local.policies
+        weights = (policies[str(value)] for _, value in values if str(value) in policies)
         kinds = NATIVE_SCOPE * name.startswith(_NATIVE) | APART_SCOPE * name.startswith(_APART)
         return kinds, next(weights, 0.0)

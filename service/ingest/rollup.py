@@ -3,7 +3,19 @@
 import numpy as np
 
 from detectors.core.columns import HISTOGRAM_SCALE, Entries, Floats, Ids, Slot
-from service.ingest.kernel.constants import UNIT_DOLLARS, UNIT_OUTCOME, UNIT_SECONDS, UNIT_UNPRICED, UNIT_WEIGHT
+from service.ingest.kernel.constants import (
+    UNIT_CACHE_READ,
+    UNIT_CACHE_WRITE,
+    UNIT_DOLLARS,
+    UNIT_EACH,
+    UNIT_ENDING,
+    UNIT_FIRST,
+    UNIT_INPUT,
+    UNIT_OUTCOME,
+    UNIT_SECONDS,
+    UNIT_UNPRICED,
+    UNIT_WEIGHT,
+)
 from service.ingest.kernel.totals import by_bucket, by_cell
 
 BUCKET_MIN, BUCKET_MAX = -240, 200
@@ -23,6 +35,7 @@ def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int) -> Slot:
     is_session = np.arange(len(cells)) >= calls
     timed = ~np.isnan(seconds)
     priced = is_session & (dollars > 0) & (units[UNIT_UNPRICED] == 0)
+    ending, ended, began = units[UNIT_ENDING], units[UNIT_ENDING] >= 0, units[UNIT_FIRST] > 0
     labelled = is_session & (outcome >= 0)
     count, squares, failed, input_tokens, output_tokens, cost_usd, unpriced, free = sums
     return Slot(
@@ -40,7 +53,22 @@ def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int) -> Slot:
         duration=_entries(cells[timed], buckets(seconds[timed]), weight[timed]),
         cost=_entries(cells[priced], buckets(dollars[priced]), weight[priced]),
         outcome=_entries(cells[labelled], outcome[labelled].astype(np.int32), weight[labelled]),
+        ending=_entries(cells[ended], ending[ended].astype(np.int32), weight[ended]),
+        first_token=_entries(cells[began], buckets(units[UNIT_FIRST][began]), weight[began]),
+        prompt=_prompt(units, cells),
     )
+
+
+def _prompt(units: Floats, cells: Ids) -> Entries:
+    """Input tokens of what tells them, by whether a cache knew them."""
+    weight, whole = units[UNIT_EACH], units[UNIT_INPUT]
+    read, written = units[UNIT_CACHE_READ] * weight, units[UNIT_CACHE_WRITE] * weight
+    kinds = (np.maximum(whole - read - written, 0.0), read, written)
+    told = [kind > 0 for kind in kinds]
+    place = np.repeat(np.arange(3, dtype=np.int32), [int(each.sum()) for each in told])
+    joined = [np.concatenate([column[each] for column, each in zip(columns, told, strict=True)])
+              for columns in ((cells,) * 3, kinds)]  # fmt: skip
+    return _entries(joined[0], place, joined[1])
 
 
 def buckets(values: Floats) -> Ids:

@@ -12,7 +12,7 @@ from service.ingest.decode import Decoder, decode
 from service.ingest.join.closing import Closing, Labels
 from service.ingest.join.join import UNSEEDED, Join, Seed
 from service.ingest.limits import IngestLimits
-from service.ingest.local import Local
+from service.ingest.local import NOTHING_LOCAL, Local
 from service.ingest.metrics.meanings import Cell, Meaning
 from service.ingest.metrics.measures import Tells
 from service.ingest.metrics.meters import Doors, Meters
@@ -29,7 +29,6 @@ from service.ingest.twins import Twins
 from service.ingest.watermark import Watermark
 from service.ingest.words import Unknown, Words
 
-NOTHING_LOCAL = Local()
 TAKEN = Answer()
 METERS = "/metrics"
 """The watermark's name for all metrics together, which move it where no spans come."""
@@ -138,12 +137,7 @@ class Ingest:
             for body in bodies:
                 self._review.spans(self.join.dialects(body, future_ns))
         latest_ns = self.join.admit(bodies, future_ns, tally)
-        for body in bodies:
-            if body.dropped:
-                tally.dropped.update(body.dropped)
-            if body.content:
-                tally.content.update(body.content)
-        tally.read[record.source] += len(bodies)
+        self._count(record.source, bodies, tally)
         body = bodies[0]
         if body.error is not None:
             tally.foreign[record.source, looks_like(record.signal, record.body)] += 1
@@ -165,6 +159,18 @@ class Ingest:
             rejected, said = body.rejected()
             return [Answer(rejected, "; ".join(filter(None, (said, ADVICE[Foreign.SNAKE_CASE]))))]
         return [Answer(*body.rejected()) if body.dropped else TAKEN for body in bodies]
+
+    def _count(self, source: str, bodies: Sequence[Decoded], tally: Tally) -> None:
+        """Note what the decoders and the reader found in bodies."""
+        for body in bodies:
+            if body.dropped:
+                tally.dropped.update(body.dropped)
+            if body.content:
+                tally.content.update(body.content)
+        tally.read[source] += len(bodies)
+        if unexplained := self.join.reader.unexplained:
+            tally.unexplained.update(unexplained)
+            unexplained.clear()
 
     @staticmethod
     def _found_nothing(record: Record, body: Decoded, tally: Tally) -> Answer:

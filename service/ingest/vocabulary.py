@@ -22,15 +22,31 @@ MODEL_OPERATIONS = frozenset((LLM, EMBEDDING))
 # Canonical fields. Plain strings, as an enum's hash would be the dearest step of decoding.
 TENANT, AGENT, AGENT_VERSION, SESSION = "tenant", "agent", "agent_version", "session"
 OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL = "operation", "provider", "request_model", "response_model"
+EXCEPTION_TYPE, STATUS_WORD = "exception_type", "status_word"
+"""What an event tells of an exception; and the first word of a failed span's status, if it may be a type."""
 RESPONSE_ID, TOOL_NAME, STORE, ERROR_TYPE, OUTCOME = "response_id", "tool", "store", "error_type", "outcome"
 INPUT, OUTPUT, CACHE_READ, CACHE_WRITE = "input_tokens", "output_tokens", "cache_read", "cache_write"
 REASONING, COST = "reasoning", "cost_usd"
 AGENT_BY_NAME, ENTITY = "agent_by_name", "entity"
 """An agent that only the name of a span or a workflow tells: believed last. And what a span says it is called."""
 TOTAL, INPUT_COST, OUTPUT_COST = "total_tokens", "input_cost_usd", "output_cost_usd"
+CACHE_WRITE_LONG, WEB_SEARCHES, TOOL_INPUT = "cache_write_1h", "web_searches", "tool_input"
+AUDIO_IN, AUDIO_OUT, AUDIO_READ = "audio_in", "audio_out", "audio_cache_read"
+IMAGE_IN, IMAGE_OUT, VIDEO_IN = "image_in", "image_out", "video_in"
+PARTS = (CACHE_WRITE_LONG, AUDIO_IN, AUDIO_OUT, AUDIO_READ, IMAGE_IN, IMAGE_OUT, VIDEO_IN, WEB_SEARCHES)
+"""Parts of usage with prices of their own, inside the others but for searches. TOOL_INPUT is input that no count of
+Google's but the total holds."""
+FIRST_TOKEN, FIRST_TOKEN_MS = "first_token", "first_token_ms"
+FINISH, VERDICT, PASSED = "finish", "verdict", "passed"
+"""Why a model stopped; what a guardrail found, and whether it let pass."""
+TIER, BATCH, CURRENCY = "tier", "batch", "currency"
+"""The tier that a call was served in; whether it was part of a batch; what its cost is told in."""
 CACHE_APART = "cache_apart"
 """Told by a document that tells of a cache: the input tokens beside it leave that out."""
-NUMBERS = frozenset((INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST))
+NUMBERS = frozenset(
+    (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST, *PARTS, TOOL_INPUT,
+     FIRST_TOKEN, FIRST_TOKEN_MS)
+)  # fmt: skip
 """Fields that hold a finite number >= 0; all others hold text fit for a label."""
 
 Own = dict[str, str | float]
@@ -70,9 +86,19 @@ class Reading:
     dialect       name of the dialect that told the operation
     is_log        a log written as a span: no call, though it may say what one spent
     is_cut        one of its values was longer than a label may be
+    rate          dollars for one of what its cost is told in, 0.0 where that is not known
+    error         the type of its error, empty if it told none; `error_class` is its index into ENDINGS, -1 for none
+    ending        what it ended with if it did not fail, likewise
+    names_top     its name is its agent's only if nothing is above it
+    is_excused    what ended it was control flow: its status does not count
+    has_raised    an event of it tells an exception and nothing that it came to a result: it failed, unless its status
+                  is that all is well
     """
 
-    __slots__ = ("dialect", "failed", "is_cut", "is_log", "is_root", "operation", "own", "session_rank")
+    __slots__ = (
+        "dialect", "ending", "error", "error_class", "failed", "has_raised", "is_cut", "is_excused", "is_log",
+        "is_root", "names_top", "operation", "own", "rate", "session_rank",
+    )  # fmt: skip
 
     def __init__(self, is_root: bool) -> None:
         self.is_root = is_root
@@ -80,7 +106,10 @@ class Reading:
         self.operation = OTHER
         self.dialect = ""
         self.session_rank = 0
+        self.error, self.rate = "", 1.0
+        self.ending = self.error_class = -1
         self.failed = self.is_log = self.is_cut = False
+        self.is_excused = self.has_raised = self.names_top = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +130,8 @@ class Dialect:
     steps        ends of the names of spans that are only a step of the call they lie in, whatever kind they are said to
                  be of: if they name no tool and spent nothing, they are no call
     failures     values (lower case) of attributes that say that a call failed
+    tool_failures  values (lower case) of attributes that say so on spans of tools alone
+    excuses      values (lower case) of attributes that say that a call was called off: no failure, whatever the status
     logs         values of attributes that say that a span is a log; none of them: whatever the value
     scopes       beginnings of the instrumentation scopes of an SDK that writes spans of its own
     apart_scopes beginnings of those whose input tokens leave out the cache, though nothing on their spans says so
@@ -131,6 +162,8 @@ class Dialect:
     roots: frozenset[str] = frozenset()
     steps: frozenset[str] = frozenset()
     failures: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tool_failures: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    excuses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     logs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     scopes: tuple[str, ...] = ()
     apart_scopes: tuple[str, ...] = ()
@@ -190,11 +223,6 @@ METHODS = frozenset(
 """What SDKs hang on the name of an agent to call its span by."""
 CALLED = ".__call__"
 """What they hang on the name of anything that is called like a function."""
-CANCELLED = frozenset(
-    ("aborterror", "canceled", "cancelled", "cancellederror", "generatorexit", "operationcanceledexception",
-     "taskcanceledexception")
-)  # fmt: skip
-"""Types of error, in lower case and without their module, that say that somebody called it off: no failure as such."""
 _INTERFACES = frozenset(
     ("chat", "responses", "completion", "embedding", "messages", "image", "speech", "transcription", "reranking")
 )

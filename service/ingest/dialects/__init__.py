@@ -7,10 +7,21 @@ import pkgutil
 from collections.abc import Mapping
 from importlib import import_module
 
-from service.ingest.vocabulary import AGENT, AGENT_VERSION, NUMBERS, OPERATION, TENANT, Dialect, Reader
+from service.ingest.vocabulary import (
+    AGENT,
+    AGENT_VERSION,
+    EXCEPTION_TYPE,
+    NUMBERS,
+    OPERATION,
+    SESSION,
+    STATUS_WORD,
+    TENANT,
+    Dialect,
+    Reader,
+)
 
 RANKS_PER_DIALECT = 1000
-LABEL, NUMBER, OPERATIONS, IMPLIED, FAILURES, LOGS, DOCUMENT, NAMED_ONLY = range(8)
+LABEL, NUMBER, OPERATIONS, IMPLIED, FAILURES, LOGS, DOCUMENT, NAMED_ONLY, EXCUSES, TYPES, TOOL_FAILURES = range(11)
 """What is to be done with a value: the first two are simply fields."""
 
 Table = Mapping[str, str] | frozenset[str] | Reader | str
@@ -59,18 +70,30 @@ def _entries() -> dict[str, Entry]:
             entries.setdefault(name, (OPERATION, rank, IMPLIED, operation))
         for name, values in dialect.failures.items():
             entries.setdefault(name, ("", rank, FAILURES, values))
+        for name, values in dialect.tool_failures.items():
+            entries.setdefault(name, ("", rank, TOOL_FAILURES, values))
+        for name, values in dialect.excuses.items():
+            entries.setdefault(name, ("", rank, EXCUSES, values))
         for name, values in dialect.logs.items():
             entries.setdefault(name, ("", rank, LOGS, values))
         for name, reader in dialect.documents.items():
             entries.setdefault(name, ("", rank, DOCUMENT, reader))
+    for name, field in ((EXCEPTION, EXCEPTION_TYPE), (STATUS, STATUS_WORD)):
+        entries[name] = (field, 0, TYPES, "")
     return entries
+
+
+EXCEPTION = "exception.type"
+"""Read of events, too."""
+STATUS = "status.message"
+"""No attribute of its own: what decoders keep of a failed span's status, see `kernel/attributes.pxd`."""
 
 
 WANTED = _entries()
 """The attributes of spans that are read, and what they mean. All others, prompts among them, are passed over unseen."""
 RESOURCE_FIELDS = {
     field: [name for dialect in DIALECTS for name in dialect.resource.get(field, ())]
-    for field in (TENANT, AGENT, AGENT_VERSION)
+    for field in (TENANT, AGENT, AGENT_VERSION, SESSION)
 }
 RESOURCE_WANTED = frozenset(name for names in RESOURCE_FIELDS.values() for name in names)
 PLACEHOLDERS = frozenset(name for dialect in DIALECTS for name in dialect.placeholders)

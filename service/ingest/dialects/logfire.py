@@ -13,13 +13,18 @@ integrations.
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_RUN,
+    AUDIO_IN,
+    AUDIO_OUT,
     CACHE_READ,
     CACHE_WRITE,
+    CACHE_WRITE_LONG,
     EMBEDDING,
     LLM,
     REASONING,
     REQUEST_MODEL,
+    TIER,
     TOOL,
+    WEB_SEARCHES,
     Dialect,
     paths,
 )
@@ -32,6 +37,11 @@ _PARTS = paths(
         "cache_creation_input_tokens": CACHE_WRITE,
         "completion_tokens_details.reasoning_tokens": REASONING,
         "output_tokens_details.reasoning_tokens": REASONING,
+        "prompt_tokens_details.audio_tokens": AUDIO_IN,
+        "completion_tokens_details.audio_tokens": AUDIO_OUT,
+        "cache_creation.ephemeral_1h_input_tokens": CACHE_WRITE_LONG,
+        "server_tool_use.web_search_requests": WEB_SEARCHES,
+        "service_tier": TIER,
     }
 )
 """What the provider said of the parts of its usage; the wholes are attributes, and have the cache in them."""

@@ -10,12 +10,18 @@ from service.ingest.vocabulary import (
     AGENT,
     AGENT_BY_NAME,
     AGENT_RUN,
+    AUDIO_IN,
+    AUDIO_OUT,
+    AUDIO_READ,
     CACHE_READ,
     CACHE_WRITE,
+    CACHE_WRITE_LONG,
     COST,
     EMBEDDING,
     EVALUATION,
     GUARDRAIL,
+    IMAGE_IN,
+    IMAGE_OUT,
     INPUT,
     INPUT_COST,
     LLM,
@@ -28,15 +34,18 @@ from service.ingest.vocabulary import (
     REQUEST_MODEL,
     RESPONSE_MODEL,
     RETRIEVAL,
+    TIER,
     TOOL,
+    TOOL_INPUT,
     TOOL_NAME,
     TOTAL,
+    VIDEO_IN,
     WORKFLOW,
     Dialect,
     paths,
 )
 
-_REQUEST = paths({"model": REQUEST_MODEL, "model_name": REQUEST_MODEL, "model_id": REQUEST_MODEL})
+_REQUEST = paths({"model": REQUEST_MODEL, "model_name": REQUEST_MODEL, "model_id": REQUEST_MODEL, "service_tier": TIER})
 _PARAMETERS = ("llm.invocation_parameters", "embedding.invocation_parameters")
 
 DIALECT = Dialect(
@@ -60,6 +69,17 @@ DIALECT = Dialect(
         CACHE_READ: ("llm.token_count.prompt_details.cache_read", "llm.token_count.prompt_details.cache_input"),
         CACHE_WRITE: ("llm.token_count.prompt_details.cache_write",),
         REASONING: ("llm.token_count.completion_details.reasoning",),
+        CACHE_WRITE_LONG: (
+            "llm.token_count.prompt_details.cache_write_1h",
+            "llm.token_count.prompt_details.cache_write.ephemeral_1h",
+        ),
+        AUDIO_IN: ("llm.token_count.prompt_details.audio",),
+        AUDIO_OUT: ("llm.token_count.completion_details.audio",),
+        AUDIO_READ: ("llm.token_count.prompt_details.cache_audio_read",),
+        IMAGE_IN: ("llm.token_count.prompt_details.image",),
+        IMAGE_OUT: ("llm.token_count.completion_details.image",),
+        VIDEO_IN: ("llm.token_count.prompt_details.video",),
+        TOOL_INPUT: ("llm.token_count.prompt_details.tool_use",),
         COST: ("llm.cost.total",),
         INPUT_COST: ("llm.cost.prompt",),
         OUTPUT_COST: ("llm.cost.completion",),

@@ -75,7 +75,8 @@ DIALECT = Dialect(
     implies={"gen_ai.guardrail.name": GUARDRAIL},
     entity={TOOL: TOOL_NAME, RETRIEVAL: TOOL_NAME, AGENT_RUN: AGENT_BY_NAME},
     # What Anthropic said, just as it is; the one for Python adds the cache to it, under the same names.
-    apart_scopes=("@traceloop/instrumentation-anthropic",),
+    # And so says Bedrock of a conversation: the one for it hands that on, and adds up a total of what it has.
+    apart_scopes=("@traceloop/instrumentation-anthropic", "opentelemetry.instrumentation.bedrock"),
     failures={"gen_ai.task.status": frozenset(("failure",))},
     # What a crew used, of models that may have no spans.
     documents={

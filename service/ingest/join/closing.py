@@ -18,6 +18,7 @@ from service.ingest.kernel.constants import (
     COST,
     COVERED,
     FAILED,
+    HAS_PARTS,
     IS_NATIVE,
     L_AGENT,
     LISTED,
@@ -128,6 +129,9 @@ class Closing:
                 knows = not np.isnan(numbers[native, number])
                 if knows and (number != COST or np.isnan(numbers[other, COST])):
                     numbers[other, number] = numbers[native, number]
+            if spans["flags"][waits["span"][native]] & HAS_PARTS:
+                waits["parts"][other] = waits["parts"][native]
+                spans["flags"][waits["span"][other]] |= HAS_PARTS
             spans["flags"][waits["span"][other]] |= SPENT
 
     def _accounts(self, rows: NDArray[np.int32]) -> Iterator[Account]:
@@ -149,25 +153,26 @@ class Closing:
         """Look up the prices that are new, or else ask for that of the call at this place."""
         text = self._join.lexicon.text
         new = counting.new_prices(self._tables)
-        for row, provider, response, model in new:
-            kind, bands = self._looked_up(text(provider), (text(response), text(model)), start_ns)
+        for row, provider, response, model, tier in new:
+            kind, bands = self._looked_up(text(provider), (text(response), text(model)), text(tier), start_ns)
             told = [
-                (start, unit.input, unit.output, unit.cache_read, unit.cache_write)
+                (start, unit.input, unit.output, unit.cache_read, unit.cache_write, *unit.parts)
                 for start, unit in zip((0, *bands.starts), bands.units, strict=False)
             ]
             counting.set_price(self._tables, row, kind, told)
         if not new:
-            (provider, response, model), numbers, end_ns = counting.stopped(self._tables, place)
+            (provider, response, model, tier), numbers, end_ns = counting.stopped(self._tables, place)
             tokens = Tokens(*np.nan_to_num(numbers).tolist())
-            dollars, source = self._prices.cost(text(provider), (text(response), text(model)), tokens, end_ns)
+            models = text(response), text(model)
+            dollars, source = self._prices.cost(text(provider), models, tokens, end_ns, text(tier))
             counting.set_dollars(self._tables, place, float("nan") if source is CostSource.UNPRICED else dollars)
 
-    def _looked_up(self, provider: str, models: tuple[str, str], time_ns: int) -> tuple[int, Bands]:
+    def _looked_up(self, provider: str, models: tuple[str, str], tier: str, time_ns: int) -> tuple[int, Bands]:
         """The kind of a price, and what it asks."""
-        price = next(iter(self._prices.fitting(provider, models, time_ns)), None)
+        price = next(iter(self._prices.fitting(provider, models, time_ns, tier)), None)
         if price is None:
             return UNKNOWN, NO_BANDS
-        if not isinstance(price.bands, Bands) or len(price.bands.units) > BANDS_MAX:
+        if price.bands is None or len(price.bands.units) > BANDS_MAX:
             return TO_BE_ASKED, NO_BANDS
         return OWN if price.source is CostSource.OVERRIDE else LISTED, price.bands
 

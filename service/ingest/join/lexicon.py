@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from alertrules.outcomes import SHIPPED, Outcomes, plain
 from detectors.core.series import OVERFLOW_VALUE
+from service.ingest.endings import UNTOLD
 from service.ingest.kernel.constants import APART, INCLUDED, SEEN_TOKENS
 from service.ingest.kernel.tables import READINGS_MAX, RESOURCES_MAX, TEXT_BYTES, WORDS_MAX, Tables
 from service.ingest.vocabulary import (
@@ -27,6 +28,8 @@ from service.ingest.vocabulary import (
     COST,
     EMBEDDING,
     EVALUATION,
+    FIRST_TOKEN,
+    FIRST_TOKEN_MS,
     GUARDRAIL,
     INPUT,
     INPUT_COST,
@@ -35,6 +38,7 @@ from service.ingest.vocabulary import (
     OUTCOME,
     OUTPUT,
     OUTPUT_COST,
+    PARTS,
     PROVIDER,
     REASONING,
     REQUEST_MODEL,
@@ -42,7 +46,9 @@ from service.ingest.vocabulary import (
     RETRIEVAL,
     SESSION_UNIT,
     STORE,
+    TIER,
     TOOL,
+    TOOL_INPUT,
     TOOL_NAME,
     TOTAL,
     WORKFLOW,
@@ -55,9 +61,12 @@ OPERATIONS = (
 )  # fmt: skip
 """Operations by their number."""
 _NUMBER_OF = {operation: number for number, operation in enumerate(OPERATIONS)}
-NUMBERS_OF_SPANS = (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST)
+NUMBERS_OF_SPANS = (
+    INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST, *PARTS, FIRST_TOKEN,
+    TOOL_INPUT, FIRST_TOKEN_MS,
+)  # fmt: skip
 """The numbers that a span may say, in the order of `rows.pxd`."""
-_WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, TOOL_NAME, STORE)
+_WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, TOOL_NAME, STORE, TIER)
 """Fields that a reading holds as words, in the order of `Tables.set_reading`."""
 _FIRST_WORDS = ("", OVERFLOW_VALUE, *OPERATIONS)
 Saying = tuple[Any, ...]
@@ -91,7 +100,23 @@ class Lexicon:
         for text in _FIRST_WORDS[1:]:
             self.word(text)
         for operation in OPERATIONS[:-1]:
-            self._enter((operation, 0, False, INCLUDED, -1, False, "", OVERFLOW_VALUE, *[""] * (len(_WORDS) - 1)))
+            self._enter(
+                (
+                    operation,
+                    0,
+                    False,
+                    INCLUDED,
+                    -1,
+                    False,
+                    False,
+                    1.0,
+                    UNTOLD,
+                    UNTOLD,
+                    "",
+                    OVERFLOW_VALUE,
+                    *[""] * (len(_WORDS) - 1),
+                )
+            )
         self.resource(Resource(agent=OVERFLOW_VALUE))
 
     def word(self, text: str) -> int:
@@ -120,7 +145,7 @@ class Lexicon:
         parts = 0 if apart is None else APART if apart else INCLUDED
         texts = tuple([str(own.get(field, "")) for field in _WORDS])
         head = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.is_cut)
-        saying = (*head, reading.dialect, *texts)
+        saying = (*head, reading.names_top, reading.rate, reading.ending, reading.error_class, reading.dialect, *texts)
         number = self._readings.get(saying)
         if number is None:
             number = _NUMBER_OF[reading.operation] if len(self._readings) >= READINGS_MAX else self._enter(saying)
@@ -138,12 +163,14 @@ class Lexicon:
         return number
 
     def _enter(self, saying: Saying) -> int:
-        operation, rank, is_log, parts, outcome, is_cut, dialect, *texts = saying
+        operation, rank, is_log, parts, outcome, is_cut, names_top, rate, ending, error, dialect, *texts = saying
         number = self._readings[saying] = len(self._readings)
         is_google = str(texts[_WORDS.index(PROVIDER)]).startswith("gcp.")
         words = [self.word(text) for text in texts]
         self._tables.set_reading(
-            number, (_NUMBER_OF[operation], rank, is_log, parts, outcome, is_google), words, is_cut
+            number,
+            (_NUMBER_OF[operation], rank, is_log, parts, outcome, is_google, is_cut, names_top, rate, ending, error),
+            words,
         )
         self.told_by.append(dialect)
         return number

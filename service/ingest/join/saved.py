@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ingest.join.format8 import converted
+from service.ingest.join import format8, format9
+from service.ingest.kernel.constants import HAS_PARTS
 from service.ingest.kernel.tables import TEXT_BYTES, WORDS_MAX, Tables
 
 SAVED = ("spans", "waits", "traces", "sessions", "ended", "slots", "words")
@@ -46,6 +47,9 @@ def snapshot(tables: Tables) -> dict[str, Array]:
     for name in SAVED:
         at = tables.live(name)
         saved[f"{name}_at"], saved[name] = at, _packed(tables.rows(name), at, _NOT_SAVED.get(name, ()))
+    # What is not told is not written either, so as not to reach for another line of memory.
+    untold = tables.rows("spans")["flags"][saved["waits"]["span"]] & HAS_PARTS == 0
+    saved["waits"]["parts"][untold] = 0.0
     waiting = [tables.waiting(slot) for slot in saved["slots_at"].tolist()]
     saved["waiting_sizes"] = np.array([len(each) for each in waiting], np.int64)
     saved["waiting"] = np.concatenate([np.zeros(0, np.int32), *waiting])
@@ -67,9 +71,11 @@ def _base(dtype: np.dtype[Any]) -> tuple[Any, tuple[int, ...]]:
 
 
 def restore(tables: Tables, saved: Arrays) -> None:
-    """Put back what `snapshot` gave, or what format 8 was. Raises DamagedError."""
+    """Put back what `snapshot` gave, or what formats 8 and 9 were. Raises DamagedError."""
     if saved["spans"].dtype.names is None:
-        saved = converted(saved)
+        saved = format8.converted(saved)
+    if format9.is_format9(saved):
+        saved = format9.converted(saved)
     _check(tables, saved)
     tables.seed = tuple(saved["seed"].tolist())
     for name in SAVED:

@@ -8,11 +8,14 @@ from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.sessions cimport close, learn_late
 from service.ingest.kernel.slots cimport SLOT_NS, put_in, slot_of
 from service.ingest.kernel.traces cimport (
-    add, bit_of, detach, drop_forgotten, find_trace, open_trace, sorts_before
+    add, bit_of, detach, drop_forgotten, find_trace, offer_again, open_trace, sorts_before
 )
+from service.ingest.kernel.units cimport tokens_of
+from service.ingest.kernel.usage cimport or_zero
 
 cdef enum:
     SPANS_OF_TRACE_MAX = 10_000     # Spans kept of one trace.
+    RESOURCE_RANK = 0xFFFF          # What a resource says of the session is believed last.
 
 
 cdef inline void _look_ahead(Join* t, const DecodedSpan* decoded, row_t i, row_t stop) noexcept nogil:
@@ -57,9 +60,14 @@ cdef inline void _admit(Join* t, DecodedSpan* decoded, int64_t future) noexcept 
     if t.state.live_spans >= t.spans_max:
         evict_oldest(t)
     trace = find_trace(t, decoded.trace_high, decoded.trace_low)
-    if trace >= 0 and t.traces[trace].ids >> bit_of(decoded.id) & 1 and find_span(t, trace, decoded.id) >= 0:
+    row = NONE
+    if trace >= 0 and t.traces[trace].ids >> bit_of(decoded.id) & 1:
+        row = find_span(t, trace, decoded.id)
+    if row >= 0:
         t.counts.duplicates += 1
         decoded.flags |= WAS_DUPLICATE
+        if t.spans[row].wait >= 0:
+            _tell_again(t, decoded, row)
         return
     if decoded.end < decoded.start:
         t.counts.negatives += 1
@@ -96,7 +104,6 @@ cdef inline row_t _keep(Join* t, DecodedSpan* decoded, row_t at) noexcept nogil:
     cdef row_t row = take(&t.span_table)
     cdef Span* span = &t.spans[row]
     cdef Trace* trace = &t.traces[at]
-    cdef int rank
     span.id, span.parent_id, span.start, span.response = decoded.id, decoded.parent_id, decoded.start, decoded.response
     span.trace, span.parent, span.wait, span.next = at, NONE, NONE, NONE
     span.tenant, span.reading, span.resource = decoded.tenant, decoded.reading, decoded.resource
@@ -107,14 +114,62 @@ cdef inline row_t _keep(Join* t, DecodedSpan* decoded, row_t at) noexcept nogil:
         span.flags |= IS_LOOSE
         return row
     add(t, trace, row)
+    _name(t, decoded, row)
+    return row
+
+
+cdef inline void _name(Join* t, const DecodedSpan* decoded, row_t row) noexcept nogil:
+    """Have a span name the session of its trace, if nobody better does."""
+    cdef Span* span = &t.spans[row]
+    cdef Trace* trace = &t.traces[span.trace]
+    cdef int rank
     if decoded.name_high or decoded.name_low:
-        rank = t.readings[decoded.reading].rank
+        rank = RESOURCE_RANK if decoded.flags & NAMED_BY_RESOURCE else t.readings[decoded.reading].rank
         if trace.named_by < 0 or rank < trace.name_rank or (
             rank == trace.name_rank and sorts_before(span, &t.spans[trace.named_by])
         ):
             trace.named_by, trace.name_rank = row, rank
             trace.name_high, trace.name_low = decoded.name_high, decoded.name_low
-    return row
+
+
+cdef inline void _tell_again(Join* t, const DecodedSpan* decoded, row_t row) noexcept nogil:
+    """Take a later account of a span that waits: the one that ends later, or tells more of what was used.
+
+    Some exporters write a span while it is under way. It keeps its place in the slot in which it was put, and what the
+    later account does not say.
+    """
+    cdef Span* span = &t.spans[row]
+    cdef Wait* wait = &t.waits[span.wait]
+    cdef Trace* trace = &t.traces[span.trace]
+    cdef const Reading* told = &t.readings[decoded.reading]
+    cdef bint says_more = told.operation != OP_OTHER or reading_of(t, span).operation == OP_OTHER
+    if decoded.end < wait.end or (decoded.end == wait.end and _used(decoded) <= tokens_of(wait)):
+        return
+    if decoded.end > wait.end:
+        wait.end = decoded.end
+        t.state.moved = max(t.state.moved, decoded.end)
+    span.flags = span.flags & ~<small_t>FAILED | <small_t>(decoded.flags & FAILED)
+    if decoded.flags & FAILED:
+        trace.marks |= HAS_FAILED
+    if decoded.flags & SPENT:
+        span.flags &= ~<small_t>(HAS_PARTS | TOLD_EMPTY)
+        span.flags |= <small_t>(decoded.flags & (SPENT | HAS_PARTS | TOLD_EMPTY))
+        memcpy(wait.numbers, decoded.numbers, KEPT_NUMBERS * sizeof(double))
+    if decoded.flags & SPENT and decoded.flags & HAS_PARTS:
+        memcpy(wait.parts, &decoded.numbers[FIRST_PART], KEPT_PARTS * sizeof(double))
+    if decoded.response:
+        span.response = decoded.response
+    if decoded.tenant:
+        span.tenant = decoded.tenant
+    if says_more:
+        span.reading = decoded.reading
+    offer_again(t, trace)
+    _name(t, decoded, row)
+
+
+cdef inline double _used(const DecodedSpan* decoded) noexcept nogil:
+    """Tokens of a decoded span, -1.0 if it tells none."""
+    return or_zero(decoded.numbers[INPUT]) + or_zero(decoded.numbers[OUTPUT]) if decoded.flags & SPENT else -1.0
 
 
 cdef inline void _wait(Join* t, const DecodedSpan* decoded, row_t row) noexcept nogil:
@@ -124,6 +179,8 @@ cdef inline void _wait(Join* t, const DecodedSpan* decoded, row_t row) noexcept 
     t.spans[row].wait = at
     wait.span, wait.duplicate, wait.end = row, NONE, decoded.end
     memcpy(wait.numbers, decoded.numbers, KEPT_NUMBERS * sizeof(double))
+    if decoded.flags & HAS_PARTS:
+        memcpy(wait.parts, &decoded.numbers[FIRST_PART], KEPT_PARTS * sizeof(double))
     put_in(t, &t.slots[slot_of(t, decoded.end - decoded.end % SLOT_NS)], at, decoded.end)
     t.state.pending += 1
     t.traces[t.spans[row].trace].waits += 1

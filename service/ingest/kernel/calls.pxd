@@ -1,5 +1,6 @@
 # Calls of a slot that closes: what is the same call, and what is counted of it.
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
 
 from service.ingest.kernel.labels cimport default_span, is_model, label_ahead, label_row, parent_of
 from service.ingest.kernel.memory cimport NONE, give_back, prefetch, prefetch_row, row_t, word_t
@@ -82,7 +83,7 @@ cdef inline row_t _mark_ancestors_of(Join* t, Wait* wait, Span* span) noexcept n
                 if part != NULL:
                     part.flags |= COVERED
                 if usage and row.wait >= 0 and row.flags & SPENT:
-                    complete(wait, &t.waits[row.wait])
+                    complete(span, wait, row, &t.waits[row.wait])
             elif theirs.operation == OP_TOOL and own.operation == OP_TOOL and part == NULL and theirs.tool == 0:
                 part = row  # A tool without a name belongs to this call if the span around it does.
             # Other spans and workflows may stand between two spans of one call. Below an agent another call begins.
@@ -111,7 +112,7 @@ cdef inline bint _is_spent_above(Join* t, Span* span) noexcept nogil:
     return False
 
 
-cdef inline void complete(Wait* wait, const Wait* other) noexcept nogil:
+cdef inline void complete(Span* span, Wait* wait, const Span* outer, const Wait* other) noexcept nogil:
     """Add from another account of the same tokens the parts that it knows, and the cost.
 
     Tokens are also the same if only the other account counts the reasoning among the output.
@@ -127,6 +128,9 @@ cdef inline void complete(Wait* wait, const Wait* other) noexcept nogil:
         for i in range(CACHE_READ, KEPT_NUMBERS):
             if not mine[i] > 0.0 and theirs[i] > 0.0:
                 mine[i] = theirs[i]
+        if outer.flags & HAS_PARTS and not span.flags & HAS_PARTS:
+            memcpy(wait.parts, other.parts, KEPT_PARTS * sizeof(double))
+            span.flags |= HAS_PARTS
 
 
 cdef inline bint same_bits(double one, double two) noexcept nogil:
@@ -137,7 +141,9 @@ cdef inline row_t _price(Join* t, const Span* span, const Wait* wait, const word
     """The row of the price of a span's tokens, given its labels; NONE if they need none."""
     cdef Reading* own = reading_of(t, span)
     cdef word_t provider = labels[L_PROVIDER], model = labels[L_MODEL]
-    if not span.flags & SPENT or wait.numbers[COST] == wait.numbers[COST] or tokens_of(wait) == 0.0:
+    if not span.flags & SPENT or wait.numbers[COST] >= 0.0:
+        return NONE
+    if tokens_of(wait) == 0.0 and not span.flags & HAS_PARTS:
         return NONE
     if not is_model(own.operation):
         if own.operation != OP_AGENT and own.operation != OP_WORKFLOW and own.operation != OP_OTHER:
@@ -147,7 +153,7 @@ cdef inline row_t _price(Join* t, const Span* span, const Wait* wait, const word
             provider = reading_of(t, default_span(t, span, DEFAULT_PROVIDER)).provider
         if not model and default_span(t, span, DEFAULT_MODEL) != NULL:
             model = reading_of(t, default_span(t, span, DEFAULT_MODEL)).model
-    return price_row(t, provider, own.answered_by, model)
+    return price_row(t, provider, own.answered_by, model, own.tier)
 
 
 cdef inline row_t count(Join* t, row_t first, row_t n, int64_t end_ns) noexcept nogil:
@@ -176,7 +182,7 @@ cdef inline row_t count(Join* t, row_t first, row_t n, int64_t end_ns) noexcept 
             return i
         labels = label_row(t, made.words, made.hashed)
         trace = &t.traces[span.trace]
-        attach(t, span.trace, span, wait.end)
+        attach(t, span.trace, span, min(wait.end, end_ns - 1))
         trace.waits -= 1
         _sample(t, span)
         counted = _counts(t, trace, span, wait.duplicate)
@@ -187,7 +193,7 @@ cdef inline row_t count(Join* t, row_t first, row_t n, int64_t end_ns) noexcept 
         if counted.counts or counted.usage:
             cost.dollars, cost.source = 0.0, NOTHING_TO_PRICE
             if counted.usage:
-                cost = cost_of(t, wait, &t.prices[price] if price >= 0 else NULL)
+                cost = cost_of(t, span, wait, &t.prices[price] if price >= 0 else NULL)
             if cost.source != NOTHING_TO_PRICE:
                 spend(t, trace, wait, cost)
             write_unit(t, span, wait, counted.counts, counted.usage, cost, labels)

@@ -13,6 +13,13 @@ cdef enum:
     ON_RESOURCE = 2
     IS_CONTENT = 4
     ON_SCOPE = 8
+    ON_EVENT = 16       # The last of a span's events to say it counts.
+    ON_STATUS = 32      # It stands for what a failed span's status says: see `status_word`.
+    IS_STATUS = 64      # A message of a status that is kept whole.
+    IS_LIST = 128       # Its value may be a list: its first text is read.
+    STATUS_WORD_BYTES_MAX = 100
+    STATUS_OK = 1
+    STATUS_ERROR = 2
     KEY_BYTES_MAX = 63
 
 
@@ -31,11 +38,13 @@ cdef struct SpanColumns:
     row_t first, stop   # Its attributes: the first, and the first of the next span.
     row_t plan          # For `recognise` to write.
     row_t status
+    row_t is_remote     # Its parent is said to be of another process.
 
 
 cdef struct ResourceColumns:
     row_t first, stop
     row_t number        # In the lexicon, NONE where it is not known yet.
+    uint64_t name_high, name_low    # Of the session that it names, 0 for none.
 
 
 cdef struct ScopeColumns:
@@ -43,6 +52,7 @@ cdef struct ScopeColumns:
     row_t first, stop
     row_t kinds
     double weight       # Of its spans, 0.0 if it does not say.
+    double unexplained  # Tokens by which totals of its spans differ from all that their parts could add up to.
 
 
 cdef struct RecordColumns:  # `end` is where it ends in the text, `last` when the last of its spans ends.
@@ -66,7 +76,9 @@ cdef struct ColumnData:
     Key* keys           # A hash table of names that are wanted; `key` is -1 where a place is free.
     uint64_t key_mask
     uint8_t* key_text
-    uint8_t[64] key_lengths
+    uint64_t[64] key_lengths    # By length, a bit for each last letter that a name of it has.
+    row_t status_key    # The key of what a status says,
+    row_t list_key      # and of a list whose first text is read.
     int64_t* content    # By key, texts seen under those that are only counted; -1 for the others.
 
 

@@ -37,7 +37,11 @@ cdef class Columns:
                 place = (place + 1) & c.key_mask
             c.keys[place].hashed, c.keys[place].key, c.keys[place].at = hashed, key, at
             c.keys[place].size, c.keys[place].role = size, roles[key]
-            c.key_lengths[size] = 1
+            c.key_lengths[size] |= <uint64_t>1 << (c.key_text[at + size - 1] & 63)
+            if roles[key] & ON_STATUS:
+                c.status_key = key
+            if roles[key] & IS_LIST:
+                c.list_key = key
             c.content[key] = 0 if roles[key] & IS_CONTENT else -1
             at += size
         self._read(b"")
@@ -110,9 +114,10 @@ cdef class Columns:
             c.attributes[i].value = bits_of(value) if kind == DOUBLE_KIND else <int64_t>value
         for i, (first, stop) in enumerate(resources):
             c.resources[i].first, c.resources[i].stop, c.resources[i].number = first, stop, 0
+            c.resources[i].name_high = c.resources[i].name_low = 0
         for i, (at, size, first, stop) in enumerate(scopes):
             c.scopes[i].name, c.scopes[i].name_size, c.scopes[i].first, c.scopes[i].stop = at, size, first, stop
-            c.scopes[i].kinds, c.scopes[i].weight = 0, 0.0
+            c.scopes[i].kinds, c.scopes[i].weight, c.scopes[i].unexplained = 0, 0.0, 0.0
         for i, row in enumerate(records):
             c.records[i].end, c.records[i].is_bad, c.records[i].first, c.records[i].stop = row[:4]
             c.records[i].bad_ids, c.records[i].bad_times, c.records[i].last = row[4:]
@@ -158,6 +163,18 @@ cdef class Columns:
         cdef ScopeColumns* s = &self.c.scopes[row]
         return bytes(self.text[s.name : s.name + s.name_size]), self._values(s.first, s.stop)
 
+    def unexplained(self):
+        """By scope, in bytes, tokens that no part explains; of the scopes that have any."""
+        cdef ScopeColumns* s
+        cdef row_t i
+        found = {}
+        for i in range(self.c.n_scopes):
+            s = &self.c.scopes[i]
+            if s.unexplained > 0.0:
+                name = bytes(self.text[s.name : s.name + s.name_size])
+                found[name] = found.get(name, 0.0) + s.unexplained
+        return found
+
     def _text(self, at, size):
         return bytes(self.text[at : at + size]).decode(errors="replace")
 
@@ -197,7 +214,7 @@ cdef class Columns:
             s = &self.c.spans[i]
             scope, resource = &self.c.scopes[s.scope], &self.c.resources[s.resource]
             found.append((
-                (s.start, s.end, s.status, s.trace_high, s.trace_low, s.id, s.parent_id),
+                (s.start, s.end, s.status, s.trace_high, s.trace_low, s.id, s.parent_id, s.is_remote),
                 bytes(self.text[s.name : s.name + s.name_size]), bytes(self.text[s.state : s.state + s.state_size]),
                 self._raw(resource.first, resource.stop),
                 bytes(self.text[scope.name : scope.name + scope.name_size]), self._raw(scope.first, scope.stop),
@@ -209,5 +226,5 @@ cdef class Columns:
 cdef fill_span(SpanColumns* span, tuple row):
     span.start, span.end, span.trace_high, span.trace_low, span.id, span.parent_id = row[:6]
     span.name, span.name_size, span.state, span.state_size = row[6:10]
-    span.resource, span.scope, span.first, span.stop, span.status = row[10:]
+    span.resource, span.scope, span.first, span.stop, span.status, span.is_remote = row[10:]
     span.plan = -1

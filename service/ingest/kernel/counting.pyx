@@ -55,31 +55,36 @@ def count(Tables tables, row_t first, row_t n, int64_t end):
 
 
 def new_prices(Tables tables):
-    """The prices that are to be looked up: row, and words of provider, response's and request's model."""
+    """The prices that are to be looked up: row, and words of provider, response's and request's model, and tier."""
     cdef Price* p = tables.t.prices
     cdef row_t i
     return [
-        (i, p[i].provider, p[i].response, p[i].model) for i in range(tables.t.price_table.high) if p[i].kind == NEW
+        (i, p[i].provider, p[i].response, p[i].model, p[i].tier)
+        for i in range(tables.t.price_table.high) if p[i].kind == NEW
     ]
 
 
 def set_price(Tables tables, row_t row, row_t kind, bands):
     """Say a price: its kind, and its bands as tuples of least input tokens and dollars a token."""
     cdef Price* price = &tables.t.prices[row]
-    cdef int i
+    cdef int i, part
     assert len(bands) <= BANDS_MAX
     price.kind, price.count = kind, <row_t>len(bands)
     for i in range(price.count):
         price.bands[i].start, price.bands[i].input, price.bands[i].output = bands[i][:3]
-        price.bands[i].read, price.bands[i].write = bands[i][3:]
+        price.bands[i].read, price.bands[i].write = bands[i][3:5]
+        for part in range(PARTS):
+            price.bands[i].parts[part] = bands[i][5 + part]
 
 
 def stopped(Tables tables, row_t place):
-    """The call whose price is to be asked for: words of its models, its tokens, and its end."""
+    """The call whose price is to be asked for: words of its models and tier, its tokens and their parts, its end."""
     cdef Price* price = &tables.t.prices[tables.t.stopped_at]
     cdef Wait* wait = &tables.t.waits[tables.t.order[place].wait]
+    cdef bint has_parts = tables.t.spans[wait.span].flags & HAS_PARTS != 0
     cdef int i
-    return (price.provider, price.response, price.model), [wait.numbers[i] for i in range(COST)], wait.end
+    tokens = [wait.numbers[i] for i in range(COST)] + [wait.parts[i] if has_parts else 0.0 for i in range(PARTS)]
+    return (price.provider, price.response, price.model, price.tier), tokens, wait.end
 
 
 def set_dollars(Tables tables, row_t place, double dollars):

@@ -2,20 +2,18 @@
 from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from service.ingest.kernel.columns cimport Attribute, ColumnData, ScopeColumns, SpanColumns
+from service.ingest.kernel.columns cimport (
+    STATUS_ERROR, STATUS_OK, Attribute, ColumnData, ScopeColumns, SpanColumns
+)
 from service.ingest.kernel.memory cimport Fingerprint, as_double, fingerprint, prefetch, row_t
 from service.ingest.kernel.rows cimport *
+from service.ingest.kernel.usage cimport include_parts
 from service.ingest.kernel.wire cimport Text
 from service.ingest.kernel.words cimport word_of
 
 cdef enum:
-    STATUS_ERROR = 2
     WEIGHT_DIGITS = 14  # Hexadecimal digits of a sampling threshold, padded on the right.
     WEIGHT_MAX = 1_000_000  # A rate below one in a million is not believed: one span would outweigh a fleet.
-
-
-cdef inline double or_zero(double value) noexcept nogil:
-    return value if value == value else 0.0
 
 
 cdef inline void read(Join* t, ColumnData* c, const Plan* plans, DecodedSpan* decoded) noexcept nogil:
@@ -40,11 +38,17 @@ cdef inline void read_one(
     if span.plan >= 0:
         _follow(t, c, &plans[span.plan], &c.attributes[span.first], decoded)
     decoded.resource = c.resources[span.resource].number
-    if span.status == STATUS_ERROR:
-        decoded.flags |= FAILED
+    if decoded.name_high == 0 and decoded.name_low == 0 and c.resources[span.resource].name_high != 0:
+        decoded.name_high, decoded.name_low = c.resources[span.resource].name_high, c.resources[span.resource].name_low
+        decoded.flags |= NAMED_BY_RESOURCE
+    if not decoded.flags & IS_EXCUSED:
+        if span.status == STATUS_ERROR or (decoded.flags & HAS_RAISED and span.status != STATUS_OK):
+            decoded.flags |= FAILED
+    if span.is_remote:
+        decoded.flags |= IS_REMOTE
     if scope.kinds & NATIVE_SCOPE:
         decoded.flags |= IS_NATIVE
-    if include_parts(t, decoded, scope.kinds & APART_SCOPE):
+    if include_parts(t, decoded, scope):
         decoded.flags |= SPENT
     weight = sampling_weight(c.text + span.state, c.text + span.state + span.state_size) if span.state_size else 0.0
     if weight == 0.0:
@@ -61,7 +65,7 @@ cdef inline void _follow(
     cdef Fingerprint name
     cdef const Attribute* text
     cdef int i
-    decoded.reading, decoded.flags = plan.reading, plan.failed
+    decoded.reading, decoded.flags = plan.reading, plan.flags
     t.counts.bad_numbers += plan.bad
     decoded.tenant = 0
     decoded.name_high = decoded.name_low = decoded.response = 0
@@ -75,49 +79,15 @@ cdef inline void _follow(
     if plan.response >= 0:
         text = &attributes[plan.response]
         decoded.response = fingerprint(t.seed, c.text + text.text, text.value).high
-    for i in range(NUMBERS):
+    for i in range(BASIC_NUMBERS):
         decoded.numbers[i] = as_double(attributes[plan.numbers[i]].value) if plan.numbers[i] >= 0 else NAN
-
-
-cdef inline bint include_parts(Join* t, DecodedSpan* decoded, bint is_apart) noexcept nogil:
-    """Make input include the cache and output include the reasoning, as the conventions have it; whether it spent.
-
-    A sender whose parts exceed the whole reported them apart, as some senders and some scopes always do; and so did one
-    whose total is the sum of them all. Google's thoughts may show only in the total; an embedding's input may be the
-    total alone.
-    """
-    cdef Reading* reading = &t.readings[decoded.reading]
-    cdef double* n = decoded.numbers
-    cdef double total, whole, output, cached, reasoning, unsaid
-    cdef bint reported_apart
-    if reading.apart == 0:
-        return False
-    total = or_zero(n[TOTAL])
-    if n[COST] != n[COST] and (n[INPUT_COST] == n[INPUT_COST] or n[OUTPUT_COST] == n[OUTPUT_COST]):
-        n[COST] = or_zero(n[INPUT_COST]) + or_zero(n[OUTPUT_COST])
-    whole = n[INPUT]
-    if whole != whole and total > 0.0 and reading.operation == OP_EMBEDDING:
-        whole = total
-    if whole != whole and n[OUTPUT] != n[OUTPUT] and n[CACHE_READ] != n[CACHE_READ]:
-        return n[COST] == n[COST]
-    whole, output, reasoning = or_zero(whole), or_zero(n[OUTPUT]), or_zero(n[REASONING])
-    cached = or_zero(n[CACHE_READ]) + or_zero(n[CACHE_WRITE])
-    unsaid = total - whole - output
-    reported_apart = (
-        cached > 0.0 and not reading.is_google and unsaid != reasoning
-        and (unsaid == cached or unsaid == cached + reasoning)
-    )
-    if reading.apart == APART or is_apart or cached > whole or reported_apart:
-        whole += cached
-    n[INPUT] = whole
-    if reasoning == 0.0 and total > whole + output > 0.0 and reading.is_google:
-        reasoning = total - whole - output
-        output += reasoning
-        n[REASONING] = reasoning
-    elif reasoning > 0.0 and (reasoning > output or total == whole + output + reasoning):
-        output += reasoning
-    n[OUTPUT] = output
-    return True
+    for i in range(BASIC_NUMBERS, NUMBERS):
+        decoded.numbers[i] = NAN
+    if plan.more:
+        decoded.flags |= TELLS_MORE
+        for i in range(BASIC_NUMBERS, NUMBERS):
+            if plan.numbers[i] >= 0:
+                decoded.numbers[i] = as_double(attributes[plan.numbers[i]].value)
 
 
 cdef inline double sampling_weight(Text at, Text end) noexcept nogil:

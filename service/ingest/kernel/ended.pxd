@@ -1,4 +1,5 @@
 # The sessions that ended in a slot, as units beside its calls.
+from libc.math cimport NAN
 from libc.stdint cimport int64_t
 
 from service.ingest.kernel.labels cimport hash_label, label_row
@@ -29,6 +30,8 @@ cdef inline void list_ended(Join* t, const Slot* slot) noexcept nogil:
         unit[UNIT_UNPRICED * room], unit[UNIT_FREE * room] = ended.unpriced, ended.free
         unit[UNIT_SECONDS * room], unit[UNIT_OUTCOME * room] = ended.seconds, ended.outcome
         unit[UNIT_SOURCE * room] = NOTHING_TO_PRICE
+        unit[UNIT_ENDING * room] = -1.0
+        unit[UNIT_FIRST * room] = NAN
         t.order[n].wait = row
         n += 1
         row = ended.next

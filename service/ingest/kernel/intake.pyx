@@ -9,7 +9,9 @@ from service.ingest.kernel.decoded cimport read as read_spans
 from service.ingest.kernel.labels cimport find_span, label
 from service.ingest.kernel.memory cimport row_t, word_t
 from service.ingest.kernel.origins cimport find_origins, learn_origin
-from service.ingest.kernel.rows cimport L_AGENT, L_TENANT, LABEL_WORDS, NUMBERS, Counts, DecodedSpan, Join
+from service.ingest.kernel.rows cimport (
+    BASIC_NUMBERS, L_AGENT, L_TENANT, LABEL_WORDS, NUMBERS, TELLS_MORE, Counts, DecodedSpan, Join
+)
 from service.ingest.kernel.sessions cimport next_due
 from service.ingest.kernel.shapes cimport ShapeTable
 from service.ingest.kernel.slots cimport find_slot, slot_of
@@ -41,6 +43,8 @@ def set_decoded(
     decoded.name_high, decoded.name_low = name_high, name_low
     for i in range(NUMBERS):
         decoded.numbers[i] = numbers[i]
+        if i >= BASIC_NUMBERS and decoded.numbers[i] == decoded.numbers[i]:
+            decoded.flags |= TELLS_MORE
 
 
 def new_origins(Tables tables, Columns columns):
@@ -54,9 +58,10 @@ def new_origins(Tables tables, Columns columns):
     )
 
 
-def learn_resource(Tables tables, Columns columns, row_t row, row_t number):
-    """Say the number of a resource that is new."""
+def learn_resource(Tables tables, Columns columns, row_t row, row_t number, uint64_t name_high, uint64_t name_low):
+    """Say the number of a resource that is new, and what stands for the session that it names, 0 for none."""
     columns.c.resources[row].number = number
+    columns.c.resources[row].name_high, columns.c.resources[row].name_low = name_high, name_low
     learn_origin(&tables.t, &columns.c, row, False)
 
 
@@ -67,12 +72,12 @@ def learn_scope(Tables tables, Columns columns, row_t row, row_t kinds, double w
 
 
 def read(Tables tables, Columns columns, ShapeTable shapes):
-    """Write what each span says; how many of their numbers are not numbers."""
-    tables.t.counts.bad_numbers = 0
+    """Write what each span says. How many of their numbers are not numbers; how many totals nothing explains."""
+    tables.t.counts.bad_numbers = tables.t.counts.unexplained = 0
     tables.room("words", columns.c.n_spans)     # Each may name a tenant that is new.
     with nogil:
         read_spans(&tables.t, &columns.c, shapes.plans, tables.t.decoded)
-    return tables.t.counts.bad_numbers
+    return tables.t.counts.bad_numbers, tables.t.counts.unexplained
 
 
 def admit(Tables tables, row_t first, row_t stop, int64_t future):

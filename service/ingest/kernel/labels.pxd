@@ -98,19 +98,38 @@ cdef inline void label(Join* t, Span* span, word_t* words) noexcept nogil:
     words[L_TOOL], words[L_VERSION] = tool, version if version else resource.version
 
 
+cdef inline bint is_alone(Join* t, const Span* top) noexcept nogil:
+    """Whether a span without a parent is the only one of a small trace: all else is below it."""
+    cdef const Trace* trace = &t.traces[top.trace]
+    cdef row_t row = trace.spans
+    if trace.root >= 0 or trace.count > 64:
+        return False
+    while row >= 0:
+        if &t.spans[row] != top and parent_of(t, &t.spans[row]) == NULL:
+            return False
+        row = t.spans[row].next
+    return True
+
+
 cdef inline word_t _agent_by_name(Join* t, Span* span) noexcept nogil:
     """The agent that the name of a span tells, or that of an ancestor, or of another span of the trace."""
     cdef Span* row = span
+    cdef Span* above
+    cdef Span* default = default_span(t, span, DEFAULT_BY_NAME)
+    cdef Reading* theirs
     cdef int steps
-    if default_span(t, span, DEFAULT_BY_NAME) == NULL:
+    if default == NULL and t.traces[span.trace].root >= 0:
         return 0
     for steps in range(ANCESTORS_MAX + 1):
         if row == NULL:
             break
-        if reading_of(t, row).by_name:
-            return reading_of(t, row).by_name
-        row = parent_of(t, row)
-    return reading_of(t, default_span(t, span, DEFAULT_BY_NAME)).by_name
+        theirs, above = reading_of(t, row), parent_of(t, row)
+        if theirs.by_name and not theirs.names_top:
+            return theirs.by_name
+        if theirs.by_name and above == NULL and (row.parent_id == 0 or row.flags & IS_REMOTE or is_alone(t, row)):
+            return theirs.by_name
+        row = above
+    return reading_of(t, default).by_name if default != NULL else 0
 
 
 cdef inline uint64_t hash_label(Join* t, const word_t* words) noexcept nogil:

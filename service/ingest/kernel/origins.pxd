@@ -46,6 +46,8 @@ cdef inline row_t find_origins(Join* t, ColumnData* c) noexcept nogil:
     for row in range(c.n_resources):
         origin = find_origin(t, fingerprint_of(t, c, row, False))
         c.resources[row].number = t.origins[origin].number if origin >= 0 else NONE
+        c.resources[row].name_high = t.origins[origin].name_high if origin >= 0 else 0
+        c.resources[row].name_low = t.origins[origin].name_low if origin >= 0 else 0
         new += origin < 0
     for row in range(c.n_scopes):
         origin = find_origin(t, fingerprint_of(t, c, row, True))
@@ -67,4 +69,6 @@ cdef inline void learn_origin(Join* t, const ColumnData* c, row_t row, bint is_s
     origin.high, origin.low = it.high, it.low
     origin.number = c.scopes[row].kinds if is_scope else c.resources[row].number
     origin.weight = c.scopes[row].weight if is_scope else 0.0
+    origin.name_high = 0 if is_scope else c.resources[row].name_high
+    origin.name_low = 0 if is_scope else c.resources[row].name_low
     enter(&t.origin_index, it.high, at)

@@ -18,12 +18,20 @@ cdef enum:
     ANSWER_SPENT = 512      # and tokens of that response were counted.
     IS_WEIGHED = 1024       # It says its sampling weight itself.
     MAY_BE_DUPLICATE = 2048  # Another account of the call may stand beside this one, an SDK's own.
+    IS_REMOTE = 4096        # Its parent is of another process.
+    HAS_PARTS = 8192        # It tells parts of its usage that may have prices of their own.
+    TOLD_EMPTY = 16384      # It said that no token came out.
     # Flags of a decoded span that was admitted: what was found of it.
     WAS_FUTURE = 1 << 16
     WAS_LATE = 1 << 17
     WAS_DUPLICATE = 1 << 18
     WAS_NEGATIVE = 1 << 19
     WAS_TRACE_FULL = 1 << 20
+    # What it says of errors, whatever its status is.
+    IS_EXCUSED = 1 << 21    # What ended it was control flow;
+    HAS_RAISED = 1 << 22    # or an exception, unless its status is that all is well.
+    NAMED_BY_RESOURCE = 1 << 23     # Its session is its resource's.
+    TELLS_MORE = 1 << 24    # Of its numbers more than the basic ones are written.
     # Marks of a trace.
     IS_LIVE = 1             # It is found by its id.
     ROOT_ENDED = 2
@@ -31,6 +39,7 @@ cdef enum:
     HAS_FAILED = 8
     IS_INDEXED = 16         # Its spans are found by an index, as they are many.
     HAS_CALLS = 32          # An instrumentation reported a call of a model.
+    HAS_TOP = 64            # A span that may be its top ended: one whose parent did not come.
     # Fields that one span of a trace says for those that do not say them.
     DEFAULT_AGENT = 0
     DEFAULT_BY_NAME, DEFAULT_TENANT, DEFAULT_VERSION, DEFAULT_PROVIDER, DEFAULT_MODEL, DEFAULTS
@@ -44,7 +53,21 @@ cdef enum:
     INPUT = 0
     OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, KEPT_NUMBERS
     TOTAL = 6
-    INPUT_COST, OUTPUT_COST, NUMBERS
+    INPUT_COST, OUTPUT_COST, BASIC_NUMBERS
+    # Parts with prices of their own, kept beside them: cache writes for an hour, audio (in, out, of the input what was
+    # read from the cache), images, video, and searches of the web. Then input that no other count holds.
+    FIRST_PART = 9
+    FIRST_TOKEN = 17        # Seconds to it, kept like a part.
+    TOOL_INPUT = 18
+    FIRST_TOKEN_MS, NUMBERS
+    PARTS = 8
+    KEPT_PARTS = 9
+    WRITE_LONG = 0
+    AUDIO_IN, AUDIO_OUT, AUDIO_READ, IMAGE_IN, IMAGE_OUT, VIDEO_IN, SEARCHES, SECONDS_TO_FIRST
+    # Of `detectors.core.columns.ENDINGS`.
+    ENDED_STOP = 0
+    ENDED_EMPTY = 5
+    ENDED_ERROR = 12
     # Labels of a cell.
     L_TENANT = 0
     L_AGENT, L_OPERATION, L_PROVIDER, L_MODEL, L_TOOL, L_VERSION, LABEL_WORDS
@@ -61,11 +84,12 @@ cdef enum:
     # Columns of units.
     UNIT_CELL = 0
     UNIT_WEIGHT, UNIT_FAILED, UNIT_INPUT, UNIT_OUTPUT, UNIT_DOLLARS, UNIT_UNPRICED, UNIT_FREE, UNIT_SECONDS
-    UNIT_OUTCOME, UNIT_SOURCE, UNIT_CACHE_READ, UNIT_CACHE_WRITE, UNIT_REASONING, UNIT_EACH, UNIT_IS_CUT, UNIT_COLUMNS
+    UNIT_OUTCOME, UNIT_SOURCE, UNIT_CACHE_READ, UNIT_CACHE_WRITE, UNIT_REASONING, UNIT_EACH, UNIT_IS_CUT
+    UNIT_ENDING, UNIT_FIRST, UNIT_COLUMNS
     ANCESTORS_MAX = 64
     PAGE_ROOM = 42
     # How a span tells the parts of its usage; 0 where it says nothing of what it spent.
-    INCLUDED = 1
+    INCLUDED = 1            # The conventions' way: input holds the cache, output the reasoning.
     APART = 2
     # Kinds of a scope.
     NATIVE_SCOPE = 1
@@ -87,6 +111,7 @@ cdef struct Wait:           # What only the call of a span needs, until its slot
     int64_t end
     double[6] numbers
     row_t span, duplicate   # The span around it that is the same call.
+    double[9] parts         # Not written unless the span has HAS_PARTS.
 
 
 cdef struct Trace:          # Fields of its present session segment are of spans whose slot has closed.
@@ -113,7 +138,7 @@ cdef struct Session:        # A segment of a session that is open.
     int64_t queued          # When it is looked at again; -1 in a row that is not in use.
     int64_t first, last
     row_t traces
-    row_t rootless          # How many of its traces have no root yet.
+    row_t rootless          # How many of its traces have neither a root nor what may be their top yet.
 
 
 cdef struct EndedSession:   # One that ended, until the slot in which it counts closes.
@@ -142,16 +167,18 @@ cdef struct Labels:
 
 cdef struct Band:
     double start, input, output, read, write
+    double[8] parts         # NaN where the price is not known.
 
 
-cdef struct Price:          # The price of a provider's, a response's and a request's model, by bands of input tokens.
-    word_t provider, response, model
+cdef struct Price:          # The price of a provider's, a response's and a request's model in a tier, by input tokens.
+    word_t provider, response, model, tier
     row_t kind, count
     Band[6] bands
 
 
 cdef struct Origin:         # A resource or a scope that was met lately: what stands for it, and what it means.
     uint64_t high, low
+    uint64_t name_high, name_low    # Of a session that a resource names.
     double weight
     row_t number
 
@@ -163,8 +190,11 @@ cdef struct Word:
 
 cdef struct Reading:        # What the dialects make of a span, but for its numbers, its tenant and its ids.
     tiny_t operation, is_log, apart, outcome, is_google, is_cut
+    tiny_t names_top        # `by_name` holds only if nothing is above it.
+    tiny_t ending, error    # What a call ended with, and with which error if it failed; -1 if it does not say.
     small_t rank
-    word_t agent, by_name, version, provider, model, answered_by, tool, store
+    word_t agent, by_name, version, provider, model, answered_by, tool, store, tier
+    weight_t rate           # Dollars for one of what its cost is told in, 0.0 where that is not known.
 
 
 cdef struct Resource:
@@ -178,16 +208,18 @@ cdef struct Sampled:        # Of a resource: its spans in the slot that closes, 
 
 cdef struct Plan:           # Where in a span's attributes its texts and numbers are, -1 for what it does not say.
     word_t reading
-    tiny_t failed, bad      # `bad` counts its numbers that are not numbers.
+    tiny_t bad              # How many of its numbers are not numbers.
+    tiny_t more             # Whether it tells more than the basic ones.
+    word_t flags            # FAILED, IS_EXCUSED and HAS_RAISED.
     int16_t tenant, name, response
-    int16_t[9] numbers
+    int16_t[20] numbers
 
 
 cdef struct DecodedSpan:    # A span on its way from the decoder to its trace.
     uint64_t trace_high, trace_low, id, parent_id
     int64_t start, end
     uint64_t name_high, name_low, response
-    double[9] numbers
+    double[20] numbers
     double weight
     word_t reading, resource, tenant, flags
 
@@ -205,11 +237,13 @@ cdef struct Scratch:        # Labels of one of the next calls.
 cdef struct Counts:         # What a kernel counts.
     int64_t read, latest, late, future, duplicates, negatives, trace_full, traces_full, weighted, units, bad_numbers
     double stated, leaves
+    int64_t unexplained     # Spans with a total that their parts do not explain.
     int64_t[6] sources
 
 
 cdef struct State:          # Single values that are saved: what was given up for good, what lives, the list of traces.
     int64_t floor, pending, live_spans, live_traces
+    int64_t moved           # The latest end of a span that was told of again, and may end later than its page has it.
     row_t oldest, newest
 
 

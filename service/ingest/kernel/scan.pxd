@@ -1,151 +1,26 @@
 # OTLP trace bytes to columns, without an object for each span. It accepts just what protobuf accepts.
 # Functions return where they ended, or NULL for what is malformed. `depth` is that of the message, as protobuf counts.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from service.ingest.kernel.attributes cimport Status, attribute, event, new_attribute, read_status, write_status
 from service.ingest.kernel.columns cimport *
-from service.ingest.kernel.memory cimport load8, row_t, same_text, text_hash
-from service.ingest.kernel.wire cimport (
-    ARRAY, BYTES, EVENT, LINK, PAIRS, PLAIN, Text, held, past, past_message, read_tag, varint
-)
+from service.ingest.kernel.memory cimport load8, row_t
+from service.ingest.kernel.wire cimport BYTES, LINK, PLAIN, Text, held, past, past_message, read_tag, varint
 
-
-cdef inline bint is_text(Text at, const uint8_t* other, uint64_t size) noexcept nogil:
-    """Whether two texts are equal. Unlike `same_text` it reads eight bytes twice, not the last ones one by one."""
-    cdef uint64_t done = 0
-    if size < 8:
-        return same_text(at, other, size)
-    while done + 8 < size:
-        if load8(at + done) != load8(other + done):
-            return False
-        done += 8
-    return load8(at + size - 8) == load8(other + size - 8)
-
-
-cdef inline row_t key_id(ColumnData* c, Text at, uint64_t size, int role) noexcept nogil:
-    """The id of an attribute's name, or -1 if it is not wanted here."""
-    cdef uint64_t hashed, place
-    cdef Key* key
-    if size > KEY_BYTES_MAX or c.key_lengths[size] == 0:
-        return -1
-    hashed = text_hash(at, size)
-    place = hashed & c.key_mask
-    while True:
-        key = &c.keys[place]
-        if key.key < 0:
-            return -1
-        if key.hashed == hashed and <uint64_t>key.size == size and is_text(at, c.key_text + key.at, size):
-            return key.key if key.role & role else -1
-        place = (place + 1) & c.key_mask
-
-
-cdef struct Value:
-    int64_t value
-    Text text
-    int kind
-
-
-cdef inline Text any_value(ColumnData* c, Text at, Text end, Value* read, int depth) noexcept nogil:
-    """An AnyValue read into what an earlier one of the same attribute left."""
-    cdef uint64_t tag
-    cdef Text stop
-    while at < end:
-        at = read_tag(at, end, &tag)
-        if at == NULL:
-            return NULL
-        if tag == 0x0A:
-            read.text = held(at, end, &stop)
-            if read.text == NULL:
-                return NULL
-            read.kind, read.value, at = TEXT_KIND, stop - read.text, stop
-        elif tag == 0x18 or tag == 0x10:
-            at = varint(at, end, 10, <uint64_t*>&read.value)
-            read.kind = INT_KIND if tag == 0x18 else BOOL_KIND
-            if tag == 0x10:
-                read.value = read.value != 0
-        elif tag == 0x21:
-            if end - at < 8:
-                return NULL
-            read.kind, read.value, at = DOUBLE_KIND, load8(at), at + 8
-        elif tag == 0x2A or tag == 0x32:
-            at = past_message(at, end, ARRAY if tag == 0x2A else PAIRS, depth + 1)
-            read.kind = tag >> 3
-        else:
-            at = past(at, end, tag, depth)
-            if tag == 0x3A or tag == 0x40:  # Bytes, and a reference that only profiles have.
-                read.kind = tag >> 3
-        if at == NULL:
-            return NULL
-    return at
-
-
-cdef inline Text attribute(ColumnData* c, Text at, Text end, int role, int depth) noexcept nogil:
-    """A field that holds a KeyValue, `depth` deep; a row is written if it is wanted and says something."""
-    cdef uint64_t tag
-    cdef Text begin, stop
-    cdef row_t key = -1
-    cdef Value read
-    cdef Attribute* row
-    read.kind, read.value, read.text = 0, 0, c.text
-    at = held(at, end, &end)
-    if at == NULL:
-        return NULL
-    while at < end:
-        at = read_tag(at, end, &tag)
-        if at == NULL:
-            return NULL
-        if tag == 0x0A:
-            begin = held(at, end, &at)
-            if begin == NULL:
-                return NULL
-            key = key_id(c, begin, at - begin, role)
-        elif tag == 0x12:
-            begin = held(at, end, &stop)
-            if begin == NULL:
-                return NULL
-            at = any_value(c, begin, stop, &read, depth + 1)
-        else:
-            at = past(at, end, tag, depth)
-        if at == NULL:
-            return NULL
-    if key < 0 or read.kind < TEXT_KIND or read.kind > DOUBLE_KIND or (read.kind == TEXT_KIND and read.value == 0):
-        return at
-    if c.content[key] >= 0:     # It holds what was said, and is only counted.
-        if read.kind == TEXT_KIND:
-            c.content[key] += 1
-        return at
-    if c.n_attributes == c.room_attributes:
-        c.attributes = <Attribute*>larger(c.attributes, &c.room_attributes, sizeof(Attribute))
-    row = &c.attributes[c.n_attributes]
-    c.n_attributes += 1
-    row.key, row.kind, row.value = key, read.kind, read.value
-    row.text = read.text - c.text if read.kind == TEXT_KIND else 0
-    return at
-
-
-cdef inline Text status(Text at, Text end, row_t* code) noexcept nogil:
-    """A Status, 4 deep, and its code, of which protobuf keeps 32 bits."""
-    cdef uint64_t tag, value = 0
-    while at < end:
-        at = read_tag(at, end, &tag)
-        if at == NULL:
-            return NULL
-        if tag == 0x18:
-            at = varint(at, end, 10, &value)
-            code[0] = <int32_t>value
-        else:
-            at = past(at, end, tag, 4)
-        if at == NULL:
-            return NULL
-    return at
+cdef enum:
+    # Kinds of a span whose parent is of another process, and the flags that say that it is.
+    SERVER = 2
+    CONSUMER = 5
+    PARENT_IS_REMOTE = 0x300
 
 
 cdef inline Text span_field(ColumnData* c, Text at, Text end, uint64_t tag, SpanColumns* span) noexcept nogil:
     """A length-delimited field of a span, 3 deep, that is written as it stands, or only checked."""
     cdef Text begin
     cdef uint64_t size
-    if tag == 0x5A or tag == 0x6A:
-        return past_message(at, end, EVENT if tag == 0x5A else LINK, 4)
+    if tag == 0x6A:
+        return past_message(at, end, LINK, 4)
     begin = held(at, end, &at)
     if begin == NULL:
         return NULL
@@ -169,8 +44,14 @@ cdef inline Text one_span(
 ) noexcept nogil:
     """A Span, 3 deep, into a row; one without good ids or times is only counted."""
     cdef uint64_t tag
+    cdef uint64_t kind = 0
+    cdef uint32_t flags = 0
+    cdef Attribute raised
     cdef Text begin, stop
+    cdef Status read
     cdef SpanColumns* span
+    memset(&read, 0, sizeof(Status))
+    raised.kind = 0
     if c.n_spans == c.room_spans:
         c.spans = <SpanColumns*>larger(c.spans, &c.room_spans, sizeof(SpanColumns))
     span = &c.spans[c.n_spans]
@@ -192,7 +73,16 @@ cdef inline Text one_span(
             at += 8
         elif tag == 0x7A:
             begin = held(at, end, &stop)
-            at = NULL if begin == NULL else status(begin, stop, &span.status)
+            at = NULL if begin == NULL else read_status(begin, stop, &read)
+        elif tag == 0x5A:
+            at = event(c, at, end, &raised)
+        elif tag == 0x30:
+            at = varint(at, end, 10, &kind)
+        elif tag == 0x85:
+            if end - at < 4:
+                return NULL
+            flags = at[0] | at[1] << 8
+            at += 4
         elif tag & 7 == BYTES:
             at = span_field(c, at, end, tag, span)
         else:
@@ -204,7 +94,14 @@ cdef inline Text one_span(
     elif span.start <= 0 or span.end <= 0:  # Past 2262 is negative here.
         record.bad_times += 1
     else:
-        span.stop = c.n_attributes
+        if raised.kind != 0:
+            new_attribute(c)[0] = raised
+        write_status(c, &read)
+        span.status, span.stop = read.code, c.n_attributes
+        # A server's or a consumer's span continues what another process began; a flag may say so of any span.
+        span.is_remote = (
+            <int32_t>kind == SERVER or <int32_t>kind == CONSUMER or flags & PARENT_IS_REMOTE == PARENT_IS_REMOTE
+        )
         c.n_spans += 1
         record.last = max(record.last, span.end)
         return at

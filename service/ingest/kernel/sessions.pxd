@@ -1,13 +1,20 @@
 # Sessions: which traces are one conversation, and when it is over. What is counted at once is a segment of a session.
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
-from service.ingest.kernel.labels cimport label
+from service.ingest.kernel.labels cimport label, parent_of
 from service.ingest.kernel.memory cimport (
     NONE, enter, give_back, hash_of, leave, next_like, pop, push, row_t, show, take, word_t
 )
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.slots cimport SLOT_NS, slot_of
-from service.ingest.kernel.traces cimport begin_segment, forget, sorts_before, trace_sorts_before
+from service.ingest.kernel.tops cimport first_of, has_top, may_be_top, root_of
+from service.ingest.kernel.traces cimport begin_segment, forget, trace_sorts_before
+
+cdef enum:
+    # What a span may be to its session.
+    NOTHING_NEW = 0
+    MAY_END = 1         # It may be due sooner,
+    HAS_ROOT = 2        # as one of its traces has a root now, or what may be its top.
 
 
 cdef inline row_t find_session(Join* t, uint64_t high, uint64_t low) noexcept nogil:
@@ -37,19 +44,20 @@ cdef inline SessionKey key_of(Join* t, const Trace* trace) noexcept nogil:
     return key
 
 
-cdef inline void attach(Join* t, row_t row, const Span* span, int64_t end) noexcept nogil:
+cdef inline void attach(Join* t, row_t row, Span* span, int64_t end) noexcept nogil:
     """Advance event time to the span's end and attach its trace to its session."""
     cdef Trace* trace = &t.traces[row]
     cdef SessionKey key = key_of(t, trace)
     cdef row_t at = trace.session
     cdef Session* session
     cdef int64_t first, due_ns
+    cdef int learnt
     cdef bint sooner
     if at < 0 or t.sessions[at].high != key.high or t.sessions[at].low != key.low:
         at = find_session(t, key.high, key.low)
     # A session is due no sooner than it is queued for, so most need no closer look.
     if at >= 0 and t.sessions[at].queued <= end:
-        due_ns = due(t, &t.sessions[at])
+        due_ns = due(t, &t.sessions[at], end)
         if due_ns <= end:
             close(t, at, due_ns)
             at = NONE
@@ -57,9 +65,9 @@ cdef inline void attach(Join* t, row_t row, const Span* span, int64_t end) noexc
         _put_into(t, row, span, end)
         return
     session = &t.sessions[at]
-    sooner = learn(t, trace, span, end)
-    if sooner:
-        session.rootless -= 1
+    learnt = learn(t, trace, span, end)
+    sooner = learnt != NOTHING_NEW
+    session.rootless -= learnt == HAS_ROOT
     if end > trace.last:
         trace.last = end
         if end > session.last:
@@ -73,7 +81,7 @@ cdef inline void attach(Join* t, row_t row, const Span* span, int64_t end) noexc
         _requeue(t, at)
 
 
-cdef inline void _put_into(Join* t, row_t row, const Span* span, int64_t end) noexcept nogil:
+cdef inline void _put_into(Join* t, row_t row, Span* span, int64_t end) noexcept nogil:
     """Put a trace into the session that it belongs to now, which may have to be opened."""
     cdef Trace* trace = &t.traces[row]
     cdef SessionKey key = key_of(t, trace)
@@ -99,29 +107,36 @@ cdef inline void _put_into(Join* t, row_t row, const Span* span, int64_t end) no
 
 cdef inline void _count_in(Session* session, const Trace* trace) noexcept nogil:
     """Have a session's times and its missing roots take in a trace."""
-    if not trace.marks & ROOT_ENDED:
+    if not trace.marks & (ROOT_ENDED | HAS_TOP):
         session.rootless += 1
     session.first, session.last = min(session.first, trace.first), max(session.last, trace.last)
 
 
-cdef inline bint learn(Join* t, Trace* trace, const Span* span, int64_t end) noexcept nogil:
-    """Take from a span what it says of the session as a whole, whenever it came; whether it is the root waited for."""
+cdef inline int learn(Join* t, Trace* trace, Span* span, int64_t end) noexcept nogil:
+    """Take from a span what it says of the session as a whole, whenever it came; and what it may be to it."""
     cdef int outcome = reading_of(t, span).outcome
     if outcome >= 0:
         if end > trace.outcome_ns or (
             end == trace.outcome_ns and <int64_t>span.id > <int64_t>trace.outcome_id
         ):
             trace.outcome_ns, trace.outcome_id, trace.outcome = end, span.id, outcome
-    if span.parent_id != 0 or trace.marks & ROOT_ENDED:
-        return False
-    trace.marks |= ROOT_ENDED
-    return True
+    if trace.marks & ROOT_ENDED:
+        return NOTHING_NEW
+    if span.parent_id == 0:
+        trace.marks |= ROOT_ENDED
+    elif trace.marks & HAS_TOP == 0 and may_be_top(t, span):
+        trace.marks |= HAS_TOP
+        return HAS_ROOT
+    elif trace.marks & HAS_TOP == 0:
+        return NOTHING_NEW
+    return MAY_END if trace.marks & HAS_TOP else HAS_ROOT
 
 
-cdef inline void learn_late(Join* t, Trace* trace, const Span* span, int64_t end) noexcept nogil:
+cdef inline void learn_late(Join* t, Trace* trace, Span* span, int64_t end) noexcept nogil:
     """Take in a late span: it moves no time, but may be the root that was waited for."""
-    if learn(t, trace, span, end) and trace.session >= 0:
-        t.sessions[trace.session].rootless -= 1
+    cdef int learnt = learn(t, trace, span, end)
+    if learnt != NOTHING_NEW and trace.session >= 0:
+        t.sessions[trace.session].rootless -= learnt == HAS_ROOT
         _requeue(t, trace.session)
 
 
@@ -152,14 +167,33 @@ cdef inline void _free(Join* t, row_t at) noexcept nogil:
     t.sessions[at].queued = -1  # The queue may still name this row: it is looked at, and passed over.
 
 
-cdef inline int64_t due(Join* t, const Session* session) noexcept nogil:
-    """When a session closes if nothing more comes; never before its last span."""
-    cdef int64_t silence = t.rootless_idle if session.rootless > 0 else t.idle
+cdef inline int64_t due(Join* t, const Session* session, int64_t now) noexcept nogil:
+    """When a session closes if nothing more comes; never before its last span. One that is after `now` may be early.
+
+    Where a trace has no root, it takes its time again to tell whether what may be its top is.
+    """
+    cdef int64_t due_ns = _after(t, session, t.rootless_idle if session.rootless > 0 else t.idle)
+    if due_ns <= now and session.rootless == 0 and not _has_tops(t, session):
+        due_ns = _after(t, session, t.rootless_idle)
+    return due_ns
+
+
+cdef inline int64_t _after(const Join* t, const Session* session, int64_t silence) noexcept nogil:
     return min(session.last + silence, max(session.first + t.longest, session.last))
 
 
+cdef inline bint _has_tops(Join* t, const Session* session) noexcept nogil:
+    """Whether each trace of a session has its root, or a top that stands for it."""
+    cdef row_t row = session.traces
+    while row >= 0:
+        if not t.traces[row].marks & ROOT_ENDED and not has_top(t, &t.traces[row]):
+            return False
+        row = t.traces[row].sibling
+    return True
+
+
 cdef inline void _requeue(Join* t, row_t at) noexcept nogil:
-    cdef int64_t due_ns = due(t, &t.sessions[at])
+    cdef int64_t due_ns = due(t, &t.sessions[at], 0)
     if due_ns < t.sessions[at].queued:
         t.sessions[at].queued = due_ns
         push(&t.queue, due_ns, at)
@@ -173,7 +207,7 @@ cdef inline row_t next_due(Join* t) noexcept nogil:
         queued, at = t.queue.due[0].at, t.queue.due[0].row
         due_ns = INT64_MAX
         if t.sessions[at].queued == queued:
-            due_ns = due(t, &t.sessions[at])
+            due_ns = due(t, &t.sessions[at], queued)
             if due_ns <= queued:
                 t.due = queued
                 return at
@@ -206,13 +240,13 @@ cdef inline void close(Join* t, row_t at, int64_t close_ns) noexcept nogil:
 
 
 cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) noexcept nogil:
-    """What the traces of a closing session came to. Its labels are those of its first trace's root.
+    """What the traces of a closing session came to. Its labels are those of its first trace's root, or of its top.
 
     Its cost is the sum of its calls' costs, if all of them have one.
     """
     cdef Trace* trace
     cdef Trace* main = &t.traces[session.traces]
-    cdef row_t row = session.traces, each
+    cdef row_t row = session.traces
     cdef int64_t outcome_ns = 0, outcome_id = 0, unpriced = 0, free = 0
     cdef Span* root
     cdef word_t[7] words
@@ -221,7 +255,8 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
         trace = &t.traces[row]
         if trace.first < main.first or (trace.first == main.first and trace_sorts_before(trace, main)):
             main = trace
-        if trace.root >= 0 and trace.marks & ROOT_ENDED and t.spans[trace.root].flags & FAILED:
+        root = root_of(t, trace)
+        if root != NULL and root.flags & FAILED and root.wait < 0:
             ended.failed = 1    # An outcome of `failed` is not a failure too: it is counted once, as an outcome.
         if trace.named_by >= 0:
             ended.is_trace = 0
@@ -233,14 +268,7 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
         unpriced += trace.unpriced
         free += trace.free
         row = trace.sibling
-    if main.root >= 0:
-        root = &t.spans[main.root]
-    else:
-        root = &t.spans[main.spans]
-        each = main.spans
-        while each >= 0:
-            root = &t.spans[each] if sorts_before(&t.spans[each], root) else root
-            each = t.spans[each].next
+    root = first_of(t, main)
     label(t, root, words)
     ended.tenant, ended.agent, ended.weight = words[L_TENANT], words[L_AGENT], root.weight
     ended.unpriced, ended.free = unpriced > 0, unpriced == 0 and ended.dollars == 0.0 and free > 0

@@ -6,7 +6,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from service.ingest.kernel.columns cimport Columns
 from service.ingest.kernel.memory cimport row_t, rows_memory, text_hash
-from service.ingest.kernel.rows cimport NUMBERS, Plan
+from service.ingest.kernel.rows cimport BASIC_NUMBERS, NUMBERS, Plan
 
 cdef enum:
     SHAPES_MAX = 20_000
@@ -55,15 +55,16 @@ cdef class ShapeTable:
             reached = recognise(&self.s, &columns.c, first, columns.c.n_spans, learns)
         return reached
 
-    def add(self, reading, bint failed, bad, list places):
+    def add(self, reading, int flags, bad, list places):
         """Enter a plan; its number. `places` are those of tenant, session, response id and numbers among attributes."""
         cdef Plan* plan = &self.plans[self.count]
         cdef int i
         assert self.count < SHAPES_MAX
-        plan.reading, plan.failed, plan.bad = reading, failed, bad
+        plan.reading, plan.flags, plan.bad, plan.more = reading, flags, bad, 0
         plan.tenant, plan.name, plan.response = places[:3]
         for i in range(NUMBERS):
             plan.numbers[i] = places[3 + i]
+            plan.more |= i >= BASIC_NUMBERS and places[3 + i] >= 0
         self.count += 1
         return self.count - 1
 

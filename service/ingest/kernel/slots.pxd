@@ -51,6 +51,8 @@ cdef inline void list_waiting(Join* t, const Slot* slot, Order* order) noexcept 
         first = (waiting - 1) // PAGE_ROOM * PAGE_ROOM
         for i in range(waiting - first):
             order[first + i].wait, order[first + i].end = t.pages[page].waits[i], t.pages[page].ends[i]
+            if slot.start <= t.state.moved:
+                order[first + i].end = min(t.waits[t.pages[page].waits[i]].end, slot.start + SLOT_NS - 1)
         page, waiting = t.pages[page].previous, first
 
 

@@ -9,7 +9,7 @@ from service.ingest.kernel.memory cimport (
     make_room, push, row_t, rows_memory, show, take
 )
 from service.ingest.kernel.rows cimport *
-from service.ingest.kernel.slots cimport list_waiting, put_in
+from service.ingest.kernel.slots cimport SLOT_NS, list_waiting, put_in
 from service.ingest.kernel.traces cimport bit_of, enter_span
 from service.ingest.kernel.words cimport word_of
 
@@ -239,13 +239,13 @@ cdef class Tables:
         """Words, and bytes of their texts."""
         return self.t.word_table.high, self.t.text_used
 
-    def set_reading(self, row_t number, tuple head, list words, bint is_cut):
-        """Say what a reading says: operation, rank, is_log, apart, outcome and is_google; and its words."""
+    def set_reading(self, row_t number, tuple head, list words):
+        """Say what a reading says: its head, in the order of below, and its words."""
         cdef Reading* r = &self.t.readings[number]
         assert 0 <= number < READINGS_MAX
-        r.operation, r.rank, r.is_log, r.apart, r.outcome, r.is_google = head
-        r.agent, r.by_name, r.version, r.provider, r.model, r.answered_by, r.tool, r.store = words
-        r.is_cut = is_cut
+        r.operation, r.rank, r.is_log, r.apart, r.outcome, r.is_google, r.is_cut, r.names_top, r.rate = head[:9]
+        r.ending, r.error = head[9:]
+        r.agent, r.by_name, r.version, r.provider, r.model, r.answered_by, r.tool, r.store, r.tier = words
 
     def set_resource(self, row_t number, list words):
         """Say what a resource says: the words of its tenant, agent and version."""
@@ -356,7 +356,10 @@ cdef class Tables:
         self.t.slots[slot].page, self.t.slots[slot].waiting = NONE, 0
         self.room("pages", waits.shape[0] // PAGE_ROOM + 1)
         for i in range(<row_t>waits.shape[0]):
-            put_in(&self.t, &self.t.slots[slot], waits[i], self.t.waits[waits[i]].end)
+            put_in(
+                &self.t, &self.t.slots[slot], waits[i],
+                min(self.t.waits[waits[i]].end, self.t.slots[slot].start + SLOT_NS - 1),
+            )
 
     def index_all(self):
         """Have every row found again under what it is looked for by, after rows were put back."""

@@ -86,7 +86,6 @@ cdef inline void enter_span(Join* t, row_t row) noexcept nogil:
 cdef inline void add(Join* t, Trace* trace, row_t row) noexcept nogil:
     """Put a span into its trace; the order of arrival makes no difference to what the trace then knows."""
     cdef Span* span = &t.spans[row]
-    cdef Reading* reading = reading_of(t, span)
     cdef row_t each
     span.next = trace.spans
     trace.spans = row
@@ -105,11 +104,29 @@ cdef inline void add(Join* t, Trace* trace, row_t row) noexcept nogil:
         trace.root = row
     if span.flags & FAILED:
         trace.marks |= HAS_FAILED
+    _offer(t, trace, row)
+
+
+cdef inline void offer_again(Join* t, Trace* trace) noexcept nogil:
+    """Work out anew what the spans of a trace say for one another: one of them says something else now."""
+    cdef row_t row = trace.spans
+    cdef int field
+    for field in range(DEFAULTS):
+        trace.defaults[field] = NONE
+    while row >= 0:
+        _offer(t, trace, row)
+        row = t.spans[row].next
+
+
+cdef inline void _offer(Join* t, Trace* trace, row_t row) noexcept nogil:
+    """Let a span say for its trace what it says."""
+    cdef Span* span = &t.spans[row]
+    cdef Reading* reading = reading_of(t, span)
     if not span.flags & IS_NATIVE and is_model(reading.operation):
         trace.marks |= HAS_CALLS
     if reading.agent:
         _offer_default(t, trace, row, DEFAULT_AGENT)
-    if reading.by_name:
+    if reading.by_name and (not reading.names_top or span.parent_id == 0):
         _offer_default(t, trace, row, DEFAULT_BY_NAME)
     if span.tenant:
         _offer_default(t, trace, row, DEFAULT_TENANT)

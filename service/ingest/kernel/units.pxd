@@ -15,9 +15,9 @@ cdef inline double tokens_of(const Wait* wait) noexcept nogil:
     return number_of(wait, INPUT) + number_of(wait, OUTPUT)
 
 
-cdef inline row_t price_row(Join* t, word_t provider, word_t response, word_t model) noexcept nogil:
-    """The price of these models, to be looked up if it is new."""
-    cdef uint64_t hashed = mixed(mixed(mixed(t.seed[0], provider), response), model)
+cdef inline row_t price_row(Join* t, word_t provider, word_t response, word_t model, word_t tier) noexcept nogil:
+    """The price of these models in a tier, to be looked up if it is new."""
+    cdef uint64_t hashed = mixed(mixed(mixed(mixed(t.seed[0], provider), response), model), tier)
     cdef uint64_t place = hashed
     cdef row_t row
     cdef Price* price
@@ -26,11 +26,11 @@ cdef inline row_t price_row(Join* t, word_t provider, word_t response, word_t mo
         if row < 0:
             break
         price = &t.prices[row]
-        if price.provider == provider and price.response == response and price.model == model:
+        if price.provider == provider and price.response == response and price.model == model and price.tier == tier:
             return row
     row = take(&t.price_table)
     price = &t.prices[row]
-    price.provider, price.response, price.model, price.kind = provider, response, model, NEW
+    price.provider, price.response, price.model, price.tier, price.kind = provider, response, model, tier, NEW
     enter(&t.price_index, hashed, row)
     return row
 
@@ -40,12 +40,11 @@ cdef struct Cost:
     int source
 
 
-cdef inline Cost cost_of(const Join* t, const Wait* wait, const Price* price) noexcept nogil:
+cdef inline Cost cost_of(const Join* t, const Span* span, const Wait* wait, const Price* price) noexcept nogil:
     """Dollars of a call and where they come from: as stated, else by price."""
     cdef Cost cost
     cdef const Band* band
-    cdef double tokens = number_of(wait, INPUT), cached = number_of(wait, CACHE_READ)
-    cdef double written = number_of(wait, CACHE_WRITE)
+    cdef double tokens = number_of(wait, INPUT)
     cdef int i
     cost.dollars, cost.source = 0.0, UNPRICED
     if wait.numbers[COST] > 0.0:
@@ -53,7 +52,7 @@ cdef inline Cost cost_of(const Join* t, const Wait* wait, const Price* price) no
     elif wait.numbers[COST] == 0.0 and tokens_of(wait) > 0.0:
         cost.source = FREE_OF_CHARGE
     elif price == NULL:
-        cost.source = NOTHING_TO_PRICE
+        cost.source = NOTHING_TO_PRICE if wait.numbers[COST] != -1.0 else UNPRICED
     elif price.kind == TO_BE_ASKED and t.help == t.help:
         cost.dollars, cost.source = t.help, PRICED if t.help > 0.0 else FREE_OF_CHARGE
     elif price.kind == LISTED or price.kind == OWN:
@@ -61,15 +60,47 @@ cdef inline Cost cost_of(const Join* t, const Wait* wait, const Price* price) no
         for i in range(1, price.count):
             if tokens > price.bands[i].start:
                 band = &price.bands[i]
-        cost.dollars = max(tokens - cached - written, 0.0) * band.input
-        cost.dollars += cached * band.read
-        cost.dollars += written * band.write
-        cost.dollars += number_of(wait, OUTPUT) * band.output
-        if cost.dollars <= 0.0:
+        cost.dollars = _with_parts(wait, band) if span.flags & HAS_PARTS else _of_tokens(wait, band)
+        if cost.dollars != cost.dollars:    # One of its parts has no known price.
+            cost.dollars, cost.source = 0.0, UNPRICED
+        elif cost.dollars <= 0.0:
             cost.dollars, cost.source = 0.0, FREE_OF_CHARGE
         else:
             cost.source = BY_OVERRIDE if price.kind == OWN else PRICED
     return cost
+
+
+cdef inline double _of_tokens(const Wait* wait, const Band* band) noexcept nogil:
+    cdef double cached = number_of(wait, CACHE_READ), written = number_of(wait, CACHE_WRITE), dollars
+    dollars = max(number_of(wait, INPUT) - cached - written, 0.0) * band.input
+    dollars += cached * band.read
+    dollars += written * band.write
+    return dollars + number_of(wait, OUTPUT) * band.output
+
+
+cdef inline double _with_parts(const Wait* wait, const Band* band) noexcept nogil:
+    """Dollars where some parts have prices of their own, NaN if one of those is not known. See `prices.py`."""
+    cdef const double* parts = wait.parts
+    cdef double[8] counts
+    cdef double input = number_of(wait, INPUT), cached = number_of(wait, CACHE_READ), dollars, over, fresh
+    cdef double written = number_of(wait, CACHE_WRITE), heard = min(parts[AUDIO_READ], min(parts[AUDIO_IN], cached))
+    cdef int i
+    # Cached tokens that can be nothing else are of the audio.
+    over = cached + written + parts[AUDIO_IN] + parts[IMAGE_IN] + parts[VIDEO_IN] - input - heard
+    heard += max(min(over, min(parts[AUDIO_IN], cached) - heard), 0.0)
+    for i in range(PARTS):
+        counts[i] = parts[i]
+    counts[WRITE_LONG] = min(parts[WRITE_LONG], written)
+    counts[AUDIO_IN], counts[AUDIO_READ] = parts[AUDIO_IN] - heard, heard
+    fresh = input - cached - written - counts[AUDIO_IN] - parts[IMAGE_IN] - parts[VIDEO_IN]
+    dollars = max(fresh, 0.0) * band.input
+    dollars += (cached - heard) * band.read
+    dollars += (written - counts[WRITE_LONG]) * band.write
+    dollars += max(number_of(wait, OUTPUT) - parts[AUDIO_OUT] - parts[IMAGE_OUT], 0.0) * band.output
+    for i in range(PARTS):
+        if counts[i] > 0.0:
+            dollars += counts[i] * band.parts[i]
+    return dollars
 
 
 cdef inline void spend(Join* t, Trace* trace, const Wait* wait, Cost cost) noexcept nogil:
@@ -106,3 +137,21 @@ cdef inline void write_unit(
     unit[UNIT_REASONING * room] = number_of(wait, REASONING) if usage else 0.0
     unit[UNIT_EACH * room] = weight
     unit[UNIT_IS_CUT * room] = reading_of(t, span).is_cut
+    unit[UNIT_ENDING * room] = _ending_of(t, span, wait) if counts else -1
+    unit[UNIT_FIRST * room] = NAN
+    if counts and span.flags & HAS_PARTS and wait.parts[SECONDS_TO_FIRST] > 0.0:
+        unit[UNIT_FIRST * room] = wait.parts[SECONDS_TO_FIRST]
+
+
+cdef inline int _ending_of(const Join* t, const Span* span, const Wait* wait) noexcept nogil:
+    """What a call of a model, or a guardrail, ended with: an index into ENDINGS, -1 if that is not told."""
+    cdef const Reading* own = reading_of(t, span)
+    if own.operation == OP_GUARDRAIL:
+        return own.ending
+    if own.operation != OP_LLM and own.operation != OP_EMBEDDING:
+        return -1
+    if span.flags & FAILED:
+        return own.error if own.error >= 0 else ENDED_ERROR
+    if own.ending <= ENDED_STOP and own.operation == OP_LLM and span.flags & TOLD_EMPTY and wait.numbers[INPUT] > 0.0:
+        return ENDED_EMPTY
+    return own.ending

@@ -7,7 +7,7 @@ ctypedef const uint8_t* Text
 cdef enum:
     DEPTH_MAX = 100
     NOT_READ = 0
-    KEY_VALUE, ANY, ARRAY, PAIRS, EVENT, LINK, PLAIN, CLOSED
+    KEY_VALUE, ANY, ARRAY, PAIRS, LINK, PLAIN, CLOSED
     VARINT = 0
     FIXED64, BYTES, GROUP, GROUP_END, FIXED32
 
@@ -62,8 +62,6 @@ cdef inline int _within(int64_t message, uint64_t number) noexcept nogil:
         return ANY if number == 1 else NOT_READ
     if message == PAIRS:
         return KEY_VALUE if number == 1 else NOT_READ
-    if message == EVENT:
-        return KEY_VALUE if number == 3 else NOT_READ
     if message == LINK:
         return KEY_VALUE if number == 4 else NOT_READ
     return NOT_READ

@@ -91,7 +91,7 @@ class Sums:
         sums = {name: columns[:, i] for i, name in enumerate(SUMS)}
         none, nothing = np.zeros(len(cells)), Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
         return Slot(
-            start_ns=start_ns, cell=np.array(cells, np.int32), free=none, **sums,
+            start_ns=start_ns, cell=np.array(cells, np.int32), free=none, **sums,  # type: ignore[arg-type]
             duration=_entries(self.duration), cost=nothing, outcome=_entries(self.outcome),
         )  # fmt: skip
 
@@ -142,5 +142,6 @@ def added(one: Slot, other: Slot) -> Slot:
     names = (*SUMS, "free")
     return Slot(
         start_ns=one.start_ns, cell=cells.astype(np.int32), **{name: summed(name) for name in names},
-        duration=together("duration"), cost=together("cost"), outcome=together("outcome"),
+        duration=together("duration"), cost=together("cost"), outcome=together("outcome"), ending=together("ending"),
+        first_token=together("first_token"), prompt=together("prompt"),
     )  # fmt: skip

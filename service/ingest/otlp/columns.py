@@ -3,18 +3,26 @@
 Only what has a meaning is kept: ids, times, names, and the attributes that a dialect wants, in the order they came.
 """
 
+import re
 from collections.abc import Iterable
 
-from service.ingest.dialects import CONTENT, RESOURCE_WANTED, WANTED
+from service.ingest.dialects import CONTENT, EXCEPTION, RESOURCE_WANTED, STATUS, WANTED
+from service.ingest.failures import WORDS
 from service.ingest.kernel.columns import Columns
 from service.ingest.kernel.constants import (
     BOOL_KIND,
     DOUBLE_KIND,
     INT_KIND,
     IS_CONTENT,
+    IS_LIST,
+    IS_STATUS,
+    ON_EVENT,
     ON_RESOURCE,
     ON_SCOPE,
     ON_SPAN,
+    ON_STATUS,
+    STATUS_ERROR,
+    STATUS_WORD_BYTES_MAX,
     TEXT_KIND,
 )
 
@@ -23,26 +31,51 @@ Value = bytes | int | float | bool
 
 TIME_MAX_NS = 2**63 - 1
 
+REMOTE_KINDS, PARENT_IS_REMOTE = (2, 5), 0x300
+"""Kinds of spans (server, consumer), and flags, that say that a span's parent is of another process."""
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+"""A list, by the conventions: its first text is read."""
 POLICY = "tailsampling.policy"
 """The policy that let a trace through, as the Collector's tail sampling writes it into its scopes."""
-KEYS = tuple(sorted(WANTED.keys() | RESOURCE_WANTED | set(CONTENT) | {POLICY}))
+KEYS = tuple(sorted(WANTED.keys() | RESOURCE_WANTED | set(CONTENT) | {POLICY} | set(WORDS)))
 """The attribute names that are looked for; a key's id is its place here."""
 KEY_IDS = {name: key for key, name in enumerate(KEYS)}
-SPAN_KEYS = {name: KEY_IDS[name] for name in WANTED}
+SPAN_KEYS = {name: KEY_IDS[name] for name in WANTED if name != STATUS}
 LOOKED_FOR = {**SPAN_KEYS, **{name: KEY_IDS[name] for name in CONTENT}}
 """What a decoder hands over of a span's attributes."""
 RESOURCE_KEYS = {name: KEY_IDS[name] for name in RESOURCE_WANTED}
 SCOPE_KEYS = {POLICY: KEY_IDS[POLICY]}
+EVENT_KEYS = {EXCEPTION: KEY_IDS[EXCEPTION]}
 CONTENT_KEYS = {name: KEY_IDS[name] for name in CONTENT}
 ROLES = tuple(
     (key in SPAN_KEYS) * ON_SPAN
     + (key in RESOURCE_KEYS) * ON_RESOURCE
     + (key in CONTENT_KEYS) * IS_CONTENT
     + (key in SCOPE_KEYS) * ON_SCOPE
+    + (key in EVENT_KEYS) * ON_EVENT
+    + (key == STATUS) * ON_STATUS
+    + (key in WORDS) * IS_STATUS
+    + (key == FINISH_REASONS) * IS_LIST
     for key in KEYS
 )
 """Where each key is wanted; or that it holds what was said, and is only counted."""
 _RAW_KEYS, _ROLES = [key.encode() for key in KEYS], list(ROLES)
+
+
+_WORDS = frozenset(word.encode() for word in WORDS)
+_TYPE = re.compile(rb"([A-Za-z._]{0,%d})(?=[:(]|\Z)" % STATUS_WORD_BYTES_MAX)
+
+
+def status_word(message: bytes) -> bytes:
+    """What is kept of a failed span's status: all of it if it is known, or a first word that may be a type.
+
+    >>> status_word(b"ValueError: no order 42"), status_word(b"no order 42")
+    (b'ValueError', b'')
+    """
+    if message in _WORDS:
+        return message
+    match = _TYPE.match(message)
+    return match[1] if match is not None else b""
 
 
 def new_columns() -> Columns:
@@ -103,10 +136,10 @@ class Gatherer:
             del self._attributes[self._before_scope[1] :]
 
     def add(
-        self, ids: tuple[bytes, bytes, bytes], times: tuple[int, int], status: int, name: bytes, state: bytes,
-        attributes: Iterable[tuple[int, Value]],
+        self, ids: tuple[bytes, bytes, bytes], times: tuple[int, int], status: tuple[int, bytes], is_remote: bool,
+        name: bytes, state: bytes, attributes: Iterable[tuple[int, Value]], raised: Iterable[tuple[int, Value]],
     ) -> None:  # fmt: skip
-        """A span: its trace, own and parent id; its start and end."""
+        """A span: its trace, own and parent id; its start and end; its status; and its events' exceptions."""
         trace_id, span_id, parent_id = ids
         if len(trace_id) != 16 or len(span_id) != 8 or trace_id == bytes(16) or span_id == bytes(8):
             self._bad_ids += 1
@@ -116,11 +149,15 @@ class Gatherer:
             return
         first = len(self._attributes)
         self._keep(attributes)
+        # An empty text says nothing, so it takes no other one's place.
+        self._keep([said for said in raised if said[1] != b""][-1:])
+        if status[0] == STATUS_ERROR and (word := status_word(status[1])):
+            self._keep([(KEY_IDS[STATUS], word)])
         parts = (trace_id[:8], trace_id[8:], span_id, parent_id if len(parent_id) == 8 else b"")
         self._spans.append(
             (*times, *(int.from_bytes(part, "little") for part in parts), *self._point_to(name),
              *self._point_to(state), len(self._resources) - 1, len(self._scopes) - 1, first, len(self._attributes),
-             status)
+             status[0], is_remote)
         )  # fmt: skip
         self._last_ns = max(self._last_ns, times[1])
 

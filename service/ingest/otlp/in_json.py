@@ -10,12 +10,24 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from service.ingest.kernel.columns import Columns
-from service.ingest.otlp.columns import LOOKED_FOR, RESOURCE_KEYS, SCOPE_KEYS, TIME_MAX_NS, Gatherer, Value
+from service.ingest.otlp.columns import (
+    EVENT_KEYS,
+    FINISH_REASONS,
+    LOOKED_FOR,
+    PARENT_IS_REMOTE,
+    REMOTE_KINDS,
+    RESOURCE_KEYS,
+    SCOPE_KEYS,
+    TIME_MAX_NS,
+    Gatherer,
+    Value,
+)
 from service.ingest.otlp.elements import crowded_json
 from service.ingest.otlp.in_protobuf import UnreadableError
 from service.ingest.vocabulary import label
 
-_ERROR = 2
+_STATUS = {1: 1, 2: 2, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
+_KIND = {"SPAN_KIND_SERVER": 2, "SPAN_KIND_CONSUMER": 5}
 _SPACE = b" \t\r\n"
 _LONE = re.compile("[\ud800-\udfff]")
 _SNAKE = re.compile(
@@ -109,21 +121,29 @@ def _object(holder: dict[str, object], key: str) -> dict[str, object]:
 
 
 def _gather(span: dict[str, object], gathered: Gatherer) -> None:
-    failed = _object(span, "status").get("code") in (_ERROR, "STATUS_CODE_ERROR")
+    status, flags, kind = _object(span, "status"), _integer(span.get("flags")), span.get("kind")
+    events = _objects(span, "events")
     gathered.add(
         (_hex(span.get("traceId")), _hex(span.get("spanId")), _hex(span.get("parentSpanId"))),
         (_integer(span.get("startTimeUnixNano")), _integer(span.get("endTimeUnixNano"))),
-        _ERROR if failed else 0,
+        (_STATUS.get(status.get("code"), 0), _text(status.get("message"))),
+        (_KIND.get(kind, kind) if isinstance(kind, str) else kind) in REMOTE_KINDS
+        or flags & PARENT_IS_REMOTE == PARENT_IS_REMOTE,
         _text(span.get("name")),
         _text(span.get("traceState")),
         list(_pairs(span, LOOKED_FOR)),
+        [said for event in events for said in _pairs(event, EVENT_KEYS)],
     )
 
 
 def _pairs(holder: dict[str, object], wanted: Mapping[str, int]) -> Iterator[tuple[int, Value]]:
     for pair in _objects(holder, "attributes"):
         key = pair.get("key")
-        scalar = _scalar(_object(pair, "value"))
+        value = _object(pair, "value")
+        if key == FINISH_REASONS and isinstance(value.get("arrayValue"), dict):
+            value = next(iter(_objects(_object(value, "arrayValue"), "values")), {})
+            value = {kind: each for kind, each in value.items() if kind == "stringValue"}
+        scalar = _scalar(value)
         if isinstance(key, str) and key in wanted and scalar is not None:
             yield wanted[key], scalar
 

@@ -15,7 +15,17 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from service.batch import Signal
 from service.ingest.kernel.columns import Columns
-from service.ingest.otlp.columns import LOOKED_FOR, RESOURCE_KEYS, SCOPE_KEYS, Gatherer, Value
+from service.ingest.otlp.columns import (
+    EVENT_KEYS,
+    FINISH_REASONS,
+    LOOKED_FOR,
+    PARENT_IS_REMOTE,
+    REMOTE_KINDS,
+    RESOURCE_KEYS,
+    SCOPE_KEYS,
+    Gatherer,
+    Value,
+)
 from service.ingest.otlp.elements import MESSAGES_MAX, crowded, fields_of
 from service.ingest.vocabulary import label
 
@@ -110,10 +120,12 @@ def _gather(message: Any, gathered: Gatherer) -> None:
                 gathered.add(
                     (span.trace_id, span.span_id, span.parent_span_id),
                     (span.start_time_unix_nano, span.end_time_unix_nano),
-                    span.status.code,
+                    (span.status.code, span.status.message),
+                    span.kind in REMOTE_KINDS or span.flags & PARENT_IS_REMOTE == PARENT_IS_REMOTE,
                     span.name,
                     span.trace_state,
                     _pairs(span.attributes, _SPAN_KEYS),
+                    (said for event in span.events for said in _pairs(event.attributes, _EVENT_KEYS)),
                 )
             gathered.end_scope()
         gathered.end_resource()
@@ -128,9 +140,15 @@ def _pairs(attributes: Iterable[Any], wanted: Mapping[bytes, int]) -> Iterator[t
             kind = value.WhichOneof("value")
             if kind in _SCALARS:
                 yield key, getattr(value, kind)
+            elif kind == "array_value" and key == _LIST:
+                for first in value.array_value.values[:1]:
+                    if first.WhichOneof("value") == "string_value":
+                        yield key, first.string_value
 
 
 _SPAN_KEYS = {name.encode(): key for name, key in LOOKED_FOR.items()}
+_EVENT_KEYS = {name.encode(): key for name, key in EVENT_KEYS.items()}
 _RESOURCE_KEYS = {name.encode(): key for name, key in RESOURCE_KEYS.items()}
 _SCOPE_KEYS = {name.encode(): key for name, key in SCOPE_KEYS.items()}
+_LIST = LOOKED_FOR[FINISH_REASONS]
 _SCALARS = frozenset(("string_value", "bool_value", "int_value", "double_value"))

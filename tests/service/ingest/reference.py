@@ -27,7 +27,7 @@ class Session:
     def due(self, limits: IngestLimits) -> int:
         """When it closes if nothing more comes; never before its last span."""
         first, last = min(trace.first for trace in self.traces), max(trace.last for trace in self.traces)
-        rootless = any(not trace.root_ended for trace in self.traces)
+        rootless = any(not trace.is_over for trace in self.traces)
         silence = limits.rootless_idle_ns if rootless else limits.session_idle_ns
         return int(min(last + silence, max(first + limits.session_max_ns, last)))
 
@@ -121,6 +121,8 @@ class Join:
         trace, is_late = self.live.get(span.trace.id), span.end < self.floor_ns
         if trace is not None and span.id in trace.spans:
             dropped[Dropped.DUPLICATE] += 1
+            if trace.spans[span.id].waits:
+                trace.spans[span.id].tell_again(span)
             return
         dropped[Dropped.NEGATIVE_DURATION] += span.end < span.start
         dropped[Dropped.LATE] += is_late
@@ -163,15 +165,16 @@ class Join:
         """Take from a span what it says of the session as a whole."""
         outcome = outcome_class(span.says(OUTCOME)) if span.says(OUTCOME) else -1
         if outcome >= 0:
-            span.trace.outcome = max(span.trace.outcome, (span.end, span.id, outcome), key=lambda said: said[:2])
+            span.trace.outcome = max(span.trace.outcome, (span.placed, span.id, outcome), key=lambda said: said[:2])
         span.trace.root_ended |= not span.parent_id
+        span.trace.has_top |= bool(span.parent_id) and span.is_run and span.parent is None
 
     def attach(self, span: Span) -> None:
         """Advance event time to the span's end, and attach its trace to its session."""
         trace = span.trace
         key: object = trace.name or trace.id
         session = self.sessions.get(key)
-        if session is not None and (due_ns := session.due(self.limits)) <= span.end:
+        if session is not None and (due_ns := session.due(self.limits)) <= span.placed:
             self.close(session, due_ns)
             session = None
         if trace.session is not None and trace.session is not session:
@@ -179,7 +182,7 @@ class Join:
             if not trace.session.traces:
                 del self.sessions[trace.session.key]
         self.learn(span)
-        trace.first, trace.last = min(trace.first, span.start, span.end), max(trace.last, span.end)
+        trace.first, trace.last = min(trace.first, span.start, span.placed), max(trace.last, span.placed)
         if trace.session is not session or session is None:
             session = self.sessions.setdefault(key, Session(key))
             session.traces.append(trace)
@@ -207,14 +210,13 @@ def ended(session: Session) -> Ended:
     """What a session came to: its labels are those of its first trace's root, its cost the sum of its calls'."""
     traces = session.traces[::-1]  # Where two tie in all else, the one that joined the session last is the one.
     main = min(traces, key=lambda trace: (trace.first, trace.id))
-    root = main.root or min(main.spans.values(), key=lambda span: span.place)
+    root = main.first_span
     words = labels(root)
     outcome = max(traces, key=lambda trace: trace.outcome[:2]).outcome[2]
-    roots = [trace.root for trace in traces if trace.root_ended and trace.root is not None]
     unpriced, free = sum(trace.unpriced for trace in traces), sum(trace.free for trace in traces)
     dollars = sum(trace.dollars for trace in traces)
     first, last = min(trace.first for trace in traces), max(trace.last for trace in traces)
     return Ended(
-        (words[0], words[1]), root.weight, (last - first) / 1e9, any(root.failed for root in roots), outcome, dollars,
-        unpriced > 0, not unpriced and dollars == 0 and free > 0, any(trace.name for trace in traces),
+        (words[0], words[1]), root.weight, (last - first) / 1e9, any(trace.failed for trace in traces), outcome,
+        dollars, unpriced > 0, not unpriced and dollars == 0 and free > 0, any(trace.name for trace in traces),
     )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.core.columns import SLOT_NS
+from detectors.core.columns import ENDINGS, SLOT_NS
 from service.batch import Tally
 from service.ingest.join.closing import Closed
 from service.ingest.kernel import constants
@@ -17,7 +17,10 @@ from service.ingest.vocabulary import (
     CACHE_READ,
     CACHE_WRITE,
     COST,
+    FIRST_TOKEN,
+    GUARDRAIL,
     INPUT,
+    LLM,
     OTHER,
     OUTPUT,
     PROVIDER,
@@ -26,10 +29,12 @@ from service.ingest.vocabulary import (
     RESPONSE_ID,
     RESPONSE_MODEL,
     RETRIEVAL,
+    TIER,
     TOOL,
     TOOL_NAME,
     WORKFLOW,
 )
+from service.ingest.vocabulary import PARTS as VALUED
 from tests.service.ingest.reference import Ended, Join, Slot
 from tests.service.ingest.reference_labels import Labels, labels
 from tests.service.ingest.reference_spans import Span
@@ -49,6 +54,10 @@ class Unit(NamedTuple):
     source: CostSource
     seconds: float
     outcome: int = -1
+    ending: int = -1
+    first: float = np.nan
+    cached: tuple[float, float] = (0.0, 0.0)
+    each: float = 1.0
 
 
 def is_doubled(span: Span) -> bool:
@@ -73,7 +82,7 @@ class Closing:
         join = self._join
         join.rise(start_ns)
         slot = join.open(start_ns)
-        spans = sorted(slot.waiting, key=lambda span: (span.end, -span.start, span.id, span.trace.id))
+        spans = sorted(slot.waiting, key=lambda span: (span.placed, -span.start, span.id, span.trace.id))
         for span in spans:
             self._mark(span)
         self._pair(spans, start_ns)
@@ -170,23 +179,44 @@ class Closing:
         spent = (span.number(INPUT) * span.weight, span.number(OUTPUT) * span.weight) if usage else (0.0, 0.0)
         seconds = (span.end - span.start) / 1e9 if span.end >= span.start else np.nan
         weight = span.weight if counts else 0.0
-        return Unit(words, weight, span.failed, spent, dollars * span.weight, source, seconds)
+        ending = self._ending(span) if counts else -1
+        first = span.number(FIRST_TOKEN) if counts and span.number(FIRST_TOKEN) > 0 else np.nan
+        cached = (span.number(CACHE_READ), span.number(CACHE_WRITE)) if usage else (0.0, 0.0)
+        return Unit(
+            words, weight, span.failed, spent, dollars * span.weight, source, seconds, -1, ending, first, cached,
+            span.weight,
+        )  # fmt: skip
+
+    @staticmethod
+    def _ending(span: Span) -> int:
+        """What a call ended with."""
+        said = span.reading.ending
+        if span.operation == GUARDRAIL:
+            return said
+        if not span.is_model:
+            return -1
+        if span.failed:
+            return span.reading.error_class if span.reading.error_class >= 0 else ENDINGS.index("error")
+        is_empty = span.operation == LLM and span.told_empty and span.number(INPUT) > 0
+        return ENDINGS.index("empty") if is_empty and said <= 0 else said
 
     def _cost(self, span: Span, words: Labels) -> tuple[float, CostSource]:
         """Dollars of a call as it states them, else by price."""
         stated, tokens = span.numbers.get(COST), span.number(INPUT) + span.number(OUTPUT)
         if stated is not None and stated > 0:
             return stated, CostSource.SPAN
-        if stated is not None or not tokens or not span.spent:
-            return 0.0, CostSource.FREE if stated is not None and tokens > 0 else CostSource.NONE
+        has_parts, is_foreign = any(span.number(name) > 0 for name in VALUED), stated == -1
+        none = CostSource.UNPRICED if is_foreign else CostSource.NONE
+        if stated == 0 or not (tokens or has_parts) or not span.spent:
+            return 0.0, CostSource.FREE if stated == 0 and tokens > 0 else none
         provider, model = words[3], words[4]
         if not span.is_model:
             if span.operation not in (AGENT_RUN, WORKFLOW, OTHER):
-                return 0.0, CostSource.NONE
+                return 0.0, none
             provider = span.says(PROVIDER) or span.trace.default(PROVIDER)
             model = span.says(REQUEST_MODEL) or span.trace.default(REQUEST_MODEL)
-        spent = Tokens(*(span.number(name) for name in NUMBERS[:5]))
-        return self._prices.cost(provider, (span.says(RESPONSE_MODEL), model), spent, span.end)
+        spent = Tokens(*(span.number(name) for name in (*NUMBERS[:5], *VALUED)))
+        return self._prices.cost(provider, (span.says(RESPONSE_MODEL), model), spent, span.end, span.says(TIER))
 
     @staticmethod
     def _counts(span: Span) -> tuple[bool, bool]:
@@ -232,6 +262,9 @@ class Closing:
             columns[constants.UNIT_DOLLARS, i] = unit.dollars
             columns[constants.UNIT_UNPRICED, i] = unit.source is CostSource.UNPRICED
             columns[constants.UNIT_FREE, i] = unit.source is CostSource.FREE
+            columns[constants.UNIT_ENDING, i], columns[constants.UNIT_FIRST, i] = unit.ending, unit.first
+            columns[constants.UNIT_EACH, i] = unit.each
+            columns[[constants.UNIT_CACHE_READ, constants.UNIT_CACHE_WRITE], i] = unit.cached
             columns[constants.UNIT_SECONDS, i], columns[constants.UNIT_OUTCOME, i] = unit.seconds, unit.outcome
         services = [(span.resource.agent, 1, span.weight) for span in spans]
         nameless = Counter(each.labels[1] for each in slot.ended if not each.is_named)
@@ -264,3 +297,5 @@ def _complete(span: Span, other: Span) -> None:
         for name in PARTS:
             if not mine.get(name, 0.0) > 0 and theirs.get(name, 0.0) > 0:
                 mine[name] = theirs[name]
+        if not any(mine.get(name, 0.0) > 0 for name in VALUED):
+            mine |= {name: theirs[name] for name in VALUED if theirs.get(name, 0.0) > 0}

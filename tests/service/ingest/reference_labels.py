@@ -54,7 +54,13 @@ def _tool(span: Span) -> str:
 
 def _agent_by_name(span: Span) -> str:
     """The agent that the name of a span tells, or that of an ancestor, or of another span of the trace."""
-    by_name = span.trace.default(AGENT_BY_NAME)
-    if not by_name:
+    trace, by_name = span.trace, span.trace.default(AGENT_BY_NAME)
+    if not by_name and trace.root:
         return ""
-    return next((word for row in (span, *span.ancestors()) if (word := row.says(AGENT_BY_NAME))), by_name)
+    orphans = [each for each in trace.spans.values() if each.parent is None]
+    for row in (span, *span.ancestors()):
+        is_alone = not trace.root and len(trace.spans) <= 64 and orphans in ([row], [])
+        is_top = row.parent is None and (not row.parent_id or row.is_remote or is_alone)
+        if row.says(AGENT_BY_NAME) and (is_top or not row.reading.names_top):
+            return row.says(AGENT_BY_NAME)
+    return by_name

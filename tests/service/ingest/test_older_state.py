@@ -1,0 +1,92 @@
+"""State that versions before this one saved: this one goes on from it, and loses nothing.
+
+Each fixture is what format 8 or 9 was at one moment of a stream, all of the stream's bodies, and what an older version
+counted of calls from there on. Not all is equal since: what a root and what a failure is has changed.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.batch import Batch, Record, Signal
+from service.ingest.limits import IngestLimits
+from service.ingest.stage import Ingest
+from service.pipeline import FormatError, Pipeline, State
+from tests.service.ingest.wire import FIXTURES, Stream, same_slots
+from tests.service.test_pipeline import end_ns, rules
+
+STATES = [FIXTURES / "state-8", FIXTURES / "state-9"]
+PATHS = sorted(path for states in STATES for path in states.glob("*.npz") if path.stem not in ("pipeline", "metrics"))
+
+
+COUNTED_8 = {
+    "captures": 362, "long-traces": 163, "odd-0": 91, "odd-11": 71, "odd-17": 61, "odd-23": 101, "odd-3": 35,
+    "odd-8": 121,
+}  # fmt: skip
+"""Calls that a version which read format 8 counted after it, before what a root and a failure is changed."""
+
+
+def loaded(path: Path) -> tuple[dict[str, Any], dict[str, Any], list[bytes]]:
+    """A fixture's state, the rest of it, and the bodies."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    state = {key.removeprefix("state/"): array for key, array in arrays.items() if key.startswith("state/")}
+    raw, ends = arrays["body"].tobytes(), arrays["ends"].tolist()
+    bodies = [raw[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    return state, {**arrays, **json.loads(arrays["text"].tobytes())}, bodies
+
+
+def calls(stream: Stream) -> float:
+    """Calls of all slots."""
+    total = 0.0
+    for slot in stream.slots:
+        are_calls = [stream.ingest.cells.values(cell)[2] != "session" for cell in slot.cell.tolist()]
+        total += float(slot.count[are_calls].sum())
+    return total
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_rest_of_a_stream_is_read_on(path: Path) -> None:
+    """From the older version's state, and from what this one makes of it: the same slots, with the calls of then."""
+    state, more, bodies = loaded(path)
+    given, cut = IngestLimits(**more["limits"]), int(more["cut"][0])
+    restored, again = Stream(), Stream()
+    restored.ingest = Ingest.restore(state, given)
+    again.ingest = Ingest.restore(restored.ingest.snapshot(), given)
+    for raw, now_s in list(zip(bodies, more["now_s"].tolist(), strict=True))[cut:]:
+        for stream in (restored, again):
+            stream.send_bytes(raw, now_s)
+    assert same_slots(restored.flush().slots, again.flush().slots)
+    counted = more["counted"][0] if "counted" in more else COUNTED_8[path.stem]
+    assert calls(restored) == counted
+
+
+@pytest.mark.parametrize("states", STATES, ids=lambda path: path.name)
+def test_a_pipeline_goes_on(states: Path) -> None:
+    """The same pages come, and what is saved then is of the present format; a format of the future is refused."""
+    state, more, bodies = loaded(states / "pipeline.npz")
+    cut, stream = int(more["cut"][0]), [Record(Signal.TRACES, raw, "p/0") for raw in bodies]
+    whole, restored = (Pipeline(IngestLimits(), rules(more["rules"]), 0) for _ in range(2))
+    told: list[list[Any]] = [[], []]
+    for number, record in enumerate(stream):
+        if number == cut:
+            restored.restore(State(state, more["alerts"]))
+        for one, said in zip((whole, restored), told, strict=True):
+            if one is whole or number >= cut:
+                outcome = one.step(Batch((record,), {}), end_ns(number))
+                said += [(number, notice) for notice in outcome.notices]
+    assert [each for each in told[0] if each[0] >= cut] == told[1] and len(told[1]) >= 2
+    saved = restored.snapshot()
+    assert saved.arrays["format"].tolist() == [10]
+    with pytest.raises(FormatError, match="state format 11; this version reads 8, 9 and 10"):
+        whole.restore(State({**saved.arrays, "format": np.array([11])}, saved.alerts))
+
+
+@pytest.mark.parametrize("states", STATES, ids=lambda path: path.name)
+def test_fixtures_are_there(states: Path) -> None:
+    """Odd streams, long traces, and captures of real SDKs."""
+    names = {path.stem for path in states.glob("*.npz")}
+    assert {"captures", "long-traces", "pipeline"} <= names and len(names) >= 9
