@@ -12,8 +12,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 
-from alertrules.outcomes import CLASSES_MAX, SHIPPED, SHIPPED_CLASSES, OutcomeClass, Outcomes, plain
-from alertrules.outcomes import table as outcome_table
+from alertrules.outcome_classes import CLASSES_MAX, SHIPPED, SHIPPED_CLASSES, OutcomeClass, Outcomes, plain
+from alertrules.outcome_classes import table as outcome_table
 from alertrules.receivers import ONCALL, Receiver, Route, receiver_of
 from alertrules.rules import GROUP_LABELS, Annotations, Override, Rule, Written
 

@@ -38,8 +38,11 @@ def _listed(written: object) -> object:
 
 
 class Route(Written):
-    """How alerts become notices; the times are groups.py's. By default what befalls an agent at about one time is one
-    page, nothing waits and nothing is repeated: the day's reminder is the alert's own."""
+    """How alerts become notices; the times are those of `groups.py`.
+
+    By default all that happens to an agent at about one time is one page. Nothing waits, and nothing is repeated: the
+    day's reminder is the alert's own.
+    """
 
     receiver: Name = "oncall"
     group_by: Annotated[tuple[Name, ...], Field(strict=False)] = ("agent", "severity")

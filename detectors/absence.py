@@ -22,7 +22,7 @@ from detectors.core.rows import clear, column, dataclass, resize, restore, snaps
 
 WEEK_HOURS, MONDAY = 168, 96
 """Hours of a week, and those from 1970's first, a Thursday, to a Monday."""
-KEEP = 0.5
+WEEK_KEEPS = 0.5
 """What a week leaves of the weeks before it."""
 DAYS, A_DAY = 28, 2
 WARM_DAYS, WARM_CALLS = 8, 200.0
@@ -132,8 +132,8 @@ class Absence:
         there = (heard.first >= 0) & (heard.first <= hour * 60 + 59)
         heard.weeks[there, place] += 1
         again = heard.weeks[:, place] > 1
-        heard.weeks[again, place] *= KEEP
-        heard.calls[again, place] *= KEEP
+        heard.weeks[again, place] *= WEEK_KEEPS
+        heard.calls[again, place] *= WEEK_KEEPS
 
     def _expect(self) -> None:
         """Calls a minute of the hour that begins: of this hour of the week, of its neighbours too, or of the hour of

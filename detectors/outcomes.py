@@ -29,12 +29,12 @@ from detectors.core.rows import column, resize
 from detectors.core.traffic import Traffic
 
 DROPS = np.array([0.10, 0.20, 0.40])
-POOL_STRENGTH = 5.0
-SLACK = 0.015
-LEAST_POINTS = 0.10
+MIX_POOL_STRENGTH = 5.0
+MIX_SLACK = 0.015
+MIX_LEAST_POINTS = 0.10
 UNMAPPED_MAX = 0.10
 """Share of the last active minutes' sessions that may be of no class."""
-TOLD_MAX, TOLD_LEAST = 2, 0.01
+MOVES_TOLD_MAX, TOLD_LEAST = 2, 0.01
 """Classes that grew, and that fell, of which a page tells, and the share by which they must have moved."""
 TERMS_MAX = 32
 """Sessions up to which a rising product is multiplied out: it takes no longer than a gamma function, and fits a float,
@@ -179,7 +179,7 @@ class Outcomes:
     def _null(self, mix: Floats) -> Floats:
         """(S, K) the mix with good sessions fewer by some slack."""
         good, sessions = mix[:, :1], np.maximum(self.mass(), 1)[:, None]
-        slack = np.minimum(SLACK + np.sqrt(good * (1 - good) / sessions), good / 2)
+        slack = np.minimum(MIX_SLACK + np.sqrt(good * (1 - good) / sessions), good / 2)
         return np.concatenate([good - slack, mix[:, 1:] * (1 + slack / (1 - good))], 1)
 
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
@@ -195,7 +195,7 @@ class Outcomes:
         whole = b.count.sum(1, dtype=np.float64)
         sessions = whole.sum(1)
         pool = (whole.sum(0) + 1) / (whole.sum() + self.classes)
-        b.mean[:] = (whole + POOL_STRENGTH * pool) / (sessions + POOL_STRENGTH)[:, None]
+        b.mean[:] = (whole + MIX_POOL_STRENGTH * pool) / (sessions + MIX_POOL_STRENGTH)[:, None]
         b.mix[:], b.null[:] = self._hour(0)
         return excluded
 
@@ -220,7 +220,7 @@ class Outcomes:
             (one for one in moved if abs(one[2] - one[1]) >= TOLD_LEAST), key=lambda one: -abs(one[2] - one[1])
         )
         grew, fell = [one for one in moved if one[2] > one[1]], [one for one in moved if one[2] < one[1]]
-        told = grew[:TOLD_MAX] + fell[:TOLD_MAX]
+        told = grew[:MOVES_TOLD_MAX] + fell[:MOVES_TOLD_MAX]
         return ", ".join(f"{name} {_percent(share)} to {_percent(level)}" for name, share, level in told)
 
     def wobble(self, dispersion: Dispersion) -> Floats:
@@ -257,7 +257,7 @@ def _share(outcome: str) -> Gauge:
 
 def build(terms: Terms) -> Engine:
     """Make the detector of a rule with `detector: outcomes`."""
-    return Engine(Outcomes(terms.points or LEAST_POINTS, terms.outcomes, terms.goods), terms)
+    return Engine(Outcomes(terms.points or MIX_LEAST_POINTS, terms.outcomes, terms.goods), terms)
 
 
 DETECTOR = Descriptor(
@@ -280,6 +280,6 @@ DETECTOR = Descriptor(
     },
     named={"outcome_share_": _share("")},
     subject="good outcomes",
-    effects=Effects(None, LEAST_POINTS, "10pp"),
+    effects=Effects(None, MIX_LEAST_POINTS, "10pp"),
     of_sessions=True,
 )

@@ -14,7 +14,7 @@ from detectors.core.extremes import Steps, episodes
 from detectors.level import WEEK_S, Level
 
 PROBLEMS_MAX = 10
-STEP_S_MIN, STEPS_MAX = 1.0, 2_000_000
+STEP_S_MIN, POINTS_MAX = 1.0, 2_000_000
 TIME_S_MAX = 1e11
 """The year 5138: larger ones are milliseconds."""
 _YES, _NO = {"1", "1.0", "true", "yes", "anomaly"}, {"", "0", "0.0", "false", "no", "normal"}
@@ -156,7 +156,7 @@ def gridded(rows: Rows) -> Grid:
     labels = np.zeros(len(times), np.bool_) if rows.labels is None else rows.labels[order]
     apart = np.diff(np.unique(times))
     usual = float(np.median(apart)) if len(apart) else 60.0
-    step_s = max(usual, STEP_S_MIN, (times[-1] - times[0]) / STEPS_MAX)
+    step_s = max(usual, STEP_S_MIN, (times[-1] - times[0]) / POINTS_MAX)
     number = np.floor((times - times[0]) / step_s + 0.5).astype(np.intp)
     step, first, owner = np.unique(number, return_index=True, return_inverse=True)
     known = np.isfinite(values)

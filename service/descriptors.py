@@ -14,7 +14,7 @@ KAFKA = 48
 ACCEPTED = 24
 """For connections that were accepted and are not cut yet, of both servers."""
 WEB_MAX, OTLP_MAX = 256, 8_192
-LEAST = 4
+LEAST_OPEN = 4
 """Connections below which a server is of no use."""
 
 
@@ -55,9 +55,9 @@ def shares(limit: int, opened: int, others: int) -> Shares:
     needed = opened + others + OWN + ACCEPTED
     left = limit - needed
     web = min(WEB_MAX, left // 4)
-    if web < LEAST:
+    if web < LEAST_OPEN:
         raise OSError(
-            f"this process may open {limit} files, and needs at least {needed + 4 * LEAST}; raise the limit: "
+            f"this process may open {limit} files, and needs at least {needed + 4 * LEAST_OPEN}; raise the limit: "
             "`ulimit -n 4096`, or LimitNOFILE=4096 in its systemd unit"
         )
     return Shares(min(OTLP_MAX, left - web), web)

@@ -20,7 +20,7 @@ from detectors.core.signals import SIGNALS
 from detectors.core.tail import BROKEN_NATS, HOLDS_NATS
 from service.watch import Level
 
-SERIES_MAX = 20
+SHOWN_MAX = 20
 """Series told in full, those with the most evidence first; ask for some by their labels to see others."""
 CANNOT = "this rule cannot keep its budget on these data"
 UNLIKELY = 0.025
@@ -47,7 +47,7 @@ def told(level: Level) -> dict[str, Any]:
         "series": len(level.labels),
         "judged": sum(one > 0 for one in judged.tolist()) if judged is not None else len(level.labels),
         "series_refused": level.refused,
-        "tickets": list(level.tickets[-SERIES_MAX:]),
+        "tickets": list(level.tickets[-SHOWN_MAX:]),
     }
 
 
@@ -78,17 +78,17 @@ def promise(level: Level) -> str:
 
 
 def explained(level: Level, wanted: Mapping[str, str]) -> dict[str, Any]:
-    """`told`, with the series that have these labels: those with the most evidence, at most SERIES_MAX."""
+    """`told`, with the series that have these labels: those with the most evidence, at most SHOWN_MAX."""
     rows = [
         row for row, values in enumerate(level.labels)
         if all(dict(zip(level.rule.by, values, strict=True)).get(name) == value for name, value in wanted.items())
     ]  # fmt: skip
     evidence = level.gauges.get("evidence")
-    nearest = sorted(rows, key=lambda row: -_key(evidence, row))[:SERIES_MAX]
+    nearest = sorted(rows, key=lambda row: -_key(evidence, row))[:SHOWN_MAX]
     return told(level) | {
         "matching": len(rows),
         "shown": [_series(level, row) for row in nearest],
-        "marks": [packed(mark) for mark in level.marks[-SERIES_MAX:]],
+        "marks": [packed(mark) for mark in level.marks[-SHOWN_MAX:]],
     }
 
 

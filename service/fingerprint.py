@@ -2,7 +2,7 @@
 
 import hashlib
 
-from alertrules.outcomes import SHIPPED, Outcomes
+from alertrules.outcome_classes import SHIPPED, Outcomes
 from alertrules.rules import Rule
 
 _NAMES_OF_FORMAT_9 = {

@@ -52,8 +52,11 @@ class Outcome:
 FORMAT = 10
 """Of the state's arrays and alerts: it grows when an older version could not go on from them."""
 READABLE = (8, 9, FORMAT)
-"""Formats that this version goes on from. In 9 metric streams had their resource for a key (`metrics/streams.py`), and
-spans told no parts of usage (`ingest/join/format9.py`); in 8 the join's tables differed, too (`join/format8.py`)."""
+"""Formats that this version goes on from.
+
+In 9 metric streams had their resource for a key (`ingest/metrics/streams.py`), and spans told no parts of usage
+(`ingest/join/format9.py`). In 8 the join's tables differed, too (`ingest/join/format8.py`).
+"""
 
 
 class FormatError(ValueError):

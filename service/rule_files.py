@@ -18,7 +18,7 @@ from service.settings import Settings
 
 log = logging.getLogger("tocsin")
 
-LOOK_EVERY_S = 5.0
+FILES_LOOK_EVERY_S = 5.0
 Seen = tuple[tuple[str, int, int], ...]
 
 
@@ -70,7 +70,7 @@ class RuleFiles:
         """Whether somebody asked, or a file has changed since the last look."""
         if self._asked:
             return True
-        if not self.settings.rules_watch or time.monotonic() - self._looked_s < LOOK_EVERY_S:
+        if not self.settings.rules_watch or time.monotonic() - self._looked_s < FILES_LOOK_EVERY_S:
             return False
         self._looked_s = time.monotonic()
         return _seen(self.settings) != self._seen

@@ -14,16 +14,16 @@ from detectors.core.traffic import HOUR_DECAY, Traffic
 from detectors.cost import Priced
 
 MODEL_CALLS = {"operation": '=~"llm|embedding"', "metric": ""}
-SERIES_MAX = 10_000
+SPEND_SERIES_MAX = 10_000
 
 
 class Spend:
     """Dollars of priced calls by (tenant, agent), as a moving average of 60 minutes of event time."""
 
     def __init__(self) -> None:
-        self.view = View((), ("tenant", "agent"), SERIES_MAX)
+        self.view = View((), ("tenant", "agent"), SPEND_SERIES_MAX)
         self.rate = Traffic()
-        self.calls = View(parse_matchers(MODEL_CALLS), ("tenant", "agent"), SERIES_MAX)
+        self.calls = View(parse_matchers(MODEL_CALLS), ("tenant", "agent"), SPEND_SERIES_MAX)
         self.priced = Priced()
         self.index = 0
 

@@ -18,7 +18,7 @@ from alertrules.lifecycle import (
     waited,
 )
 from alertrules.marks import Kind, Mark
-from alertrules.outcomes import SHIPPED, Outcomes
+from alertrules.outcome_classes import SHIPPED, Outcomes
 from alertrules.page import line
 from alertrules.rules import Rule, Severity
 from alertrules.view import View

@@ -54,3 +54,51 @@ def test_the_dashboard_shows_what_is_exported() -> None:
     }
     assert len(asked) > 20
     assert asked <= known
+
+
+def test_the_ten_places() -> None:
+    """Each place of docs/where.md is a file in which the name stands."""
+    rows = [
+        line for line in (ROOT / "docs" / "where.md").read_text().splitlines() if line.startswith("| ") and "`" in line
+    ]
+    places = [re.findall(r"`([\w/.]+\.\w+)` `(\w+)`", row) for row in rows]
+    assert len(rows) == 10 and all(len(found) == 2 for found in places)
+    for path, name in [place for found in places for place in found]:
+        assert re.search(rf"\b{name}\b", (ROOT / path).read_text()), (path, name)
+
+
+SOURCES = sorted(path for room in ("detectors", "alertrules", "service") for path in (ROOT / room).rglob("*.py"))
+BANNED = ("is none of", "is no label", "is no receiver", "befalls", "no more than a wish")
+"""Phrasings that readers whose second language is English stumbled over."""
+
+
+def test_words_that_readers_stumbled_over() -> None:
+    """They stand in no docstring, text for people, or document."""
+    for path in (*SOURCES, *DOCUMENTS):
+        found = [phrase for phrase in BANNED if phrase in path.read_text()]
+        assert not found, (path, found)
+
+
+def test_a_module_has_a_name_of_its_own() -> None:
+    """Two modules of one name are two places to look in."""
+    names = [path.stem for path in SOURCES if path.stem not in ("__init__", "__main__")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+def test_a_constant_has_one_value() -> None:
+    """One name with two values in two modules misleads whoever knows one of them."""
+    values: dict[str, set[str]] = {}
+    for path in SOURCES:
+        for name, value in re.findall(
+            r"(?m)^([A-Z][A-Z0-9_]*)(?:: [^=]+)? = (-?[\d.e_-]+|\"[^\"]*\")$", path.read_text()
+        ):
+            values.setdefault(name, set()).add(value)
+    assert {name: found for name, found in values.items() if len(found) > 1} == {}
+
+
+def test_docstrings_name_files_that_are_there() -> None:
+    """A file of ours that a docstring or comment names by its path is there, from the root or from beside it."""
+    for path in SOURCES:
+        for name in re.findall(r"`((?:[\w-]+/)*[\w-]+\.(?:py|pyx|pxd|yaml|md))`", path.read_text()):
+            beside = [parent / name for parent in path.relative_to(ROOT).parents]
+            assert any((ROOT / place).exists() for place in beside), (path, name)

@@ -13,7 +13,7 @@ from detectors.core.rows import column, dataclass, resize
 
 WEEKS = 4
 RATIO, POINTS, SIGMAS, COUNT_MIN = 1.5, 0.005, 4.5, 200.0
-SLACK = 1.1
+DRIFT_SLACK = 1.1
 LEVEL_SLACK = 1.05
 """What was four weeks ago may have been this much higher than estimated, besides the estimate's own error."""
 
@@ -52,7 +52,7 @@ class Anchor:
         count, failed = self.count[over].astype(np.float64), self.failed[over].astype(np.float64)
         pool = (mass_failed.sum() + 1) / (mass.sum() + 100)
         share = (k + 1) / (n + 1 / pool)
-        upper = share * (SLACK + 1 / np.sqrt(k + 1))
+        upper = share * (DRIFT_SLACK + 1 / np.sqrt(k + 1))
         excess = failed - count * upper
         found: Bools = (n >= COUNT_MIN) & (failed >= RATIO * count * share) & (failed - count * share >= POINTS * count)
         found &= excess >= SIGMAS * np.sqrt(clumping[over] * count * upper)

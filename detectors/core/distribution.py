@@ -173,7 +173,7 @@ class Distribution:
     def learn(self, counted: Counted, hour: int) -> None:
         b, rows = self.baseline, counted.rows
         packed.add(b.hour, b.hour_unit, rows, counted.values)
-        b.recent_unit[rows] = np.maximum(DECAY * b.recent_unit[rows], packed.LEAST)
+        b.recent_unit[rows] = np.maximum(DECAY * b.recent_unit[rows], packed.LEAST_UNIT)
         packed.add(b.recent, b.recent_unit, rows, counted.values)
         self.traffic.add(rows, counted.count, counted.index)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from detectors.core.columns import Floats, Ids
 
-MORE, KEEP = 0.5, 0.965
+MORE, DAY_KEEPS = 0.5, 0.965
 """Half as much again at first; a day leaves so much of that, so that half is gone in 20 days."""
 
 
@@ -15,5 +15,5 @@ def raised(doubted: Ids, day: int) -> Floats:
     [1.0, 1.5, 1.25]
     """
     factors, marked = np.ones(len(doubted)), doubted >= 0
-    factors[marked] += MORE * KEEP ** np.maximum(day - doubted[marked], 0)
+    factors[marked] += MORE * DAY_KEEPS ** np.maximum(day - doubted[marked], 0)
     return factors

@@ -18,7 +18,7 @@ PEAKS_MIN = 5
 SHAPE_GUESS, GUESS_PEAKS = 0.2, 50
 """The shape before any peak is seen, and how many peaks that is worth: alone, dozens underrate a heavy tail."""
 SHAPES = (-0.2, 0.6)
-LEAST = 4.0
+LEAST_SHAPE = 4.0
 """No page below four robust standard deviations, whatever the budget."""
 WIDE = 8.0
 
@@ -68,7 +68,7 @@ def threshold(scores: Floats, weeks: float, budget_per_week: float, quiet: int) 
     """
     level = calm(scores)
     found = peaks(scores, level, quiet)
-    least = LEAST if len(found) >= PEAKS_MIN else max(WIDE, 2 * level)
+    least = LEAST_SHAPE if len(found) >= PEAKS_MIN else max(WIDE, 2 * level)
     return max(least, reached(found, level, weeks, budget_per_week)) if len(found) > 1 else least
 
 

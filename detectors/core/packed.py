@@ -16,7 +16,7 @@ from detectors.core.loops import add_packed
 Packed = NDArray[np.unsignedinteger[Any]]
 FINEST = 1 / 64
 """Unit of a row that begins, in sessions: they may be weighted, hence fractions."""
-LEAST = 1e-9
+LEAST_UNIT = 1e-9
 """Unit at which a row that nothing is added to decays no further."""
 
 
@@ -47,4 +47,4 @@ def put(counts: Packed, unit: Singles, at: Ids | Places, values: Floats) -> None
 def decay(unit: Singles, keep: float) -> None:
     """Leave so much of all rows."""
     unit *= keep
-    np.maximum(unit, LEAST, out=unit)
+    np.maximum(unit, LEAST_UNIT, out=unit)

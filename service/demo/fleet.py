@@ -19,7 +19,7 @@ from detectors.core.columns import SECOND_NS
 MINUTE_NS, DAY_NS = 60 * SECOND_NS, 86_400 * SECOND_NS
 LIVE_NS = 1_772_445_600 * SECOND_NS
 """The live part begins on Monday, 2 March 2026, at 10:00 UTC."""
-HISTORY_DAYS = 14
+PAST_DAYS = 14
 HISTORY_EVERY = 15
 CHUNK_NS = 10 * SECOND_NS
 LIVE_MINUTES = 64
@@ -121,8 +121,8 @@ class Fleet:
 
     def chunks(self) -> Iterator[Chunk]:
         """Everything, ready to be posted one after another."""
-        start = LIVE_NS - HISTORY_DAYS * DAY_NS
-        for minute in range(0, HISTORY_DAYS * 1440, HISTORY_EVERY):
+        start = LIVE_NS - PAST_DAYS * DAY_NS
+        for minute in range(0, PAST_DAYS * 1440, HISTORY_EVERY):
             from_ns = start + minute * MINUTE_NS
             yield self._chunk(from_ns, MINUTE_NS, [a.history_minute for a in self.agents], live=False)
         for from_ns in range(LIVE_NS, LIVE_NS + LIVE_MINUTES * MINUTE_NS, CHUNK_NS):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Any
 
-from alertrules.outcomes import SHIPPED, Outcomes
+from alertrules.outcome_classes import SHIPPED, Outcomes
 
 DOLLARS = frozenset(("", "USD", "US$", "$", "DOLLAR", "DOLLARS", "USD$"))
 PRICE_MAX = 100_000.0

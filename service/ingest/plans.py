@@ -24,7 +24,7 @@ from service.ingest.kernel.constants import (
 )
 from service.ingest.kernel.shapes import ShapeTable
 from service.ingest.local import NOTHING_LOCAL, Local
-from service.ingest.otlp.columns import KEYS
+from service.ingest.otlp.wanted import KEYS
 from service.ingest.read import Found, read_span
 from service.ingest.values import sane_number
 from service.ingest.vocabulary import NUMBERS, RESPONSE_ID, SESSION, TENANT, Reading, Scalar

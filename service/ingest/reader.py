@@ -13,8 +13,8 @@ from service.ingest.kernel.columns import Columns
 from service.ingest.kernel.constants import APART_SCOPE, NATIVE_SCOPE
 from service.ingest.kernel.tables import Tables
 from service.ingest.local import Local
-from service.ingest.otlp.columns import KEYS
 from service.ingest.otlp.points import Read
+from service.ingest.otlp.wanted import KEYS
 from service.ingest.plans import Plans, flags_of
 from service.ingest.read import read_resource, read_span, session_of
 from service.ingest.vocabulary import RESPONSE_ID, SESSION, TENANT, Reading, label

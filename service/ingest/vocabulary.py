@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from alertrules.outcomes import SHIPPED
+from alertrules.outcome_classes import SHIPPED
 from detectors.core.columns import OUTCOMES
 
 LLM, EMBEDDING, RETRIEVAL, TOOL = "llm", "embedding", "retrieval", "tool"

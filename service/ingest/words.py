@@ -10,9 +10,9 @@ from detectors.core.columns import SECOND_NS
 GATHER_NS = 600 * SECOND_NS
 """How long a new word is counted before it is told, so that it can be said how often it comes."""
 NEVER_NS = 2**63
-TOLD_MAX = 20
+TICKETS_MAX = 20
 """Words told at once; of more, only how many they are."""
-WORDS_MAX = 1_000
+UNKNOWN_WORDS_MAX = 1_000
 """Words known at a time; in a full table a new one takes the place of one that was told over a week ago, or of none."""
 WEEK_NS = 7 * 86_400 * SECOND_NS
 
@@ -59,7 +59,7 @@ class Words:
         key = (str(kind), where, word, who)
         heard = self.heard.get(key)
         if heard is None:
-            if len(self.heard) >= WORDS_MAX:
+            if len(self.heard) >= UNKNOWN_WORDS_MAX:
                 old = (key for key, one in self.heard.items() if one.told and time_ns - one.since_ns > WEEK_NS)
                 if (told := next(old, None)) is None:
                     return
@@ -75,13 +75,13 @@ class Words:
         due = [(key, one) for key, one in self.heard.items() if not one.told and now_ns - one.since_ns >= GATHER_NS]
         for number, ((kind, where, word, who), heard) in enumerate(due):
             heard.told = True
-            if number < TOLD_MAX:
+            if number < TICKETS_MAX:
                 yield _SAID[Unknown(kind)].format(
                     where=where, word=word, who=who or "a sender without a name", count=f"{heard.count:.0f}",
                     minutes=GATHER_NS // SECOND_NS // 60,
                 )  # fmt: skip
-        if len(due) > TOLD_MAX:
-            yield f"{len(due) - TOLD_MAX} more words that no table knows came in {GATHER_NS // SECOND_NS // 60} min"
+        if len(due) > TICKETS_MAX:
+            yield f"{len(due) - TICKETS_MAX} more words that no table knows came in {GATHER_NS // SECOND_NS // 60} min"
         self._look_ahead()
 
     def _look_ahead(self) -> None:

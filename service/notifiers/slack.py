@@ -36,7 +36,7 @@ HEADER_MAX = 150
 SECTION_MAX = 3000
 CONTEXT_MAX = 300
 RUNBOOK_MAX = 2500
-LINES_MAX = 20  # A page nobody reads to the end helps nobody; we say how many we left out.
+SLACK_LINES_MAX = 20  # A page nobody reads to the end helps nobody; we say how many we left out.
 LINE_MAX = 500
 MESSAGE_MAX = 8000  # Slack refuses about 12,000 characters of blocks in all, and documents no limit.
 _LEFT_OUT_MAX = 40
@@ -200,7 +200,7 @@ def _sections(lines: tuple[str, ...], length_max: int) -> Iterable[str]:
     """The lines in as many texts as needed, each short enough for a section; what is left out is said."""
     text = ""
     shown = 0
-    for line in lines[:LINES_MAX]:
+    for line in lines[:SLACK_LINES_MAX]:
         bullet = "• " + escape(line, LINE_MAX)
         if len(bullet) + 1 + _LEFT_OUT_MAX > length_max:
             break

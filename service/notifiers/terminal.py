@@ -9,7 +9,7 @@ from service.notifiers.notifier import Notifier
 from service.notifiers.request import Delivered, Habit, Pace
 from service.setting_types import Section
 
-LINES_MAX = 20
+TERMINAL_LINES_MAX = 20
 
 _WORDS = {
     Status.FIRING: "PAGE",
@@ -38,7 +38,7 @@ class Target:
 
 def render(notice: Notice) -> tuple[str, ...]:
     """The title with its time, then a line for each alert."""
-    shown = notice.lines[:LINES_MAX]
+    shown = notice.lines[:TERMINAL_LINES_MAX]
     if left_out := len(notice.lines) - len(shown):
         shown += (f"… and {left_out} more lines",)
     heading = f"{utc(notice.at_ns)}  {_WORDS[notice.status]}  [{notice.severity}] {notice.title}"

@@ -27,7 +27,7 @@ from service.sources.kafka_settings import KafkaSettings, Protocol, secret
 
 log = logging.getLogger("tocsin.kafka")
 
-PREFIX = "TOCSIN_KAFKA__"
+OURS = "TOCSIN_KAFKA__"
 RENEW_AT = 0.8
 """Share of its life after which a token is asked for anew."""
 PROBE_MS = 5_000
@@ -43,7 +43,7 @@ class Security:
         self._tokens = _tokens(settings)
         in_clear = settings.security_protocol is Protocol.SASL_PLAINTEXT
         if in_clear and settings.sasl_mechanism in ("PLAIN", "OAUTHBEARER"):
-            log.warning("credentials go to Kafka without TLS: %sSECURITY_PROTOCOL is SASL_PLAINTEXT", PREFIX)
+            log.warning("credentials go to Kafka without TLS: %sSECURITY_PROTOCOL is SASL_PLAINTEXT", OURS)
 
     def arguments(self) -> dict[str, Any]:
         """What aiokafka's consumer, producer and admin client take."""
@@ -82,7 +82,7 @@ class Security:
         for server in (self.settings.bootstrap_servers or "").split(","):
             host, _, port = server.strip().rpartition(":")
             if not host or not port.isdecimal():
-                return f"{server.strip()!r:.80} is not HOST:PORT; see {PREFIX}BOOTSTRAP_SERVERS", True
+                return f"{server.strip()!r:.80} is not HOST:PORT; see {OURS}BOOTSTRAP_SERVERS", True
             arguments = {name: value for name, value in self.arguments().items() if name != "bootstrap_servers"}
             try:
                 made = await create_conn(host.strip("[]"), int(port), request_timeout_ms=PROBE_MS, **arguments)
@@ -99,16 +99,14 @@ def context(settings: KafkaSettings) -> ssl.SSLContext | None:
     """The TLS that a listener asks for; None for one without."""
     uses_sasl = settings.security_protocol in (Protocol.SASL_PLAINTEXT, Protocol.SASL_SSL)
     if uses_sasl and settings.sasl_mechanism is None:
-        raise ValueError(f"{PREFIX}SECURITY_PROTOCOL is {settings.security_protocol}: set {PREFIX}SASL_MECHANISM")
+        raise ValueError(f"{OURS}SECURITY_PROTOCOL is {settings.security_protocol}: set {OURS}SASL_MECHANISM")
     if not uses_sasl and settings.sasl_mechanism is not None:
-        raise ValueError(
-            f"{PREFIX}SASL_MECHANISM needs a protocol with SASL: set {PREFIX}SECURITY_PROTOCOL to SASL_SSL"
-        )
+        raise ValueError(f"{OURS}SASL_MECHANISM needs a protocol with SASL: set {OURS}SECURITY_PROTOCOL to SASL_SSL")
     if settings.security_protocol in (Protocol.PLAINTEXT, Protocol.SASL_PLAINTEXT):
         for name in ("ssl_ca_file", "ssl_cert_file", "ssl_key_file"):
             if getattr(settings, name):
                 raise ValueError(
-                    f"{PREFIX}{name.upper()} needs TLS: {PREFIX}SECURITY_PROTOCOL is {settings.security_protocol}"
+                    f"{OURS}{name.upper()} needs TLS: {OURS}SECURITY_PROTOCOL is {settings.security_protocol}"
                 )
         return None
     made = ssl.create_default_context()
@@ -128,7 +126,7 @@ def _load(made: ssl.SSLContext, settings: KafkaSettings) -> None:
             _with(key, "SSL_KEY_FILE", lambda path: None)
         _with(settings.ssl_cert_file, "SSL_CERT_FILE", lambda path: made.load_cert_chain(path, key, password or ""))
     elif settings.ssl_key_file:
-        raise ValueError(f"{PREFIX}SSL_KEY_FILE is set, and no certificate: set {PREFIX}SSL_CERT_FILE")
+        raise ValueError(f"{OURS}SSL_KEY_FILE is set, and no certificate: set {OURS}SSL_CERT_FILE")
 
 
 def _with(path: Path, name: str, read: Callable[[Path], object]) -> None:
@@ -136,9 +134,9 @@ def _with(path: Path, name: str, read: Callable[[Path], object]) -> None:
         with path.open("rb"):
             read(path)
     except ssl.SSLError as error:
-        raise ValueError(f"{PREFIX}{name}: {path} is not what it should be: {error.reason or error}") from None
+        raise ValueError(f"{OURS}{name}: {path} is not what it should be: {error.reason or error}") from None
     except OSError as error:
-        raise ValueError(f"{PREFIX}{name}: cannot read {path}: {error.strerror}") from None
+        raise ValueError(f"{OURS}{name}: cannot read {path}: {error.strerror}") from None
 
 
 def _tokens(settings: KafkaSettings) -> AbstractTokenProvider | None:
@@ -148,20 +146,20 @@ def _tokens(settings: KafkaSettings) -> AbstractTokenProvider | None:
     if settings.sasl_mechanism != "OAUTHBEARER":
         for name in ("sasl_username", "sasl_password"):
             if getattr(settings, name) is None:
-                raise ValueError(f"{PREFIX}SASL_MECHANISM is {settings.sasl_mechanism}: set {PREFIX}{name.upper()}")
+                raise ValueError(f"{OURS}SASL_MECHANISM is {settings.sasl_mechanism}: set {OURS}{name.upper()}")
         return None
     ways = [way for way in (settings.oauth_token_url, settings.oauth_token_path, settings.oauth_provider) if way]
     if len(ways) != 1:
         raise ValueError(
-            f"OAUTHBEARER takes its token from one of {PREFIX}OAUTH_TOKEN_URL, {PREFIX}OAUTH_TOKEN_PATH and "
-            f"{PREFIX}OAUTH_PROVIDER; {'none' if not ways else 'more than one'} is set"
+            f"OAUTHBEARER takes its token from one of {OURS}OAUTH_TOKEN_URL, {OURS}OAUTH_TOKEN_PATH and "
+            f"{OURS}OAUTH_PROVIDER; {'none' if not ways else 'more than one'} is set"
         )
     if settings.oauth_token_path:
         return _FromFile(settings.oauth_token_path)
     if settings.oauth_provider:
         return _FromFunction(settings.oauth_provider)
     if not settings.oauth_client_id or not settings.oauth_client_secret:
-        raise ValueError(f"{PREFIX}OAUTH_TOKEN_URL needs {PREFIX}OAUTH_CLIENT_ID and {PREFIX}OAUTH_CLIENT_SECRET")
+        raise ValueError(f"{OURS}OAUTH_TOKEN_URL needs {OURS}OAUTH_CLIENT_ID and {OURS}OAUTH_CLIENT_SECRET")
     return _FromEndpoint(settings)
 
 
@@ -187,7 +185,7 @@ class _FromFunction(AbstractTokenProvider):  # type: ignore[misc]
         try:
             self._function = getattr(import_module(module), name)
         except (ImportError, AttributeError) as error:
-            raise ValueError(f"{PREFIX}OAUTH_PROVIDER: {error}") from None
+            raise ValueError(f"{OURS}OAUTH_PROVIDER: {error}") from None
         self._place = place
 
     async def token(self) -> str:
@@ -219,12 +217,12 @@ class _FromEndpoint(AbstractTokenProvider):  # type: ignore[misc]
             async with httpx.AsyncClient(timeout=10) as client:
                 answer = await client.post(str(settings.oauth_token_url), data=asked, auth=login)
         except httpx.HTTPError as error:
-            raise AuthenticationFailedError(f"{PREFIX}OAUTH_TOKEN_URL: {type(error).__name__}") from None
+            raise AuthenticationFailedError(f"{OURS}OAUTH_TOKEN_URL: {type(error).__name__}") from None
         try:
             told = answer.json()
             token, life_s = told["access_token"], float(told.get("expires_in", 300))
         except (ValueError, KeyError, TypeError, AttributeError):
-            said = f"{PREFIX}OAUTH_TOKEN_URL answered {answer.status_code} without a token"
+            said = f"{OURS}OAUTH_TOKEN_URL answered {answer.status_code} without a token"
             raise AuthenticationFailedError(said) from None
         self._token, self._until_s = str(token), time.monotonic() + RENEW_AT * life_s
 
@@ -232,11 +230,11 @@ class _FromEndpoint(AbstractTokenProvider):  # type: ignore[misc]
 def _reason(error: Exception) -> tuple[str, bool]:
     """(an error of a connection in words, whether it will be the same until a setting is changed)."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}; see {PREFIX}SSL_CA_FILE", True
+        return f"its certificate is not trusted: {error.verify_message}; see {OURS}SSL_CA_FILE", True
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason}); does this listener speak {PREFIX}SECURITY_PROTOCOL?", True
+        return f"TLS failed ({error.reason}); does this listener speak {OURS}SECURITY_PROTOCOL?", True
     if isinstance(error, AuthenticationFailedError | SaslAuthenticationFailed | UnsupportedSaslMechanismError):
         return f"it does not know us: {error.args[0] if error.args else type(error).__name__}", True
     if isinstance(error, KafkaError | TimeoutError | ConnectionResetError):
-        return f"no answer in Kafka's words; does this listener speak {PREFIX}SECURITY_PROTOCOL?", False
+        return f"no answer in Kafka's words; does this listener speak {OURS}SECURITY_PROTOCOL?", False
     return f"{getattr(error, 'strerror', None) or type(error).__name__}", False

@@ -37,7 +37,7 @@ LARGE_HELD = 2
 """Gzip bodies over that which are held at once: a few KB make one, and small ones are to find room besides."""
 BODIES_HELD = 4
 """Bodies of the largest size that may be held at once, being sent or waiting to be read; then the door answers 429."""
-DRAIN_S = 2.0
+BODY_DRAIN_S = 2.0
 """How long the rest of a refused body is read and thrown away: a sender that still writes would not see the answer."""
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE, UNAUTHENTICATED = 3, 5, 8, 12, 14, 16
@@ -229,7 +229,7 @@ async def _drain(request: Request) -> None:
     if "expect" in request.headers:
         return  # It waits for our leave to write.
     try:
-        async with asyncio.timeout(DRAIN_S):
+        async with asyncio.timeout(BODY_DRAIN_S):
             while (await request.receive()).get("more_body"):
                 pass
     except TimeoutError:

@@ -13,7 +13,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 SENDERS_MAX = 32
 """Services that are waited for one by one; of more, the rest are one partition."""
 FORGET_S = 3600.0
-NAME_MAX = 120
+SERVICE_NAME_MAX = 120
 _IN_JSON = re.compile(rb'"service\.name"\s*,\s*"value"\s*:\s*\{\s*"stringValue"\s*:\s*"([^"\\]{1,120})"')
 _HEAD_BYTES = 4096
 
@@ -37,7 +37,7 @@ def service_of(body: bytes) -> str:
     except DecodeError:
         return ""
     names = (pair.value.string_value for pair in resource.attributes if pair.key == "service.name")
-    return next(names, "")[:NAME_MAX]
+    return next(names, "")[:SERVICE_NAME_MAX]
 
 
 def _length(body: bytes, at: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from alertrules.outcomes import SHIPPED
+from alertrules.outcome_classes import SHIPPED
 from alertrules.parse import RuleErrors, combine, parse_rules
 
 OWN = """

@@ -317,7 +317,7 @@ def test_all_bodies_together_are_bounded() -> None:
 def test_a_slow_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that does not come is given up, and holds nothing up meanwhile."""
     monkeypatch.setattr(otlp_http, "BODY_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(otlp_http, "DRAIN_S", 0.1)
+    monkeypatch.setattr(otlp_http, "BODY_DRAIN_S", 0.1)
 
     async def slow() -> AsyncIterator[bytes]:
         yield GOOD[:5]

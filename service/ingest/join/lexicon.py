@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alertrules.outcomes import SHIPPED, Outcomes, plain
+from alertrules.outcome_classes import SHIPPED, Outcomes, plain
 from detectors.core.series import OVERFLOW_VALUE
 from service.ingest.endings import UNTOLD
 from service.ingest.kernel.constants import APART, INCLUDED, SEEN_TOKENS
@@ -65,7 +65,7 @@ NUMBERS_OF_SPANS = (
     INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST, *PARTS, FIRST_TOKEN,
     TOOL_INPUT, FIRST_TOKEN_MS,
 )  # fmt: skip
-"""The numbers that a span may say, in the order of `rows.pxd`."""
+"""The numbers that a span may say, in the order of `kernel/rows.pxd`."""
 _WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, TOOL_NAME, STORE, TIER)
 """Fields that a reading holds as words, in the order of `Tables.set_reading`."""
 _FIRST_WORDS = ("", OVERFLOW_VALUE, *OPERATIONS)

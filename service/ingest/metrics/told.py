@@ -6,7 +6,7 @@ from service.ingest.metrics.meanings import Meaning
 from service.ingest.metrics.measures import Measure
 from service.ingest.prices import DAY_NS
 
-TOLD_MAX = 20_000
+SIGNALS_TOLD_MAX = 20_000
 """Services and agents, by signal, of which it is remembered that their spans tell it."""
 STATED = "stated"
 """The signal of cost that a metric states."""
@@ -28,8 +28,8 @@ class Told:
 
     def hear(self, name: str, signal: str, last_ns: int) -> None:
         """A service or an agent told a signal until then. Who was silent longest gives up its place."""
-        if len(self._last_ns) > TOLD_MAX:
-            latest = sorted(self._last_ns.items(), key=lambda told: told[1])[-TOLD_MAX // 2 :]
+        if len(self._last_ns) > SIGNALS_TOLD_MAX:
+            latest = sorted(self._last_ns.items(), key=lambda told: told[1])[-SIGNALS_TOLD_MAX // 2 :]
             self._last_ns = dict(latest)
         self._last_ns[name, signal] = max(last_ns, self._last_ns.get((name, signal), 0))
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from service.ingest.kernel.columns import Columns
-from service.ingest.otlp.columns import (
+from service.ingest.otlp.elements import crowded_json
+from service.ingest.otlp.in_protobuf import UnreadableError
+from service.ingest.otlp.wanted import (
     EVENT_KEYS,
     FINISH_REASONS,
     LOOKED_FOR,
@@ -22,8 +24,6 @@ from service.ingest.otlp.columns import (
     Gatherer,
     Value,
 )
-from service.ingest.otlp.elements import crowded_json
-from service.ingest.otlp.in_protobuf import UnreadableError
 from service.ingest.vocabulary import label
 
 _STATUS = {1: 1, 2: 2, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}

@@ -15,7 +15,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from service.batch import Signal
 from service.ingest.kernel.columns import Columns
-from service.ingest.otlp.columns import (
+from service.ingest.otlp.elements import MESSAGES_MAX, crowded, fields_of
+from service.ingest.otlp.wanted import (
     EVENT_KEYS,
     FINISH_REASONS,
     LOOKED_FOR,
@@ -26,7 +27,6 @@ from service.ingest.otlp.columns import (
     Gatherer,
     Value,
 )
-from service.ingest.otlp.elements import MESSAGES_MAX, crowded, fields_of
 from service.ingest.vocabulary import label
 
 

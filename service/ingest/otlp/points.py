@@ -15,9 +15,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from service.batch import Dropped, Signal
-from service.ingest.otlp.columns import TIME_MAX_NS
 from service.ingest.otlp.in_json import is_json
 from service.ingest.otlp.in_protobuf import UnreadableError, parse
+from service.ingest.otlp.wanted import TIME_MAX_NS
 from service.ingest.vocabulary import Scalar, label
 
 EVALUATION_EVENT = "gen_ai.evaluation.result"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from service.ingest.kernel.columns import Columns
-from service.ingest.otlp.columns import new_columns
+from service.ingest.otlp.wanted import new_columns
 
 
 class Scanner:

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.ingest.otlp.columns import KEYS, POLICY
+from service.ingest.otlp.wanted import KEYS, POLICY
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _GROUP_END, _FIXED32 = range(6)
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -14,7 +14,7 @@ from service.ingest.dialects import APART_SCOPES, NATIVE_SCOPES, WANTED
 from service.ingest.join.lexicon import NUMBERS_OF_SPANS
 from service.ingest.kernel.columns import Columns
 from service.ingest.kernel.constants import TEXT_KIND
-from service.ingest.otlp.columns import KEYS
+from service.ingest.otlp.wanted import KEYS
 from service.ingest.read import read_resource, read_span, session_of
 from service.ingest.reader import Decoded
 from service.ingest.vocabulary import (
