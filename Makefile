@@ -15,11 +15,11 @@ run: install ## Run the daemon with its defaults.
 
 test: install broker ## Run all tests, documentation tests among them, a process for each core.
 	@echo "== running the tests (about eight minutes on two cores)"
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 quick: install lint types ## Lint, types and the tests that take no time: a minute's feedback.
 	@echo "== running the quick tests"
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow"
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 check: install lint types test ## What CI runs.
 

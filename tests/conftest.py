@@ -8,28 +8,38 @@ import pytest
 from tests import broker
 
 SLOW = (
-    "tests/detectors", "tests/test_sanitize.py", "tests/test_install.py", "tests/service/test_alertmanager.py",
-    "tests/service/test_any_numbers.py", "tests/service/test_bombs.py", "tests/service/test_broker_dies.py",
-    "tests/service/test_cli.py", "tests/service/test_connections.py", "tests/service/test_crash.py",
-    "tests/service/test_daemon.py", "tests/service/test_deliver.py", "tests/service/test_demo.py",
+    "tests/service/test_demo.py", "tests/test_sanitize.py", "tests/service/test_any_numbers.py", "tests/detectors",
+    "tests/test_install.py", "tests/service/test_alertmanager.py", "tests/service/test_bombs.py",
+    "tests/service/test_broker_dies.py", "tests/service/test_cli.py", "tests/service/test_connections.py",
+    "tests/service/test_crash.py", "tests/service/test_daemon.py", "tests/service/test_deliver.py",
     "tests/service/test_detect.py", "tests/service/test_kafka.py", "tests/service/test_kafka_security.py",
     "tests/service/test_kafka_topics.py", "tests/service/test_otlp_grpc.py", "tests/service/test_reload.py",
-    "tests/service/test_marks.py", "tests/service/test_metrics.py",
-    "tests/service/test_otlp_http.py", "tests/service/test_outages.py", "tests/service/test_plugins.py",
-    "tests/service/test_replay.py", "tests/service/test_state_lost.py", "tests/service/test_trust.py",
-    "tests/service/ingest/test_elements.py", "tests/service/ingest/test_plans.py",
-    "tests/service/ingest/test_reference.py",
+    "tests/service/test_marks.py", "tests/service/test_metrics.py", "tests/service/test_otlp_http.py",
+    "tests/service/test_outages.py", "tests/service/test_plugins.py", "tests/service/test_replay.py",
+    "tests/service/test_state_lost.py", "tests/service/test_trust.py", "tests/service/ingest/test_elements.py",
+    "tests/service/ingest/test_plans.py", "tests/service/ingest/test_reference.py", "tests/test_deploy.py",
+    "tests/service/test_trial.py", "tests/service/test_metric_cases.py", "tests/service/test_cases_daemon.py",
 )  # fmt: skip
-"""Files and folders that start servers, or stream weeks through a detector: `make quick` leaves them out."""
+"""Files and folders that start servers, or stream weeks through a detector, the longest first.
+
+`make quick` leaves them out, and all other runs begin with them: so no process is left with a long one at the end.
+"""
 ROOT = Path(__file__).parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow ones, so that `-m "not slow"` is a minute's feedback."""
-    for item in items:
-        place = item.path.relative_to(ROOT)
-        if any(place.is_relative_to(slow) for slow in SLOW):
+    """Mark the slow ones, and put them first."""
+    places = {item: _place(item) for item in items}
+    for item, place in places.items():
+        if place < len(SLOW):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=places.__getitem__)
+
+
+def _place(item: pytest.Item) -> int:
+    """The place in SLOW; its length for all that are quick."""
+    path = item.path.relative_to(ROOT)
+    return next((i for i, slow in enumerate(SLOW) if path.is_relative_to(slow)), len(SLOW))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from alertrules.notice import Status
 from service.demo.standins import Answer, Fault
 from service.notifiers.request import Reason
-from tests.service.test_deliver import Rig, check, notice, until
+from tests.service.test_deliver import Rig, check, notice, settled, until
 
 LOGIN = Answer(200, "<html>Sign in to the corporate proxy</html>", "text/html")
 
@@ -59,11 +59,11 @@ def test_a_deleted_integration_is_a_credential(tmp_path: Path, caplog: pytest.Lo
         rig.put(*(notice(number, number) for number in range(3)), to=("oncall/pagerduty",))
         async with rig.running() as deliverer:
             await until(lambda: deliverer.tripped()["oncall/pagerduty"])
-            await asyncio.sleep(0.3)
-            left = len(rig.pagerduty.script)
+            left = await settled(lambda: len(rig.pagerduty.script))
             rig.offset_s += 121.0
             deliverer.wake()
-            await until(lambda: len(rig.pagerduty.script) == left - 1)
+            await until(lambda: len(rig.pagerduty.script) < left)
+            assert await settled(lambda: len(rig.pagerduty.script)) == left - 1
             rig.pagerduty.script.clear()
             rig.offset_s += 121.0
             deliverer.wake()
