@@ -1,6 +1,5 @@
 """Destinations that fail for a while: what is said of it, and what on-call gets once they are back."""
 
-import asyncio
 import json
 from pathlib import Path
 
