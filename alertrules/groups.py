@@ -18,7 +18,7 @@ from alertrules.lifecycle import MUTED_AFTER_NS, AlertState, Labels, labels_from
 from alertrules.notice import Notice, NoticeAlert, Status
 from alertrules.receivers import Route
 from alertrules.rules import Severity
-from alertrules.wording import VALUE_LENGTH_MAX, clean
+from alertrules.wording import VALUE_LENGTH_MAX, clean, length, utc
 from detectors.core.columns import TICK_NS
 
 LINES_MAX = 100
@@ -43,6 +43,7 @@ class Member:
     fired_ns: int = 0  # End of the tick that paged; 0 in what was saved before it was kept.
     ended_ns: int = 0  # End of the tick that closed it; 0 while it is open.
     own_labels: Labels = ()  # Those that the rule gives to its alerts.
+    description: str = ""
 
     def told(self) -> NoticeAlert:
         """What a notice says of it."""
@@ -50,7 +51,7 @@ class Member:
         return NoticeAlert(
             self.alert_id, self.rule, self.severity,
             tuple((name, clean(value, VALUE_LENGTH_MAX)) for name, value in sorted(labels.items())),
-            self.title, self.line, self.runbook, self.began_ns, self.ended_ns,
+            self.title, self.line, self.runbook, self.began_ns, self.ended_ns, self.description,
         )  # fmt: skip
 
 
@@ -97,6 +98,7 @@ class Group:
         """An alert has closed; one that was never told is forgotten."""
         member = self.open.pop(alert_id)
         member.ended_ns = at_ns
+        member.line += f"; ended {utc(at_ns)}, after {length(at_ns - member.began_ns)}"
         if alert_id in self.news:
             self.news.remove(alert_id)
             return
@@ -184,12 +186,13 @@ class Group:
             began_ns=min(member.began_ns for member in members),
             runbook=first.runbook,
             alert_ids=tuple(member.alert_id for member in about[:LINES_MAX]),
+            description=first.description,
             alerts=tuple(member.told() for member in members[:LINES_MAX]),
         )
 
     def _labels_of(self, members: Sequence[Member]) -> list[tuple[str, str]]:
-        """The group's own labels, and those of the series that all of these alerts have in common."""
-        common = set.intersection(*(set(member.labels) for member in members))
+        """The group's own labels, and those of series and rules that all of these alerts have in common."""
+        common = set.intersection(*({*member.own_labels, *member.labels} for member in members))
         return sorted({**dict(common), **dict(self.labels)}.items())
 
 

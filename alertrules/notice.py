@@ -22,6 +22,7 @@ class NoticeAlert:
     line      what changed, by how much, since when, over how many
     began_ns  start of its run of evidence
     ended_ns  when it closed; 0 while it is open
+    description  the rule's, filled in; empty where it has none
     """
 
     alert_id: str
@@ -33,6 +34,13 @@ class NoticeAlert:
     runbook: str
     began_ns: int
     ended_ns: int
+    description: str = ""
+
+    def annotations(self) -> dict[str, str]:
+        """Its words by the names that Alertmanager's users know; `change` is the line, where a rule describes more."""
+        told = {"summary": self.title, "description": self.description or self.line}
+        told |= {"change": self.line} if self.description else {}
+        return told | ({"runbook_url": self.runbook} if self.runbook else {})
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class Notice:
     labels     the group's labels
     at_ns      end of the tick that caused it
     began_ns   start of the earliest run of evidence in the group
+    description  that of the rule of its first alert, filled in; empty where it has none
     alerts     those that `lines` tell of, each by itself
     """
 
@@ -61,6 +70,7 @@ class Notice:
     began_ns: int
     runbook: str
     alert_ids: tuple[str, ...]
+    description: str = ""
     alerts: tuple[NoticeAlert, ...] = ()
 
 

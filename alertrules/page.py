@@ -22,6 +22,13 @@ def line(rule: Rule, labels: Labels, finding: Finding) -> str:
     return f"{said}; {clean(finding.detail, VALUE_LENGTH_MAX)}" if finding.detail else said
 
 
+def description(rule: Rule, labels: Labels, finding: Finding) -> str:
+    """The rule's description filled in; empty where it has none."""
+    if not rule.annotations.description:
+        return ""
+    return filled(rule.annotations.description, dict(rule.labels) | dict(labels), finding)
+
+
 def title(rule: Rule, labels: Labels, finding: Finding) -> str:
     """The rule's summary filled in, or its name and series."""
     if rule.annotations.summary:

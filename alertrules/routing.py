@@ -12,7 +12,7 @@ from alertrules.groups import Group, Member, alone, digest, group_from, member_f
 from alertrules.lifecycle import AlertState, Labels, Transition
 from alertrules.marks import ID_DIGITS_MIN
 from alertrules.notice import Notice
-from alertrules.page import line, title
+from alertrules.page import description, line, title
 from alertrules.parse import RuleSet
 from alertrules.wording import labels_text, utc
 
@@ -118,6 +118,7 @@ class Router:
             state=fired.after,
             fired_ns=fired.fired_ns,
             own_labels=rule.labels if rule else (),
+            description=description(rule, fired.labels, fired.finding) if rule else "",
         )
 
     def _follow(self, moved: Transition, at_ns: int) -> None:

@@ -125,8 +125,7 @@ def labels(alert: NoticeAlert) -> dict[str, str]:
 
 
 def _annotations(alert: NoticeAlert) -> dict[str, str]:
-    told = {"summary": alert.title, "description": alert.line, "began": utc(alert.began_ns)}
-    return told | ({"runbook_url": alert.runbook} if alert.runbook else {})
+    return alert.annotations() | {"began": utc(alert.began_ns)}
 
 
 def every(settings: Settings) -> tuple[Target, ...]:

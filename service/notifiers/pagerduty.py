@@ -138,6 +138,7 @@ def _details(notice: Notice) -> dict[str, Any]:
     return {
         "status": notice.status.value,
         "changed": list(notice.lines),
+        **({"description": notice.description} if notice.description else {}),
         "labels": dict(notice.labels),
         "began": _timestamp(notice.began_ns),
         "alerts": list(notice.alert_ids),

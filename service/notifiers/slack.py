@@ -36,6 +36,7 @@ HEADER_MAX = 150
 SECTION_MAX = 3000
 CONTEXT_MAX = 300
 RUNBOOK_MAX = 2500
+DESCRIPTION_MAX = 1500
 SLACK_LINES_MAX = 20  # A page nobody reads to the end helps nobody; we say how many we left out.
 LINE_MAX = 500
 MESSAGE_MAX = 8000  # Slack refuses about 12,000 characters of blocks in all, and documents no limit.
@@ -137,10 +138,11 @@ def render(notice: Notice, target: Target) -> HttpRequest:
     runbook = f"<{_entities(notice.runbook)}|Runbook>" if notice.runbook else ""
     if len(runbook) > RUNBOOK_MAX:
         runbook = ""  # Half a link leads nowhere.
-    lines = _sections(notice.lines, MESSAGE_MAX - HEADER_MAX - len(context) - len(runbook))
+    described = escape(notice.description, DESCRIPTION_MAX)
+    lines = _sections(notice.lines, MESSAGE_MAX - HEADER_MAX - len(context) - len(runbook) - len(described))
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": _cut(heading, HEADER_MAX), "emoji": False}},
-        *(_section(text) for text in (*lines, runbook) if text),
+        *(_section(text) for text in (*lines, described, runbook) if text),
         {"type": "context", "elements": [_mrkdwn(context)]},
     ]
     attachment = {"color": _COLORS[notice.status], "fallback": escape(heading, 300), "blocks": blocks}

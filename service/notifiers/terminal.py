@@ -43,7 +43,8 @@ def render(notice: Notice) -> tuple[str, ...]:
         shown += (f"… and {left_out} more lines",)
     heading = f"{utc(notice.at_ns)}  {_WORDS[notice.status]}  [{notice.severity}] {notice.title}"
     runbook = (f"    runbook: {notice.runbook}",) if notice.runbook else ()
-    return (heading, *(f"    {line}" for line in shown), *runbook)
+    described = (f"    {notice.description}",) if notice.description else ()
+    return (heading, *(f"    {line}" for line in shown), *described, *runbook)
 
 
 NOTIFIER = Notifier(

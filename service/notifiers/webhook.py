@@ -98,11 +98,10 @@ def _request(notice: Notice, target: Target, alerts: list[dict[str, Any]]) -> Ht
 
 
 def _alert(alert: NoticeAlert) -> dict[str, Any]:
-    annotations = {"summary": alert.title, "description": alert.line}
     return {
         "status": "resolved" if alert.ended_ns else "firing",
         "labels": {**dict(alert.labels), "alertname": alert.rule, "severity": alert.severity},
-        "annotations": annotations | ({"runbook_url": alert.runbook} if alert.runbook else {}),
+        "annotations": alert.annotations(),
         "startsAt": _timestamp(alert.began_ns),
         "endsAt": _timestamp(alert.ended_ns) if alert.ended_ns else OPEN,
         "generatorURL": "",

@@ -22,7 +22,9 @@ groups:
           summary: >-
             {{ labels.agent }}: {{ labels.tool }} fails {{ before | percent }} to {{ now | percent }}
             ({{ now | ratio }})
+          description: 'ask team {{ labels.team }} about {{ labels.tool }}'
           runbook: https://runbooks.example.com/tools
+        labels: {team: agents}
       - alert: Slow
         detector: latency
         budget: 1/week
@@ -78,12 +80,14 @@ def test_a_page_and_its_resolve() -> None:
         f"; alert {page.alert_ids[0][:8]}",
     )
     assert (page.rule, page.severity, page.runbook) == ("ToolErrorsUp", "page", "https://runbooks.example.com/tools")
-    own = [("agent", "support"), ("severity", "page"), ("tenant", "acme"), ("tool", "search")]
+    own = [("agent", "support"), ("severity", "page"), ("team", "agents"), ("tenant", "acme"), ("tool", "search")]
+    assert page.description == page.alerts[0].description == "ask team agents about search"
     assert page.labels == tuple(own)
     assert page.began_ns == START_NS - 5 * TICK_NS
     assert told.tick(5, step(labels(), "recovering", 5, 0, "firing")) == []
     assert told.tick(6, step(labels(), "firing", 6, 0, "recovering")) == []
     assert told.tick(9, step(labels(), "inactive", 9, 0, "recovering")) == [(Status.RESOLVED, 1)]
+    assert told.notices.notices[0].lines[0].endswith("; ended 2025-02-19 21:29 UTC, after 14 min")
     assert told.notices.notices[0].group == page.group
     assert told.router.snapshot() == {"groups": [], "held": []}
 
@@ -135,9 +139,10 @@ def test_a_notice_bears_what_its_alerts_have_in_common() -> None:
     """Of one tenant's tools, the tenant; of two tenants, the agent alone."""
     told = Telling()
     told.tick(0, *(step(labels(tool=tool), "firing", 0, 0) for tool in ("a", "b")))
-    assert dict(told.notices.notices[0].labels) == {"agent": "support", "severity": "page", "tenant": "acme"}
+    common = {"agent": "support", "severity": "page", "team": "agents"}
+    assert dict(told.notices.notices[0].labels) == common | {"tenant": "acme"}
     told.tick(1, step((("agent", "support"), ("tenant", "globex"), ("tool", "a")), "firing", 1, 1))
-    assert dict(told.notices.notices[0].labels) == {"agent": "support", "severity": "page"}
+    assert dict(told.notices.notices[0].labels) == common
 
 
 def test_an_alert_with_no_label_of_the_route_s_is_told_by_itself() -> None:

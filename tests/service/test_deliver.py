@@ -99,16 +99,6 @@ async def until(condition: Callable[[], bool], seconds: float = 8.0) -> None:
         await asyncio.sleep(0.01)
 
 
-async def settled(count: Callable[[], int], seconds: float = 0.5) -> int:
-    """Wait until a number has not changed for so long: what was under way has come to its end."""
-    found, since_s = count(), time.monotonic()
-    while time.monotonic() - since_s < seconds:
-        await asyncio.sleep(0.02)
-        if count() != found:
-            found, since_s = count(), time.monotonic()
-    return found
-
-
 def check(directory: Path, steps: Callable[[Rig], Coroutine[None, None, None]]) -> Rig:
     """Run the steps of a test on a rig."""
     rig = Rig(directory)

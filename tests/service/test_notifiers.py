@@ -253,6 +253,25 @@ def test_alertmanager_alerts() -> None:
     assert fires.keys() == {"labels", "annotations"} and resolved["endsAt"] == "2025-02-19T21:20:00+00:00"
 
 
+def test_a_description_is_delivered() -> None:
+    """By every notifier, escaped where it must be."""
+    text = "Look at <crm> first."
+    notice = replace(NOTICE, description=text, alerts=(replace(ALERT, description=text),))
+    (attachment,) = decoded(slack.render(notice, WEBHOOK))["attachments"]
+    assert any("Look at &lt;crm&gt; first." in json.dumps(block) for block in attachment["blocks"])
+    assert decoded(pagerduty.render(notice, SERVICE))["payload"]["custom_details"]["description"] == text
+    assert f"    {text}" in terminal.render(notice)
+    for request in (
+        alertmanager.render(notice, alertmanager.Target("http://am")),
+        webhook.render(notice, webhook.Target("https://a.example/b")),
+    ):
+        assert isinstance(request, HttpRequest)
+        body = json.loads(request.body)
+        (alert,) = body["alerts"] if isinstance(body, dict) else body
+        assert alert["annotations"]["description"] == text
+        assert alert["annotations"]["change"] == NOTICE.lines[0]
+
+
 def test_webhook_payload() -> None:
     """Alertmanager's version 4, signed."""
     notice = replace(NOTICE, status=Status.RESOLVED, alerts=(ALERT, replace(ALERT, ended_ns=NOTICE.at_ns)))

@@ -1,6 +1,9 @@
 """Destinations that fail for a while: what is said of it, and what on-call gets once they are back."""
 
+import asyncio
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,9 +11,19 @@ import pytest
 from alertrules.notice import Status
 from service.demo.standins import Answer, Fault
 from service.notifiers.request import Reason
-from tests.service.test_deliver import Rig, check, notice, settled, until
+from tests.service.test_deliver import Rig, check, notice, until
 
 LOGIN = Answer(200, "<html>Sign in to the corporate proxy</html>", "text/html")
+
+
+async def settled(count: Callable[[], int], seconds: float = 0.5) -> int:
+    """Wait until a number has not changed for so long: what was under way has come to its end."""
+    found, since_s = count(), time.monotonic()
+    while time.monotonic() - since_s < seconds:
+        await asyncio.sleep(0.02)
+        if count() != found:
+            found, since_s = count(), time.monotonic()
+    return found
 
 
 @pytest.mark.parametrize(
