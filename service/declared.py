@@ -126,6 +126,9 @@ HEALTH = {
         "counter", ("kind",), "How often the process stood still, or the wall clock was put forward or back."
     ),
     "tocsin_clock_gap_seconds_total": Declared("counter", ("kind",), "How long these gaps were together."),
+    "tocsin_kafka_partitions_elsewhere": Declared(
+        "gauge", (), "Partitions that another member of the group reads: each of both sees a part of every agent."
+    ),
     "tocsin_kafka_lost_records_total": Declared(
         "counter", ("topic",), "Records that Kafka deleted before they were read."
     ),

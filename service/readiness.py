@@ -36,6 +36,8 @@ class Readiness:
         found = [daemon.minutely.unreadable, daemon.minutely.waiting, daemon.minutely.clock, daemon.put_back]
         if daemon.kafka and daemon.kafka.topics.missing:
             found.append(self._missing_topics())
+        if daemon.kafka and (count := daemon.kafka.elsewhere.count):
+            found.append(f"another member of the Kafka group reads {count} of the partitions")
         if (silent_s := daemon.metrics.telemetry_silent_s()) > TELEMETRY_SILENT_S:
             found.append(f"no telemetry has come for {silent_s:.0f} s")
         if not daemon.rule_files.is_current:

@@ -259,6 +259,7 @@ class SelfMetrics:
             if parts.kafka
             else {},
             "tocsin_kafka_unread_partition": {(name,): 1.0 for name in parts.pipeline.ingest.waits_for(now_ns)},
+            "tocsin_kafka_partitions_elsewhere": {(): float(parts.kafka.elsewhere.count)} if parts.kafka else {},
             "tocsin_kafka_silent_seconds": {(): parts.kafka.silent_s()} if parts.kafka else {},
             "tocsin_last_save_duration_seconds": _if_any(self._save and self._save[0]),
             "tocsin_last_save_timestamp_seconds": _if_any(self._save and self._save[1]),

@@ -25,7 +25,7 @@ from service.sources.kafka_consumer import METADATA_MS, consumer, rejected, stop
 from service.sources.kafka_security import Security
 from service.sources.kafka_settings import KafkaSettings
 from service.sources.kafka_start import where
-from service.sources.topics import Topics
+from service.sources.topics import Elsewhere, Topics
 from service.steps import SetAside
 
 log = logging.getLogger("tocsin.kafka")
@@ -66,6 +66,7 @@ class KafkaSource:
         self.topics = Topics(settings.topics, {name: saved[name] for name in settings.topics if name in saved})
         self.empty = 0  # Records without a value: tombstones, which OTLP never writes.
         self.restarts = 0  # Consumers that had to be replaced.
+        self.elsewhere = Elsewhere(settings.group)
         self.lost: Counter[str] = Counter()  # By topic: records that were deleted before they were read.
         self._saved = {name: offset for name, offset in saved.items() if "/" in name}
         self._committed: dict[str, int] = {}
@@ -278,6 +279,7 @@ class KafkaSource:
 
     async def look(self, made: AIOKafkaConsumer) -> None:
         """Ask which topics there are, and begin those anew that have been made anew. Raises KafkaError."""
+        self.elsewhere.look(made, self.settings.topics)
         before = self.topics.missing
         async with asyncio.timeout(LOOK_TIMEOUT_S):
             found = await self.topics.look(made)

@@ -5,6 +5,7 @@ the new one, and would skip its first records without a word. aiokafka asks for 
 (Metadata, version 10, which brokers since 2.8 answer).
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -22,6 +23,8 @@ from aiokafka.protocol.types import (
     Schema,
     TaggedFields,
 )
+
+log = logging.getLogger("tocsin.kafka")
 
 UNKNOWN_TOPIC = 3
 
@@ -122,3 +125,27 @@ class Topics:
         found = {topic[1]: topic[2] for topic in answer.topics if topic[0] == 0}
         self.missing = tuple(sorted(topic[1] for topic in answer.topics if topic[0] == UNKNOWN_TOPIC))
         return found
+
+
+class Elsewhere:
+    """Partitions that another member of the group reads: each of both sees a part of every agent.
+
+    count  how many there are, once that is more than a rebalance under way
+    """
+
+    def __init__(self, group: str) -> None:
+        self.count = 0
+        self._group, self._last = group, 0
+
+    def look(self, consumer: AIOKafkaConsumer, topics: Sequence[str]) -> None:
+        """Count them; what two looks have in common is said, and its end too."""
+        every = sum(len(consumer.partitions_for_topic(topic) or ()) for topic in topics)
+        now = max(0, every - len(consumer.assignment()))
+        before, self.count, self._last = self.count, min(now, self._last), now
+        if self.count and not before:
+            log.error(
+                "%d of %d partitions are read by another member of group %s: each sees a part of every agent; stop it, "
+                "or give it another TOCSIN_KAFKA__GROUP", self.count, every, self._group,
+            )  # fmt: skip
+        elif before and not self.count:
+            log.info("all partitions are read here again")

@@ -1,6 +1,7 @@
 """Topics on a real broker that come later, are made anew, misspelt or changed, or lose records before they are read."""
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from service.steps import SetAside
 from tests.broker import make_topics
 from tests.service.ingest.wire import body, chat
 from tests.service.running import running
+from tests.service.test_deliver import until
 from tests.service.test_kafka import committed, reading, source, write
 
 
@@ -204,6 +206,32 @@ def test_records_that_expired_before_they_were_read(kafka: str, kept: int) -> No
             assert not reader.source.lost  # What one never knew of, one did not lose.
 
     asyncio.run(run())
+
+
+def test_two_in_one_group_notice_each_other(kafka: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Each says that another reads a part; once one has gone the other has all, and says that."""
+    caplog.set_level(logging.INFO)
+    topic = "k23_spans"
+    make_topics(kafka, {topic: 2})
+
+    async def run() -> None:
+        async with reading(source(kafka, topic, instance="one")) as first:
+            await until(lambda: len(first.source._sought) == 2)
+            async with reading(source(kafka, topic, instance="two")) as second:
+                await until(lambda: len(second.source._sought) == 1 and len(first.source._sought) == 1)
+                for reader in (first, second):
+                    assert reader.source._consumer is not None
+                    for _ in range(2):  # One look may fall into a rebalance.
+                        await reader.source.look(reader.source._consumer)
+                    assert reader.source.elsewhere.count == 1
+            await until(lambda: len(first.source._sought) == 2, 60)
+            assert first.source._consumer is not None
+            await first.source.look(first.source._consumer)
+            assert first.source.elsewhere.count == 0
+
+    asyncio.run(run())
+    assert f"1 of 2 partitions are read by another member of group {topic}" in caplog.text
+    assert "all partitions are read here again" in caplog.text
 
 
 @pytest.mark.parametrize("there", [True, False])
