@@ -73,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument(
         "--signal", choices=("traces", "metrics", "logs"), default="traces", help="what the files hold"
     )
+    inspect.add_argument(
+        "--rules", action="append", type=Path, metavar="FILE",
+        help="rule file or directory whose classes of outcomes hold, may be given again; default: TOCSIN_RULES",
+    )  # fmt: skip
     inspect.set_defaults(run=_inspect)
     backtest = commands.add_parser("backtest", help="say which pages a budget would have sent over a recorded series")
     backtest.add_argument(
@@ -218,7 +222,13 @@ def _page(given: argparse.Namespace) -> int:
 def _inspect(given: argparse.Namespace) -> int:
     from service.inspect import main as inspect
 
-    return inspect(given.files, given.json, given.signal)
+    try:
+        paths = given.rules or list(map(Path, settings_module.from_environment().rules))
+        outcomes = load(paths or [PACKS], words()).outcomes
+    except (SettingsError, RuleErrors) as error:
+        print(error, file=sys.stderr)
+        return WRONG_USE
+    return inspect(given.files, given.json, given.signal, outcomes)
 
 
 def _budget(text: str) -> float:

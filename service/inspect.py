@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from detectors.core.columns import OUTCOMES, Slot
+from alertrules.outcomes import SHIPPED, Outcomes
+from detectors.core.columns import Slot
 from detectors.core.series import SeriesTable
 from service.batch import Dropped, Record, Signal, Tally
 from service.ingest.join.closing import Labels
 from service.ingest.limits import IngestLimits
+from service.ingest.local import Local
 from service.ingest.metrics.meters import Meters
 from service.ingest.otlp.foreign import ADVICE, Foreign
 from service.ingest.prices import CostSource, Tokens
@@ -48,7 +50,8 @@ class Group:
 class Inspection:
     """A review of everything ingest counts; see `service.ingest.review.Review`."""
 
-    def __init__(self) -> None:
+    def __init__(self, outcomes: Outcomes = SHIPPED) -> None:
+        self._classes = outcomes.names
         self.dialects: Counter[str] = Counter()
         self.models: set[str] = set()
         self.sessions: set[str] = set()
@@ -88,14 +91,14 @@ class Inspection:
         group.sessions.add(key)
         self.sessions.add(key)
         if outcome >= 0:
-            group.outcomes[OUTCOMES[outcome]] += 1
+            group.outcomes[self._classes[outcome]] += 1
 
 
-def inspect_bodies(paths: Iterable[Path]) -> dict[str, object]:
-    """What the trace bodies in `paths` hold, as design.md section 9 has it."""
-    inspection = Inspection()
+def inspect_bodies(paths: Iterable[Path], outcomes: Outcomes = SHIPPED) -> dict[str, object]:
+    """What the trace bodies in `paths` hold; sessions' outcomes by the classes of `outcomes`."""
+    inspection = Inspection(outcomes)
     limits = IngestLimits(lateness_ns=_FOREVER_NS, body_bytes_max=BODY_BYTES_MAX, pending_max=_FOREVER_NS)
-    ingest = Ingest(limits, inspection)
+    ingest = Ingest(limits, inspection, local=Local(outcomes=outcomes))
     tally = Tally()
     _read(paths, Signal.TRACES, ingest, tally)
     for _ in ingest.flush(tally):
@@ -113,17 +116,18 @@ def inspect_bodies(paths: Iterable[Path]) -> dict[str, object]:
     }
 
 
-def inspect_points(paths: Iterable[Path], signal: Signal) -> dict[str, object]:
+def inspect_points(paths: Iterable[Path], signal: Signal, outcomes: Outcomes = SHIPPED) -> dict[str, object]:
     """What the metric or log bodies in `paths` hold: the known ones as calls, tokens, cost and outcomes, and each by
     its name. Cumulative ones count from their own beginning."""
     limits = IngestLimits(lateness_ns=_FOREVER_NS, body_bytes_max=BODY_BYTES_MAX, pending_max=_FOREVER_NS)
-    ingest = Ingest(limits, meters=Meters(lambda metric: True, since_ns=0))
+    meters = Meters(lambda metric: True, since_ns=0)
+    ingest = Ingest(limits, meters=meters, local=Local(outcomes=outcomes))
     tally = Tally()
     _read(paths, signal, ingest, tally)
     groups: dict[tuple[str, str], Group] = {}
     metrics: dict[str, list[float]] = {}
     for slot in ingest.flush(tally):
-        _add_slot(slot, ingest.cells, groups, metrics)
+        _add_slot(slot, ingest.cells, outcomes, groups, metrics)
     count = tally.logs if signal is Signal.LOGS else tally.points
     dropped = {str(reason): n for reason, n in sorted(tally.dropped.items()) if reason not in _UNREADABLE and n}
     return {
@@ -171,8 +175,9 @@ def _read(paths: Iterable[Path], signal: Signal, ingest: Ingest, tally: Tally) -
 
 
 def _add_slot(
-    slot: Slot, cells: SeriesTable, groups: dict[tuple[str, str], Group], metrics: dict[str, list[float]]
-) -> None:
+    slot: Slot, cells: SeriesTable, outcomes: Outcomes, groups: dict[tuple[str, str], Group],
+    metrics: dict[str, list[float]],
+) -> None:  # fmt: skip
     """Add what a slot's cells counted: a metric under its name, the rest to its agent."""
     for i, cell in enumerate(slot.cell.tolist()):
         tenant, agent, operation, *_, metric = cells.values(cell)
@@ -190,7 +195,7 @@ def _add_slot(
         group.dollars[METRIC] += float(slot.cost_usd[i])  # type: ignore[assignment]
         mine = slot.outcome.cell == cell
         for place, n in zip(slot.outcome.bucket[mine].tolist(), slot.outcome.count[mine].tolist(), strict=True):
-            group.outcomes[OUTCOMES[place]] += round(n)
+            group.outcomes[outcomes.names[place]] += round(n)
 
 
 def _shown(tenant: str, agent: str, group: Group) -> dict[str, object]:
@@ -291,12 +296,13 @@ def bodies_in(paths: Iterable[str], signal: Signal) -> list[Path]:
     return files
 
 
-def main(paths: list[str], as_json: bool, signal: str) -> int:
+def main(paths: list[str], as_json: bool, signal: str, outcomes: Outcomes = SHIPPED) -> int:
     """Inspect files or directories and print what was found. 0 yes, 1 nothing could be read, 2 wrong use."""
     try:
         wanted = Signal(signal)
         files = bodies_in(paths, wanted)
-        found = inspect_bodies(files) if wanted is Signal.TRACES else inspect_points(files, wanted)
+        is_traces = wanted is Signal.TRACES
+        found = inspect_bodies(files, outcomes) if is_traces else inspect_points(files, wanted, outcomes)
     except (ValueError, OSError) as error:
         print(f"tocsin inspect: {error}", file=sys.stderr)
         return 2

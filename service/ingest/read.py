@@ -88,6 +88,12 @@ _ENDS = frozenset((FAILURES, TOOL_FAILURES, EXCUSES))
 _STEPPED = frozenset((LLM, EMBEDDING, TOOL))
 _NUMBERED = re.compile(r"[ _-]\d+\Z")
 """At the end of a name it says that the span is one of several: a step, and no agent."""
+_COMPANY = re.compile(
+    r"(?:(?:\A|[ _-])(?:workflow|crew)|(?:\A|[ _-]|(?<=[a-z]))(?:Workflow|Crew))(?:_[0-9a-f-]+)?(?:\.\w+)?\Z"
+)
+"""What is called a crew or a workflow has agents in it, and may have a new number each time. It is not an agent."""
+_KICKED_OFF = re.compile(r"\.kickoff(?:_async)?\Z")
+"""So are crews and flows of CrewAI started, whatever their names are."""
 _MODEL = re.compile(r"(?=\S*\d)(?=\S*[-.:/])[A-Za-z]\S*")
 """What looks like a model's name: a word with a digit and a joint, and no number of anything."""
 _SPEND = frozenset((INPUT, OUTPUT, CACHE_READ, COST, INPUT_COST, OUTPUT_COST, TOTAL, *PARTS))
@@ -306,14 +312,22 @@ def _name_entity(reading: Reading, name: Callable[[], str], dialect: Dialect) ->
     own = reading.own
     entity = str(own.pop(ENTITY, ""))
     field = dialect.entity.get(reading.operation)
-    if field is None and reading.operation in dialect.roots and (reading.is_root or not _NUMBERED.search(name())):
+    if field is None and reading.operation in dialect.roots and _may_be_agent(name(), reading.is_root):
         field, reading.names_top = AGENT_BY_NAME, True
     if field is not None and field not in own and (entity := entity or label(name())):
         entity = entity.removesuffix(CALLED)
-        own[field] = _without_method(entity) if field == AGENT_BY_NAME else entity
+        if field == AGENT_BY_NAME and _COMPANY.search(entity):
+            reading.names_top = False
+        else:
+            own[field] = _without_method(entity) if field == AGENT_BY_NAME else entity
     if dialect.html:
         for field in own.keys() & {AGENT, AGENT_BY_NAME, TOOL_NAME, TENANT}:
             own[field] = label(html.unescape(str(own[field])))
+
+
+def _may_be_agent(name: str, is_root: bool) -> bool:
+    """Whether a span that may be at the top can be called after an agent."""
+    return not _KICKED_OFF.search(name) and (is_root or not _NUMBERED.search(name))
 
 
 def _without_method(name: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.batch import Signal
+from service.cli import main as command
 from service.inspect import bodies_in, inspect_bodies, inspect_points, main, read_body, render
 from tests.service.ingest.test_metrics import counter, durations, points
 from tests.service.ingest.wire import FIXTURES, agent, body, chat, json_body
@@ -194,3 +195,31 @@ def test_words_that_are_not_known_are_named(tmp_path: Path) -> None:
     found = inspect_points([tmp_path / "metrics-1.binpb"], Signal.METRICS)
     assert found["unknown"] == {"token_type": {"thought": 1}, "unit": {"jiffies": 1}}
     assert found["dropped"] == {"unknown_token_type": 1, "unknown_unit": 1}
+
+
+RULES = """\
+outcomes:
+  - class: handed_over
+    good: false
+    words: [handed_back]
+"""
+
+
+@pytest.mark.parametrize("by_setting", [False, True])
+def test_classes_of_outcomes_are_the_operators(
+    by_setting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rule file's classes hold, be it named on the command line or in TOCSIN_RULES."""
+    rules, traces = tmp_path / "rules.yaml", tmp_path / "traces-001.binpb"
+    rules.write_text(RULES)
+    traces.write_bytes(body(agent(1, 1, 0, 9, session__outcome="handed_back")))
+    monkeypatch.setenv("TOCSIN_RULES", str(rules) if by_setting else "")
+    assert command(["inspect", "--json", *([] if by_setting else ["--rules", str(rules)]), str(traces)]) == 0
+    (group,) = json.loads(capsys.readouterr().out)["groups"]
+    assert group["outcomes"] == {"handed_over": 1}
+
+
+def test_rules_that_cannot_be_read_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is wrong use, and says which file."""
+    assert command(["inspect", "--rules", str(tmp_path / "none.yaml"), str(tmp_path)]) == 2
+    assert "none.yaml" in capsys.readouterr().err

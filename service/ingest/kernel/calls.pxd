@@ -115,16 +115,22 @@ cdef inline bint _is_spent_above(Join* t, Span* span) noexcept nogil:
 cdef inline void complete(Span* span, Wait* wait, const Span* outer, const Wait* other) noexcept nogil:
     """Add from another account of the same tokens the parts that it knows, and the cost.
 
-    Tokens are also the same if only the other account counts the reasoning among the output.
+    Tokens are also the same if only the other account counts the reasoning among the output. Of a stream one account
+    may tell the tokens that its first event has, and the other those of its last: each is taken where it is told.
     """
     cdef double* mine = wait.numbers
     cdef const double* theirs = other.numbers
-    cdef bint same = same_bits(mine[INPUT], theirs[INPUT])
+    cdef bint same
     cdef int i
+    if not mine[INPUT] > 0.0 and theirs[INPUT] > 0.0:
+        mine[INPUT] = theirs[INPUT]
+    if not mine[OUTPUT] > 0.0 and theirs[OUTPUT] > 0.0 and not span.flags & TOLD_EMPTY:
+        mine[OUTPUT] = theirs[OUTPUT]
+    same = same_bits(mine[INPUT], theirs[INPUT])
     if same and theirs[REASONING] > 0.0 and theirs[OUTPUT] == mine[OUTPUT] + theirs[REASONING]:
         if not mine[REASONING] > 0.0:
             mine[OUTPUT] = theirs[OUTPUT]
-    if same and same_bits(mine[OUTPUT], theirs[OUTPUT]):
+    if same and (same_bits(mine[OUTPUT], theirs[OUTPUT]) or not theirs[OUTPUT] > 0.0):
         for i in range(CACHE_READ, KEPT_NUMBERS):
             if not mine[i] > 0.0 and theirs[i] > 0.0:
                 mine[i] = theirs[i]

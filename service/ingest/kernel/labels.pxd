@@ -3,6 +3,7 @@ from libc.stdint cimport uint64_t
 
 from service.ingest.kernel.memory cimport NONE, enter, hash_of, mixed, next_like, prefetch, row_at, row_t, take, word_t
 from service.ingest.kernel.rows cimport *
+from service.ingest.kernel.words cimport spelled_alike
 
 
 cdef inline row_t find_span(Join* t, row_t trace, uint64_t id) noexcept nogil:
@@ -93,9 +94,20 @@ cdef inline void label(Join* t, Span* span, word_t* words) noexcept nogil:
         version = reading_of(t, default_span(t, span, DEFAULT_VERSION)).version
     if not tenant and defaults[DEFAULT_TENANT] >= 0:
         tenant = default_span(t, span, DEFAULT_TENANT).tenant
-    words[L_TENANT], words[L_AGENT] = tenant, agent if agent else resource.agent
+    words[L_TENANT], words[L_AGENT] = tenant, _as_spelled(t, span, agent) if agent else resource.agent
     words[L_OPERATION], words[L_PROVIDER], words[L_MODEL] = FIRST_OPERATION + own.operation, provider, model
     words[L_TOOL], words[L_VERSION] = tool, version if version else resource.version
+
+
+cdef inline word_t _as_spelled(Join* t, Span* span, word_t agent) noexcept nogil:
+    """The name of an agent as its trace spells it: by the first span that says it, else the first that is called so."""
+    cdef Span* default = default_span(t, span, DEFAULT_AGENT)
+    cdef word_t theirs = reading_of(t, default).agent if default != NULL else 0
+    if theirs and spelled_alike(t, agent, theirs):
+        return theirs
+    default = default_span(t, span, DEFAULT_BY_NAME)
+    theirs = reading_of(t, default).by_name if default != NULL else 0
+    return theirs if theirs and spelled_alike(t, agent, theirs) else agent
 
 
 cdef inline bint is_alone(Join* t, const Span* top) noexcept nogil:

@@ -50,3 +50,29 @@ cdef inline bint ends_like(Join* t, word_t longer, word_t shorter) noexcept nogi
         return False
     at = t.text + more.at + more.size - fewer.size
     return (at - 1)[0] in b"_./:-" and same_text(at, t.text + fewer.at, fewer.size)
+
+
+cdef inline bint spelled_alike(Join* t, word_t one, word_t other) noexcept nogil:
+    """Whether two words differ in no more than the case of ASCII letters, spaces, hyphens and underscores."""
+    cdef Text at = t.text + t.words[one].at
+    cdef Text also = t.text + t.words[other].at
+    cdef Text end = at + t.words[one].size
+    cdef Text stop = also + t.words[other].size
+    if one == other:
+        return True
+    while True:
+        while at < end and at[0] in b" -_":
+            at += 1
+        while also < stop and also[0] in b" -_":
+            also += 1
+        if at == end or also == stop:
+            return at == end and also == stop
+        if _small(at[0]) != _small(also[0]):
+            return False
+        at += 1
+        also += 1
+
+
+cdef inline int _small(int letter) noexcept nogil:
+    """An ASCII letter in lower case, any other byte as it is."""
+    return letter + 32 if letter >= 65 and letter <= 90 else letter

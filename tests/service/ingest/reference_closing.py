@@ -288,12 +288,15 @@ def _complete(span: Span, other: Span) -> None:
     """Add from another account of the same tokens the parts that it knows, and the cost."""
     mine, theirs = span.numbers, other.numbers
     reasoning = theirs.get(REASONING, 0.0)
+    for name, is_told in ((INPUT, False), (OUTPUT, span.told_empty)):
+        if not is_told and not mine.get(name, 0.0) > 0 and theirs.get(name, 0.0) > 0:
+            mine[name] = theirs[name]
     if mine.get(INPUT) != theirs.get(INPUT):
         return
     is_more = OUTPUT in mine and theirs.get(OUTPUT) == mine[OUTPUT] + reasoning
     if reasoning > 0 and is_more and not mine.get(REASONING, 0.0) > 0:
         mine[OUTPUT] = theirs[OUTPUT]
-    if mine.get(OUTPUT) == theirs.get(OUTPUT):
+    if mine.get(OUTPUT) == theirs.get(OUTPUT) or not theirs.get(OUTPUT, 0.0) > 0:
         for name in PARTS:
             if not mine.get(name, 0.0) > 0 and theirs.get(name, 0.0) > 0:
                 mine[name] = theirs[name]

@@ -35,10 +35,17 @@ def labels(span: Span) -> Labels:
         model = model or nearest(lambda row: row.says(REQUEST_MODEL))
     if span.operation == LLM:
         provider, model = provider or trace.default(PROVIDER), model or trace.default(REQUEST_MODEL)
-    agent = nearest(lambda row: row.says(AGENT)) or trace.default(AGENT) or _agent_by_name(span) or span.resource.agent
+    agent = nearest(lambda row: row.says(AGENT)) or trace.default(AGENT) or _agent_by_name(span)
+    spelled = (each for each in (trace.default(AGENT), trace.default(AGENT_BY_NAME)) if _folded(each) == _folded(agent))
+    agent = (next(spelled, agent) if agent else "") or span.resource.agent
     version = nearest(lambda row: row.says(AGENT_VERSION)) or trace.default(AGENT_VERSION) or span.resource.version
     tenant = nearest(lambda row: row.says(TENANT) or row.resource.tenant) or trace.default(TENANT)
     return tenant, agent, span.operation, provider, model, _tool(span), version
+
+
+def _folded(name: str) -> bytes:
+    """What two spellings of one name have in common."""
+    return name.encode(errors="replace").lower().translate(None, b" -_")
 
 
 def _tool(span: Span) -> str:

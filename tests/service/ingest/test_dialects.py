@@ -199,13 +199,13 @@ def test_stated_nothing_for_nothing_is_no_price() -> None:
 def test_an_agent_is_told_by_name_only_for_want_of_better() -> None:
     """The name of an agent's span gives way to what any span of the trace calls its agent."""
     stream = Stream()
-    root = Sent(1, 1, 0, 5, 0, "workflow", attributes={"openinference.span.kind": "AGENT"})
+    root = Sent(1, 1, 0, 5, 0, "frontdesk", attributes={"openinference.span.kind": "AGENT"})
     named = {"openinference.span.kind": "AGENT", "agent.name": "support"}
     call = {"openinference.span.kind": "LLM"}
     stream.send(root, Sent(1, 2, 0, 4, 1, "x", attributes=named), Sent(1, 3, 1, 2, 2, "y", attributes=call))
     stream.send(replace(root, trace=2), Sent(2, 3, 1, 2, 1, "y", attributes=call))
-    assert {row["labels"][1] for row in stream.flush().of("llm")} == {"support", "workflow"}  # type: ignore[index]
-    assert {row["labels"][1] for row in stream.of("session")} == {"support", "workflow"}  # type: ignore[index]
+    assert {row["labels"][1] for row in stream.flush().of("llm")} == {"support", "frontdesk"}  # type: ignore[index]
+    assert {row["labels"][1] for row in stream.of("session")} == {"support", "frontdesk"}  # type: ignore[index]
 
 
 def test_a_bare_model_call_names_no_agent() -> None:
