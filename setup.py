@@ -12,6 +12,8 @@ from setuptools import Extension, setup
 
 KERNELS = Path("service/ingest/kernel")
 MODULES = [*sorted(KERNELS.glob("*.pyx")), *sorted(Path("detectors/core").glob("*.pyx"))]
+INCLUDED = [str(path) for end in ("pxd", "h") for path in sorted(KERNELS.glob(f"*.{end}"))]
+"""What any module may include, even by way of another one: a change of it compiles all of them anew."""
 FLAGS = ["-O3", "-g0", "-fno-strict-aliasing", "-ffp-contract=off"]
 """The last: a fused multiply-add rounds otherwise than numpy and than other processors do."""
 DIRECTIVES = {
@@ -61,7 +63,7 @@ if __name__ == "__main__":
         Extension(
             ".".join(path.with_suffix("").parts), [str(path)], include_dirs=[str(KERNELS)],
             extra_compile_args=FLAGS + extra, extra_link_args=extra,
-            depends=["setup.py", str(KERNELS / "kernel.h")],
+            depends=["setup.py", *INCLUDED],
             define_macros=[("Py_LIMITED_API", ABI)], py_limited_api=True,
         )
         for path in MODULES

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alertrules.outcomes import SHIPPED, Outcomes
+from alertrules.outcome_classes import SHIPPED, Outcomes
 from detectors.core.columns import Slot
 from detectors.core.series import SeriesTable
 from service.batch import Dropped, Record, Signal, Tally
