@@ -131,7 +131,7 @@ def load(paths: Iterable[Path], words: Words = NO_WORDS) -> RuleSet:
     """The rules of files, and of directories' `*.yaml` and `*.yml`. Raises RuleErrors with the problems of all."""
     files: list[RuleFile] = []
     problems: list[Problem] = []
-    for path in _files(paths):
+    for path in rule_files(paths):
         try:
             files.append(parse_rules(_text(path), str(path), words))
         except RuleErrors as error:
@@ -204,7 +204,8 @@ def _twice(files: tuple[RuleFile, ...], kind: str) -> Iterator[Problem]:
             first.setdefault(name, f"{file.file}:{line}")
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
+def rule_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files that these paths mean: themselves, and of directories all `*.yaml` and `*.yml`."""
     for path in paths:
         if path.is_dir():
             yield from sorted(one for one in path.iterdir() if one.suffix in (".yaml", ".yml") and one.is_file())

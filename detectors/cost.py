@@ -29,7 +29,7 @@ from detectors.core.columns import (
 )
 from detectors.core.contract import Judgement, Terms
 from detectors.core.descriptor import Descriptor, Effects, Gauge
-from detectors.core.distribution import Distribution
+from detectors.core.distribution import Distribution, quantile_gauges
 from detectors.core.engine import GAUGES, Engine
 from detectors.core.rows import clear, column, resize, restore, snapshot
 from detectors.core.traffic import HOUR_DECAY
@@ -184,12 +184,7 @@ def build(terms: Terms) -> Cost:
 DETECTOR = Descriptor(
     build,
     {
-        **{
-            f"session_cost_p{q}": Gauge(
-                "tocsin_session_cost_usd", "Cost of closed sessions of late.", ("percentile", f"{q}"), *shown
-            )
-            for q, *shown in ((50,), (95, "usd", "session_cost_baseline"), (99,))
-        },
+        **quantile_gauges("session_cost", "tocsin_session_cost_usd", "Cost of closed sessions of late.", "usd"),
         "session_cost_baseline": Gauge(
             "tocsin_session_cost_baseline_usd", "p95 cost of a session that the baseline expects."
         ),

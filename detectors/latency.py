@@ -2,7 +2,7 @@
 
 from detectors.core.contract import Terms
 from detectors.core.descriptor import Descriptor, Effects, Gauge
-from detectors.core.distribution import Distribution
+from detectors.core.distribution import Distribution, quantile_gauges
 from detectors.core.engine import GAUGES, Engine
 
 LEAST_RATIO = 1.5
@@ -16,12 +16,7 @@ def build(terms: Terms) -> Engine:
 DETECTOR = Descriptor(
     build,
     {
-        **{
-            f"latency_p{q}": Gauge(
-                "tocsin_latency_seconds", "Latency of the last active minutes.", ("percentile", f"{q}"), *shown
-            )
-            for q, *shown in ((50,), (95, "s", "latency_baseline"), (99,))
-        },
+        **quantile_gauges("latency", "tocsin_latency_seconds", "Latency of the last active minutes.", "s"),
         "latency_baseline": Gauge(
             "tocsin_latency_baseline_seconds", "p95 latency that the baseline expects at this hour."
         ),

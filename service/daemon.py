@@ -35,6 +35,7 @@ from service.pipeline import Outcome, State
 from service.readiness import Readiness
 from service.rule_files import RuleFiles, RulesError, told
 from service.selfmetrics import Parts, SelfMetrics
+from service.setting_types import revealed
 from service.settings import Settings
 from service.sources.arrival import Arrival, Arrivals, answer_all
 from service.sources.kafka import KafkaSource
@@ -105,8 +106,7 @@ class Daemon:
         self.steps = Steps(self.pipeline, self._saved_state)
         self.rejected = Rejected(settings.data_dir)
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)
-        sent = settings.otlp.token
-        self.door = Door(self.arrivals, settings.otlp.body_max, sent.get_secret_value() if sent else "")
+        self.door = Door(self.arrivals, settings.otlp.body_max, revealed(settings.otlp.token))
         self.kafka = (
             KafkaSource(settings.kafka, self.arrivals, self.offsets, self.store.instance)
             if settings.kafka.bootstrap_servers
@@ -127,7 +127,7 @@ class Daemon:
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         readiness = Readiness(self)
-        token = settings.web.token.get_secret_value() if settings.web.token else ""
+        token = revealed(settings.web.token)
         self.web = Web(
             self.metrics, self.arrivals, self.wall_ns, token, self.look, readiness, self.rule_files.ask, self.work.hangs
         )

@@ -4,6 +4,7 @@ import hashlib
 
 from alertrules.outcome_classes import SHIPPED, Outcomes
 from alertrules.rules import Rule
+from detectors.core.signals import SIGNALS
 
 _NAMES_OF_FORMAT_9 = {
     "river.PageHinkley": "RIVER_PAGE_HINKLEY",
@@ -21,7 +22,8 @@ _NAMES_OF_FORMAT_9 = {
 def fingerprint(rule: Rule, outcomes: Outcomes = SHIPPED) -> str:
     """Hash what a rule looks at and how: detector, selection, series, signal, window, and classes of one's own."""
     facts = repr((rule.detector, rule.select, rule.by, rule.signal, rule.window_ns))
-    if outcomes is not SHIPPED and (rule.detector == "outcomes" or rule.signal == "bad_outcome_share"):
+    by_class = rule.signal is not None and SIGNALS[rule.signal].by_class is not None
+    if outcomes is not SHIPPED and (rule.described.named or by_class):
         facts += repr(outcomes.facts)
     return _hashed(facts)
 

@@ -7,10 +7,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from alertrules.parse import PACKS, RuleErrors, RuleSet, load
+from alertrules.parse import PACKS, RuleErrors, RuleSet, load, rule_files
 from service.client import authorities
 from service.notifiers.destination import Destination, destinations
 from service.notifiers.notifier import words
@@ -110,15 +109,11 @@ class RuleFiles:
 
 def _seen(settings: Settings) -> Seen:
     """Names, sizes and times of all files, as far as they can be seen."""
-    return tuple(_files(settings))
-
-
-def _files(settings: Settings) -> Iterator[tuple[str, int, int]]:
+    found = []
     for place in map(Path, settings.rules):
-        for path in (place, *(sorted(place.glob("*.y*ml")) if place.is_dir() else ())):
-            try:
-                found = path.stat()
-            except OSError:
-                continue
-            if path is not place or not place.is_dir():
-                yield str(path), found.st_size, found.st_mtime_ns
+        try:
+            status = {str(path): path.stat() for path in rule_files([place])}
+        except OSError:  # A folder or file that goes just now: the next look sees what is left.
+            continue
+        found += [(name, one.st_size, one.st_mtime_ns) for name, one in status.items()]
+    return tuple(found)

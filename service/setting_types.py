@@ -4,6 +4,7 @@ Readers raise ValueError with what was read and what to write. What may be a sec
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -116,6 +117,24 @@ Secret = Annotated[SecretStr, BeforeValidator(present)]
 Token = Annotated[SecretStr, BeforeValidator(token)]
 Hook = Annotated[SecretStr, BeforeValidator(hook)]
 RoutingKey = Annotated[SecretStr, BeforeValidator(routing_key)]
+
+
+def revealed(secret: SecretStr | None) -> str:
+    """The text of a secret; empty where it is not set."""
+    return secret.get_secret_value() if secret else ""
+
+
+def named(secrets: Mapping[str, SecretStr], name: str, setting: str) -> SecretStr:
+    """The secret to which the operator gave that name. Raises ValueError that says what to set.
+
+    >>> named({}, "payments", "slack needs TOCSIN_SLACK__WEBHOOK_URLS")
+    Traceback (most recent call last):
+    ValueError: slack needs TOCSIN_SLACK__WEBHOOK_URLS__PAYMENTS (or …_FILE)
+    """
+    found = secrets.get(name.lower())
+    if found is None:
+        raise ValueError(f"{setting}__{name.upper()} (or …_FILE)")
+    return found
 
 
 class Section(BaseModel):

@@ -5,7 +5,7 @@ that hour's own shift taken out, and everything decays with a half-life of a wee
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from detectors.core import packed, shape
 from detectors.core.anchor import LevelAnchor
 from detectors.core.columns import TICK_NS, Bools, Bytes, Entries, Floats, Ids, Places, Precision, Singles, Tick
 from detectors.core.count_signal import Counted
+from detectors.core.descriptor import Gauge
 from detectors.core.dispersion import KEEP, Dispersion
 from detectors.core.gates import Gates
 from detectors.core.histogram import (
@@ -36,6 +37,8 @@ from detectors.core.rows import column, resize
 from detectors.core.traffic import Traffic
 
 HOUR_NS = 60 * TICK_NS
+QUANTILES = (0.5, 0.95, 0.99)
+"""What is shown of a distribution."""
 BLOCKS, BLOCK_HOURS = 6, 4
 SHIFT_STRENGTH, BLOCK_STRENGTH, POOL_STRENGTH = 300.0, 3000.0, 20.0
 """Sessions with which no shift, the series' shape and the pool's shape weigh."""
@@ -342,9 +345,16 @@ class Distribution:
         b = self.baseline
         known = self.mass() > 0
         levels = {
-            f"{self.gauge}_p{round(100 * q)}": value_at(quantile_position(b.recent, q), b.offset)
-            for q in (0.5, 0.95, 0.99)
+            f"{self.gauge}_p{round(100 * q)}": value_at(quantile_position(b.recent, q), b.offset) for q in QUANTILES
         }
         before = np.where(known, value_at(b.p95.astype(np.float64) + b.shift, b.offset), np.nan)
         asked = self.gates.ratios(np.arange(len(before), dtype=np.int32))
         return levels | {f"{self.gauge}_baseline": before, f"{self.gauge}_effect": before * asked}
+
+
+def quantile_gauges(name: str, metric: str, help_: str, unit: str) -> dict[str, Gauge]:
+    """The gauges of the quantiles that `Distribution.gauges` tells; `explain` shows the p95 beside its baseline."""
+    names = {f"{name}_p{round(100 * q)}": ("percentile", f"{round(100 * q)}") for q in QUANTILES}
+    gauges = {gauge: Gauge(metric, help_, label) for gauge, label in names.items()}
+    p95 = f"{name}_p95"
+    return gauges | {p95: replace(gauges[p95], shows=unit, usual=f"{name}_baseline")}

@@ -9,15 +9,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field
 
 from alertrules.notice import Notice, NoticeAlert
 from alertrules.rules import Written
 from alertrules.wording import utc
-from detectors.core.columns import SECOND_NS
 from service.notifiers.notifier import Notifier
 from service.notifiers.request import (
     Delivered,
@@ -28,9 +26,10 @@ from service.notifiers.request import (
     Reason,
     Refused,
     host_and_path,
+    timestamp,
     unlike,
 )
-from service.setting_types import Section, Token, base_url
+from service.setting_types import Section, Token, base_url, revealed
 from service.setting_types import Words as List
 
 PACE = Pace(per_s=20.0, burst=20)
@@ -110,7 +109,7 @@ def _request(alerts: list[dict[str, Any]], target: Target) -> HttpRequest:
 def _alert(alert: NoticeAlert, annotations: Mapping[str, str]) -> dict[str, Any]:
     written: dict[str, Any] = {"labels": labels(alert), "annotations": annotations}
     if alert.ended_ns:
-        written["endsAt"] = datetime.fromtimestamp(alert.ended_ns // SECOND_NS, UTC).isoformat()
+        written["endsAt"] = timestamp(alert.ended_ns)
     return written
 
 
@@ -130,8 +129,7 @@ def _annotations(alert: NoticeAlert) -> dict[str, str]:
 
 def every(settings: Settings) -> tuple[Target, ...]:
     """Find every Alertmanager that is set."""
-    token: SecretStr | None = settings.token
-    return tuple(Target(url, token.get_secret_value() if token else "") for url in settings.urls)
+    return tuple(Target(url, revealed(settings.token)) for url in settings.urls)
 
 
 def targets(settings: Settings, words: Words | None) -> tuple[Target, ...]:

@@ -4,14 +4,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import Field
 
 from alertrules.notice import Notice, Status
 from alertrules.rules import Name, Written
-from detectors.core.columns import SECOND_NS
 from service.notifiers.notifier import Notifier
 from service.notifiers.request import (
     Delivered,
@@ -23,9 +21,10 @@ from service.notifiers.request import (
     Refused,
     host_and_path,
     json_object,
+    timestamp,
     unlike,
 )
-from service.setting_types import RoutingKey, Section, Url
+from service.setting_types import RoutingKey, Section, Url, named
 
 PACE = Pace(per_s=1.9, burst=5)  # With its burst within the 120 a minute that one key may send.
 HABIT = Habit(singly_max=100, keeps_incidents=True)
@@ -119,7 +118,7 @@ def _request(notice: Notice, target: Target, details: Mapping[str, Any]) -> Http
             "summary": _summary(notice),
             "source": labels.get("agent") or "tocsin",
             "severity": _SEVERITIES.get(notice.severity, "error"),
-            "timestamp": _timestamp(notice.at_ns),
+            "timestamp": timestamp(notice.at_ns),
             "class": notice.rule,
             "custom_details": details,
         },
@@ -140,7 +139,7 @@ def _details(notice: Notice) -> dict[str, Any]:
         "changed": list(notice.lines),
         **({"description": notice.description} if notice.description else {}),
         "labels": dict(notice.labels),
-        "began": _timestamp(notice.began_ns),
+        "began": timestamp(notice.began_ns),
         "alerts": list(notice.alert_ids),
     }
 
@@ -150,10 +149,6 @@ def _summary(notice: Notice) -> str:
     text = f"Still firing after 24 h: {notice.title}" if notice.status is Status.STILL_FIRING else notice.title
     text = text or notice.rule
     return text if len(text) <= SUMMARY_MAX else text[: SUMMARY_MAX - 1] + "…"
-
-
-def _timestamp(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns // SECOND_NS, UTC).isoformat()
 
 
 def _said(answer: Mapping[str, Any], body: str) -> str:
@@ -167,9 +162,7 @@ def targets(settings: Settings, words: Words | None) -> tuple[Target, ...]:
     """Lead a receiver's words to a service's key."""
     key = settings.routing_key
     if words and words.key:
-        key = settings.routing_keys.get(words.key.lower())
-        if key is None:
-            raise ValueError(f"pagerduty needs TOCSIN_PAGERDUTY__ROUTING_KEYS__{words.key.upper()} (or …_FILE)")
+        key = named(settings.routing_keys, words.key, "pagerduty needs TOCSIN_PAGERDUTY__ROUTING_KEYS")
     if key is None and words is not None:
         raise ValueError("pagerduty needs TOCSIN_PAGERDUTY__ROUTING_KEY (or …_FILE)")
     return (Target(key.get_secret_value(), settings.url),) if key else ()

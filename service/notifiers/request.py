@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
@@ -125,6 +125,11 @@ def json_object(body: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def timestamp(time_ns: int) -> str:
+    """A moment as RFC 3339 has it, to the second."""
+    return datetime.fromtimestamp(time_ns // SECOND_NS, UTC).isoformat()
 
 
 def host_and_path(url: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field
 
 from alertrules.notice import Notice, Status
 from alertrules.rules import Name, Written
@@ -29,7 +29,7 @@ from service.notifiers.request import (
     retry_after_s,
     unlike,
 )
-from service.setting_types import Hook, Secret, Section
+from service.setting_types import Hook, Secret, Section, named, revealed
 
 PACE = Pace(per_s=1.0, burst=4)  # One less than Slack takes: requests do not arrive as evenly as they leave.
 HEADER_MAX = 150
@@ -243,15 +243,13 @@ def _request(message: dict[str, Any], target: Target) -> HttpRequest:
 
 def targets(settings: Settings, words: Words | None) -> tuple[Target, ...]:
     """Lead a receiver's words to a hook, or to a channel by the bot token."""
-    hook, token = settings.webhook_url, _secret(settings.bot_token)
+    hook, token = settings.webhook_url, revealed(settings.bot_token)
     if words and words.hook:
-        if words.hook.lower() not in settings.webhook_urls:
-            raise ValueError(f"slack needs TOCSIN_SLACK__WEBHOOK_URLS__{words.hook.upper()} (or …_FILE)")
-        return (Target(_secret(settings.webhook_urls[words.hook.lower()])),)
+        return (Target(revealed(named(settings.webhook_urls, words.hook, "slack needs TOCSIN_SLACK__WEBHOOK_URLS"))),)
     if token and words and words.channel:
         return (Target("", token, words.channel),)
     if hook:
-        return (Target(_secret(hook)),)
+        return (Target(revealed(hook)),)
     if token:
         raise ValueError("a Slack bot token needs a channel; write slack: {channel: …}")
     if words:
@@ -262,11 +260,7 @@ def targets(settings: Settings, words: Words | None) -> tuple[Target, ...]:
 def every(settings: Settings) -> tuple[Target, ...]:
     """Find every hook that is set. Of a token alone nobody knows the channels."""
     hooks = [settings.webhook_url, *settings.webhook_urls.values()]
-    return tuple(Target(_secret(hook)) for hook in hooks if hook)
-
-
-def _secret(text: SecretStr | None) -> str:
-    return text.get_secret_value() if text else ""
+    return tuple(Target(revealed(hook)) for hook in hooks if hook)
 
 
 NOTIFIER = Notifier(Settings, Words, targets, every, PACE, HABIT, render, render_least, outcome)

@@ -8,17 +8,15 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import Field
 
 from alertrules.notice import Notice, NoticeAlert, Status
 from alertrules.rules import Name, Written
-from detectors.core.columns import SECOND_NS
 from service.notifiers.notifier import Notifier
-from service.notifiers.request import Delivered, Habit, HttpRequest, Outcome, Pace, host_and_path, unlike
-from service.setting_types import Hook, Section, Token
+from service.notifiers.request import Delivered, Habit, HttpRequest, Outcome, Pace, host_and_path, timestamp, unlike
+from service.setting_types import Hook, Section, Token, named, revealed
 
 PACE = Pace(per_s=10.0, burst=20)
 HABIT = Habit(singly_max=100, keeps_incidents=True)
@@ -102,24 +100,18 @@ def _alert(alert: NoticeAlert) -> dict[str, Any]:
         "status": "resolved" if alert.ended_ns else "firing",
         "labels": {**dict(alert.labels), "alertname": alert.rule, "severity": alert.severity},
         "annotations": alert.annotations(),
-        "startsAt": _timestamp(alert.began_ns),
-        "endsAt": _timestamp(alert.ended_ns) if alert.ended_ns else OPEN,
+        "startsAt": timestamp(alert.began_ns),
+        "endsAt": timestamp(alert.ended_ns) if alert.ended_ns else OPEN,
         "generatorURL": "",
         "fingerprint": alert.alert_id[:16],
     }
-
-
-def _timestamp(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns // SECOND_NS, UTC).isoformat()
 
 
 def targets(settings: Settings, words: Words | None) -> tuple[Target, ...]:
     """Lead a receiver's words to a URL."""
     url = settings.url
     if words and words.to:
-        url = settings.urls.get(words.to.lower())
-        if url is None:
-            raise ValueError(f"webhook needs TOCSIN_WEBHOOK__URLS__{words.to.upper()} (or …_FILE)")
+        url = named(settings.urls, words.to, "webhook needs TOCSIN_WEBHOOK__URLS")
     if url is None and words is not None:
         raise ValueError("webhook needs TOCSIN_WEBHOOK__URL (or …_FILE)")
     return (_target(settings, url),) if url else ()
@@ -131,7 +123,7 @@ def every(settings: Settings) -> tuple[Target, ...]:
 
 
 def _target(settings: Settings, url: Any) -> Target:
-    return Target(url.get_secret_value(), settings.secret.get_secret_value() if settings.secret else "")
+    return Target(url.get_secret_value(), revealed(settings.secret))
 
 
 NOTIFIER = Notifier(

@@ -110,17 +110,20 @@ cdef inline word_t _as_spelled(Join* t, Span* span, word_t agent) noexcept nogil
     return theirs if theirs and spelled_alike(t, agent, theirs) else agent
 
 
+cdef inline bint has_other_orphan(Join* t, const Trace* trace, const Span* top) noexcept nogil:
+    """Whether another span of the trace than this one has no parent."""
+    cdef row_t row = trace.spans
+    while row >= 0:
+        if &t.spans[row] != top and parent_of(t, &t.spans[row]) == NULL:
+            return True
+        row = t.spans[row].next
+    return False
+
+
 cdef inline bint is_alone(Join* t, const Span* top) noexcept nogil:
     """Whether a span without a parent is the only one of a small trace: all else is below it."""
     cdef const Trace* trace = &t.traces[top.trace]
-    cdef row_t row = trace.spans
-    if trace.root >= 0 or trace.count > 64:
-        return False
-    while row >= 0:
-        if &t.spans[row] != top and parent_of(t, &t.spans[row]) == NULL:
-            return False
-        row = t.spans[row].next
-    return True
+    return trace.root < 0 and trace.count <= 64 and not has_other_orphan(t, trace, top)
 
 
 cdef inline word_t _agent_by_name(Join* t, Span* span) noexcept nogil:

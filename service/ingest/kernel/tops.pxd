@@ -3,7 +3,7 @@
 # That a parent did not come may mean that it has not ended yet. So not every span without one is a top: one that
 # another process began is, and so is one of an agent, or of a workflow that holds all the rest, once nothing else
 # hangs in the air. A parent that comes later wins.
-from service.ingest.kernel.labels cimport parent_of
+from service.ingest.kernel.labels cimport has_other_orphan, parent_of
 from service.ingest.kernel.memory cimport row_t
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.traces cimport sorts_before
@@ -63,11 +63,6 @@ cdef inline Span* root_of(Join* t, const Trace* trace) noexcept nogil:
     or is the only one; NULL if there is none.
     """
     cdef Span* first = first_of(t, trace)
-    cdef row_t row = trace.spans
     if first.parent_id == 0 or _is_run(t, first):
         return first
-    while row >= 0:
-        if &t.spans[row] != first and parent_of(t, &t.spans[row]) == NULL:
-            return NULL
-        row = t.spans[row].next
-    return first
+    return NULL if has_other_orphan(t, trace, first) else first
