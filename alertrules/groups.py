@@ -44,6 +44,9 @@ class Member:
     ended_ns: int = 0  # End of the tick that closed it; 0 while it is open.
     own_labels: Labels = ()  # Those that the rule gives to its alerts.
     description: str = ""
+    cause: str = ""
+    examples: Labels = ()  # What each is of the alert, and the trace's id.
+    trend: str = ""
 
     def told(self) -> NoticeAlert:
         """What a notice says of it."""
@@ -52,6 +55,7 @@ class Member:
             self.alert_id, self.rule, self.severity,
             tuple((name, clean(value, VALUE_LENGTH_MAX)) for name, value in sorted(labels.items())),
             self.title, self.line, self.runbook, self.began_ns, self.ended_ns, self.description,
+            self.cause, self.examples, self.trend,
         )  # fmt: skip
 
 
@@ -220,7 +224,9 @@ def digest(*facts: object) -> str:
 def member_from(fields: Mapping[str, Any]) -> Member:
     """The member of these fields, as JSON gives them back."""
     own_labels = labels_from(fields.get("own_labels", ()))
-    return Member(**{**fields, "labels": labels_from(fields["labels"]), "own_labels": own_labels})
+    examples = labels_from(fields.get("examples", ()))
+    labels = labels_from(fields["labels"])
+    return Member(**{**fields, "labels": labels, "own_labels": own_labels, "examples": examples})
 
 
 def group_from(fields: Mapping[str, Any]) -> Group:

@@ -12,7 +12,7 @@ from alertrules.groups import Group, Member, alone, digest, group_from, member_f
 from alertrules.lifecycle import AlertState, Labels, Transition
 from alertrules.marks import ID_DIGITS_MIN
 from alertrules.notice import Notice
-from alertrules.page import description, line, title
+from alertrules.page import description, line, named, title
 from alertrules.parse import RuleSet
 from alertrules.wording import labels_text, utc
 
@@ -105,13 +105,17 @@ class Router:
     def _member(self, fired: Transition) -> Member:
         rule = self._rules.get(fired.rule)
         assert fired.finding is not None
-        said = line(rule, fired.labels, fired.finding) if rule else labels_text(fired.labels)
+        said = (
+            line(rule, fired.labels, fired.finding, fired.cause, fired.news)
+            if rule
+            else f"{fired.rule}: {labels_text(fired.labels)}"
+        )
         return Member(
             alert_id=fired.alert_id,
             rule=fired.rule,
             labels=fired.labels,
             severity=fired.severity,
-            title=title(rule, fired.labels, fired.finding) if rule else f"{fired.rule}: {labels_text(fired.labels)}",
+            title=title(rule, fired.labels, fired.finding, fired.cause) if rule else said,
             line=f"{said}; alert {fired.alert_id[:ID_DIGITS_MIN]}",
             runbook=rule.annotations.runbook if rule else "",
             began_ns=fired.finding.since_ns,
@@ -119,6 +123,9 @@ class Router:
             fired_ns=fired.fired_ns,
             own_labels=rule.labels if rule else (),
             description=description(rule, fired.labels, fired.finding) if rule else "",
+            cause=named(fired.cause),
+            examples=tuple((one.what, one.trace) for one in fired.examples),
+            trend=fired.trend,
         )
 
     def _follow(self, moved: Transition, at_ns: int) -> None:

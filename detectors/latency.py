@@ -24,5 +24,6 @@ DETECTOR = Descriptor(
         **GAUGES,
     },
     subject="p95",
+    signal="latency_p95",
     effects=Effects(LEAST_RATIO, None, "1.5x"),
 )

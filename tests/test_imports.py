@@ -16,6 +16,7 @@ CORE_OF_SERVICE = (
     "service/fingerprint.py",
     "service/watch.py",
     "service/spend.py",
+    "service/causes",
     "service/ingest",
     "service/notifiers",
     "service/setting_types.py",

@@ -76,6 +76,31 @@ class Entries:
 NOTHING = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
 
 
+SLOWEST, FAILED, DEAREST = range(3)
+"""What an example is of its cell: its slowest unit, the last one that failed, its dearest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Units that stand for their cells: at most one of each kind, by the trace that has it.
+
+    cell   (m,) int32
+    kind   (m,) int8     SLOWEST, FAILED or DEAREST
+    value  (m,) float64  seconds, 1.0, or dollars
+    trace  (m, 2) uint64  the two halves of the trace's id, as little-endian numbers
+    """
+
+    cell: Ids
+    kind: Bytes
+    value: Floats
+    trace: NDArray[np.uint64]
+
+
+NO_EXAMPLES = Examples(
+    np.empty(0, np.int32), np.empty(0, np.int8), np.empty(0), np.empty((0, 2), np.uint64)
+)  # fmt: skip
+
+
 def added_up(cell: Ids, bucket: Ids, count: Floats) -> Entries:
     """Entries with each (cell, bucket) once, in that order."""
     lowest = int(bucket.min()) if len(bucket) else 0
@@ -109,6 +134,9 @@ class Slot:
     ending         Entries        what calls ended with, as far as they tell; `bucket` indexes ENDINGS
     first_token    Entries        seconds to the first token, of the calls that tell it
     prompt         Entries        input tokens of models; `bucket` indexes PROMPT
+    error          Entries        failed calls by the type of their error, as far as they tell; `bucket` is its number
+    examples       Examples       calls that stand for their cells
+    answers        pairs          models that were asked by one name and answered by another, if that is new
     """
 
     start_ns: int
@@ -128,6 +156,9 @@ class Slot:
     ending: Entries = NOTHING
     first_token: Entries = NOTHING
     prompt: Entries = NOTHING
+    error: Entries = NOTHING
+    examples: Examples = NO_EXAMPLES
+    answers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

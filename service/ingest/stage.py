@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from detectors.core.columns import CELL_LABELS, SLOT_NS, Arrays, Slot
+from detectors.core.columns import CELL_LABELS, SLOT_NS, Arrays, Ids, Slot
+from detectors.core.rows import under
 from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
 from service.batch import Answer, Dropped, Gap, Record, Signal, Tally
 from service.ingest.decode import Decoder, decode
-from service.ingest.join.closing import Closing, Labels
+from service.ingest.join.closing import Closed, Closing, Labels
 from service.ingest.join.join import UNSEEDED, Join, Seed
+from service.ingest.kernel.constants import UNIT_ERROR
 from service.ingest.limits import IngestLimits
 from service.ingest.local import NOTHING_LOCAL, Local
 from service.ingest.metrics.meanings import Cell, Meaning
@@ -38,6 +41,8 @@ _UNKNOWN = {
     Dropped.UNKNOWN_TOKEN: Unknown.TOKEN,
     Dropped.UNKNOWN_KIND: Unknown.KIND,
 }
+ANSWERS_MAX, ERRORS_MAX = 10_000, 512
+"""Types of error that have a number; the lexicon tells fewer apart."""
 CELL_LIFE_NS = 8 * DAY_NS
 """Event time after which a cell that counted nothing gives its place up: a weekly job keeps its own."""
 
@@ -57,6 +62,8 @@ class Ingest:
         self.meters = meters or Meters()
         self._decoder = decoder or Scanner()
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
+        self.errors = SeriesTable(("error",), ERRORS_MAX)
+        self._answers: dict[tuple[str, str], None] = {}
         self._review = review
         self._watermark = Watermark(limits.lateness_ns, limits.idle_hold_ns)
         self.join = Join(limits, local, seed)
@@ -289,7 +296,8 @@ class Ingest:
             self.words.note(Unknown.OUTCOME, "", word, agent, start_ns, sessions)
         if self._review is not None:
             reviewed(self._review, closed, self._closing.labels)
-        slot = roll_up(start_ns, closed.units, closed.cells, closed.calls)
+        slot = roll_up(start_ns, closed.units, closed.cells, closed.calls, self._error_ids(closed, start_ns))
+        slot = replace(slot, answers=self._first_answers(closed))
         self.cells.touch(slot.cell, start_ns)
         self._told_ns[slot.cell[slot.cost_usd > 0], 0] = start_ns
         self._told_ns[slot.outcome.cell, 1] = start_ns
@@ -300,6 +308,22 @@ class Ingest:
         if len(slot.cell):
             tally.slots += 1
             self._ready.append(slot)
+
+    def _error_ids(self, closed: Closed, start_ns: int) -> Ids:
+        """The number of each unit's type of error, -1 where it has none."""
+        words = closed.units[UNIT_ERROR].astype(np.int64)
+        ids = np.full(int(words.max(initial=0)) + 1, -1, np.int32)
+        for word, error in sorted(closed.errors.items(), key=lambda told: told[1]):
+            ids[word] = self.errors.id_of((error,), start_ns)
+        each: Ids = ids[words]
+        return each
+
+    def _first_answers(self, closed: Closed) -> tuple[tuple[str, str], ...]:
+        """The models that answer by another name than was asked for, where that was not seen before."""
+        new = tuple(pair for pair in closed.answers if pair not in self._answers)
+        if len(self._answers) < ANSWERS_MAX:
+            self._answers.update(dict.fromkeys(new))
+        return new
 
     def _tell_meters(self) -> None:
         """Tell the metrics what spans told since this was done last."""
@@ -322,6 +346,7 @@ class Ingest:
             self._expired_day = day  # Not saved: doing it again frees nothing more.
             self._tell_meters()
             self.cells.expire(day * DAY_NS - CELL_LIFE_NS)
+            self.errors.expire(day * DAY_NS - CELL_LIFE_NS)
             self.join.forget_labels()
 
     def _cell(self, labels: Cell, seen_ns: int, tally: Tally) -> int:
@@ -337,11 +362,12 @@ class Ingest:
         self._tell_meters()
         text = {
             "watermark": self._watermark.state(), "twins": self._closing.twins.state(),
-            "policies": self._policies.state(), "words": self.words.state(),
+            "policies": self._policies.state(), "words": self.words.state(), "answers": list(self._answers),
         }  # fmt: skip
         return {
             **self.join.snapshot(),
             **{f"cells.{name}": array for name, array in self.cells.snapshot().items()},
+            **{f"errors.{name}": array for name, array in self.errors.snapshot().items()},
             "meters": self.meters.snapshot(),
             "text": np.frombuffer(json.dumps(text).encode(), np.uint8),
         }
@@ -360,6 +386,9 @@ class Ingest:
         ingest._closing.twins = Twins.resume(text["twins"])
         ingest._policies = Policies.resume(text["policies"])
         ingest.words = Words.resume(text.get("words", []))
+        ingest._answers = dict.fromkeys(text.get("answers", []))
         cells = {name.removeprefix("cells."): array for name, array in arrays.items() if name.startswith("cells.")}
         ingest.cells = SeriesTable.restore(cells, limits.cells_max)
+        if errors := under(arrays, "errors."):  # Format 10 had none.
+            ingest.errors = SeriesTable.restore(errors, ERRORS_MAX)
         return ingest

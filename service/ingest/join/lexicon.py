@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alertrules.outcome_classes import SHIPPED, Outcomes, plain
 from detectors.core.series import OVERFLOW_VALUE
-from service.ingest.endings import UNTOLD
+from service.ingest.endings import UNTOLD, error_name
 from service.ingest.kernel.constants import APART, INCLUDED, SEEN_TOKENS
 from service.ingest.kernel.tables import READINGS_MAX, RESOURCES_MAX, TEXT_BYTES, WORDS_MAX, Tables
 from service.ingest.vocabulary import (
@@ -74,6 +74,8 @@ Rows = NDArray[np.int64]
 CLASS_IDS = 127
 """A class is a byte. The numbers that classes leave over are for words of none, by their hash."""
 ALIKE_MAX = 3
+ERRORS_MAX = 500
+"""Types of error that are told apart."""
 """Words that are remembered of one such number; few have more than one."""
 
 
@@ -82,6 +84,7 @@ class Lexicon:
 
     def __init__(self, tables: Tables, outcomes: Outcomes = SHIPPED) -> None:
         self._tables, self.outcomes = tables, outcomes
+        self._errors: set[str] = set()
         self.no_class: dict[int, list[str]] = {}  # Words of no class, by a number after those of the classes.
         self._forget()
         self._begin()
@@ -99,23 +102,10 @@ class Lexicon:
         self._tables.clear_words()
         for text in _FIRST_WORDS[1:]:
             self.word(text)
+        others = [""] * len(_WORDS)  # All words but the agent's, and the type of error.
         for operation in OPERATIONS[:-1]:
             self._enter(
-                (
-                    operation,
-                    0,
-                    False,
-                    INCLUDED,
-                    -1,
-                    False,
-                    False,
-                    1.0,
-                    UNTOLD,
-                    UNTOLD,
-                    "",
-                    OVERFLOW_VALUE,
-                    *[""] * (len(_WORDS) - 1),
-                )
+                (operation, 0, False, INCLUDED, -1, False, False, 1.0, UNTOLD, UNTOLD, "", OVERFLOW_VALUE, *others)
             )
         self.resource(Resource(agent=OVERFLOW_VALUE))
 
@@ -146,10 +136,19 @@ class Lexicon:
         texts = tuple([str(own.get(field, "")) for field in _WORDS])
         head = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.is_cut)
         saying = (*head, reading.names_top, reading.rate, reading.ending, reading.error_class, reading.dialect, *texts)
+        saying = (*saying, self._error(reading))
         number = self._readings.get(saying)
         if number is None:
             number = _NUMBER_OF[reading.operation] if len(self._readings) >= READINGS_MAX else self._enter(saying)
         return number
+
+    def _error(self, reading: Reading) -> str:
+        """The type of a span's error: bounded, as senders may make one up for each."""
+        error = error_name(reading.error)
+        if error not in self._errors and len(self._errors) >= ERRORS_MAX:
+            return OVERFLOW_VALUE
+        self._errors.add(error)
+        return error
 
     def _outcome(self, word: str) -> int:
         """The class of an outcome, or a number of a word that is of none: the same one wherever it comes."""
@@ -270,6 +269,7 @@ class Lexicon:
         state = json.loads(saved)
         self.no_class = {int(number): words for number, words in state.get("no_class", {}).items()}
         for saying in state["readings"]:
+            self._errors.add(saying[-1])
             self._enter(tuple(saying))
         for resource in state["resources"]:
             self.resource(Resource(*resource))

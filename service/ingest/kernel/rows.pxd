@@ -85,7 +85,10 @@ cdef enum:
     UNIT_CELL = 0
     UNIT_WEIGHT, UNIT_FAILED, UNIT_INPUT, UNIT_OUTPUT, UNIT_DOLLARS, UNIT_UNPRICED, UNIT_FREE, UNIT_SECONDS
     UNIT_OUTCOME, UNIT_SOURCE, UNIT_CACHE_READ, UNIT_CACHE_WRITE, UNIT_REASONING, UNIT_EACH, UNIT_IS_CUT
-    UNIT_ENDING, UNIT_FIRST, UNIT_COLUMNS
+    UNIT_ENDING, UNIT_FIRST
+    UNIT_ERROR              # The word of the type of its error, 0 where it did not fail or tells none.
+    UNIT_TRACE_HIGH, UNIT_TRACE_LOW     # The bits of its trace's id.
+    UNIT_COLUMNS
     ANCESTORS_MAX = 64
     PAGE_ROOM = 42
     # How a span tells the parts of its usage; 0 where it says nothing of what it spent.
@@ -143,6 +146,7 @@ cdef struct Session:        # A segment of a session that is open.
 
 cdef struct EndedSession:   # One that ended, until the slot in which it counts closes.
     uint64_t high, low
+    uint64_t trace_high, trace_low      # Its first trace.
     double weight, dollars, seconds
     row_t next
     word_t tenant, agent
@@ -193,7 +197,8 @@ cdef struct Reading:        # What the dialects make of a span, but for its numb
     tiny_t names_top        # `by_name` holds only if nothing is above it.
     tiny_t ending, error    # What a call ended with, and with which error if it failed; -1 if it does not say.
     small_t rank
-    word_t agent, by_name, version, provider, model, answered_by, tool, store, tier
+    tiny_t is_met           # Whether a call of it was counted, since it was entered.
+    word_t agent, by_name, version, provider, model, answered_by, tool, store, tier, raised
     weight_t rate           # Dollars for one of what its cost is told in, 0.0 where that is not known.
 
 
@@ -275,6 +280,8 @@ cdef struct Join:
     row_t decoded_room
     Order* order            # The spans of the slot that closes, in the order in which they are counted.
     Order* sorted
+    row_t* met              # Readings of calls that were counted for the first time, and answered by some model.
+    row_t n_met
     row_t* asking           # Rows of `labels` whose cell is to be asked for.
     row_t n_asking
     double* units           # UNIT_COLUMNS by `units_room`.

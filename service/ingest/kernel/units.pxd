@@ -1,6 +1,7 @@
 # What a call comes to: its tokens, its dollars, and the unit that is written for it.
 from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
 
 from service.ingest.kernel.memory cimport enter, mixed, next_like, row_t, take, word_t
 from service.ingest.kernel.rows cimport *
@@ -112,6 +113,12 @@ cdef inline void spend(Join* t, Trace* trace, const Wait* wait, Cost cost) noexc
     t.counts.sources[cost.source] += 1
 
 
+cdef inline void write_trace(double* unit, int64_t room, uint64_t high, uint64_t low) noexcept nogil:
+    """The id of a unit's trace, as the bits of two numbers."""
+    memcpy(&unit[UNIT_TRACE_HIGH * room], &high, sizeof(uint64_t))
+    memcpy(&unit[UNIT_TRACE_LOW * room], &low, sizeof(uint64_t))
+
+
 cdef inline void write_unit(
     Join* t, const Span* span, const Wait* wait, bint counts, bint usage, Cost cost, row_t labels
 ) noexcept nogil:
@@ -119,6 +126,11 @@ cdef inline void write_unit(
     cdef double* unit = t.units + t.counts.units
     cdef int64_t room = t.units_room, lasted = wait.end - span.start
     cdef double weight = span.weight
+    if not reading_of(t, span).is_met:
+        reading_of(t, span).is_met = 1
+        if reading_of(t, span).answered_by:
+            t.met[t.n_met] = span.reading
+            t.n_met += 1
     t.counts.units += 1
     t.counts.weighted += weight != 1.0
     unit[UNIT_CELL * room] = labels
@@ -138,6 +150,8 @@ cdef inline void write_unit(
     unit[UNIT_EACH * room] = weight
     unit[UNIT_IS_CUT * room] = reading_of(t, span).is_cut
     unit[UNIT_ENDING * room] = _ending_of(t, span, wait) if counts else -1
+    unit[UNIT_ERROR * room] = reading_of(t, span).raised if counts and span.flags & FAILED else 0.0
+    write_trace(unit, room, t.traces[span.trace].high, t.traces[span.trace].low)
     unit[UNIT_FIRST * room] = NAN
     if counts and span.flags & HAS_PARTS and wait.parts[SECONDS_TO_FIRST] > 0.0:
         unit[UNIT_FIRST * room] = wait.parts[SECONDS_TO_FIRST]

@@ -8,6 +8,7 @@ import numpy as np
 
 from detectors.core.columns import ENDINGS, SLOT_NS
 from service.batch import Tally
+from service.ingest.endings import error_name
 from service.ingest.join.closing import Closed
 from service.ingest.kernel import constants
 from service.ingest.prices import CostSource, Prices, Tokens
@@ -58,6 +59,9 @@ class Unit(NamedTuple):
     first: float = np.nan
     cached: tuple[float, float] = (0.0, 0.0)
     each: float = 1.0
+    error: str = ""
+    trace: tuple[int, int] = (0, 0)
+    answer: tuple[str, str] = ("", "")
 
 
 def is_doubled(span: Span) -> bool:
@@ -184,7 +188,8 @@ class Closing:
         cached = (span.number(CACHE_READ), span.number(CACHE_WRITE)) if usage else (0.0, 0.0)
         return Unit(
             words, weight, span.failed, spent, dollars * span.weight, source, seconds, -1, ending, first, cached,
-            span.weight,
+            span.weight, error_name(span.reading.error) if counts and span.failed else "", span.trace.id,
+            (span.says(REQUEST_MODEL), span.says(RESPONSE_MODEL)),
         )  # fmt: skip
 
     @staticmethod
@@ -255,7 +260,7 @@ class Closing:
     ) -> Closed:  # fmt: skip
         times = Counter(unit.labels for unit in units)
         cells = {each: cell_of(each, n) for each, n in times.items()}
-        columns = np.zeros((constants.UNIT_COLUMNS, len(units)))
+        columns, words = np.zeros((constants.UNIT_COLUMNS, len(units))), {"": 0}
         for i, unit in enumerate(units):
             columns[constants.UNIT_WEIGHT, i], columns[constants.UNIT_FAILED, i] = unit.weight, unit.failed
             columns[[constants.UNIT_INPUT, constants.UNIT_OUTPUT], i] = unit.tokens
@@ -264,20 +269,29 @@ class Closing:
             columns[constants.UNIT_FREE, i] = unit.source is CostSource.FREE
             columns[constants.UNIT_ENDING, i], columns[constants.UNIT_FIRST, i] = unit.ending, unit.first
             columns[constants.UNIT_EACH, i] = unit.each
+            columns[constants.UNIT_ERROR, i] = words.setdefault(unit.error, len(words))
+            ids = np.array(unit.trace, np.int64).view(float)
+            columns[[constants.UNIT_TRACE_HIGH, constants.UNIT_TRACE_LOW], i] = ids
             columns[[constants.UNIT_CACHE_READ, constants.UNIT_CACHE_WRITE], i] = unit.cached
             columns[constants.UNIT_SECONDS, i], columns[constants.UNIT_OUTCOME, i] = unit.seconds, unit.outcome
         services = [(span.resource.agent, 1, span.weight) for span in spans]
         nameless = Counter(each.labels[1] for each in slot.ended if not each.is_named)
         found = np.array([cells[unit.labels] for unit in units], np.int32)
         ended = np.zeros(len(slot.ended), [("high", np.uint64), ("low", np.uint64)])
-        return Closed(columns, found, np.zeros(len(units), np.int64), calls, ended, services, dict(nameless), dict(cut))
+        rows, errors = np.zeros(len(units), np.int64), {number: word for word, number in words.items() if number}
+        return Closed(
+            columns, found, rows, calls, ended, services, dict(nameless), dict(cut), errors=errors,
+            answers=tuple(sorted({unit.answer for unit in units if all(unit.answer) and len({*unit.answer}) == 2})),
+        )  # fmt: skip
 
 
 def _session(each: Ended) -> Unit:
     tenant, agent = each.labels
     source = CostSource.UNPRICED if each.unpriced else CostSource.FREE if each.free else CostSource.NONE
     words = (tenant, agent, "session", "", "", "", "")
-    return Unit(words, each.weight, each.failed, (0.0, 0.0), each.dollars, source, each.seconds, each.outcome)
+    return Unit(
+        words, each.weight, each.failed, (0.0, 0.0), each.dollars, source, each.seconds, each.outcome, trace=each.trace
+    )  # fmt: skip
 
 
 def _is_spent_above(span: Span) -> bool:
