@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from alertrules.links import linked
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
 from service import systemd
@@ -347,6 +348,7 @@ class Daemon:
             log.warning("worth a ticket, not a page: %s", line)
         for one in self.destinations:
             notices = outcome.alone if one.habit.groups_itself else outcome.notices
+            notices = tuple(linked(notice, self.settings.links.templates) for notice in notices)
             self._untold += [Delivery(notice, one.name, one.identity) for notice in notices]
 
     async def _save(self) -> None:

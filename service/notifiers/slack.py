@@ -37,6 +37,7 @@ SECTION_MAX = 3000
 CONTEXT_MAX = 300
 RUNBOOK_MAX = 2500
 DESCRIPTION_MAX = 1500
+MORE_MAX = 2500
 SLACK_LINES_MAX = 20  # A page nobody reads to the end helps nobody; we say how many we left out.
 LINE_MAX = 500
 MESSAGE_MAX = 8000  # Slack refuses about 12,000 characters of blocks in all, and documents no limit.
@@ -56,6 +57,7 @@ _WORDS = {
     Status.RESOLVED: "Resolved",
     Status.OVER: "Over before it could be told",
 }
+_SIGNS = {"critical": "🔴", "page": "🔴", "error": "🟠", "warning": "🟡", "info": "🔵"}
 _REASONS = {
     Reason.CREDENTIAL: (
         "action_prohibited", "invalid_token", "posting_to_general_channel_denied", "team_disabled",
@@ -133,16 +135,18 @@ class Target:
 
 def render(notice: Notice, target: Target) -> HttpRequest:
     """The notice as one message: red while firing, amber after a day, green once resolved."""
-    heading = f"{_WORDS[notice.status]}: {notice.title}"
+    heading = f"{_emoji(notice)} {_WORDS[notice.status]}: {notice.title}"
     context = escape(f"{notice.rule} · {notice.severity} · since {utc(notice.began_ns)}", CONTEXT_MAX)
     runbook = f"<{_entities(notice.runbook)}|Runbook>" if notice.runbook else ""
     if len(runbook) > RUNBOOK_MAX:
         runbook = ""  # Half a link leads nowhere.
     described = escape(notice.description, DESCRIPTION_MAX)
-    lines = _sections(notice.lines, MESSAGE_MAX - HEADER_MAX - len(context) - len(runbook) - len(described))
+    more = _more(notice)
+    spent = HEADER_MAX + len(context) + len(runbook) + len(described) + len(more)
+    lines = _sections(notice.lines, MESSAGE_MAX - spent)
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": _cut(heading, HEADER_MAX), "emoji": False}},
-        *(_section(text) for text in (*lines, described, runbook) if text),
+        *(_section(text) for text in (*lines, described, more, runbook) if text),
         {"type": "context", "elements": [_mrkdwn(context)]},
     ]
     attachment = {"color": _COLORS[notice.status], "fallback": escape(heading, 300), "blocks": blocks}
@@ -196,6 +200,28 @@ def _entities(text: str) -> str:
 
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def _emoji(notice: Notice) -> str:
+    """One sign for state and severity."""
+    if notice.status is Status.FIRING:
+        return _SIGNS.get(notice.severity, "🟠")
+    return {Status.STILL_FIRING: "🕐", Status.RESOLVED: "✅", Status.OVER: "☑️"}[notice.status]
+
+
+def _more(notice: Notice) -> str:
+    """The trend, the traces and the links of the first alert."""
+    if not notice.alerts:
+        return ""
+    first = notice.alerts[0]
+    links = [f"<{_entities(address)}|{_entities(name)}>" for name, address in first.links if name != "runbook"]
+    if not any(name.endswith(" trace") for name, _ in first.links):
+        links += [f"{what} trace `{trace}`" for what, trace in first.examples]
+    said = f"`{first.trend}` last two hours" if first.trend else ""
+    for link in links:
+        if len(said) + len(link) + 3 <= MORE_MAX:
+            said += (" · " if said else "") + link
+    return said
 
 
 def _sections(lines: tuple[str, ...], length_max: int) -> Iterable[str]:
