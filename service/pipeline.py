@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from alertrules.lifecycle import Transition
+from alertrules.marks import Mark
 from alertrules.notice import Notice
 from alertrules.parse import RuleSet
-from alertrules.routing import Router
+from alertrules.routing import Router, Told
 from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import Arrays
 from detectors.core.rows import under
-from service.batch import NO_GAP, Answer, Batch, Tally
+from service.batch import NO_GAP, Answer, Batch, Said, Tally
 from service.detect import Detect
 from service.ingest.decode import Decoder
 from service.ingest.join.join import UNSEEDED, Seed
@@ -86,6 +87,12 @@ class _Step:
     tickets: list[str] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
 
+    def add(self, told: Told) -> None:
+        """What the router says."""
+        self.notices += told.notices
+        self.alone += told.alone
+        self.digest += told.digest
+
 
 class Pipeline:
     """Ingest, detect and route, with all their state. One owner: calls never overlap."""
@@ -122,13 +129,24 @@ class Pipeline:
             answers += answered
             self._judge(self.ingest.take_closed(), now_ns, step)
         for mark in batch.marks:
-            answer, moved = self.detect.mark(mark)
-            answers.append(answer)
-            self._tell([moved], now_ns, step)
+            answers.append(self._hear(mark, now_ns, step))
         self.ingest.check(batch.checked)
         if batch.checked or not batch.records:
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
         return self._outcome(tuple(answers), step)
+
+    def _hear(self, said: Said, now_ns: int, step: _Step) -> Answer:
+        """Take in what a person said: of a page or series, or of who is told."""
+        if isinstance(said, Mark):
+            answer, moved = self.detect.mark(said)
+            self._tell([moved], now_ns, step)
+            return answer
+        try:
+            message, told = self.router.hear(said, now_ns)
+        except ValueError as error:
+            return Answer(error=str(error))
+        step.add(told)
+        return Answer(message=message)
 
     def flush(self, now_ns: int) -> Outcome:
         """The end of a finite replay: close and judge everything that is open."""
@@ -142,16 +160,13 @@ class Pipeline:
             self._tell(self.detect.add(slot, self.ingest.cells), now_ns, step)
         if self.ingest.watermark_ns is not None:
             self._tell(self.detect.advance(self.ingest.watermark_ns), now_ns, step)
-            step.notices += self.router.elapse(self.ingest.watermark_ns, now_ns)
+            step.add(self.router.elapse(self.ingest.watermark_ns, now_ns))
 
     def _tell(self, ticks: Iterable[Moved], now_ns: int, step: _Step) -> None:
         for at_ns, transitions, tickets in ticks:
-            told = self.router.step(transitions, at_ns, now_ns)
             step.transitions += transitions
             step.tickets += tickets
-            step.notices += told.notices
-            step.alone += told.alone
-            step.digest += told.digest
+            step.add(self.router.step(transitions, at_ns, now_ns))
 
     def take_rules(self, rules: RuleSet) -> tuple[str, ...]:
         """Go on with other rules, as a restart would: what a rule has learnt stays where it asks the same.

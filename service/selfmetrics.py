@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import Metric
 from alertrules.marks import Kind
 from alertrules.notice import Status
 from alertrules.parse import RuleSet
+from alertrules.audience import NOBODY
 from detectors.core.columns import CELL_LABELS, SECOND_NS
 from detectors.core.series import OVERFLOW_VALUE
 from service.batch import Dropped
@@ -89,6 +90,7 @@ class SelfMetrics:
         self.levels: list[Level] = []
         self.spend: dict[tuple[str, ...], float] = {}
         self.unpriced: dict[tuple[str, ...], float] = {}
+        self.audience = NOBODY
         self.read: Counter[str] = Counter()
         self.dropped: Counter[Dropped] = Counter()
         self.foreign: Counter[tuple[str, str]] = Counter()
