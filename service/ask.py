@@ -1,4 +1,4 @@
-"""Asking a running daemon from the command line: `tocsin explain` and `tocsin mark`."""
+"""Asking a running daemon from the command line, as `tocsin explain` and `tocsin mark` do."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,12 +6,25 @@ from urllib.parse import quote
 
 import httpx
 
+from service import settings
+
 TIMEOUT_S = 40.0
 JSON_HEADERS = {"Content-Type": "application/json"}
 
 
 class AskError(Exception):
     """No answer, or a no; the text says which and what to do."""
+
+
+def address(at: str | None) -> str:
+    """Where the daemon is: as given, else where the settings say that it listens. Raises SettingsError."""
+    return at or settings.from_environment().web.listen
+
+
+def token() -> str:
+    """The bearer token that the daemon asks for; empty where the settings have none. Raises SettingsError."""
+    found = settings.from_environment().web.token
+    return found.get_secret_value() if found else ""
 
 
 def explain(address: str, rule: str, series: Mapping[str, str]) -> dict[str, Any]:
