@@ -31,6 +31,14 @@ class Groups:
         """The groups that an alert is in."""
         return [self.all[name] for name in self._of.get(alert_id, ())]
 
+    def named(self, digits: str) -> list[Group]:
+        """The groups of the alert whose id begins so, or the group whose name does. Raises ValueError for several."""
+        alerts = [alert_id for alert_id in self._of if alert_id.startswith(digits)]
+        groups = [name for name in self.all if name.startswith(digits)]
+        if len(alerts) + len(groups) > 1:
+            raise ValueError(f'{len(alerts) + len(groups)} alerts begin with "{digits}"; write more of the id')
+        return [self.all[name] for name in groups] + [group for alert_id in alerts for group in self.of(alert_id)]
+
     def add(self, group: Group) -> None:
         """Take in a group: a new one, or one that was saved."""
         self.all[group.group] = group

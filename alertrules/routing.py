@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from alertrules.audience import Audience
 from alertrules.flapping import Flaps
 from alertrules.groups import Group, Member, alone, group_from, member_from
 from alertrules.lifecycle import AlertState, Transition
@@ -20,7 +21,6 @@ from alertrules.parse import RuleSet
 from alertrules.placing import Groups
 from alertrules.routes import Branch
 from alertrules.silences import Acknowledgement, End, Silence, Silences, Word
-from alertrules.audience import Audience
 from alertrules.suppression import Suppressed, Suppression
 from alertrules.wording import labels_text, utc
 
@@ -109,19 +109,17 @@ class Router:
         return answer, Told(self._look(at_ns, now_ns), (), tuple(self._alone))
 
     def _acknowledge(self, word: Acknowledgement) -> str:
-        """Acknowledge every group that has the alert, or the group itself."""
-        groups = [one for one in self._groups.all.values() if one.group.startswith(word.target)]
-        alerts = {name for one in self._groups.all.values() for name in one.open if name.startswith(word.target)}
-        if len(groups) + len(alerts) > 1:
-            raise ValueError(f'{len(groups) + len(alerts)} alerts begin with "{word.target}"; write more of the id')
-        groups += [one for one in self._groups.all.values() if alerts & one.open.keys()]
-        if not groups:
-            raise ValueError(f'no open alert begins with "{word.target}"; write the id that the page shows')
-        for group in groups:
+        """Acknowledge every group that has one of the alerts, or a group itself."""
+        groups: dict[str, Group] = {}
+        for target in word.targets:
+            found = self._groups.named(target)
+            if not found:
+                raise ValueError(f'no open alert begins with "{target}"; write the id that the page shows')
+            groups |= {group.group: group for group in found}
+        for group in groups.values():
             group.acknowledge("" if word.is_taken_back else word.by, word.said_ns)
-        if word.is_taken_back:
-            return f"no longer acknowledged, said {word.by}: {groups[0].shown}"
-        return f"acknowledged by {word.by}: {groups[0].shown}"
+        shown = "; ".join(group.shown for group in list(groups.values())[:5])
+        return f"{'no longer acknowledged, said' if word.is_taken_back else 'acknowledged by'} {word.by}: {shown}"
 
     def _look(self, until_ns: int, now_ns: int) -> tuple[Notice, ...]:
         """Tell what is due, earliest first, and then those whom escalation brings in."""

@@ -17,10 +17,13 @@ from alertrules.select import Matcher, Matchers, Operator
 from alertrules.wording import utc
 from detectors.core.columns import SECOND_NS
 
+ACKNOWLEDGED_MAX = 100
+"""Alerts that one acknowledgement names."""
 SILENCES_MAX = 1_000
 """Silences that hold or are to come."""
 REMEMBERED_NS = 5 * 86_400 * SECOND_NS
 """For how long one that is over is listed."""
+STATES = ("pending", "active", "expired")
 KEYS = ("matchers", "for", "from", "by", "why")
 _SHOWN_MAX = 10
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@"
@@ -59,11 +62,11 @@ class End:
 class Acknowledgement:
     """Somebody looks into an incident, or does not any more.
 
-    target  the first digits of an alert's id, or those of a group
-    by      who; empty where it is taken back
+    targets  the first digits of an alert's id, or those of a group
+    by       who says so
     """
 
-    target: str
+    targets: tuple[str, ...]
     by: str
     said_ns: int
     is_taken_back: bool = False
@@ -123,14 +126,19 @@ def silence_id_from(text: str) -> str:
 
 def acknowledgement_from(written: object, now_ns: int) -> Acknowledgement:
     """The acknowledgement that a request means. Raises ValueError with a sentence."""
-    if not isinstance(written, Mapping) or set(written) - {"alert", "by"}:
+    if not isinstance(written, Mapping) or set(written) - {"alert", "alerts", "by", "is_taken_back"}:
         raise ValueError('an acknowledgement is an object; write {"alert": "1f0c3a2b", "by": "anna"}')
-    target = said(written, "alert").lower()
-    if len(target) < ID_DIGITS_MIN or set(target) - set("0123456789abcdef"):
-        raise ValueError(
-            f'"{target[:80]}": an alert is named by the first {ID_DIGITS_MIN} or more hex digits of its id'
-        )
-    return Acknowledgement(target, said(written, "by") or "somebody", now_ns)
+    alerts = written.get("alerts", [])
+    named = [said(written, "alert")] if written.get("alert") else alerts if isinstance(alerts, list) else []
+    if not 0 < len(named) <= ACKNOWLEDGED_MAX:
+        raise ValueError(f'"alert" is missing, the id that a page shows; or "alerts", at most {ACKNOWLEDGED_MAX}')
+    targets = tuple(str(one).lower() for one in named)
+    for target in targets:
+        if len(target) < ID_DIGITS_MIN or set(target) - set("0123456789abcdef"):
+            digits = f"the first {ID_DIGITS_MIN} or more hex digits of its id"
+            raise ValueError(f'"{target[:80]}": an alert is named by {digits}')
+    is_taken_back = written.get("is_taken_back", False) is True
+    return Acknowledgement(targets, said(written, "by") or "somebody", now_ns, is_taken_back)
 
 
 class Silences:
@@ -185,6 +193,13 @@ def packed(silence: Silence) -> dict[str, Any]:
 def silencing(silences: Collection[Silence], labels: Mapping[str, str]) -> str:
     """The id of the first of these silences that accepts the labels; empty if none does."""
     return next((one.silence_id for one in silences if accept(one.matchers, labels)), "")
+
+
+def silence_matchers(notice: Notice) -> list[str]:
+    """What its alerts have in common, as matchers of a silence; the rule's name where they share nothing."""
+    labels = {name: value for name, value in notice.labels if name not in ("alert", "alertname", "severity")}
+    shared = labels or {"alertname": notice.rule}
+    return [str(Matcher(name, Operator.EQUAL, value)) for name, value in shared.items()]
 
 
 def silence_command(notice: Notice, length: str = "2h") -> str:

@@ -34,8 +34,33 @@ def explain(address: str, rule: str, series: Mapping[str, str]) -> dict[str, Any
 
 def mark(address: str, said: Mapping[str, Any], token: str) -> str:
     """Say something of a page or of series; the daemon's answer in words. Raises AskError."""
+    return _told("POST", address, "/api/v1/marks", token, json=dict(said))
+
+
+def silence(address: str, said: Mapping[str, Any], token: str) -> str:
+    """Have nobody told of some alerts for a while; the daemon's answer in words. Raises AskError."""
+    return _told("POST", address, "/api/v1/silences", token, json=dict(said))
+
+
+def silences(address: str) -> list[dict[str, Any]]:
+    """All silences that the daemon knows. Raises AskError."""
+    found: list[dict[str, Any]] = _asked("GET", address, "/api/v1/silences", {})["silences"]
+    return found
+
+
+def end_silence(address: str, silence_id: str, token: str) -> str:
+    """End a silence now; the daemon's answer in words. Raises AskError."""
+    return _told("DELETE", address, f"/api/v1/silences/{quote(silence_id, safe='')}", token)
+
+
+def acknowledge(address: str, said: Mapping[str, Any], token: str) -> str:
+    """Acknowledge an incident; the daemon's answer in words. Raises AskError."""
+    return _told("POST", address, "/api/v1/acks", token, json=dict(said))
+
+
+def _told(method: str, address: str, path: str, token: str, **more: Any) -> str:
     headers = JSON_HEADERS | ({"Authorization": f"Bearer {token}"} if token else {})
-    return str(_asked("POST", address, "/api/v1/marks", headers, json=dict(said))["message"])
+    return str(_asked(method, address, path, headers, **more)["message"])
 
 
 def _asked(method: str, address: str, path: str, headers: Mapping[str, str], **more: Any) -> dict[str, Any]:

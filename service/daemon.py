@@ -25,13 +25,14 @@ from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
 from service import systemd
 from service.batch import Batch
-from service.client import authorities, new_client
+from service.client import Client, authorities, new_client
 from service.clocks import LOOK_EVERY_S, ClockWatch
 from service.deliver import Clocks, Deliverer
 from service.descriptors import KAFKA, opened, raised, shares
 from service.looks import Looks
 from service.minutely import Minutely
 from service.notifiers.destination import LAST_RESORT, Destination, known
+from service.notifiers.notifier import inbounds
 from service.pipeline import Outcome, State
 from service.readiness import Readiness
 from service.rule_files import RuleFiles, RulesError, told
@@ -50,7 +51,9 @@ from service.store.sqlite import Delivery, Store, StoreError, connect, exposed
 from service.watched import Watched
 from service.web.app import Web
 from service.web.connections import Connections
+from service.web.people import People
 from service.web.server import Server, certificate
+from service.web.vendors import REPLIES_MAX, Vendors
 from service.wiring import pipeline
 
 log = logging.getLogger("tocsin")
@@ -125,18 +128,8 @@ class Daemon:
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         self.looks = Looks(self.pipeline, self.metrics, self.work, lambda look: asyncio.create_task(look, name="look"))
-        readiness = Readiness(self)
-        token = revealed(settings.web.token)
-        self.web = Web(
-            self.metrics,
-            self.arrivals,
-            self.wall_ns,
-            token,
-            self.looks.look,
-            readiness,
-            self.rule_files.ask,
-            self.work.hangs,
-        )
+        self.replies = Client(partial(new_client, REPLIES_MAX, authorities(os.environ)), time.monotonic_ns)
+        self.web = self._web()
         self.ready = asyncio.Event()
         self.saving_fails = ""  # Why the last save failed; empty while saving works.
         self.put_back = ""  # What became of the files of state, if they had to be put back.
@@ -147,6 +140,13 @@ class Daemon:
         self._untold: list[Delivery] = []
         self._unsaved = False
         self._saved_s = 0.0
+
+    def _web(self) -> Web:
+        """All that is shown, and the doors for what people say."""
+        settings, look = self.settings, self.looks.look
+        people = People(self.metrics, self.arrivals, self.wall_ns, revealed(settings.web.token), look)
+        inbound = Vendors(people, inbounds(settings.notifiers), self.wall_ns, self.replies.ask)
+        return Web(self.metrics, people, inbound, look, Readiness(self), self.rule_files.ask, self.work.hangs)
 
     def _restore(self) -> None:
         saved = self.store.load()
@@ -207,6 +207,7 @@ class Daemon:
             for server in servers:
                 server.socket.close()
             self.door.close()
+            await self.replies.close()
             self.outbox.close()
             self.store.close()
 

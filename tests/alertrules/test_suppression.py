@@ -157,7 +157,7 @@ route:
     assert told.tick(0, fires(0), fires(0, labels(tool="a"))) == [("oncall", "firing")]
     (one,) = [one for one in told.router.audience().alerts.values() if one.suppressed]
     assert one.suppressed == [("search", (Kind.MUTED, "this hour"))]
-    assert told.router.audience().counts() == {("search", "muted"): 1}
+    assert told.router.audience().suppressed() == {("search", "muted"): 1}
     at_22 = next(at for at in range(60) if (START_NS // TICK_NS + at) % 60 == 0)
     assert all(told.tick(at) == [] for at in range(1, at_22))
     assert told.tick(at_22) == [("search", "firing")]
@@ -280,18 +280,18 @@ def test_who_acknowledges_ends_the_escalation() -> None:
     told = Telling(ESCALATES)
     told.tick(0, fires(0))
     alert_id, group = told.notices[0].alert_ids[0], told.notices[0].group
-    word = Acknowledgement(alert_id[:8], "anna", START_NS + TICK_NS)
+    word = Acknowledgement((alert_id[:8],), "anna", START_NS + TICK_NS)
     assert told.hear(word)[0].startswith("acknowledged by anna: support: search fails")
     told.restart()
     assert told.router.audience().alerts[alert_id].acknowledged_by == "anna"
     assert told.tick(19) == [] and told.tick(20, fires(20, labels(tool="b"))) == [("oncall", "firing")]
     assert told.notices[0].lines[-1] == "acknowledged by anna, 2025-02-19 21:21 UTC"
     assert told.tick(99) == []
-    told.hear(Acknowledgement(group, "PagerDuty", 0, is_taken_back=True))
+    told.hear(Acknowledgement((group,), "PagerDuty", 0, is_taken_back=True))
     assert told.tick(100) == [("boss", "firing"), ("director", "firing")]
     for target, said in (("0" * 8, "no open alert begins with"), ("", "alerts begin with")):
         with pytest.raises(ValueError, match=said):
-            told.hear(Acknowledgement(target, "anna", 0))
+            told.hear(Acknowledgement((target,), "anna", 0))
 
 
 def test_what_is_silenced_or_old_does_not_escalate() -> None:
