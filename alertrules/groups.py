@@ -6,21 +6,26 @@ that finds an open group as it was tells it again once it was last told a whole 
 once. A group takes in alerts for a window from its first one on: what begins later has a cause of its own, and is told
 as a group of its own, where it would have gone by unheard. What is told depends on the times of the alerts alone, never
 on when we were asked.
+
+A group of a storm or of a shared cause (storms.py) is told at once too, and then looked at once a minute at most.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from alertrules.lifecycle import MUTED_AFTER_NS, AlertState, Labels, labels_from
 from alertrules.notice import Notice, NoticeAlert, Status
-from alertrules.receivers import Route
+from alertrules.routes import ALL, ROOT_KEY, Branch
 from alertrules.rules import Severity
-from alertrules.wording import VALUE_LENGTH_MAX, clean, length, utc
-from detectors.core.columns import TICK_NS
+from alertrules.storms import Kind, headline, victims
+from alertrules.wording import TITLE_LENGTH_MAX, VALUE_LENGTH_MAX, clean, length, utc
+from detectors.core.columns import SECOND_NS, TICK_NS
 
+CROWD_LOOK_NS = 60 * SECOND_NS
+"""How often a group of a storm or of a shared cause is looked at, at most."""
 LINES_MAX = 100
 """Members named in one notice, and closed members that an open group remembers; more are counted in words."""
 
@@ -47,6 +52,20 @@ class Member:
     cause: str = ""
     examples: Labels = ()  # What each is of the alert, and the trace's id.
     trend: str = ""
+    level: str = ""  # That of now, in words, if it was told before; empty where it is not known.
+    told_alone: bool = False  # Whether it was given to destinations that group alerts themselves.
+    fires: int = 1  # How often it has fired of late, this time among them.
+
+    @property
+    def said(self) -> str:
+        """Its line, and the level of now."""
+        return f"{self.line}; now {self.level}" if self.level else self.line
+
+    @property
+    def matched(self) -> dict[str, str]:
+        """The labels by which routes, inhibition and silences know it."""
+        named = {"alert": self.rule, "alertname": self.rule, "severity": self.severity}
+        return dict(self.own_labels) | dict(self.labels) | named
 
     def told(self) -> NoticeAlert:
         """What a notice says of it."""
@@ -54,7 +73,7 @@ class Member:
         return NoticeAlert(
             self.alert_id, self.rule, self.severity,
             tuple((name, clean(value, VALUE_LENGTH_MAX)) for name, value in sorted(labels.items())),
-            self.title, self.line, self.runbook, self.began_ns, self.ended_ns, self.description,
+            self.title, self.said, self.runbook, self.began_ns, self.ended_ns, self.description,
             self.cause, self.examples, self.trend,
         )  # fmt: skip
 
@@ -70,6 +89,13 @@ class Group:
     changed_ns  when the first of what is to be told came; 0 while nothing is
     looked_ns   the last look, whether or not it told anything; looks are due in intervals from it
     told_ns     the last notice; 0 before the first
+    route       key of the route that it is of
+    kind        why its alerts are together, where it is not the route's `group_by`
+    joined_ns   when the last alert joined
+    also        receivers that escalation brought in, `steps` of it taken; they are told all that follows
+    first_ns    when it was first told, by people's clock: Unix time, or event time in a replay
+    suppressed  alerts that were told and that nobody is to hear of now
+    acked_by    who has acknowledged it, and when by people's clock; empty while nobody has
     """
 
     receiver: str
@@ -85,22 +111,60 @@ class Group:
     changed_ns: int = 0
     looked_ns: int = 0
     told_ns: int = 0
+    route: str = ROOT_KEY
+    kind: str = Kind.LABELS
+    joined_ns: int = 0
+    also: list[str] = field(default_factory=list)
+    steps: int = 0
+    first_ns: int = 0
+    suppressed: list[str] = field(default_factory=list)
+    acked_by: str = ""
+    acked_ns: int = 0
+
+    @property
+    def receivers(self) -> tuple[str, ...]:
+        """All who are told of it."""
+        return (self.receiver, *self.also)
+
+    @property
+    def shown(self) -> str:
+        """The title of its first open alert, and how many there are beside it."""
+        more = len(self.open) - 1
+        return next(iter(self.open.values())).title + (f" (and {more} more)" if more else "")
+
+    @property
+    def audible(self) -> list[Member]:
+        """The alerts that were told, are open, and are not suppressed."""
+        return [one for name, one in self.open.items() if name not in self.news and name not in self.suppressed]
 
     def join(self, member: Member, at_ns: int) -> None:
         """An alert fires."""
         self.open[member.alert_id] = member
         self.news.append(member.alert_id)
+        self.joined_ns = at_ns
         self._change(at_ns)
+
+    def take_out(self, alert_id: str) -> Member:
+        """An alert that was not told yet is suppressed: it is not of this group any more."""
+        self.news.remove(alert_id)
+        if self.is_new and not self.news:
+            self.changed_ns = 0
+        return self.open.pop(alert_id)
+
+    def acknowledge(self, by: str, at_ns: int) -> None:
+        """Somebody looks into it; an empty name takes that back."""
+        self.acked_by, self.acked_ns = by, at_ns if by else 0
 
     def lasts(self, alert_id: str, at_ns: int) -> None:
         """An alert has fired for a day."""
-        if alert_id not in self.news:
+        if alert_id not in self.news and alert_id not in self.suppressed:
             self.still.append(alert_id)
             self._change(at_ns)
 
     def leave(self, alert_id: str, at_ns: int) -> None:
         """An alert has closed; one that was never told is forgotten."""
         member = self.open.pop(alert_id)
+        self.suppressed = [name for name in self.suppressed if name != alert_id]
         member.ended_ns = at_ns
         member.line += f"; ended {utc(at_ns)}, after {length(at_ns - member.began_ns)}"
         if alert_id in self.news:
@@ -122,24 +186,32 @@ class Group:
         return not self.open and (self.is_new or not self.changed_ns)
 
     @property
+    def wakes(self) -> bool:
+        """Whether escalation is about something: nobody has acknowledged, and an alert of it is news still."""
+        return not self.acked_by and any(member.state != AlertState.MUTED for member in self.audible)
+
+    @property
     def pages(self) -> bool:
         """Whether its next notice is a page, and not a reminder or a resolve."""
         return bool(self.news) or not self.changed_ns
 
-    def due_ns(self, route: Route) -> int | None:
+    def due_ns(self, route: Branch) -> int | None:
         """When it is told next, as things stand; None if never."""
+        interval_ns = (
+            route.group_interval_ns if self.kind == Kind.LABELS else max(route.group_interval_ns, CROWD_LOOK_NS)
+        )
         if self.is_new:
-            return self.changed_ns + route.group_wait_ns
+            return self.changed_ns + route.group_wait_ns if self.open else None
         if self.changed_ns:
-            return self._look_ns(self.changed_ns, route.group_interval_ns)
+            return self._look_ns(self.changed_ns, interval_ns)
         repeats = route.repeat_interval_ns and self.told_ns
-        lasting = [member for member in self.open.values() if member.state != AlertState.MUTED]
+        lasting = [member for member in self.audible if member.state != AlertState.MUTED]
         if repeats and lasting:
             again_ns = self.told_ns + route.repeat_interval_ns
             reminders = [_reminder_ns(member.fired_ns) for member in lasting if member.fired_ns]
             # The day's reminder says the same, and comes with a tick: not twice within a minute or two.
             again_ns = max([again_ns, *(due for due in reminders if 0 <= due - again_ns <= 2 * TICK_NS)])
-            return self._look_ns(again_ns, route.group_interval_ns)
+            return self._look_ns(again_ns, interval_ns)
         return None
 
     def _look_ns(self, from_ns: int, interval_ns: int) -> int:
@@ -149,22 +221,31 @@ class Group:
         looks = max(1, -(-(from_ns - self.looked_ns) // interval_ns))
         return self.looked_ns + looks * interval_ns
 
-    def look(self, at_ns: int) -> Iterator[Notice]:
+    def look(self, at_ns: int, people_ns: int) -> Iterator[Notice]:
         """What is told by the look that is due at `at_ns`."""
         fired = [self.open[alert_id] for alert_id in self.news]
         still = [self.open[alert_id] for alert_id in self.still if alert_id in self.open]
+        told = self.audible
         if fired:
-            rest = [member for member in self.open.values() if member not in fired]
-            yield self._notice(Status.FIRING, fired, rest, at_ns, [member.alert_id for member in fired])
+            yield self._notice(Status.FIRING, fired, told, at_ns, [member.alert_id for member in fired])
         elif still:
             yield self._notice(Status.STILL_FIRING, still, [], at_ns, [member.alert_id for member in still])
         elif not self.changed_ns:
-            yield self._notice(Status.FIRING, list(self.open.values()), [], at_ns, [*self.open, at_ns])
+            yield self._notice(Status.FIRING, told, [], at_ns, [*(member.alert_id for member in told), at_ns])
         if not self.open:
             yield self._notice(Status.RESOLVED, self.closed, [], at_ns, [])
         if fired or still or not self.changed_ns:
-            self.told_ns = at_ns
+            self.told_ns, self.first_ns = at_ns, self.first_ns or people_ns
         self.news, self.still, self.is_new, self.changed_ns, self.looked_ns = [], [], False, 0, at_ns
+
+    def escalate(self, receiver: str, after_ns: int, at_ns: int) -> Notice:
+        """What the receiver of the next step is told, as nobody has acknowledged for so long."""
+        self.steps += 1
+        if receiver not in self.receivers:
+            self.also.append(receiver)
+        page = self._notice(Status.FIRING, self.audible, [], at_ns, ["escalated", self.steps])
+        title = clean(f"Not acknowledged for {length(after_ns)}: {page.title}", TITLE_LENGTH_MAX)
+        return replace(page, receiver=receiver, title=title)
 
     def _notice(
         self, status: Status, about: Sequence[Member], others: Sequence[Member], at_ns: int, facts: Sequence[str | int]
@@ -173,9 +254,21 @@ class Group:
         members = [*about, *others]
         first = min(members, key=lambda member: _urgency(member.severity))
         total = len(members) + (self.closed_before if status is Status.RESOLVED else 0)
-        lines = [member.line for member in members[:LINES_MAX]]
+        lines = [member.said for member in about[:LINES_MAX]]
+        # What is new comes first; what stood before is marked as such.
+        lines += [f"before: {member.said}" for member in others[: LINES_MAX - len(lines)]]
         if left_out := total - len(lines):
             lines.append(f"… and {left_out} more")
+        if self.acked_by:
+            lines.append(f"acknowledged by {self.acked_by}, {utc(self.acked_ns)}")
+        title = about[0].title + (f" (and {total - 1} more)" if total > 1 else "")
+        if others:
+            more = f", and {len(about) - 1} more" if len(about) > 1 else ""
+            title = f"+ {about[0].title}{more} (beside {len(others)} before)"
+        if self.kind != Kind.LABELS:
+            every = [member.labels for member in members]
+            title = clean(f"{headline(self.kind, self.labels, every, total)}: {about[0].title}", TITLE_LENGTH_MAX)
+            lines = [*victims(every), *lines]
         return Notice(
             notice_id=digest(self.group, status.value, sorted(facts, key=str)),
             receiver=self.receiver,
@@ -183,7 +276,7 @@ class Group:
             status=status,
             severity=first.severity,
             rule=first.rule,
-            title=about[0].title + (f" (and {total - 1} more)" if total > 1 else ""),
+            title=title,
             lines=tuple(lines),
             labels=tuple((name, clean(value, VALUE_LENGTH_MAX)) for name, value in self._labels_of(members)),
             at_ns=at_ns,
@@ -198,6 +291,17 @@ class Group:
         """The group's own labels, and those of series and rules that all of these alerts have in common."""
         common = set.intersection(*({*member.own_labels, *member.labels} for member in members))
         return sorted({**dict(common), **dict(self.labels)}.items())
+
+
+def grouping(member: Member, group_by: Sequence[str]) -> Labels:
+    """The labels by which a route groups an alert. Those that it lacks are left out; an alert that has nothing of its
+    series among them shares no cause with others of that kind, and is told by itself."""
+    values = member.matched
+    every = tuple(name for name in values if name != "alert")
+    of_series = set(group_by) - {"alert", "alertname", "severity"}
+    if tuple(group_by) == (ALL,) or (of_series and not any(values.get(name) for name in of_series)):
+        group_by = every
+    return tuple((name, values[name]) for name in sorted(group_by) if values.get(name))
 
 
 def alone(receiver: str, member: Member, at_ns: int) -> Notice:

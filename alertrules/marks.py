@@ -16,7 +16,7 @@ from typing import Any
 
 from alertrules.lifecycle import Labels, labels_from
 from alertrules.quantities import duration_ns
-from alertrules.wording import clean
+from alertrules.wording import clean, utc
 from detectors.core.columns import SECOND_NS
 
 ID_DIGITS_MIN = 8
@@ -70,7 +70,7 @@ def mark_from(written: object, rules: Mapping[str, Sequence[str]], now_ns: int) 
     if unknown := [str(key)[:80] for key in written if key not in KEYS]:
         raise ValueError(f'"{unknown[0]}" is no field of a mark; there are {", ".join(KEYS)}')
     kind = _kind(written.get("mark"))
-    alert, rule, series = _text(written, "alert").lower(), _text(written, "rule"), _series(written)
+    alert, rule, series = said(written, "alert").lower(), said(written, "rule"), _series(written)
     if bool(alert) == bool(rule):
         raise ValueError('write either "alert", the id that the page shows, or "rule" and perhaps "series"')
     if alert and (len(alert) < ID_DIGITS_MIN or set(alert) - set("0123456789abcdef") or series):
@@ -83,7 +83,7 @@ def mark_from(written: object, rules: Mapping[str, Sequence[str]], now_ns: int) 
         if name not in rules[rule]:
             raise ValueError(f'"{name[:80]}" is not a label of this rule\'s series; they have {", ".join(rules[rule])}')
     from_ns, until_ns = _window(written, kind, now_ns)
-    return Mark(kind, alert, rule, series, from_ns, until_ns, now_ns, _text(written, "by"), _text(written, "note"))
+    return Mark(kind, alert, rule, series, from_ns, until_ns, now_ns, said(written, "by"), said(written, "note"))
 
 
 def _kind(written: object) -> Kind:
@@ -93,7 +93,8 @@ def _kind(written: object) -> Kind:
     raise ValueError(f"{written!r:.80} is not one of {', '.join(kind.value for kind in Kind)}")
 
 
-def _text(written: Mapping[str, Any], key: str) -> str:
+def said(written: Mapping[str, Any], key: str) -> str:
+    """A text of a request, cleaned; empty where it is missing. Raises ValueError."""
     text = written.get(key, "")
     if not isinstance(text, str):
         raise ValueError(f"{key}: {text!r:.80} is not text")
@@ -112,19 +113,36 @@ def _window(written: Mapping[str, Any], kind: Kind, now_ns: int) -> tuple[int, i
         if written.get("for") or written.get("from"):
             raise ValueError(f'"{kind}" has no "from" and no "for"; only "expected" is a window of time')
         return 0, 0
-    length_ns = duration_ns(written.get("for"))
-    if not 0 < length_ns <= WINDOW_MAX_NS:
-        raise ValueError(f"for: {written.get('for')!r:.80}: a window is longer than nothing and at most 30d; write 2h")
-    from_ns = now_ns
-    if begins := _text(written, "from"):
-        try:
-            time = datetime.fromisoformat(begins)
-            from_ns = int(time.astimezone(UTC).timestamp()) * SECOND_NS
-        except (ValueError, OverflowError):
-            raise ValueError(f'from: "{begins:.80}" is not a time; write 2026-01-31T18:00:00Z') from None
-        if time.tzinfo is None:  # The zone of this host may be nobody's.
-            raise ValueError(f'from: "{begins:.80}" has no zone; write 2026-01-31T18:00Z or 2026-01-31T18:00+01:00')
+    length_ns, from_ns = window_length(written.get("for")), moment(written, now_ns)
+    if from_ns + length_ns <= now_ns:
+        raise ValueError(
+            f"this window ended at {utc(from_ns + length_ns)}: what was learnt of it stays; write a later from, or a "
+            "longer for"
+        )
     return from_ns, from_ns + length_ns
+
+
+def window_length(written: object) -> int:
+    """The length of a window of time, in nanoseconds. Raises ValueError."""
+    length_ns = duration_ns(written)
+    if not 0 < length_ns <= WINDOW_MAX_NS:
+        raise ValueError(f"for: {written!r:.80}: a window is longer than nothing and at most 30d; write 2h")
+    return length_ns
+
+
+def moment(written: Mapping[str, Any], now_ns: int) -> int:
+    """When a window begins: at `from`, else now. Raises ValueError."""
+    begins = said(written, "from")
+    if not begins:
+        return now_ns
+    try:
+        time = datetime.fromisoformat(begins)
+        from_ns = int(time.astimezone(UTC).timestamp()) * SECOND_NS
+    except (ValueError, OverflowError):
+        raise ValueError(f'from: "{begins:.80}" is not a time; write 2026-01-31T18:00:00Z') from None
+    if time.tzinfo is None:  # The zone of this host may be nobody's.
+        raise ValueError(f'from: "{begins:.80}" has no zone; write 2026-01-31T18:00Z or 2026-01-31T18:00+01:00')
+    return from_ns
 
 
 def packed(mark: Mark) -> dict[str, Any]:

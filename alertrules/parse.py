@@ -12,10 +12,14 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 
+from alertrules.hearing import hearing
+from alertrules.inhibition import InhibitRule
 from alertrules.outcome_classes import CLASSES_MAX, SHIPPED, SHIPPED_CLASSES, OutcomeClass, Outcomes, plain
 from alertrules.outcome_classes import table as outcome_table
-from alertrules.receivers import ONCALL, Receiver, Route, receiver_of
-from alertrules.rules import GROUP_LABELS, Annotations, Override, Rule, Written
+from alertrules.receivers import Receiver, receiver_of
+from alertrules.routes import Branch, Escalation, Route, places
+from alertrules.rules import Annotations, Override, Rule, Written
+from alertrules.times import Entry, TimeInterval, Times
 
 PACKS = Path(__file__).parent / "packs"
 """The rules we ship: what runs when no others are given."""
@@ -67,6 +71,8 @@ class FileKeys(Written):
     groups: Annotated[tuple[Group, ...], Field(strict=False)] = ()
     receivers: Annotated[tuple[Receiver, ...], Field(strict=False)] = ()
     route: Route | None = None
+    inhibit_rules: Annotated[tuple[InhibitRule, ...], Field(strict=False)] = ()
+    time_intervals: Annotated[tuple[TimeInterval, ...], Field(strict=False)] = ()
     outcomes: Annotated[tuple[OutcomeClass, ...], Field(strict=False)] = ()
 
 
@@ -87,6 +93,8 @@ class RuleFile:
     route: Route | None
     lines: Mapping[str, int]
     outcomes: tuple[OutcomeClass, ...] = ()
+    inhibit_rules: tuple[InhibitRule, ...] = ()
+    time_intervals: tuple[TimeInterval, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,8 +103,10 @@ class RuleSet:
 
     rules: tuple[Rule, ...]
     receivers: tuple[Receiver, ...]
-    route: Route
+    route: Branch
     outcomes: Outcomes = SHIPPED
+    inhibit_rules: tuple[InhibitRule, ...] = ()
+    time_intervals: tuple[TimeInterval, ...] = ()
 
     def rule(self, name: str) -> Rule | None:
         return next((rule for rule in self.rules if rule.name == name), None)
@@ -124,7 +134,10 @@ def parse_rules(text: str, file: str, words: Words = NO_WORDS) -> RuleFile:
     except ValidationError as error:
         raise RuleErrors(sorted(_problems(error, tree, file, words), key=lambda problem: problem.line)) from None
     rules = tuple(rule for group in keys.groups for rule in group.rules)
-    return RuleFile(file, rules, keys.receivers, keys.route, dict(_lines(tree, keys)), keys.outcomes)
+    return RuleFile(
+        file, rules, keys.receivers, keys.route, dict(_lines(tree, keys)), keys.outcomes, keys.inhibit_rules,
+        keys.time_intervals,
+    )  # fmt: skip
 
 
 def load(paths: Iterable[Path], words: Words = NO_WORDS) -> RuleSet:
@@ -149,29 +162,15 @@ def combine(files: Iterable[RuleFile]) -> RuleSet:
     """One set of rules, with the defaults for who hears. Raises RuleErrors for names that clash or are missing."""
     files = tuple(files)
     problems = [*_twice(files, "rule"), *_twice(files, "receiver")]
-    routed = [file for file in files if file.route]
-    problems += [
-        Problem(file.file, file.lines["route"], "", "route", f"there is one already, in {routed[0].file}; keep one")
-        for file in routed[1:]
-    ]
-    route = (routed[0].route if routed else None) or Route()
-    receivers = tuple(receiver for file in files for receiver in file.receivers)
-    if "oncall" not in {receiver.name for receiver in receivers}:
-        receivers = (*receivers, ONCALL)
-    names = [receiver.name for receiver in receivers]
-    if route.receiver not in names:
-        written = f'"{route.receiver}" is not a receiver; there are {", ".join(names)}'
-        problems.append(Problem(routed[0].file, routed[0].lines["route"], "", "route.receiver", written))
     rules = tuple(rule for file in files for rule in file.rules)
-    known = {*GROUP_LABELS, *(name for rule in rules for name, _ in rule.labels)}
-    for name in sorted(set(route.group_by) - known):
-        written = f'"{name}" is not a label; there are {", ".join(sorted(known))}'
-        problems.append(Problem(routed[0].file, routed[0].lines["route"], "", "route.group_by", written))
+    heard, wrong = hearing(files, rules)
+    problems += [Problem(one.file, one.line, "", one.field, one.message) for one in wrong]
     problems += _outcome_problems(files)
     if problems:
         raise RuleErrors(problems)
     classes = tuple(one for file in files for one in file.outcomes)
-    return RuleSet(rules, receivers, route, outcome_table(classes, SHIPPED_CLASSES) if classes else SHIPPED)
+    outcomes = outcome_table(classes, SHIPPED_CLASSES) if classes else SHIPPED
+    return RuleSet(rules, heard.receivers, heard.route, outcomes, heard.inhibit_rules, heard.time_intervals)
 
 
 def _outcome_problems(files: tuple[RuleFile, ...]) -> Iterator[Problem]:
@@ -309,13 +308,15 @@ def _message(kind: str, message: str, loc: tuple[int | str, ...], tree: Commente
 
 _MODELS: dict[str, type[BaseModel]] = {
     "groups": Group, "rules": Rule, "overrides": Override, "annotations": Annotations,
-    "outcomes": OutcomeClass, "route": Route,
+    "outcomes": OutcomeClass, "route": Route, "routes": Route, "escalate": Escalation, "inhibit_rules": InhibitRule,
+    "times": Times,
 }  # fmt: skip
 
 
 def _model_at(loc: tuple[int | str, ...], words: Words) -> type[BaseModel]:
     """The model whose keys stand at a place, told by the nearest key above it."""
-    models = {**_MODELS, **words, "receivers": receiver_of(tuple(words.items()))}
+    entry = Entry if loc.count("time_intervals") > 1 else TimeInterval
+    models = {**_MODELS, "time_intervals": entry, **words, "receivers": receiver_of(tuple(words.items()))}
     return next((models[str(part)] for part in reversed(loc) if part in models), FileKeys)
 
 
@@ -349,6 +350,12 @@ def _line(tree: CommentedMap, loc: tuple[int | str, ...]) -> int:
 def _lines(tree: CommentedMap, keys: FileKeys) -> Iterator[tuple[str, int]]:
     """The line of each name. Of two equal names in one file the later wins: `_twice` reports the later one."""
     yield "route", _line(tree, ("route",))
+    for place, _ in places(keys.route) if keys.route else ():
+        yield ".".join(map(str, place)), _line(tree, place)
+    for i in range(len(keys.inhibit_rules)):
+        yield f"inhibit_rules {i}", _line(tree, ("inhibit_rules", i))
+    for i, interval in enumerate(keys.time_intervals):
+        yield f"time_intervals {interval.name}", _line(tree, ("time_intervals", i))
     for i, group in enumerate(keys.groups):
         for j, rule in enumerate(group.rules):
             yield f"rule {rule.name}", _line(tree, ("groups", i, "rules", j))

@@ -1,22 +1,37 @@
 """From transitions to notices: who is told what, in groups, once each. When a group is told is for groups.py to say.
 
-What is older than `max_page_age` does not page. It is held back until Tocsin has caught up, and then paged with its
-true beginning if it still fires; what also ended in the backlog goes into the digest instead.
+An alert goes down the route tree (routes.py) and joins a group of each route that takes it, unless something
+suppresses it there (suppression.py): then it is kept until nothing does. What is older than `max_page_age` does not
+page. It is held back until Tocsin has caught up, and then paged with its true beginning if it still fires; what also
+ended in the backlog goes into the digest instead.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from alertrules.groups import Group, Member, alone, digest, group_from, member_from
+from alertrules.audience import Audience
+from alertrules.flapping import Flaps
+from alertrules.groups import Group, Member, alone, group_from, member_from
 from alertrules.lifecycle import AlertState, Labels, Transition
 from alertrules.marks import ID_DIGITS_MIN
 from alertrules.notice import Notice
 from alertrules.page import description, line, named, title
 from alertrules.parse import RuleSet
+from alertrules.placing import Groups
+from alertrules.routes import Branch
+from alertrules.silences import Acknowledgement, End, Silence, Silences, Word
+from alertrules.suppression import Suppressed, Suppression
 from alertrules.wording import labels_text, utc
 
 NEVER_NS = 2**63
+LevelOf = Callable[[str, Labels, int], str]
+"""The level of a rule's series at a time, in words; empty where it is not known."""
+
+
+def unknown_level(rule: str, labels: Labels, at_ns: int) -> str:
+    """What is said where nobody knows levels."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -32,17 +47,32 @@ class Told:
     alone: tuple[Notice, ...]
 
 
-class Router:
-    """The open groups, and the alerts held back as too old. Calls come in time order."""
+@dataclass
+class Kept:
+    """An alert that fires and that a route is not to tell just now."""
 
-    def __init__(self, rules: RuleSet, max_page_age_ns: int) -> None:
+    route: str
+    member: Member
+    why: Suppressed
+
+
+class Router:
+    """The open groups, and the alerts held back as too old or kept as suppressed. Calls come in time order."""
+
+    def __init__(
+        self, rules: RuleSet, max_page_age_ns: int, level_of: LevelOf = lambda rule, labels, at_ns: ""
+    ) -> None:
+        self._level_of = level_of
         self._rules = {rule.name: rule for rule in rules.rules}
-        self._route = rules.route
+        self._inhibits = rules.inhibit_rules
+        self._intervals = {one.name: one for one in rules.time_intervals}
+        self._groups = Groups(rules.route)
         self._max_page_age_ns = max_page_age_ns
-        self._groups: dict[str, Group] = {}
-        self._latest: dict[Labels, str] = {}  # The newest group of each set of labels.
-        self._grouped: dict[str, str] = {}  # The group of each alert in one.
+        self.silences = Silences()
+        self._flaps = Flaps()
         self._held: dict[str, Member] = {}
+        self._kept: dict[tuple[str, str], Kept] = {}  # By route and alert.
+        self._at_ns = 0  # End of the last tick.
         self._due_ns = NEVER_NS  # No group is told before it.
         self._alone: list[Notice] = []  # Of the step under way.
 
@@ -51,8 +81,8 @@ class Router:
 
         Call it on ticks without transitions too: that is when what was held back is paged.
         """
-        earlier, ended = self.elapse(at_ns - 1, now_ns), []
-        self._alone = []
+        earlier, ended = self._look(at_ns - 1, now_ns), []
+        self._at_ns, self._alone = at_ns, []
         for moved in transitions:
             if moved.after is AlertState.FIRING and moved.before in (AlertState.INACTIVE, AlertState.PENDING):
                 self._held[moved.alert_id] = self._member(moved)
@@ -63,41 +93,65 @@ class Router:
                     ended.append(f"{member.rule}: {member.line}; ended {utc(moved.at_ns)}, older than max_page_age")
             else:
                 self._follow(moved, at_ns)
-        if self._is_fresh(at_ns, now_ns):
-            self._release(at_ns)
-        return Told(earlier + self.elapse(at_ns, now_ns), tuple(ended), tuple(self._alone))
+        self._let_out(at_ns, self._is_fresh(at_ns, now_ns))
+        return Told((*earlier, *self._look(at_ns, now_ns)), tuple(ended), tuple(self._alone))
 
-    def elapse(self, until_ns: int, now_ns: int) -> tuple[Notice, ...]:
+    def elapse(self, until_ns: int, now_ns: int) -> Told:
         """What is due by `until_ns` of event time; all transitions up to then must have been taken."""
-        if until_ns < self._due_ns:
-            return ()
+        self._alone = []
+        return Told(self._look(until_ns, now_ns), (), tuple(self._alone))
+
+    def hear(self, word: Word, now_ns: int) -> tuple[str, Told]:
+        """Take in what a person says of who is told: what to answer, and what it leads to. Raises ValueError."""
+        self._alone = []
+        at_ns = self._at_ns
+        if isinstance(word, Silence):
+            answer = f"silence {self.silences.add(word, at_ns)}"
+        elif isinstance(word, End):
+            answer = f"ended: silence {self.silences.end(word.silence_id, at_ns)}"
+        else:
+            return self._acknowledge(word), Told((), (), ())
+        silenced_before = sum(kept.why.kind == "silenced" for kept in self._kept.values())
+        self._let_out(at_ns, self._is_fresh(at_ns, now_ns))
+        silenced = sum(kept.why.kind == "silenced" for kept in self._kept.values())
+        if silenced > silenced_before:
+            answer += f"; {silenced - silenced_before} that wait to be told are silenced"
+        return answer, Told(self._look(at_ns, now_ns), (), tuple(self._alone))
+
+    def _acknowledge(self, word: Acknowledgement) -> str:
+        """Acknowledge every group that has one of the alerts, or a group itself."""
+        groups: dict[str, Group] = {}
+        for target in word.targets:
+            found = self._groups.named(target)
+            if not found:
+                raise ValueError(f'no open alert begins with "{target}"; write the id that the page shows')
+            groups |= {group.group: group for group in found}
+        for group in groups.values():
+            group.acknowledge("" if word.is_taken_back else word.by, word.said_ns)
+        shown = "; ".join(group.shown for group in list(groups.values())[:5])
+        return f"{'no longer acknowledged, said' if word.is_taken_back else 'acknowledged by'} {word.by}: {shown}"
+
+    def _look(self, until_ns: int, now_ns: int) -> tuple[Notice, ...]:
+        """Tell what is due, earliest first, and then those whom escalation brings in."""
         told: list[Notice] = []
-        while due := self._due(until_ns, self._is_fresh(until_ns, now_ns)):
-            for due_ns, name in due:
-                told += self._groups[name].look(due_ns)
-                self._changed(name)
-        self._due_ns = min((due_ns for due_ns, _ in self._dues()), default=NEVER_NS)
+        is_fresh, people_ns = self._is_fresh(until_ns, now_ns), max(until_ns, now_ns)
+        while until_ns >= self._due_ns and (due := self._groups.due(until_ns, is_fresh)):
+            for due_ns, group in due:
+                self._freshen(group, due_ns)
+                for notice in group.look(due_ns, people_ns):
+                    told += [replace(notice, receiver=receiver) for receiver in group.receivers]
+                self._groups.settle(group)
+        if until_ns >= self._due_ns:
+            self._due_ns = self._groups.next_due_ns(NEVER_NS)
+        for group, step in self._groups.escalations(people_ns) if is_fresh else ():
+            told.append(group.escalate(step.to, step.after_ns, until_ns))
+            self._alone += [alone(step.to, member, until_ns) for member in group.audible]
         return tuple(told)
 
-    def _due(self, until_ns: int, is_fresh: bool) -> list[tuple[int, str]]:
-        """The groups that are due, earliest first; pages only while they are fresh."""
-        due = [(due_ns, name) for due_ns, name in self._dues() if due_ns <= until_ns]
-        return sorted((one for one in due if is_fresh or not self._groups[one[1]].pages), key=lambda one: one[0])
-
-    def _dues(self) -> Iterator[tuple[int, str]]:
-        for name, group in self._groups.items():
-            if (due_ns := group.due_ns(self._route)) is not None:
-                yield due_ns, name
-
-    def _changed(self, name: str) -> None:
-        """A group has changed: it is over, or may be due sooner than the others."""
-        group = self._groups[name]
-        if group.is_over:
-            del self._groups[name]
-            if self._latest.get(group.labels) == name:
-                del self._latest[group.labels]
-        elif (due_ns := group.due_ns(self._route)) is not None:
-            self._due_ns = min(self._due_ns, due_ns)
+    def _freshen(self, group: Group, at_ns: int) -> None:
+        """Have what was told before, and what has ended, tell the level of that time."""
+        for member in (*group.audible, *(group.closed if not group.open else ())):
+            member.level = self._level_of(member.rule, member.labels, at_ns)
 
     def _is_fresh(self, at_ns: int, now_ns: int) -> bool:
         return not self._max_page_age_ns or now_ns - at_ns <= self._max_page_age_ns
@@ -126,75 +180,130 @@ class Router:
             cause=named(fired.cause),
             examples=tuple((one.what, one.trace) for one in fired.examples),
             trend=fired.trend,
+            fires=self._flaps.fired(fired.rule, fired.labels, fired.at_ns),
         )
 
     def _follow(self, moved: Transition, at_ns: int) -> None:
-        """A later step of an alert in a group; those that never fired are in none."""
-        name = self._grouped.get(moved.alert_id)
-        if name is None:
-            return
-        group = self._groups[name]
-        member = group.open[moved.alert_id]
-        member.state = moved.after
-        if moved.reason:
-            member.line += f"; {moved.reason}"
-        if moved.after is AlertState.MUTED:
-            group.lasts(moved.alert_id, at_ns)
-        elif moved.after is AlertState.INACTIVE:
-            group.leave(moved.alert_id, at_ns)
-            self._alone.append(alone(group.receiver, member, at_ns))
-            del self._grouped[moved.alert_id]
-        self._changed(name)
+        """A later step of an alert that is in groups, or kept; those that never fired are in none."""
+        for key, kept in [one for one in self._kept.items() if one[0][1] == moved.alert_id]:
+            kept.member.state = moved.after
+            if moved.after is AlertState.INACTIVE:
+                del self._kept[key]
+                self._end_alone(self._groups.branch(kept.route).receiver, kept.member, at_ns)
+        for group in self._groups.of(moved.alert_id):
+            member = group.open[moved.alert_id]
+            member.state = moved.after
+            if moved.reason:
+                member.line += f"; {moved.reason}"
+            if moved.after is AlertState.MUTED:
+                group.lasts(moved.alert_id, at_ns)
+            elif moved.after is AlertState.INACTIVE:
+                self._groups.leave(group, moved.alert_id, at_ns)
+                for receiver in group.receivers:
+                    self._end_alone(receiver, member, at_ns)
+            self._soon(group)
 
-    def _release(self, at_ns: int) -> None:
-        """Group what fires and is not too old, in the order of the alerts' ids: the order of series means nothing."""
+    def _end_alone(self, receiver: str, member: Member, at_ns: int) -> None:
+        if member.told_alone:
+            self._alone.append(alone(receiver, replace(member, ended_ns=at_ns), at_ns))
+
+    def _soon(self, group: Group) -> None:
+        """A group has changed: it may be due sooner than the others."""
+        due_ns = group.due_ns(self._groups.branch(group.route))
+        self._due_ns = min(self._due_ns, NEVER_NS if due_ns is None else due_ns)
+
+    def _released(self) -> Iterator[tuple[Branch, Member]]:
+        """What fires and is not too old, for each route that takes it, in the order of the alerts' ids: the order of
+        series means nothing."""
         for alert_id in sorted(self._held):
             member = self._held[alert_id]
             if member.state == AlertState.RECOVERING:
                 continue  # Gone back before anyone heard of it: it pages if it relapses.
             del self._held[alert_id]
-            group = self._group_for(member, at_ns)
-            group.join(member, at_ns)
-            self._alone.append(alone(group.receiver, member, at_ns))
-            self._grouped[alert_id] = group.group
-            self._changed(group.group)
+            for branch in self._groups.tree.taking(member.matched):
+                yield branch, replace(member)
 
-    def _group_for(self, member: Member, at_ns: int) -> Group:
-        """The open group that an alert joins, or a new one where there is none or it began too long ago."""
-        labels, receiver = self._labels(member), self._route.receiver
-        latest = self._groups.get(self._latest.get(labels, ""))
-        if latest and at_ns - latest.opened_ns <= self._route.group_window_ns:
-            return latest
-        group = Group(receiver, labels, digest(receiver, labels, member.alert_id), opened_ns=at_ns, is_new=True)
-        self._groups[group.group], self._latest[labels] = group, group.group
-        return group
+    def _let_out(self, at_ns: int, is_fresh: bool) -> None:
+        """Give to groups what nothing suppresses, and keep what something does."""
+        suppression = self._suppression(at_ns)
+        joins = list(self._released()) if is_fresh else []
+        if is_fresh:
+            joins += [(self._groups.branch(one.route), one.member) for one in self._kept.values()]
+            self._kept = {}
+        joins += self._groups.suppress(suppression)
+        let: list[tuple[Branch, Member]] = []
+        for branch, member in joins:
+            why = suppression.of(branch, member.matched) if suppression else None
+            if why:
+                self._kept[branch.key, member.alert_id] = Kept(branch.key, member, why)
+            else:
+                let.append((branch, member))
+        for group in self._groups.place(let, at_ns):
+            self._soon(group)
+        for branch, member in let:
+            if not member.told_alone:
+                member.told_alone = True
+                self._alone.append(alone(branch.receiver, member, at_ns))
 
-    def _labels(self, member: Member) -> Labels:
-        """The labels that the route groups by. Those that an alert lacks are left out; one that has nothing of its
-        series among them shares no cause with others of that kind, and is told by itself."""
-        rule, group_by = self._rules.get(member.rule), self._route.group_by
-        values = dict(rule.labels if rule else ()) | dict(member.labels)
-        values |= {"alert": member.rule, "severity": member.severity}
-        of_series = set(group_by) - {"alert", "severity"}
-        if of_series and not any(values.get(name) for name in of_series):
-            group_by = tuple(values)
-        return tuple((name, values[name]) for name in sorted(group_by) if values.get(name))
+    def _suppression(self, at_ns: int) -> Suppression | None:
+        """All that can suppress at this moment; None where nothing can."""
+        silences = self.silences.active(at_ns)
+        if not (silences or self._inhibits or self._intervals):
+            return None
+        firing = {name: one.matched for name, one in self._held.items()}
+        firing |= {kept.member.alert_id: kept.member.matched for kept in self._kept.values()}
+        firing |= {name: one.matched for group in self._groups.all.values() for name, one in group.open.items()}
+        return Suppression(self.silences, self._inhibits, self._intervals, firing, at_ns)
+
+    def audience(self) -> Audience:
+        """Who is told of each alert that fires, and what keeps others from it."""
+        silences = tuple((one, one.state(self._at_ns)) for one in self.silences.all.values())
+        kept = [(self._groups.branch(one.route).receiver, one.member, one.why) for one in self._kept.values()]
+        return Audience.of(self._groups.all.values(), kept, silences)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no alert is open, held or kept."""
+        return not (self._groups.all or self._held or self._kept)
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain JSON-able values."""
         return {
-            "groups": [asdict(group) for group in self._groups.values()],
+            "groups": [asdict(group) for group in self._groups.all.values()],
             "held": [asdict(member) for member in self._held.values()],
+            "kept": [[one.route, asdict(one.member), list(one.why)] for one in self._kept.values()],
+            "silences": self.silences.snapshot(),
+            "flaps": self._flaps.snapshot(),
+            "at_ns": self._at_ns,
         }
 
     @classmethod
-    def restore(cls, rules: RuleSet, max_page_age_ns: int, state: Mapping[str, Any]) -> "Router":
-        """The router that `snapshot` was taken of. The rules may have changed: open groups go on as they began."""
-        router = cls(rules, max_page_age_ns)
+    def restore(
+        cls, rules: RuleSet, max_page_age_ns: int, state: Mapping[str, Any],
+        level_of: LevelOf = unknown_level,
+    ) -> "Router":  # fmt: skip
+        """The router that `snapshot` was taken of. The rules may have changed: open groups go on as they began.
+
+        What is of a receiver that nobody leads to any more goes through the routes once more.
+        """
+        router = cls(rules, max_page_age_ns, level_of)
+        router._held = {fields["alert_id"]: member_from(fields) for fields in state["held"]}
+        router._at_ns = state.get("at_ns", 0)
+        router.silences = Silences.restore(state.get("silences", ()))
+        router._flaps = Flaps.restore(state.get("flaps", ()))
+        known = router._groups.tree.receivers()
         for fields in state["groups"]:
             group = group_from(fields)
-            router._groups[group.group], router._latest[group.labels] = group, group.group
-            router._grouped.update(dict.fromkeys(group.open, group.group))
-            router._changed(group.group)
-        router._held = {fields["alert_id"]: member_from(fields) for fields in state["held"]}
+            if group.receiver not in known:
+                router._held |= {name: replace(one, told_alone=False) for name, one in group.open.items()}
+                continue
+            router._groups.add(group)
+            router._groups.settle(group)
+            router._soon(group)
+        for route, fields, why in state.get("kept", ()):
+            member = member_from(fields)
+            if route in router._groups.branches:
+                router._kept[route, member.alert_id] = Kept(route, member, Suppressed(*why))
+            else:
+                router._held[member.alert_id] = member
         return router

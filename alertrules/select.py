@@ -77,7 +77,7 @@ def parse_matchers(written: object) -> Matchers:
     if isinstance(written, str):
         matchers = _from_text(written)
     elif isinstance(written, Mapping):
-        matchers = tuple(_from_pair(label, condition) for label, condition in written.items())
+        matchers = from_mapping(written)
     else:
         raise ValueError(f"{written!r:.60} is not a selection; write {{operation: tool}} or 'operation=\"tool\"'")
     if len(matchers) > _MATCHERS_MAX:
@@ -102,6 +102,11 @@ def _from_text(text: str) -> Matchers:
     return tuple(found)
 
 
+def from_mapping(written: Mapping[Any, Any]) -> Matchers:
+    """Matchers from a mapping, as `{operation: tool, tenant: '!~"test-.*"'}`."""
+    return tuple(_from_pair(label, condition) for label, condition in written.items())
+
+
 def _from_pair(label: object, condition: object) -> Matcher:
     if not isinstance(label, str) or not isinstance(condition, str):
         raise ValueError(f"{label}: {condition!r:.60} is not text; put the value in quotes, or write '=~\"a|b\"'")
@@ -119,6 +124,11 @@ def _unquoted(quoted: str) -> str:
 def _check(matcher: Matcher) -> None:
     if matcher.label not in CELL_LABELS:
         raise ValueError(f'"{matcher.label}" is not a label; there are {", ".join(CELL_LABELS)}')
+    check_value(matcher)
+
+
+def check_value(matcher: Matcher) -> None:
+    """Raise ValueError for a regular expression that RE2 does not take, or that is too long."""
     if matcher.operator not in (Operator.REGEX, Operator.NOT_REGEX):
         return
     if len(matcher.value) > REGEX_LENGTH_MAX:

@@ -1,10 +1,12 @@
-"""Asking a running daemon from the command line: `tocsin explain` and `tocsin mark`."""
+"""Asking a running daemon from the command line, as `tocsin explain` and `tocsin mark` do."""
 
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+
+from service import settings
 
 TIMEOUT_S = 40.0
 JSON_HEADERS = {"Content-Type": "application/json"}
@@ -14,6 +16,17 @@ class AskError(Exception):
     """No answer, or a no; the text says which and what to do."""
 
 
+def address(at: str | None) -> str:
+    """Where the daemon is: as given, else where the settings say that it listens. Raises SettingsError."""
+    return at or settings.from_environment().web.listen
+
+
+def token() -> str:
+    """The bearer token that the daemon asks for; empty where the settings have none. Raises SettingsError."""
+    found = settings.from_environment().web.token
+    return found.get_secret_value() if found else ""
+
+
 def explain(address: str, rule: str, series: Mapping[str, str]) -> dict[str, Any]:
     """What the daemon at `address` says of a rule and its series. Raises AskError."""
     return _asked("GET", address, f"/api/v1/rules/{quote(rule, safe='')}", {}, params=dict(series))
@@ -21,8 +34,33 @@ def explain(address: str, rule: str, series: Mapping[str, str]) -> dict[str, Any
 
 def mark(address: str, said: Mapping[str, Any], token: str) -> str:
     """Say something of a page or of series; the daemon's answer in words. Raises AskError."""
+    return _told("POST", address, "/api/v1/marks", token, json=dict(said))
+
+
+def silence(address: str, said: Mapping[str, Any], token: str) -> str:
+    """Have nobody told of some alerts for a while; the daemon's answer in words. Raises AskError."""
+    return _told("POST", address, "/api/v1/silences", token, json=dict(said))
+
+
+def silences(address: str) -> list[dict[str, Any]]:
+    """All silences that the daemon knows. Raises AskError."""
+    found: list[dict[str, Any]] = _asked("GET", address, "/api/v1/silences", {})["silences"]
+    return found
+
+
+def end_silence(address: str, silence_id: str, token: str) -> str:
+    """End a silence now; the daemon's answer in words. Raises AskError."""
+    return _told("DELETE", address, f"/api/v1/silences/{quote(silence_id, safe='')}", token)
+
+
+def acknowledge(address: str, said: Mapping[str, Any], token: str) -> str:
+    """Acknowledge an incident; the daemon's answer in words. Raises AskError."""
+    return _told("POST", address, "/api/v1/acks", token, json=dict(said))
+
+
+def _told(method: str, address: str, path: str, token: str, **more: Any) -> str:
     headers = JSON_HEADERS | ({"Authorization": f"Bearer {token}"} if token else {})
-    return str(_asked("POST", address, "/api/v1/marks", headers, json=dict(said))["message"])
+    return str(_asked(method, address, path, headers, **more)["message"])
 
 
 def _asked(method: str, address: str, path: str, headers: Mapping[str, str], **more: Any) -> dict[str, Any]:

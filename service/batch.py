@@ -7,6 +7,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from alertrules.marks import Mark
+from alertrules.silences import Word
+
+Said = Mark | Word
+"""What a person says: of a page or of series, or of who is told."""
 
 
 class Signal(StrEnum):
@@ -56,7 +60,7 @@ class Batch:
               a backlog on one is not to be found late because another was read first. None is no news
     checked   by such a partition, the wall time by which all that was in its log is read, once these records are
     gap       time in which nobody listened, or a step of the wall clock, just before these records
-    marks     what people said; such a batch has no records
+    marks     what people said, silences and acknowledgements too; such a batch has no records
     """
 
     records: tuple[Record, ...]
@@ -64,7 +68,7 @@ class Batch:
     expected: tuple[str, ...] | None = None
     checked: Mapping[str, int] = field(default_factory=dict)
     gap: Gap = NO_GAP
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[Said, ...] = ()
 
 
 class Dropped(StrEnum):

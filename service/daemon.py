@@ -26,12 +26,14 @@ from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
 from service import systemd
 from service.batch import Batch
-from service.client import authorities, new_client
+from service.client import Client, authorities, new_client
 from service.clocks import LOOK_EVERY_S, ClockWatch
 from service.deliver import Clocks, Deliverer
 from service.descriptors import KAFKA, opened, raised, shares
+from service.looks import Looks
 from service.minutely import Minutely
-from service.notifiers.destination import LAST_RESORT, known
+from service.notifiers.destination import LAST_RESORT, Destination, known
+from service.notifiers.notifier import inbounds
 from service.pipeline import Outcome, State
 from service.readiness import Readiness
 from service.rule_files import RuleFiles, RulesError, told
@@ -47,11 +49,12 @@ from service.store.outbox import Outbox
 from service.store.rejected import Rejected
 from service.store.rescue import put_back
 from service.store.sqlite import Delivery, Store, StoreError, connect, exposed
-from service.watch import Level
 from service.watched import Watched
 from service.web.app import Web
 from service.web.connections import Connections
+from service.web.people import People
 from service.web.server import Server, certificate
+from service.web.vendors import REPLIES_MAX, Vendors
 from service.wiring import pipeline
 
 log = logging.getLogger("tocsin")
@@ -59,8 +62,6 @@ log = logging.getLogger("tocsin")
 TAKE_BYTES_MAX = 4 << 20
 """A step takes no further arrival once it has so many bytes: what bounds the time between two saves."""
 IDLE_S = 1.0
-LEVELS_EVERY_S, LOOK_PATIENCE_S = 1.0, 2.0
-"""How old levels may be that are shown; how long who asks waits for newer ones."""
 DRAIN_S = 10.0
 """How long a clean stop waits for the senders; what they do not manage is sent after the next start."""
 SAVE_AGAIN_S = 1.0
@@ -87,7 +88,7 @@ class Daemon:
 
     def __init__(self, settings: Settings, rules: RuleSet, clock: Clock, write: Callable[[str], None]) -> None:
         self.settings, self.rules, self.clock = settings, rules, clock
-        self.destinations = told(rules, settings)
+        self.addresses = told(rules, settings)
         self.rule_files = RuleFiles(settings)
         self.store = Store(settings.data_dir)
         if problem := exposed(settings.data_dir):
@@ -127,11 +128,9 @@ class Daemon:
             clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections, self.rule_files,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
-        readiness = Readiness(self)
-        token = revealed(settings.web.token)
-        self.web = Web(
-            self.metrics, self.arrivals, self.wall_ns, token, self.look, readiness, self.rule_files.ask, self.work.hangs
-        )
+        self.looks = Looks(self.pipeline, self.metrics, self.work, lambda look: asyncio.create_task(look, name="look"))
+        self.replies = Client(partial(new_client, REPLIES_MAX, authorities(os.environ)), time.monotonic_ns)
+        self.web = self._web()
         self.ready = asyncio.Event()
         self.saving_fails = ""  # Why the last save failed; empty while saving works.
         self.put_back = ""  # What became of the files of state, if they had to be put back.
@@ -142,8 +141,13 @@ class Daemon:
         self._untold: list[Delivery] = []
         self._unsaved = False
         self._saved_s = 0.0
-        self._looked_s = float("-inf")
-        self._looking: asyncio.Task[None] | None = None
+
+    def _web(self) -> Web:
+        """All that is shown, and the doors for what people say."""
+        settings, look = self.settings, self.looks.look
+        people = People(self.metrics, self.arrivals, self.wall_ns, revealed(settings.web.token), look)
+        inbound = Vendors(people, inbounds(settings.notifiers), self.wall_ns, self.replies.ask)
+        return Web(self.metrics, people, inbound, look, Readiness(self), self.rule_files.ask, self.work.hangs)
 
     def _restore(self) -> None:
         saved = self.store.load()
@@ -172,6 +176,11 @@ class Daemon:
         if self.kafka:
             await self.kafka.reject(found)
 
+    @property
+    def destinations(self) -> tuple[Destination, ...]:
+        """Everybody who is told."""
+        return self.addresses.all
+
     @staticmethod
     def wall_ns() -> int:
         """Now for what waits for the outside world, which no demo speeds up."""
@@ -199,6 +208,7 @@ class Daemon:
             for server in servers:
                 server.socket.close()
             self.door.close()
+            await self.replies.close()
             self.outbox.close()
             self.store.close()
 
@@ -269,7 +279,7 @@ class Daemon:
     async def _take_rules(self) -> None:
         """Read the rule files again, between two steps, and go on with what they say; or as before if it is wrong."""
         try:
-            rules, destinations = await asyncio.to_thread(self.rule_files.read)
+            rules, addresses = await asyncio.to_thread(self.rule_files.read)
         except RulesError as error:
             return self.rule_files.refused(error)
         await self._save()  # What was noticed under the rules of before is told as they say.
@@ -277,13 +287,15 @@ class Daemon:
             anew = await self.work.run("new rules", partial(self.pipeline.take_rules, rules))
         except (KeyError, ValueError, TypeError, IndexError) as error:  # A bug of ours: paging goes on as it was.
             return self.rule_files.refused(error)
-        self.rules, self.destinations = rules, destinations
-        self.metrics.parts = replace(self.metrics.parts, rules=rules, destinations=destinations)
-        await self.deliverer.redirect(destinations, known(self.settings.notifiers))
+        self.rules, self.addresses = rules, addresses
+        self.metrics.parts = replace(self.metrics.parts, rules=rules, destinations=self.destinations)
+        await self.deliverer.redirect(self.destinations, known(self.settings.notifiers))
         await self._save()  # A record that raises goes back to a state of these rules.
-        self._looked_s = float("-inf")
+        self.looks.anew()
         learn = f"; {', '.join(anew)} start to learn" if anew else ""
-        self.rule_files.taken(f"{len(rules.rules)} rules, told: {', '.join(one.name for one in destinations)}{learn}")
+        self.rule_files.taken(
+            f"{len(rules.rules)} rules, told: {', '.join(one.name for one in self.destinations)}{learn}"
+        )
         return None
 
     async def _look_at_clocks(self) -> None:
@@ -292,29 +304,6 @@ class Daemon:
             if not self.work.hangs():
                 systemd.notify(systemd.ALIVE)
             await asyncio.sleep(LOOK_EVERY_S)
-
-    async def look(self) -> None:
-        """Have the levels as they stand now, for whoever asks; after a while without, if a long step is in the way.
-
-        Working them out takes a while where series are many, so nobody does it unasked.
-        """
-        if self._looking is None and time.monotonic() - self._looked_s >= LEVELS_EVERY_S:
-            self._looking = asyncio.create_task(self._look(), name="look")
-        if self._looking is not None:
-            for looked in (await asyncio.wait([self._looking], timeout=LOOK_PATIENCE_S))[0]:
-                looked.result()  # What went wrong is raised where it was asked for.
-
-    async def _look(self) -> None:
-        try:
-            self.metrics.levels, self.metrics.spend, self.metrics.unpriced = await self.work.run(
-                "a look at the levels", self._levels
-            )
-            self._looked_s = time.monotonic()
-        finally:
-            self._looking = None
-
-    def _levels(self) -> tuple[list[Level], dict[tuple[str, ...], float], dict[tuple[str, ...], float]]:
-        return self.pipeline.levels(), self.pipeline.spend(), self.pipeline.unpriced()
 
     async def _take(self) -> list[Arrival]:
         """What has arrived, after a short wait at most: time alone can close slots too.
@@ -346,10 +335,13 @@ class Daemon:
             log.info("not paged, as it began and ended in a backlog: %s", line)
         for line in outcome.tickets:
             log.warning("worth a ticket, not a page: %s", line)
-        for one in self.destinations:
-            notices = outcome.alone if one.habit.groups_itself else outcome.notices
-            notices = tuple(linked(notice, self.settings.links.templates) for notice in notices)
-            self._untold += [Delivery(notice, one.name, one.identity) for notice in notices]
+        for notices, are_alone in ((outcome.notices, False), (outcome.alone, True)):
+            self._untold += [
+                Delivery(linked(notice, self.settings.links.templates), one.name, one.identity)
+                for notice in notices
+                for one in self.addresses.of(notice.receiver)
+                if one.habit.groups_itself == are_alone
+            ]
 
     async def _save(self) -> None:
         """State, offsets, alerts and what is to be told, in one commit; then the senders and the group may know.

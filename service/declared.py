@@ -33,6 +33,13 @@ def levels() -> dict[str, Declared]:
 
 HEALTH = {
     "tocsin_alert_state": Declared("gauge", (*SERIES, "state"), "1 for the state that an open alert is in."),
+    "tocsin_alerts_suppressed": Declared(
+        "gauge",
+        ("receiver", "state"),
+        "Alerts that fire and of which the receiver is not told now: silenced, inhibited, or muted by the hour.",
+    ),
+    "tocsin_alerts_acknowledged": Declared("gauge", (), "Alerts that fire and that somebody has acknowledged."),
+    "tocsin_silences": Declared("gauge", ("state",), "Silences: pending, active, or expired of late."),
     "tocsin_spend_usd_per_hour": Declared(
         "gauge", ("tenant", "agent"), "Dollars of priced calls an hour, over about the last hour."
     ),

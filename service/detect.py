@@ -76,6 +76,8 @@ class Detect:
         else:
             meant = [(watch, None) for watch in self.watches if watch.rule.name == mark.rule]
         for watch, page in meant:
+            if problem := watch.meaningless(mark):
+                return Answer(error=problem), nothing
             found, moved = watch.mark(mark, page, at_ns)
             window = f", from {utc(mark.from_ns)} to {utc(mark.until_ns)}" if mark.until_ns else ""
             return Answer(message=f"{mark.kind}: {found} series of {watch.rule.name}{window}"), Moved(at_ns, moved, ())

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from alertrules.lifecycle import AlertState, Transition
-from alertrules.marks import ID_DIGITS_MIN
+from alertrules.lifecycle import AlertState, Labels, Transition
+from alertrules.marks import ID_DIGITS_MIN, Mark
 from alertrules.notice import Notice
 from alertrules.parse import RuleSet
-from alertrules.routing import Router
+from alertrules.routing import Router, Told
 from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import Arrays, Slot
 from detectors.core.rows import under
-from service.batch import NO_GAP, Answer, Batch, Tally
+from service.batch import NO_GAP, Answer, Batch, Said, Tally
 from service.causes.attribution import Attribution
 from service.causes.examples import Kept
 from service.causes.news import News
@@ -92,6 +92,12 @@ class _Step:
     tickets: list[str] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
 
+    def add(self, told: Told) -> None:
+        """What the router says."""
+        self.notices += told.notices
+        self.alone += told.alone
+        self.digest += told.digest
+
 
 class Pipeline:
     """Ingest, detect and route, with all their state. One owner: calls never overlap."""
@@ -115,7 +121,7 @@ class Pipeline:
         meters = Meters(self.rules.names_metric, rates=self.local.rates)
         self.ingest = Ingest(self.limits, decoder=self.decoder, meters=meters, local=self.local, seed=self._seed)
         self.detect = Detect(self.rules, self._calendar)
-        self.router = Router(self.rules, self.max_page_age_ns)
+        self.router = Router(self.rules, self.max_page_age_ns, self._level_of)
         self.causes = Attribution()
 
     def step(self, batch: Batch, now_ns: int) -> Outcome:
@@ -129,9 +135,7 @@ class Pipeline:
             answers += answered
             self._judge(self.ingest.take_closed(), now_ns, step)
         for mark in batch.marks:
-            answer, moved = self.detect.mark(mark)
-            answers.append(answer)
-            self._tell([moved], now_ns, step)
+            answers.append(self._hear(mark, now_ns, step))
         self.ingest.check(batch.checked)
         if batch.checked or not batch.records:
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
@@ -142,6 +146,19 @@ class Pipeline:
         step = _Step()
         self._judge(slots, now_ns, step)
         return self._outcome((), step)
+
+    def _hear(self, said: Said, now_ns: int, step: _Step) -> Answer:
+        """Take in what a person said: of a page or series, or of who is told."""
+        if isinstance(said, Mark):
+            answer, moved = self.detect.mark(said)
+            self._tell([moved], now_ns, step)
+            return answer
+        try:
+            message, told = self.router.hear(said, now_ns)
+        except ValueError as error:
+            return Answer(error=str(error))
+        step.add(told)
+        return Answer(message=message)
 
     def flush(self, now_ns: int) -> Outcome:
         """The end of a finite replay: close and judge everything that is open."""
@@ -156,17 +173,14 @@ class Pipeline:
             self._tell(self.detect.add(slot, self.ingest.cells), now_ns, step)
         if self.ingest.watermark_ns is not None:
             self._tell(self.detect.advance(self.ingest.watermark_ns), now_ns, step)
-            step.notices += self.router.elapse(self.ingest.watermark_ns, now_ns)
+            step.add(self.router.elapse(self.ingest.watermark_ns, now_ns))
 
     def _tell(self, ticks: Iterable[Moved], now_ns: int, step: _Step) -> None:
         for at_ns, moved, tickets in ticks:
             transitions = [self._caused(one, step) for one in moved]
-            told = self.router.step(transitions, at_ns, now_ns)
             step.transitions += transitions
             step.tickets += tickets
-            step.notices += told.notices
-            step.alone += told.alone
-            step.digest += told.digest
+            step.add(self.router.step(transitions, at_ns, now_ns))
 
     def _caused(self, moved: Transition, step: _Step) -> Transition:
         """The transition with what explains it, if it begins an alert. No page is lost because nobody knows why."""
@@ -176,11 +190,20 @@ class Pipeline:
         try:
             watch, row = self.detect.found(moved)
             known = self.causes.explained(watch, row, self.ingest.cells, self.ingest.errors, moved.finding)
-            return replace(moved, cause=known.cause, examples=known.examples, news=known.news, trend=known.trend)
+            # A quantile of buckets may lie beyond what there was.
+            finding = replace(moved.finding, now=float(np.fmin(moved.finding.now, known.largest)))
+            return replace(
+                moved, finding=finding, cause=known.cause, examples=known.examples, news=known.news, trend=known.trend
+            )  # fmt: skip
         except Exception as error:
             said = f"the cause of alert {moved.alert_id[:ID_DIGITS_MIN]} of {moved.rule} was not found"
             step.tickets.append(f"{said} ({type(error).__name__}: {error})")
             return moved
+
+    def _level_of(self, rule: str, labels: Labels, at_ns: int) -> str:
+        """The level of a series at a time, for those who are told of it again."""
+        watch = next((one for one in self.detect.watches if one.rule.name == rule), None)
+        return self.causes.level(watch, labels, self.ingest.cells, at_ns) if watch else ""
 
     def take_rules(self, rules: RuleSet) -> tuple[str, ...]:
         """Go on with other rules, as a restart would: what a rule has learnt stays where it asks the same.
@@ -247,5 +270,5 @@ class Pipeline:
         past, kept = (under(state.arrays, f"causes/{name}.") for name in ("past", "kept"))  # None in format 10.
         news = News.resume(state.alerts.get("news"))
         self.causes = Attribution(Past.restore(past), Kept.restore(kept), news)
-        self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"])
+        self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"], self._level_of)
         return anew

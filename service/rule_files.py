@@ -11,7 +11,7 @@ from pathlib import Path
 
 from alertrules.parse import PACKS, RuleErrors, RuleSet, load, rule_files
 from service.client import authorities
-from service.notifiers.destination import Destination, destinations
+from service.notifiers.destination import Addresses, addresses
 from service.notifiers.notifier import words
 from service.settings import Settings
 
@@ -40,10 +40,10 @@ def read(settings: Settings) -> RuleSet:
     return rules
 
 
-def told(rules: RuleSet, settings: Settings) -> tuple[Destination, ...]:
+def told(rules: RuleSet, settings: Settings) -> Addresses:
     """Who is told. Raises ValueError naming the setting that a receiver of the rules lacks, or that leads nowhere."""
     authorities(os.environ)
-    return destinations(rules.receiver(), settings.notifiers)
+    return addresses(map(rules.receiver, rules.route.receivers()), settings.notifiers)
 
 
 class RuleFiles:
@@ -74,7 +74,7 @@ class RuleFiles:
         self._looked_s = time.monotonic()
         return _seen(self.settings) != self._seen
 
-    def read(self) -> tuple[RuleSet, tuple[Destination, ...]]:
+    def read(self) -> tuple[RuleSet, Addresses]:
         """The rules and who is told. Raises RulesError."""
         self._seen = _seen(self.settings)
         rules = read(self.settings)

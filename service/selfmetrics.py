@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from alertrules.audience import NOBODY
 from alertrules.marks import Kind
 from alertrules.notice import Status
 from alertrules.parse import RuleSet
@@ -89,6 +90,7 @@ class SelfMetrics:
         self.levels: list[Level] = []
         self.spend: dict[tuple[str, ...], float] = {}
         self.unpriced: dict[tuple[str, ...], float] = {}
+        self.audience = NOBODY
         self.read: Counter[str] = Counter()
         self.dropped: Counter[Dropped] = Counter()
         self.foreign: Counter[tuple[str, str]] = Counter()
@@ -231,6 +233,9 @@ class SelfMetrics:
         return {
             "tocsin_leaf_tokens_ratio": _if_any(agree),
             "tocsin_unexplained_tokens_total": self.unexplained.values(),
+            "tocsin_alerts_suppressed": {key: float(count) for key, count in self.audience.suppressed().items()},
+            "tocsin_alerts_acknowledged": {(): float(self.audience.acknowledged)},
+            "tocsin_silences": {(state,): float(count) for state, count in self.audience.states().items()},
             "tocsin_spend_usd_per_hour": self.spend,
             "tocsin_unpriced_ratio": self.unpriced,
             "tocsin_build_info": {(_version(),): 1},

@@ -190,6 +190,24 @@ class Watch:
         meant = [any(mark.covers(self.rule.by, value) for mark in now) for value in values]
         return np.array([row for row, is_meant in zip(rows, meant, strict=True) if is_meant], np.int32)
 
+    def meaningless(self, mark: Mark) -> str:
+        """Why a mark means nothing for this rule, and what to do instead; empty where it means something."""
+        if self.rule.described.limit and mark.kind in (Kind.NOISE, Kind.NEW_NORMAL):
+            return (
+                f"{self.rule.name} compares with a limit and learns nothing, so {mark.kind} changes nothing; write "
+                "another `above`, or tocsin silence for a while"
+            )
+        if mark.alert or not mark.series:
+            return ""
+        table = self.view.series
+        known = [table.values(row) for row in table.rows().tolist()]
+        if any(mark.covers(self.rule.by, values) for values in known):
+            return ""
+        asked = ", ".join(f"{name}={value}" for name, value in mark.series)
+        seen = sorted({"  ".join(filter(None, values)) for values in known})
+        shown = ", ".join(seen[:10]) + (f" and {len(seen) - 10} more" if len(seen) > 10 else "")
+        return f"no series of {self.rule.name} has {asked[:200]}; it has seen {shown or 'none yet'}"
+
     def mark(self, mark: Mark, page: Page | None, at_ns: int) -> tuple[int, tuple[Transition, ...]]:
         """Take in what a person said of a page of this rule, or of series: how many there are now, and what closes."""
         table = self.view.series

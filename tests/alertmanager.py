@@ -27,13 +27,21 @@ def missing() -> str:
     return "" if found else "no Alertmanager here: install Debian's prometheus-alertmanager"
 
 
+def need(reason: str) -> None:
+    """Skip a test for which something is missing here; CI skips nothing."""
+    if reason and os.environ.get("CI"):
+        pytest.fail(f"CI skips nothing: {reason}")
+    if reason:
+        pytest.skip(reason)
+
+
 class Alertmanager:
     """One that keeps its state in `directory`, and has one address for good."""
 
-    def __init__(self, directory: Path, resolve_timeout: str = "5m") -> None:
+    def __init__(self, directory: Path, config: str) -> None:
         self._directory, self._port = directory, free_port()
         self.url = f"http://127.0.0.1:{self._port}"
-        (directory / "alertmanager.yml").write_text(CONFIG % resolve_timeout)
+        (directory / "alertmanager.yml").write_text(config)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -68,14 +76,11 @@ class Alertmanager:
 
 
 @contextmanager
-def running(directory: Path, resolve_timeout: str = "5m") -> Iterator[Alertmanager]:
-    """A started one, which does not outlive the block. Where it cannot be had tests are skipped, but in CI."""
-    if reason := missing():
-        if os.environ.get("CI"):
-            pytest.fail(f"CI skips nothing: {reason}")
-        pytest.skip(reason)
+def running(directory: Path, resolve_timeout: str = "5m", config: str = CONFIG) -> Iterator[Alertmanager]:
+    """A started one, which does not outlive the block."""
+    need(missing())
     directory.mkdir(exist_ok=True)
-    one = Alertmanager(directory, resolve_timeout)
+    one = Alertmanager(directory, config.replace("%s", resolve_timeout))
     try:
         one.start()
         yield one

@@ -1,7 +1,7 @@
 """What is known of a change besides the change itself: its cause, and traces that show it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from alertrules.cause import Cause, Example
 from alertrules.lifecycle import Labels
 from alertrules.page import trend
 from alertrules.wording import LEVELS, digits
-from detectors.core.columns import DEAREST, FAILED, SLOWEST, Finding, Ids, Slot
+from detectors.core.columns import DEAREST, FAILED, SLOWEST, TICK_NS, Finding, Ids, Slot
 from detectors.core.series import SeriesTable
 from detectors.core.signals import SIGNALS, Signal
 from service.causes.change import Change
@@ -21,19 +21,29 @@ from service.watch import Watch
 
 TENS = 12
 """Ten minutes that a page shows the level of."""
+LOOKS, SOME = (3, 10, 30), 20
+"""Minutes over which the level of now is told, and the units that are enough for it."""
 SHOWN = {"s": (SLOWEST, FAILED, DEAREST), "usd": (DEAREST, SLOWEST, FAILED)}
+LARGEST = {
+    SIGNALS["latency_p95"]: SLOWEST, SIGNALS["latency_p50"]: SLOWEST, SIGNALS["cost_per_session_p95"]: DEAREST,
+}  # fmt: skip
+"""The example that has the largest value, of signals that are quantiles."""
 SHOWN_ELSE = (FAILED, SLOWEST, DEAREST)
 """Which examples a page has first, by the unit of its signal."""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What a page says beside the change itself."""
+    """What a page says beside the change itself.
+
+    largest  no level of now is above it: the largest value that was seen; NaN where that is not known
+    """
 
     cause: Cause = ()
     examples: tuple[Example, ...] = ()
     news: tuple[str, ...] = ()
     trend: str = ""
+    largest: float = math.nan
 
 
 class Attribution:
@@ -67,7 +77,11 @@ class Attribution:
         if not found and watch.rule.counts_sessions and signal.unit == "usd":
             found = change.of_spend(watch.view.labels(row))
         examples = self.kept.of(mine[which], SHOWN.get(signal.unit, SHOWN_ELSE))
-        return Explained(found, examples, news, self._trend(signal, mine))
+        largest = self.kept.largest(mine, LARGEST[signal], finding.since_ns) if signal in LARGEST else math.nan
+        cut = tuple(
+            replace(term, now=float(np.fmin(term.now, largest))) if term.unit == "s" else term for term in found
+        )
+        return Explained(cut, examples, news, self._trend(signal, mine), largest)
 
     def _trend(self, signal: Signal, mine: Ids) -> str:
         """The level of each ten minutes of the last two hours."""
@@ -75,12 +89,19 @@ class Attribution:
         levels |= {begin_ns // TEN_NS: level(signal, counted) for begin_ns, counted in self.past.tens(mine)}
         return trend([levels[ten] for ten in sorted(levels)][-TENS:])
 
-    def level(self, watch: Watch, labels: Labels, cells: SeriesTable) -> str:
-        """The level of a series over the last ten minutes, in words; empty where it is not known."""
+    def level(self, watch: Watch, labels: Labels, cells: SeriesTable, at_ns: int) -> str:
+        """The level of a series just before a time, in words; empty where it is not known.
+
+        That is over as few whole minutes as have some units, half an hour at most.
+        """
         signal, row = _signal(watch), watch.row_of(labels)
         if signal is None or row is None or not len(mine := watch.view.cells_of(row, cells)):
             return ""
-        _, now = self.past.between(mine, np.zeros(len(mine), np.int32), self.past.end_ns - TEN_NS)
+        minute_ns, all_one = at_ns - at_ns % TICK_NS, np.zeros(len(mine), np.int32)
+        for minutes in LOOKS:
+            _, now = self.past.between(mine, all_one, minute_ns - minutes * TICK_NS, at_ns)
+            if now.tick.count.sum() >= SOME or minutes == LOOKS[-1]:
+                break
         found = level(signal, now)
         return LEVELS.get(signal.unit, digits)(found) if math.isfinite(found) else ""
 

@@ -1,5 +1,6 @@
 """Traces that stand for their cells of late: the slowest call, the last failed one, the dearest."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -59,6 +60,15 @@ class Kept:
                         found.append(Example(WORDS[kind], trace))
                     break
         return tuple(found)
+
+    def largest(self, cells: Ids, kind: int, since_ns: int) -> float:
+        """The largest value of a kind among some cells since then; NaN where examples are not kept for so long."""
+        self._gather()
+        parts = [self._now] if since_ns >= self._since_ns else [self._now, self._before]
+        if since_ns < self._since_ns - LIFE_NS:
+            return math.nan
+        values = [part.value[np.isin(part.cell, cells) & (part.kind == kind)] for part in parts]
+        return float(np.concatenate(values).max(initial=-math.inf)) if any(map(len, values)) else math.nan
 
     def snapshot(self) -> Arrays:
         """All state, as arrays."""

@@ -7,7 +7,7 @@ from detectors.core.signals import Mean, Quantile, Signal
 from service.causes.past import Counted
 from service.causes.terms import Shares
 
-EDGES_AN_OCTAVE = 2
+EDGES_AN_OCTAVE = 4
 """Of the past's histograms."""
 OWN_QUANTILE, KNOWN = 0.8, 20.0
 """What a group is measured by where it is by itself, and the units from which it knows its own."""
@@ -83,7 +83,7 @@ def counted(entries: Entries, groups: int) -> Floats:
 def value_at(position: float) -> float:
     """Seconds or dollars at a position.
 
-    >>> value_at(2.0)
+    >>> value_at(4.0)
     2.0
     """
     return float(2.0 ** (position / EDGES_AN_OCTAVE))

@@ -24,15 +24,16 @@ LEAST, LARGEST = 1e-3, 1e30
 """A decayed number below the one is forgotten; none is above the other, which a float32 can hold."""
 NUMBERS_MAX = 4_000_000
 """Numbers in all pieces together, 12 bytes each; with more of them the oldest pieces decay sooner."""
-COARSER = 2
-"""Buckets of durations and costs are kept at OTLP scale 1: two an octave."""
+ALWAYS_NS = 2**63 - 1
+COARSER = 1
+"""Buckets of durations and costs are kept at OTLP scale 2: four an octave."""
 
-_KEY_BITS = 10
+_KEY_BITS = 11
 _PARTS = (1 << _KEY_BITS) - 1
 _SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free", "amount", "input_tokens", "output_tokens")
-_MIXES = {"ending": (16, 24), "prompt": (40, 8), "outcome": (48, 64), "error": (512, 512)}
-_HISTOGRAMS = {"duration": 128, "first_token": 256, "cost": 384}
-_LOWEST, _BUCKETS = -64, 128
+_MIXES = {"ending": (16, 24), "prompt": (40, 8), "outcome": (48, 64), "error": (1024, 512)}
+_HISTOGRAMS = {"duration": 256, "first_token": 512, "cost": 768}
+_LOWEST, _BUCKETS = -128, 256
 """Keys of a cell's numbers: places of _SUMS, then classes, then buckets from the lowest one on."""
 
 Keys = NDArray[np.int64]
@@ -42,7 +43,7 @@ Keys = NDArray[np.int64]
 class Piece:
     """What cells counted between two times.
 
-    keys    (m,) int64    cell * 1024 + what was counted, ascending, unique
+    keys    (m,) int64    cell * 2048 + what was counted, ascending, unique
     values  (m,) float32  sums of weights
     """
 
@@ -60,7 +61,7 @@ class Piece:
 class Counted:
     """What groups of cells counted over a time.
 
-    tick     one series for each group; buckets of its histograms are at OTLP scale 1
+    tick     one series for each group; buckets of its histograms are at OTLP scale 2
     seconds  of event time; of what decays the seconds decay alike
     input_tokens, output_tokens  (groups,)
     error    failed calls by the number of their type of error
@@ -145,8 +146,8 @@ class Past:
         ends = [piece.end_ns for piece in self._pieces[-1:]] + [self._open_ns + TICK_NS] * bool(self._open)
         return max(ends, default=self._older.end_ns)
 
-    def between(self, cells: Ids, group: Ids, since_ns: int) -> tuple[Counted, Counted]:
-        """What these cells counted (before `since_ns`, from then on), added up by group.
+    def between(self, cells: Ids, group: Ids, since_ns: int, until_ns: int = ALWAYS_NS) -> tuple[Counted, Counted]:
+        """What these cells counted (before `since_ns`, from then on and in minutes over by `until_ns`), by group.
 
         cells  ascending, unique · group  the group of each, 0 to groups - 1
 
@@ -154,9 +155,8 @@ class Past:
         """
         groups = int(group.max(initial=-1)) + 1
         earlier = [self._older, *(piece for piece in self._pieces if piece.end_ns <= since_ns)]
-        later = [piece for piece in self._pieces if piece.begin_ns >= since_ns]
-        if self._open and self._open_ns >= since_ns:
-            later.append(_minute(self._open_ns, self._open))
+        later = [*self._pieces, *([_minute(self._open_ns, self._open)] if self._open else [])]
+        later = [piece for piece in later if piece.begin_ns >= since_ns and piece.end_ns <= until_ns]
         before_s = self._older_s + sum(piece.seconds for piece in earlier[1:])
         before = _gathered(earlier, cells, group, groups, before_s)
         return before, _gathered(later, cells, group, groups, sum(piece.seconds for piece in later))

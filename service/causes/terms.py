@@ -208,7 +208,7 @@ def _narrowest(shares: Shares, own: Shares, labels: Mapping[str, Codes]) -> Cand
             case Seen.UNKNOWN:
                 return None
     mine = shares.of(narrow.which)
-    for codes in labels.values():
+    for codes in labels.values() if mine.units0.sum() >= NEW_BELOW else ():
         inner = np.unique(codes[narrow.which], return_inverse=True)[1]
         if mine.change and taken_apart(mine.by(inner)).mix.sum() / mine.change > SHIFTED:
             return None

@@ -386,7 +386,7 @@ class Ingest:
         ingest._closing.twins = Twins.resume(text["twins"])
         ingest._policies = Policies.resume(text["policies"])
         ingest.words = Words.resume(text.get("words", []))
-        ingest._answers = dict.fromkeys(text.get("answers", []))
+        ingest._answers = dict.fromkeys(map(tuple, text.get("answers", [])))
         cells = {name.removeprefix("cells."): array for name, array in arrays.items() if name.startswith("cells.")}
         ingest.cells = SeriesTable.restore(cells, limits.cells_max)
         if errors := under(arrays, "errors."):  # Format 10 had none.

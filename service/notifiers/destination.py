@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from alertrules.notice import Notice
@@ -79,6 +79,32 @@ def destinations(receiver: Receiver, settings: Section) -> tuple[Destination, ..
     if not found:
         found += [Destination(f"{receiver.name}/{LAST_RESORT}", one) for one in every[LAST_RESORT].every(None)]
     return _named_apart(found)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where each receiver leads. A place to which several lead is one destination, named by the first of them."""
+
+    by_receiver: Mapping[str, tuple[Destination, ...]]
+
+    @property
+    def all(self) -> tuple[Destination, ...]:
+        """Every destination, once."""
+        return tuple({one.identity: one for of in self.by_receiver.values() for one in of}.values())
+
+    def of(self, receiver: str) -> tuple[Destination, ...]:
+        """Where a receiver leads; nowhere for a name that is not known."""
+        return self.by_receiver.get(receiver, ())
+
+
+def addresses(receivers: Iterable[Receiver], settings: Section) -> Addresses:
+    """Where all of these lead. Raises ValueError as `destinations` does."""
+    known: dict[str, Destination] = {}
+    by_receiver = {}
+    for receiver in receivers:
+        found = destinations(receiver, settings)
+        by_receiver[receiver.name] = tuple(known.setdefault(one.identity, one) for one in found)
+    return Addresses(by_receiver)
 
 
 def known(settings: Section) -> tuple[Destination, ...]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import service.notifiers
 from alertrules.notice import Notice
 from alertrules.rules import Written
+from service.notifiers.inbound import Inbound
 from service.notifiers.request import Habit, HttpRequest, Outcome, Pace
 from service.setting_types import Section
 
@@ -45,6 +46,7 @@ class Notifier:
     render        the request to send, or the lines to print
     render_least  the least that still tells: tried once where the whole was found malformed
     outcome       what an answer means: (status, headers, body, now_ns, target)
+    inbound       what the vendor sends back of what people do there; None where it sends nothing
     """
 
     settings: type[Section]
@@ -56,6 +58,7 @@ class Notifier:
     render: Callable[[Notice, Any], HttpRequest | tuple[str, ...]]
     render_least: Callable[[Notice, Any], HttpRequest | tuple[str, ...]]
     outcome: Callable[[int, Mapping[str, str], str, int, Any], Outcome]
+    inbound: Inbound | None = None
 
 
 def notifiers() -> dict[str, Notifier]:
@@ -68,6 +71,12 @@ def notifier_of(kind: str) -> Notifier | None:
     """The notifier in the module of that name; None where the module has none."""
     notifier: Notifier | None = getattr(import_module(f"service.notifiers.{kind}"), "NOTIFIER", None)
     return notifier
+
+
+def inbounds(settings: Section) -> list[tuple[Inbound, str]]:
+    """What vendors send back, with the secret of each; those without one are left out."""
+    found = [(one.inbound, getattr(settings, kind)) for kind, one in notifiers().items() if one.inbound]
+    return [(inbound, secret) for inbound, section in found if (secret := inbound.secret(section))]
 
 
 def words() -> dict[str, type[Written]]:

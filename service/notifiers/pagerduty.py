@@ -11,6 +11,7 @@ from pydantic import Field
 from alertrules.notice import Notice, Status
 from alertrules.rules import Name, Written
 from service.notifiers.notifier import Notifier
+from service.notifiers.pagerduty_webhook import INBOUND
 from service.notifiers.request import (
     Delivered,
     Habit,
@@ -24,7 +25,7 @@ from service.notifiers.request import (
     timestamp,
     unlike,
 )
-from service.setting_types import RoutingKey, Section, Url, named
+from service.setting_types import RoutingKey, Secret, Section, Url, named
 
 PACE = Pace(per_s=1.9, burst=5)  # With its burst within the 120 a minute that one key may send.
 HABIT = Habit(singly_max=100, keeps_incidents=True)
@@ -47,6 +48,9 @@ class Settings(Section):
         {}, description="keys of further services, for receivers that say `key: NAME`"
     )
     url: Url = Field("https://events.pagerduty.com", description="base URL; /v2/enqueue is added")
+    webhook_secret: Secret | None = Field(
+        None, description="secret of a webhook subscription: /api/v1/pagerduty/webhook takes acknowledgements then"
+    )
 
 
 class Words(Written):
@@ -192,5 +196,5 @@ def every(settings: Settings) -> tuple[Target, ...]:
 
 
 NOTIFIER = Notifier(
-    Settings, Words, targets, every, PACE, HABIT, render, render_least, lambda *answer: outcome(*answer[:4])
+    Settings, Words, targets, every, PACE, HABIT, render, render_least, lambda *answer: outcome(*answer[:4]), INBOUND
 )

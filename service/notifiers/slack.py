@@ -29,6 +29,7 @@ from service.notifiers.request import (
     retry_after_s,
     unlike,
 )
+from service.notifiers.slack_actions import INBOUND, buttons
 from service.setting_types import Hook, Secret, Section, named, revealed
 
 PACE = Pace(per_s=1.0, burst=4)  # One less than Slack takes: requests do not arrive as evenly as they leave.
@@ -83,6 +84,9 @@ class Settings(Section):
     webhook_url: Hook | None = Field(None, description="incoming webhook; pages go to its channel")
     webhook_urls: dict[str, Hook] = Field({}, description="further webhooks, for receivers that say `hook: NAME`")
     bot_token: Secret | None = Field(None, description="bot token, for receivers that name a channel")
+    signing_secret: Secret | None = Field(
+        None, description="the app's signing secret: pages have buttons then, and /api/v1/slack/actions takes presses"
+    )
 
 
 def _channel(text: object) -> str:
@@ -105,6 +109,7 @@ class Target:
     webhook_url: str = field(repr=False)
     bot_token: str = field(default="", repr=False)
     channel: str = ""
+    has_buttons: bool = False
     api_url: str = "https://slack.com/api/chat.postMessage"
 
     @property
@@ -148,6 +153,7 @@ def render(notice: Notice, target: Target) -> HttpRequest:
         {"type": "header", "text": {"type": "plain_text", "text": _cut(heading, HEADER_MAX), "emoji": False}},
         *(_section(text) for text in (*lines, described, more, runbook) if text),
         {"type": "context", "elements": [_mrkdwn(context)]},
+        *(buttons(notice) if target.has_buttons else ()),
     ]
     attachment = {"color": _COLORS[notice.status], "fallback": escape(heading, 300), "blocks": blocks}
     # Beside an attachment a text is shown above it, twice the same: phones take the fallback.
@@ -273,7 +279,7 @@ def targets(settings: Settings, words: Words | None) -> tuple[Target, ...]:
     if words and words.hook:
         return (Target(revealed(named(settings.webhook_urls, words.hook, "slack needs TOCSIN_SLACK__WEBHOOK_URLS"))),)
     if token and words and words.channel:
-        return (Target("", token, words.channel),)
+        return (Target("", token, words.channel, has_buttons=settings.signing_secret is not None),)
     if hook:
         return (Target(revealed(hook)),)
     if token:
@@ -289,4 +295,4 @@ def every(settings: Settings) -> tuple[Target, ...]:
     return tuple(Target(revealed(hook)) for hook in hooks if hook)
 
 
-NOTIFIER = Notifier(Settings, Words, targets, every, PACE, HABIT, render, render_least, outcome)
+NOTIFIER = Notifier(Settings, Words, targets, every, PACE, HABIT, render, render_least, outcome, INBOUND)

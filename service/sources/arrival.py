@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from alertrules.marks import Mark
-from service.batch import Answer, Record
+from service.batch import Answer, Record, Said
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +23,7 @@ class Arrival:
     answers: "asyncio.Future[tuple[Answer, ...]] | None" = None
     expected: tuple[str, ...] | None = None
     checked: Mapping[str, int] = field(default_factory=dict)
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[Said, ...] = ()
 
     @property
     def size_bytes(self) -> int:

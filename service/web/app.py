@@ -1,14 +1,11 @@
 """`/metrics` for Prometheus, `/-/healthy` and `/-/ready` for whoever runs us, `/api/v1/…` for everybody else.
 
-Bound to this machine unless the settings say otherwise. Everything shown was taken between two steps. The one thing
-that can be written are marks, what people say of pages: from this machine, or with the token that the settings have.
+Bound to this machine unless the settings say otherwise. Everything shown was taken between two steps. What can be
+written is what people say (people.py), and what vendors send back of it (vendors.py).
 """
 
 import asyncio
-import hmac
-import ipaddress
-import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -20,16 +17,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from alertrules.marks import mark_from, packed
+from detectors.core.columns import SECOND_NS
 from service.explain import alert_told, explained, told
 from service.readiness import Readiness
 from service.rule_files import RulesError
 from service.selfmetrics import SelfMetrics, level_families
-from service.sources.arrival import Arrival, Arrivals
 from service.watch import Level
+from service.web.people import ANSWER_TIMEOUT_S, People, json_of, refused
+from service.web.vendors import Vendors
 
-BODY_MAX = 64 << 10
-ANSWER_TIMEOUT_S = 30.0
 Reply = Callable[[Request], Awaitable[Response]]
 
 
@@ -54,13 +50,11 @@ class Web:
     """
 
     def __init__(
-        self, metrics: SelfMetrics, arrivals: Arrivals, now_ns: Callable[[], int], token: str,
-        look: Callable[[], Awaitable[None]], readiness: Readiness, reload: Callable[[], "asyncio.Future[str]"],
-        hangs: Callable[[], str],
+        self, metrics: SelfMetrics, people: People, vendors: Vendors, look: Callable[[], Awaitable[None]],
+        readiness: Readiness, reload: Callable[[], "asyncio.Future[str]"], hangs: Callable[[], str],
     ) -> None:  # fmt: skip
-        self.metrics, self.arrivals, self.now_ns = metrics, arrivals, now_ns
+        self.metrics, self._people = metrics, people
         self._look, self._readiness, self._reload, self.hangs = look, readiness, reload, hangs
-        self._token = token
         self._paths = {
             "/metrics": self.scraped,
             "/-/healthy": self.healthy,
@@ -68,31 +62,27 @@ class Web:
             "/api/v1/alerts": self.alerts,
             "/api/v1/rules": self.rules,
             "/api/v1/rules/{name}": self.rule,
-            "/api/v1/marks": self.marks,
+            "/api/v1/marks": people.marks,
+            "/api/v1/silences": people.silences,
             "/api/v1/destinations": self.destinations,
         }
         routes = [Route(path, self._at_home(reply)) for path, reply in self._paths.items()]
         self.app = Starlette(
             routes=[
                 Route("/", self._at_home(self.index)),
-                Route("/api/v1/marks", self.mark, methods=["POST"]),
+                *people.doors(),
+                *vendors.doors(),
                 Route("/-/reload", self.reload, methods=["POST"]),
                 *routes,
             ]
         )
 
-    @property
-    def _labels(self) -> Mapping[str, Sequence[str]]:
-        """The labels of each rule's series."""
-        return {rule.name: rule.by for rule in self.metrics.parts.rules.rules}
-
     def _at_home(self, reply: Reply) -> Reply:
         """Refuse requests to this machine under another name: a page of another site can make its own lead here."""
 
         async def checked(request: Request) -> Response:
-            server = request.scope.get("server") or ("", 0)
-            if not self._token and _is_loopback(server[0]) and not _is_local(request.headers.get("host", "")):
-                return _refused(403, "ask for localhost or 127.0.0.1, or set TOCSIN_WEB__TOKEN to allow other names")
+            if self._people.is_led_here(request):
+                return refused(403, "ask for localhost or 127.0.0.1, or set TOCSIN_WEB__TOKEN to allow other names")
             return await reply(request)
 
         return checked
@@ -127,27 +117,41 @@ class Web:
     async def alerts(self, request: Request) -> Response:
         levels = await self._levels()
         found = [(level, labels, alert) for level in levels for labels, alert in level.alerts.items()]
-        return _json({"alerts": [alert_told(*one) for one in found]})
+        return json_of({"alerts": [alert_told(*one) | self._audience(one[2].alert_id) for one in found]})
+
+    def _audience(self, alert_id: str) -> dict[str, Any]:
+        """Who was told of an alert, who is not told now and why, and who has acknowledged it."""
+        one = self.metrics.audience.alerts.get(alert_id)
+        if one is None:
+            return {"receivers": [], "groups": [], "suppressed": [], "acknowledged": None}
+        suppressed = [{"receiver": to, "state": why.kind.value, "by": why.by} for to, why in one.suppressed]
+        acknowledged = {"by": one.acknowledged_by, "at_s": one.acknowledged_ns / SECOND_NS}
+        return {
+            "receivers": one.told,
+            "groups": one.groups,
+            "suppressed": suppressed,
+            "acknowledged": acknowledged if one.acknowledged_by else None,
+        }
 
     async def rules(self, request: Request) -> Response:
-        return _json({"rules": [told(level) for level in await self._levels()]})
+        return json_of({"rules": [told(level) for level in await self._levels()]})
 
     async def rule(self, request: Request) -> Response:
         """One rule and its series; `?agent=support` picks those with that label."""
         name, wanted = request.path_params["name"], dict(request.query_params)
-        if name not in self._labels:
-            return _refused(404, f'"{name:.100}" is no rule; there are {", ".join(self._labels)}')
-        if unknown := [label[:100] for label in wanted if label not in self._labels[name]]:
-            return _refused(
-                400, f'"{unknown[0]}" is not a label of its series; they have {", ".join(self._labels[name])}'
+        if name not in self._people.labels:
+            return refused(404, f'"{name:.100}" is no rule; there are {", ".join(self._people.labels)}')
+        if unknown := [label[:100] for label in wanted if label not in self._people.labels[name]]:
+            return refused(
+                400, f'"{unknown[0]}" is not a label of its series; they have {", ".join(self._people.labels[name])}'
             )
         level = next((level for level in await self._levels() if level.rule.name == name), None)
         if level is None:
-            return _refused(503, "nothing was judged yet; try again in a second")
-        return _json(await asyncio.to_thread(explained, level, wanted))
+            return refused(503, "nothing was judged yet; try again in a second")
+        return json_of(await asyncio.to_thread(explained, level, wanted))
 
     async def destinations(self, request: Request) -> Response:
-        return _json({"destinations": self._destinations()})
+        return json_of({"destinations": self._destinations()})
 
     def _destinations(self) -> list[dict[str, Any]]:
         """Who is told, and what keeps each of them from hearing; empty while nothing does."""
@@ -173,80 +177,12 @@ class Web:
 
     async def reload(self, request: Request) -> Response:
         """Read the rule files again; answered once they are in use, or were found wrong."""
-        if problem := self._unwelcome(request):
-            return _refused(403, problem)
+        if problem := self._people.unwelcome(request):
+            return refused(403, problem)
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                return _json({"ok": True, "message": await asyncio.shield(self._reload())})
+                return json_of({"ok": True, "message": await asyncio.shield(self._reload())})
         except TimeoutError:
-            return _refused(503, "not read yet; look at tocsin_rules_last_reload_successful in a while")
+            return refused(503, "not read yet; look at tocsin_rules_last_reload_successful in a while")
         except RulesError as error:
-            return _refused(400, str(error))
-
-    async def marks(self, request: Request) -> Response:
-        return _json({"marks": [packed(mark) for level in await self._levels() for mark in level.marks]})
-
-    async def mark(self, request: Request) -> Response:
-        """Take a mark; answered once it is saved."""
-        if problem := self._unwelcome(request):
-            return _refused(403, problem)
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            return _refused(415, "send application/json")  # A page of another site cannot, without asking first.
-        try:
-            mark = mark_from(json.loads(await _body(request)), self._labels, self.now_ns())
-        except (ValueError, RecursionError) as error:
-            return _refused(400, str(error))
-        arrival = Arrival((), {}, asyncio.get_running_loop().create_future(), marks=(mark,))
-        try:
-            self.arrivals.put_nowait(arrival)
-        except asyncio.QueueFull:
-            return _refused(503, "too much waits to be read; try again in a second")
-        assert arrival.answers is not None
-        try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                (answer,) = await arrival.answers
-        except TimeoutError:
-            return _refused(503, "not taken in yet; look at /api/v1/marks in a while")
-        return _refused(404, answer.error) if answer.error else _json({"ok": True, "message": answer.message})
-
-    def _unwelcome(self, request: Request) -> str:
-        """Why this sender's marks are not taken; empty if they are."""
-        if self._token:
-            sent = request.headers.get("authorization", "").encode("utf-8", "replace")
-            welcome = hmac.compare_digest(sent, f"Bearer {self._token}".encode())
-            return "" if welcome else "send Authorization: Bearer with the token of TOCSIN_WEB__TOKEN"
-        # A name that is not ours may be another site's, led here to be let in by the browser.
-        if request.client and _is_loopback(request.client.host) and _is_local(request.headers.get("host", "")):
-            return ""
-        return "this is taken from this machine alone; set TOCSIN_WEB__TOKEN to take it from others"
-
-
-def _is_local(host: str) -> bool:
-    """Whether a Host header, with a port or without, names this machine as only it can be named."""
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return name.lower() == "localhost" or _is_loopback(name)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > BODY_MAX:
-            raise ValueError("a mark is at most 64 KiB")
-    return body
-
-
-def _refused(status: int, error: str) -> Response:
-    return _json({"ok": False, "error": error}, status)
-
-
-def _json(value: dict[str, Any], status: int = 200) -> Response:
-    """A JSON answer in ASCII, so that any text can stand in it."""
-    return Response(json.dumps(value, allow_nan=False), status, media_type="application/json")
+            return refused(400, str(error))

@@ -89,7 +89,7 @@ def test_a_page_and_its_resolve() -> None:
     assert told.tick(9, step(labels(), "inactive", 9, 0, "recovering")) == [(Status.RESOLVED, 1)]
     assert told.notices.notices[0].lines[0].endswith("; ended 2025-02-19 21:29 UTC, after 14 min")
     assert told.notices.notices[0].group == page.group
-    assert told.router.snapshot() == {"groups": [], "held": []}
+    assert told.router.is_idle
 
 
 def test_one_call_and_group_is_one_notice() -> None:

@@ -85,19 +85,46 @@ def test_what_cannot_be_explained_is(daemon: Running) -> None:
     assert tocsin("127.0.0.1:9", "explain", "Errors")[2].startswith("no Tocsin answers at 127.0.0.1:9")
 
 
-def test_a_page_marked_noise_closes_and_is_remembered(daemon: Running) -> None:
+def test_a_page_marked_expected_closes_and_is_remembered(daemon: Running) -> None:
     """It is closed, counted, saved before it is answered; the others stay open."""
     web = daemon.addresses()[1]
     page = _alerts(web)["one"]
-    status, said, error = tocsin(web, "mark", "noise", "--alert", page["id"][:8], "--by", "anna", "--note", "a test")
-    assert (status, said) == (0, "noise: 1 series of Fails\n"), error
+    words = ("mark", "expected", "--alert", page["id"][:8], "--for", "1h", "--by", "anna", "--note", "a test")
+    status, said, error = tocsin(web, *words)
+    assert status == 0 and said.startswith("expected: 1 series of Fails, from "), error
     time.sleep(1.2)  # Levels are taken once a second.
     assert sorted(_alerts(web)) == ["three", "two"]
-    (mark,) = httpx.get(web + "/api/v1/marks").json()["marks"]
-    assert (mark["kind"], mark["by"], mark["series"]) == ("noise", "anna", [["agent", "one"]])
+    assert tocsin(web, "mark", "incident", "--alert", _alerts(web)["three"]["id"][:8])[0] == 0
+    time.sleep(1.2)
+    mark, _ = httpx.get(web + "/api/v1/marks").json()["marks"]
+    assert (mark["kind"], mark["by"], mark["series"]) == ("expected", "anna", [["agent", "one"]])
     rules = {rule["rule"]: rule for rule in httpx.get(web + "/api/v1/rules").json()["rules"]}
-    assert (rules["Fails"]["pages"], rules["Fails"]["pages_noise"]) == (3, 1)
-    assert 'tocsin_pages_marked_total{mark="noise",rule="Fails"} 1.0' in httpx.get(web + "/metrics").text
+    assert (rules["Fails"]["pages"], rules["Fails"]["pages_noise"]) == (3, 0)
+    assert 'tocsin_pages_marked_total{mark="incident",rule="Fails"} 1.0' in httpx.get(web + "/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("noise", "--alert", "two"), "Fails compares with a limit and learns nothing, so noise changes nothing"),
+        (("new_normal", "--rule", "Fails"), "so new_normal changes nothing; write another `above`"),
+        (
+            ("expected", "--rule", "Fails", "--series", "agent=tow", "--for", "1h"),
+            "no series of Fails has agent=tow; it has seen one, three, two",
+        ),
+        (
+            ("expected", "--rule", "Fails", "--for", "1h", "--from", "2020-01-01T00:00Z"),
+            "this window ended at 2020-01-01 01:00 UTC: what was learnt of it stays",
+        ),
+    ],
+)
+def test_a_mark_that_means_nothing_is_refused(daemon: Running, words: tuple[str, ...], said: str) -> None:
+    """With what to write instead; nothing has changed."""
+    web = daemon.addresses()[1]
+    open_ = _alerts(web)
+    status, _, error = tocsin(web, "mark", *(open_[word]["id"] if word in open_ else word for word in words))
+    assert status == 1 and said in error
+    assert _alerts(web).keys() == open_.keys()
 
 
 def test_a_maintenance_window_is_not_judged(daemon: Running) -> None:

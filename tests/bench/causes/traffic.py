@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from detectors.core.columns import (
-    ENDINGS,
     HISTOGRAM_SCALE,
     NOTHING,
     TICK_NS,
@@ -26,7 +26,8 @@ from detectors.core.series import SeriesTable
 PROVIDER_OF = {"gpt-large": "openai", "gpt-small": "openai", "claude-large": "anthropic", "claude-small": "anthropic"}
 TOOLS = ("crm.search", "orders.read", "mail.send", "web.fetch", "sql.query", "tickets.create")
 USD_A_TOKEN = {"gpt-large": 5e-6, "gpt-small": 5e-7, "claude-large": 6e-6, "claude-small": 8e-7}
-KINDS = ("timeout", "rate_limit", "overloaded", "error")
+KINDS = ("TimeoutError", "RateLimitError", "APIOverloaded", "ValueError")
+Counts = NDArray[np.int64]
 READ = 0.1
 """What a token from the cache costs, as a part of the price of a fresh one."""
 
@@ -129,8 +130,8 @@ class Minute:
     """What one agent counted in a minute, and the laws by which the rest is drawn."""
 
     agent: Agent
-    count: Floats
-    failed: Floats
+    count: Counts
+    failed: Counts
     seconds: Floats
     tokens: Floats
     cached: float
@@ -139,7 +140,7 @@ class Minute:
     busy: float
 
 
-def slot(start_ns: int, minutes: list[Minute], chance: Generator) -> Slot:
+def slot(start_ns: int, minutes: list[Minute], chance: Generator, errors: SeriesTable) -> Slot:
     """The minutes of all agents as one closed slot."""
     cell = np.concatenate([one.agent.cells for one in minutes])
     count = np.concatenate([one.count for one in minutes]).astype(float)
@@ -166,7 +167,8 @@ def slot(start_ns: int, minutes: list[Minute], chance: Generator) -> Slot:
     none = np.zeros(len(every))
     return Slot(
         start_ns, every, column(count, closed), column(count, closed), column(failed), column(tokens),
-        none, column(usd), none, none, none, duration, cost, NOTHING, _endings(minutes, chance), NOTHING, prompt,
+        none, column(usd), none, none, none, duration, cost, NOTHING, NOTHING, NOTHING, prompt,
+        _errors(minutes, chance, errors),
     )  # fmt: skip
 
 
@@ -185,7 +187,7 @@ def _spent(minutes: list[Minute], count: Floats) -> tuple[Floats, Floats, Entrie
     return usd, tokens, Entries(prompt.cell[kept], prompt.bucket[kept], prompt.count[kept])
 
 
-def _sessions(minute: Minute, chance: Generator, usd: Floats, cells: Ids) -> tuple[Ids, Floats, Floats]:
+def _sessions(minute: Minute, chance: Generator, usd: Floats, cells: Ids) -> tuple[Ids, Counts, Floats]:
     """Sessions that close by tenant, and what one costs: what its tenant's calls cost, as an expectation."""
     agent = minute.agent
     spent = usd[np.isin(cells, agent.cells)].sum()
@@ -194,15 +196,15 @@ def _sessions(minute: Minute, chance: Generator, usd: Floats, cells: Ids) -> tup
     return agent.sessions, closed, np.full(len(agent.tenants), max(each, 1e-9))
 
 
-def _endings(minutes: list[Minute], chance: Generator) -> Entries:
-    """What the failed calls ended with: the incident's error where there is one, else a bit of everything."""
+def _errors(minutes: list[Minute], chance: Generator, errors: SeriesTable) -> Entries:
+    """The types of the failed calls' errors: the incident's where there is one, else a bit of everything."""
     cells, kinds = [], []
+    known = np.array([errors.id_of((name,), TICK_NS) for name in KINDS], np.int32)
     for one in minutes:
         each = np.repeat(np.arange(len(one.failed)), one.failed)
         usual = chance.choice(len(KINDS), len(each))
-        names = np.where(one.erring[each], KINDS.index(one.error) if one.error else 0, usual)
+        kinds.append(known[np.where(one.erring[each], KINDS.index(one.error) if one.error else 0, usual)])
         cells.append(one.agent.cells[each])
-        kinds.append(np.array([ENDINGS.index(KINDS[i]) for i in names.tolist()], np.int32))
     return added_up(np.concatenate(cells), np.concatenate(kinds), np.ones(sum(map(len, cells))))
 
 
@@ -224,7 +226,7 @@ def drawn(chance: Generator, agent: Agent) -> Incident:
     own = [one for one in agent.labels if one["operation"] == operation]
     one = own[int(chance.integers(len(own)))]
     narrow = "tool" if operation == "tool" else "model"
-    error = str(chance.choice(["", "timeout", "rate_limit", "overloaded"]))
+    error = str(chance.choice(["", *KINDS[:3]]))
     labels: tuple[tuple[str, str], ...]
     match str(chance.choice(["narrow", "tenant", "version", "provider", "both", "all", "mix", "cost"])):
         case "narrow":

@@ -1,0 +1,45 @@
+"""`tocsin page`: a test page, and what each destination answers."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from alertrules.parse import PACKS, RuleErrors, load
+from service import settings as settings_module
+from service.commands import NO, WRONG_USE, YES, Commands
+from service.notifiers.notifier import words
+from service.settings import SettingsError
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    page = commands.add_parser(
+        "page",
+        help="send a marked test page to every destination",
+        description="Sends one test page to each destination that the settings and rule files name, and says what each "
+        "answered. Exit status 1 if one of them did not take it.",
+    )
+    page.add_argument("--test", action="store_true", required=True, help="the only kind of page that is made by hand")
+    page.add_argument("--receiver", metavar="NAME", help="of the rule files; default: the one that the route names")
+    page.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    page.set_defaults(run=_page)
+
+
+def _page(given: argparse.Namespace) -> int:
+    from service import trial
+    from service.notifiers.destination import destinations
+    from service.notifiers.request import Delivered
+
+    try:
+        settings = settings_module.from_environment()
+        rules = load(list(map(Path, settings.rules)) or [PACKS], words())
+        receiver = rules.receiver(given.receiver)
+        answers = trial.send(destinations(receiver, settings.notifiers), receiver.name)
+    except (SettingsError, RuleErrors, ValueError) as error:
+        print(error, file=sys.stderr)
+        return WRONG_USE
+    taken = [isinstance(outcome, Delivered) for _, outcome in answers]
+    told = [trial.worded(*answer) for answer in answers]
+    print(json.dumps({"ok": all(taken), "destinations": told}) if given.json else "\n".join(told))
+    return YES if all(taken) else NO
