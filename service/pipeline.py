@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from alertrules.changes import Change
 from alertrules.lifecycle import AlertState, Labels, Transition
 from alertrules.marks import ID_DIGITS_MIN, Mark
 from alertrules.notice import Notice
 from alertrules.parse import RuleSet
 from alertrules.routing import Router, Told
+from alertrules.wording import utc
 from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import Arrays, Slot
 from detectors.core.rows import under
@@ -153,6 +155,9 @@ class Pipeline:
             answer, moved = self.detect.mark(said)
             self._tell([moved], now_ns, step)
             return answer
+        if isinstance(said, Change):
+            self.causes.news.tell(said)
+            return Answer(message=f"change: {said.summary}, at {utc(said.at_ns)}")
         try:
             message, told = self.router.hear(said, now_ns)
         except ValueError as error:
@@ -189,7 +194,7 @@ class Pipeline:
             return moved
         try:
             watch, row = self.detect.found(moved)
-            known = self.causes.explained(watch, row, self.ingest.cells, self.ingest.errors, moved.finding)
+            known = self.causes.explained(watch, row, self.ingest.cells, self.ingest.sights.errors, moved.finding)
             # A quantile of buckets may lie beyond what there was.
             finding = replace(moved.finding, now=float(np.fmin(moved.finding.now, known.largest)))
             return replace(

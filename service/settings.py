@@ -242,7 +242,7 @@ def table(section: type[BaseModel] = Settings, prefix: str = PREFIX) -> list[tup
 def _written(info: FieldInfo) -> str:
     """A setting's default as one would write it."""
     default = info.default
-    if default is None or default == ():
+    if default is None or default in ((), ""):
         return "none"
     if isinstance(default, Calendar):
         return "UTC"

@@ -252,7 +252,7 @@ class Watch:
         return Identity(self.rule.name, self.view.labels(row), self.rule.severity.value)
 
     def row_of(self, labels: Labels) -> int | None:
-        """The series that has these labels; None where there is none of that name any more."""
+        """The series that has these labels; None where that is gone."""
         given = dict(labels)
         return self.view.series.find(tuple(given.get(name, "") for name in self.rule.by))
 

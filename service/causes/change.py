@@ -11,7 +11,7 @@ from alertrules.rules import Rule
 from detectors.core.columns import ENDINGS, Bools, Finding, Ids
 from detectors.core.series import OVERFLOW_VALUE, SeriesTable
 from detectors.core.signals import SIGNALS, Signal
-from service.causes import spend, terms
+from service.causes import factors, terms
 from service.causes.levels import level, own_shares, shares
 from service.causes.past import Past, only
 from service.causes.terms import Candidate, Codes, Shares
@@ -128,13 +128,13 @@ class Change:
         names, group = np.unique(models, return_inverse=True)
         counted = self._past.between(calls, group.astype(np.int32), self._finding.since_ns)
         then, since = (
-            spend.spent(float(sessions.tick.count.sum()), each)
+            factors.spent(float(sessions.tick.count.sum()), each)
             for sessions, each in zip((self._before, self._now), counted, strict=True)
         )
-        term = spend.named(then, since, names.tolist())
+        term = factors.named(then, since, names.tolist())
         return (term,) if term and self._goes_with(then, since) else ()
 
-    def _goes_with(self, then: spend.Spent, since: spend.Spent) -> bool:
+    def _goes_with(self, then: factors.Spent, since: factors.Spent) -> bool:
         """Whether what the calls cost a session changed the way that the detector says."""
         change = since.dollars.sum() / since.sessions - then.dollars.sum() / then.sessions
         return bool(change * (self._finding.now - self._finding.before) > 0)

@@ -5,10 +5,9 @@ news.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from alertrules.lifecycle import Labels
+from alertrules.changes import Change
 from alertrules.wording import VALUE_LENGTH_MAX, clean, length
 from detectors.core.columns import SECOND_NS, Slot
 from detectors.core.series import OVERFLOW_VALUE, SeriesTable
@@ -18,21 +17,6 @@ WATCHED = {"agent_version": "version", "model": "model", "tool": "tool"}
 """Labels whose new values are news, and what a page calls them."""
 SIGHTS_MAX, CHANGES_MAX, TOLD_MAX = 20_000, 1_000, 3
 CHANGE_LIFE_NS = 30 * 24 * HOUR_NS
-
-
-@dataclass(frozen=True)
-class Change:
-    """A deploy, or another change that somebody told of.
-
-    summary  what it is, in a line
-    labels   of the series that it may concern: agent, tenant and the like; none for all
-    link     where more stands; empty for nowhere
-    """
-
-    at_ns: int
-    summary: str
-    labels: Labels = ()
-    link: str = ""
 
 
 class News:

@@ -33,7 +33,7 @@ SHIFTED = 0.4
 """Part of a group's change that may come of a shift between its own parts, for it to be named."""
 ALIKE = 0.02
 """Of two labels whose mixes explain as much, to within this part, the first one is told."""
-TERMS_MAX = 3
+NESTED_MAX = 3
 
 Codes = NDArray[np.intp]
 
@@ -166,7 +166,7 @@ def cause(shares: Shares, own: Shares, labels: Mapping[str, Codes]) -> list[Cand
     """
     found: list[Candidate] = []
     which = np.ones(len(shares.part0), np.bool_)
-    while len(found) < TERMS_MAX and not (found and found[-1].mixed):
+    while len(found) < NESTED_MAX and not (found and found[-1].mixed):
         mine = shares.of(which)
         if not (mine.units0.sum() >= NEW_BELOW and mine.units1.sum() and mine.change):
             break

@@ -6,14 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from detectors.core.columns import CELL_LABELS, SLOT_NS, Arrays, Ids, Slot
-from detectors.core.rows import under
+from detectors.core.columns import CELL_LABELS, SLOT_NS, Arrays, Slot
 from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
 from service.batch import Answer, Dropped, Gap, Record, Signal, Tally
 from service.ingest.decode import Decoder, decode
-from service.ingest.join.closing import Closed, Closing, Labels
+from service.ingest.join.closing import Closing, Labels
 from service.ingest.join.join import UNSEEDED, Join, Seed
-from service.ingest.kernel.constants import UNIT_ERROR
 from service.ingest.limits import IngestLimits
 from service.ingest.local import NOTHING_LOCAL, Local
 from service.ingest.metrics.meanings import Cell, Meaning
@@ -28,6 +26,7 @@ from service.ingest.prices import DAY_NS, CostSource, Prices, Tokens
 from service.ingest.reader import Decoded
 from service.ingest.review import Review, reviewed
 from service.ingest.rollup import roll_up
+from service.ingest.sights import Sights
 from service.ingest.twins import Twins
 from service.ingest.watermark import Watermark
 from service.ingest.words import Unknown, Words
@@ -41,8 +40,6 @@ _UNKNOWN = {
     Dropped.UNKNOWN_TOKEN: Unknown.TOKEN,
     Dropped.UNKNOWN_KIND: Unknown.KIND,
 }
-ANSWERS_MAX, ERRORS_MAX = 10_000, 512
-"""Types of error that have a number; the lexicon tells fewer apart."""
 CELL_LIFE_NS = 8 * DAY_NS
 """Event time after which a cell that counted nothing gives its place up: a weekly job keeps its own."""
 
@@ -62,8 +59,7 @@ class Ingest:
         self.meters = meters or Meters()
         self._decoder = decoder or Scanner()
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
-        self.errors = SeriesTable(("error",), ERRORS_MAX)
-        self._answers: dict[tuple[str, str], None] = {}
+        self.sights = Sights()
         self._review = review
         self._watermark = Watermark(limits.lateness_ns, limits.idle_hold_ns)
         self.join = Join(limits, local, seed)
@@ -296,9 +292,13 @@ class Ingest:
             self.words.note(Unknown.OUTCOME, "", word, agent, start_ns, sessions)
         if self._review is not None:
             reviewed(self._review, closed, self._closing.labels)
-        slot = roll_up(start_ns, closed.units, closed.cells, closed.calls, self._error_ids(closed, start_ns))
-        slot = replace(slot, answers=self._first_answers(closed))
+        error_ids = self.sights.error_ids(closed, start_ns)
+        slot = roll_up(start_ns, closed.units, closed.cells, closed.calls, error_ids)
+        slot = replace(slot, answers=self.sights.first_answers(closed))
         self.cells.touch(slot.cell, start_ns)
+        told = slot.error
+        for cell, error, calls in zip(told.cell.tolist(), told.bucket.tolist(), told.count.tolist(), strict=True):
+            tally.failed[self.cells.values(cell)[AGENT_PLACE], self.sights.errors.values(error)[0]] += round(calls)
         self._told_ns[slot.cell[slot.cost_usd > 0], 0] = start_ns
         self._told_ns[slot.outcome.cell, 1] = start_ns
         self._told_ns[closed.cells[closed.calls :], 2] = start_ns
@@ -308,22 +308,6 @@ class Ingest:
         if len(slot.cell):
             tally.slots += 1
             self._ready.append(slot)
-
-    def _error_ids(self, closed: Closed, start_ns: int) -> Ids:
-        """The number of each unit's type of error, -1 where it has none."""
-        words = closed.units[UNIT_ERROR].astype(np.int64)
-        ids = np.full(int(words.max(initial=0)) + 1, -1, np.int32)
-        for word, error in sorted(closed.errors.items(), key=lambda told: told[1]):
-            ids[word] = self.errors.id_of((error,), start_ns)
-        each: Ids = ids[words]
-        return each
-
-    def _first_answers(self, closed: Closed) -> tuple[tuple[str, str], ...]:
-        """The models that answer by another name than was asked for, where that was not seen before."""
-        new = tuple(pair for pair in closed.answers if pair not in self._answers)
-        if len(self._answers) < ANSWERS_MAX:
-            self._answers.update(dict.fromkeys(new))
-        return new
 
     def _tell_meters(self) -> None:
         """Tell the metrics what spans told since this was done last."""
@@ -346,7 +330,7 @@ class Ingest:
             self._expired_day = day  # Not saved: doing it again frees nothing more.
             self._tell_meters()
             self.cells.expire(day * DAY_NS - CELL_LIFE_NS)
-            self.errors.expire(day * DAY_NS - CELL_LIFE_NS)
+            self.sights.expire(day * DAY_NS - CELL_LIFE_NS)
             self.join.forget_labels()
 
     def _cell(self, labels: Cell, seen_ns: int, tally: Tally) -> int:
@@ -362,12 +346,12 @@ class Ingest:
         self._tell_meters()
         text = {
             "watermark": self._watermark.state(), "twins": self._closing.twins.state(),
-            "policies": self._policies.state(), "words": self.words.state(), "answers": list(self._answers),
+            "policies": self._policies.state(), "words": self.words.state(), "answers": self.sights.answers(),
         }  # fmt: skip
         return {
             **self.join.snapshot(),
             **{f"cells.{name}": array for name, array in self.cells.snapshot().items()},
-            **{f"errors.{name}": array for name, array in self.errors.snapshot().items()},
+            **self.sights.snapshot(),
             "meters": self.meters.snapshot(),
             "text": np.frombuffer(json.dumps(text).encode(), np.uint8),
         }
@@ -386,9 +370,7 @@ class Ingest:
         ingest._closing.twins = Twins.resume(text["twins"])
         ingest._policies = Policies.resume(text["policies"])
         ingest.words = Words.resume(text.get("words", []))
-        ingest._answers = dict.fromkeys(map(tuple, text.get("answers", [])))
+        ingest.sights = Sights.restore(arrays, text.get("answers", ()))
         cells = {name.removeprefix("cells."): array for name, array in arrays.items() if name.startswith("cells.")}
         ingest.cells = SeriesTable.restore(cells, limits.cells_max)
-        if errors := under(arrays, "errors."):  # Format 10 had none.
-            ingest.errors = SeriesTable.restore(errors, ERRORS_MAX)
         return ingest

@@ -80,7 +80,8 @@ def _run(incidents: int, seed: int) -> tuple[Counter[str], dict[str, Counter[str
                     shown.append(f"{name} {incident}: {verdict}: {named(told[name])!r} {told[name]}")
             current = {}
         drawn_now = [one.minute(current.get(one.name), busy) for one in agents]
-        outcome = pipeline.judge([slot(BEGIN_NS + minute * TICK_NS, drawn_now, chance, pipeline.ingest.errors)], 0)
+        errors = pipeline.ingest.sights.errors
+        outcome = pipeline.judge([slot(BEGIN_NS + minute * TICK_NS, drawn_now, chance, errors)], 0)
         for moved in outcome.transitions:
             agent = dict(moved.labels).get("agent", "")
             begins = moved.before == "inactive" and moved.after == "firing"

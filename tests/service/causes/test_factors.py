@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alertrules.cause import How
-from service.causes.spend import Spent, factors, named
+from service.causes.factors import Spent, factors, named
 
 MODELS = ["large", "small"]
 

@@ -13,7 +13,7 @@ from alertrules.cause import How, Term
 from detectors.core.columns import PROMPT, Entries, Floats
 from service.causes.past import Counted
 
-EXPLAINS = 0.6
+NAMED_FROM = 0.6
 """Part of the change that a factor explains, at least, to be named."""
 WORTH = {"fresh": 1.0, "read": 0.1, "written": 1.25}
 OUTPUT_WORTH = 4.0
@@ -102,7 +102,7 @@ def named(before: Spent, now: Spent, models: Sequence[str]) -> Term | None:
         return None
     name, parts = max(found.items(), key=lambda one: float(one[1].sum()) / change)
     share = float(parts.sum()) / change
-    if share < EXPLAINS:
+    if share < NAMED_FROM:
         return None
     return _term(name, parts * np.sign(change), share, before, now, models)
 
