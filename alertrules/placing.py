@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from alertrules.flapping import CALM_NS, FLAPPING
 from alertrules.groups import Group, Member, digest, grouping
 from alertrules.lifecycle import AlertState, Labels
-from alertrules.routes import ROOT_KEY, Branch, Escalation
+from alertrules.routes import ROOT_KEY, Branch
 from alertrules.storms import CAUSE_NS, STORM_GROUPS_MAX, STORM_NS, Kind, has, shared_cause
 from alertrules.suppression import Suppression
 
@@ -114,15 +114,10 @@ class Groups:
             if (due_ns := group.due_ns(self.branch(group.route))) is not None:
                 yield due_ns, group
 
-    def escalations(self, people_ns: int) -> Iterator[tuple[Group, Escalation]]:
-        """The steps of escalation that are due, in their order."""
-        for group in self.all.values() if self._escalates else ():
-            steps = self.branch(group.route).escalate
-            while group.first_ns and group.wakes and group.steps < len(steps):
-                step = steps[group.steps]
-                if people_ns < group.first_ns + step.after_ns:
-                    break
-                yield group, step
+    @property
+    def escalating(self) -> list[Group]:
+        """The groups whose escalation is to be looked at."""
+        return list(self.all.values()) if self._escalates else []
 
     def suppress(self, suppression: Suppression | None) -> list[tuple[Branch, Member]]:
         """Take out what is suppressed and was not told yet, which is returned; mark what was told."""

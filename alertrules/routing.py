@@ -72,8 +72,9 @@ class Router:
 
         Call it on ticks without transitions too: that is when what was held back is paged.
         """
-        earlier, ended = self._look(at_ns - 1, now_ns), []
-        self._at_ns, self._alone = at_ns, []
+        self._alone = []
+        earlier, ended = self._look(at_ns - 1, now_ns), list[str]()
+        self._at_ns = at_ns
         for moved in transitions:
             if moved.after is AlertState.FIRING and moved.before in (AlertState.INACTIVE, AlertState.PENDING):
                 self._held[moved.alert_id] = self._member(moved)
@@ -123,21 +124,31 @@ class Router:
         return f"{'no longer acknowledged, said' if word.is_taken_back else 'acknowledged by'} {word.by}: {shown}"
 
     def _look(self, until_ns: int, now_ns: int) -> tuple[Notice, ...]:
-        """Tell what is due, earliest first, and then those whom escalation brings in."""
+        """Tell what is due, earliest first, and those whom escalation brings in."""
         told: list[Notice] = []
-        is_fresh, people_ns = self._is_fresh(until_ns, now_ns), max(until_ns, now_ns)
+        is_fresh = self._is_fresh(until_ns, now_ns)
         while until_ns >= self._due_ns and (due := self._groups.due(until_ns, is_fresh)):
             for due_ns, group in due:
-                for notice in group.look(due_ns, people_ns):
+                told += self._escalated(group, due_ns, now_ns)
+                for notice in group.look(due_ns, max(due_ns, now_ns)):
                     told += [replace(notice, receiver=receiver) for receiver in group.receivers]
                 self._groups.settle(group)
         if until_ns >= self._due_ns:
             self._due_ns = self._groups.next_due_ns(NEVER_NS)
-        for group, step in self._groups.escalations(people_ns) if is_fresh else ():
-            at_ns = min(until_ns, group.first_ns + step.after_ns)
-            told.append(group.escalate(step.to, step.after_ns, at_ns))
-            self._alone += [alone(step.to, member, at_ns) for member in group.audible]
+        for group in self._groups.escalating if is_fresh else ():
+            told += self._escalated(group, until_ns, now_ns)
         return tuple(told)
+
+    def _escalated(self, group: Group, until_ns: int, now_ns: int) -> Iterator[Notice]:
+        """Tell those whom escalation brings in by then, by people's clock."""
+        steps = self._groups.branch(group.route).escalate
+        while group.first_ns and group.wakes and group.steps < len(steps):
+            step = steps[group.steps]
+            if max(until_ns, now_ns) < group.first_ns + step.after_ns:
+                return
+            at_ns = min(until_ns, group.first_ns + step.after_ns)
+            yield group.escalate(step.to, step.after_ns, at_ns)
+            self._alone += [alone(step.to, member, at_ns) for member in group.audible]
 
     def _is_fresh(self, at_ns: int, now_ns: int) -> bool:
         return not self._max_page_age_ns or now_ns - at_ns <= self._max_page_age_ns
