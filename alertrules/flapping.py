@@ -1,4 +1,8 @@
-"""Alerts that come and go: how often each has fired of late, by rule and series."""
+"""Alerts that come and go: how often each has fired of late, by rule and series.
+
+An alert that fires for the third time within hours is flapping. Its page says so, and stays open until it has not fired
+for an hour: what it does meanwhile is counted and not told.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,6 +11,10 @@ from alertrules.lifecycle import Labels, labels_from
 from detectors.core.columns import SECOND_NS
 
 WITHIN_NS = 6 * 3600 * SECOND_NS
+CALM_NS = 3600 * SECOND_NS
+"""For how long a flapping alert must not fire until it is told as ended."""
+FLAPPING = 3
+"""So often fired within hours is flapping."""
 SERIES_MAX = 10_000
 TIMES_MAX = 1_000
 
@@ -17,14 +25,14 @@ class Flaps:
     def __init__(self) -> None:
         self._fired: dict[tuple[str, Labels], list[int]] = {}
 
-    def fired(self, rule: str, labels: Labels, at_ns: int) -> int:
-        """An alert fires: how often it has, this time among them."""
+    def fired(self, rule: str, labels: Labels, at_ns: int) -> tuple[int, int]:
+        """An alert fires: how often it has, this time among them, and within what time."""
         key = rule, labels
         times = [one for one in self._fired.pop(key, []) if at_ns - one < WITHIN_NS]
         self._fired[key] = [*times, at_ns][-TIMES_MAX:]
         while len(self._fired) > SERIES_MAX or at_ns - next(iter(self._fired.values()))[-1] >= WITHIN_NS:
             del self._fired[next(iter(self._fired))]
-        return len(self._fired[key])
+        return len(self._fired[key]), at_ns - self._fired[key][0]
 
     def snapshot(self) -> list[Any]:
         """What `restore` takes, fit for JSON."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from alertrules.flapping import CALM_NS
 from alertrules.lifecycle import MUTED_AFTER_NS, AlertState, Labels, labels_from
 from alertrules.notice import Notice, NoticeAlert, Status
 from alertrules.routes import ALL, ROOT_KEY, Branch
@@ -29,6 +30,7 @@ CROWD_LOOK_NS = 60 * SECOND_NS
 LINES_MAX = 100
 """Members named in one notice, and closed members that an open group remembers; more are counted in words."""
 
+_AT_REST = (AlertState.MUTED, AlertState.INACTIVE)
 _SEVERITIES = [severity.value for severity in Severity]
 
 
@@ -95,6 +97,8 @@ class Group:
     also        receivers that escalation brought in, `steps` of it taken; they are told all that follows
     first_ns    when it was first told, by people's clock: Unix time, or event time in a replay
     suppressed  alerts that were told and that nobody is to hear of now
+    elsewhere   labels of alerts that share the cause and were told before by themselves
+    calming     flapping alerts that do not fire just now, and since when
     acked_by    who has acknowledged it, and when by people's clock; empty while nobody has
     """
 
@@ -118,6 +122,8 @@ class Group:
     steps: int = 0
     first_ns: int = 0
     suppressed: list[str] = field(default_factory=list)
+    elsewhere: list[Labels] = field(default_factory=list)
+    calming: dict[str, int] = field(default_factory=dict)
     acked_by: str = ""
     acked_ns: int = 0
 
@@ -161,12 +167,28 @@ class Group:
             self.still.append(alert_id)
             self._change(at_ns)
 
-    def leave(self, alert_id: str, at_ns: int) -> None:
-        """An alert has closed; one that was never told is forgotten."""
+    def resume(self, member: Member) -> str:
+        """Take in a flapping alert that fires again, which is not told as it is open still: the id that it had.
+
+        Empty where it is not of this group.
+        """
+        for alert_id in self.calming:
+            was = self.open[alert_id]
+            if (was.rule, was.labels) == (member.rule, member.labels):
+                del self.calming[alert_id], self.open[alert_id]
+                self.open[member.alert_id] = replace(member, began_ns=was.began_ns)
+                return alert_id
+        return ""
+
+    def leave(self, alert_id: str, ended_ns: int, at_ns: int) -> None:
+        """An alert has closed, which is known at `at_ns`; one that was never told is forgotten."""
         member = self.open.pop(alert_id)
+        self.calming.pop(alert_id, None)
         self.suppressed = [name for name in self.suppressed if name != alert_id]
-        member.ended_ns = at_ns
-        member.line += f"; ended {utc(at_ns)}, after {length(at_ns - member.began_ns)}"
+        member.ended_ns = ended_ns
+        member.line += f"; ended {utc(ended_ns)}, after {length(ended_ns - member.began_ns)}"
+        if member.fires > 1:
+            member.line += f", fired {member.fires} times"
         if alert_id in self.news:
             self.news.remove(alert_id)
             return
@@ -188,12 +210,18 @@ class Group:
     @property
     def wakes(self) -> bool:
         """Whether escalation is about something: nobody has acknowledged, and an alert of it is news still."""
-        return not self.acked_by and any(member.state != AlertState.MUTED for member in self.audible)
+        return not self.acked_by and any(member.state not in _AT_REST for member in self.audible)
 
     @property
     def pages(self) -> bool:
         """Whether its next notice is a page, and not a reminder or a resolve."""
         return bool(self.news) or not self.changed_ns
+
+    def next_ns(self, route: Branch, never_ns: int) -> int:
+        """When something is to be done next: it is told, or an alert has been calm for long enough."""
+        due_ns = self.due_ns(route)
+        calm_ns = min(self.calming.values(), default=never_ns) + CALM_NS
+        return min(never_ns, calm_ns, never_ns if due_ns is None else due_ns)
 
     def due_ns(self, route: Branch) -> int | None:
         """When it is told next, as things stand; None if never."""
@@ -205,7 +233,7 @@ class Group:
         if self.changed_ns:
             return self._look_ns(self.changed_ns, interval_ns)
         repeats = route.repeat_interval_ns and self.told_ns
-        lasting = [member for member in self.audible if member.state != AlertState.MUTED]
+        lasting = [member for member in self.audible if member.state not in _AT_REST]
         if repeats and lasting:
             again_ns = self.told_ns + route.repeat_interval_ns
             reminders = [_reminder_ns(member.fired_ns) for member in lasting if member.fired_ns]
@@ -265,9 +293,11 @@ class Group:
         if others:
             more = f", and {len(about) - 1} more" if len(about) > 1 else ""
             title = f"+ {about[0].title}{more} (beside {len(others)} before)"
-        if self.kind != Kind.LABELS:
-            every = [member.labels for member in members]
-            title = clean(f"{headline(self.kind, self.labels, every, total)}: {about[0].title}", TITLE_LENGTH_MAX)
+        elsewhere = [] if status is Status.RESOLVED else self.elsewhere
+        if self.kind != Kind.LABELS and total + len(elsewhere) > 1:
+            every = [member.labels for member in members] + elsewhere
+            many = headline(self.kind, self.labels, every, total + len(elsewhere))
+            title = clean(f"{many}: {about[0].title}", TITLE_LENGTH_MAX)
             lines = [*victims(every), *lines]
         return Notice(
             notice_id=digest(self.group, status.value, sorted(facts, key=str)),
@@ -337,4 +367,7 @@ def group_from(fields: Mapping[str, Any]) -> Group:
     """The group of these fields; one saved before there were times was told at once."""
     members = {alert_id: member_from(member) for alert_id, member in fields["open"].items()}
     closed = [member_from(member) for member in fields["closed"]]
-    return Group(**{**fields, "labels": labels_from(fields["labels"]), "open": members, "closed": closed})
+    elsewhere = [labels_from(labels) for labels in fields.get("elsewhere", ())]
+    return Group(
+        **{**fields, "labels": labels_from(fields["labels"]), "open": members, "closed": closed, "elsewhere": elsewhere}
+    )

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from alertrules.flapping import CALM_NS, FLAPPING
 from alertrules.groups import Group, Member, digest, grouping
-from alertrules.lifecycle import Labels
-from alertrules.routes import ROOT_KEY, Branch, Escalation
+from alertrules.lifecycle import AlertState, Labels
+from alertrules.routes import ROOT_KEY, Branch
 from alertrules.storms import CAUSE_NS, STORM_GROUPS_MAX, STORM_NS, Kind, has, shared_cause
 from alertrules.suppression import Suppression
 
@@ -55,9 +56,39 @@ class Groups:
                 del self._latest[key]
 
     def leave(self, group: Group, alert_id: str, at_ns: int) -> None:
-        """An alert of a group has ended."""
-        group.leave(alert_id, at_ns)
+        """An alert of a group has ended; one that flaps is in it until it is calm."""
+        if group.open[alert_id].fires >= FLAPPING and alert_id not in group.news:
+            group.calming[alert_id] = at_ns
+            group.open[alert_id].state = AlertState.INACTIVE
+            return
+        group.leave(alert_id, at_ns, at_ns)
         self._forget(alert_id, group)
+
+    def _calm(self, group: Group, until_ns: int) -> None:
+        """Let go of flapping alerts that have not fired for long enough, before the group is told what comes later."""
+        while group.calming:
+            alert_id = min(group.calming, key=lambda name: (group.calming[name], name))
+            ended_ns = group.calming[alert_id]
+            due_ns = group.due_ns(self.branch(group.route))
+            if ended_ns + CALM_NS > (until_ns if due_ns is None else min(until_ns, due_ns)):
+                return
+            group.leave(alert_id, ended_ns, ended_ns + CALM_NS)
+            self._forget(alert_id, group)
+
+    def again(self, joins: Sequence[tuple[Branch, Member]]) -> tuple[list[tuple[Branch, Member]], list[Group]]:
+        """Put flapping alerts that fire again back where they are open still: (the others, the groups of these)."""
+        rest, resumed = [], []
+        for branch, member in joins:
+            calming = [one for one in self.all.values() if one.route == branch.key and one.calming]
+            for group in calming:
+                if was := group.resume(member):
+                    self._forget(was, group)
+                    self._of.setdefault(member.alert_id, []).append(group.group)
+                    resumed.append(group)
+                    break
+            else:
+                rest.append((branch, member))
+        return rest, resumed
 
     def _forget(self, alert_id: str, group: Group) -> None:
         names = [name for name in self._of[alert_id] if name != group.group]
@@ -69,31 +100,30 @@ class Groups:
 
     def due(self, until_ns: int, is_fresh: bool) -> list[tuple[int, Group]]:
         """The groups that are due, earliest first; pages only while they are fresh."""
+        for group in [one for one in self.all.values() if one.calming]:
+            self._calm(group, until_ns)
         due = [(due_ns, group) for due_ns, group in self._dues() if due_ns <= until_ns]
         return sorted((one for one in due if is_fresh or not one[1].pages), key=lambda one: one[0])
 
     def next_due_ns(self, never_ns: int) -> int:
-        """When the first group is due."""
-        return min((due_ns for due_ns, _ in self._dues()), default=never_ns)
+        """When something is next to be done for a group."""
+        return min((one.next_ns(self.branch(one.route), never_ns) for one in self.all.values()), default=never_ns)
 
     def _dues(self) -> Iterator[tuple[int, Group]]:
         for group in self.all.values():
             if (due_ns := group.due_ns(self.branch(group.route))) is not None:
                 yield due_ns, group
 
-    def escalations(self, people_ns: int) -> Iterator[tuple[Group, Escalation]]:
-        """The steps of escalation that are due, in their order."""
-        for group in self.all.values() if self._escalates else ():
-            steps = self.branch(group.route).escalate
-            while group.first_ns and group.wakes and group.steps < len(steps):
-                step = steps[group.steps]
-                if people_ns < group.first_ns + step.after_ns:
-                    break
-                yield group, step
+    @property
+    def escalating(self) -> list[Group]:
+        """The groups whose escalation is to be looked at."""
+        return list(self.all.values()) if self._escalates else []
 
     def suppress(self, suppression: Suppression | None) -> list[tuple[Branch, Member]]:
         """Take out what is suppressed and was not told yet, which is returned; mark what was told."""
-        taken = []
+        taken: list[tuple[Branch, Member]] = []
+        if suppression is None and not any(group.suppressed for group in self.all.values()):
+            return taken
         for group in list(self.all.values()):
             branch = self.branch(group.route)
             found = [
@@ -125,6 +155,7 @@ class Groups:
             sharing = [member for member in members if has(member.labels, cause)]
             members = [member for member in members if member not in sharing]
             crowd = self._new(branch, Kind.CAUSE, cause, sharing[0], at_ns)
+            crowd.elsewhere = [one.labels for _, one in self._lately(branch, at_ns) if has(one.labels, cause)]
             for member in sharing:
                 yield self._join(crowd, member, at_ns)
         storms = self._is_storm(branch, members, at_ns)
@@ -166,17 +197,17 @@ class Groups:
 
     def _cause(self, branch: Branch, members: Sequence[Member], at_ns: int) -> Labels:
         """What these alerts share with those that have begun lately; empty where they are of one group anyway."""
-        of_route = [one for one in self.all.values() if one.route == branch.key and one.kind == Kind.LABELS]
-        lately = [
-            (one.group, member)
-            for one in of_route
-            for member in one.open.values()
-            if at_ns - member.fired_ns <= CAUSE_NS
-        ]
+        lately = self._lately(branch, at_ns)
         cause = shared_cause([member.labels for member in members] + [member.labels for _, member in lately])
         groups = {name for name, member in lately if has(member.labels, cause)}
         new = {grouping(member, branch.group_by) for member in members if has(member.labels, cause)}
         return cause if new and len(groups) + len(new) > 1 else ()
+
+    def _lately(self, branch: Branch, at_ns: int) -> list[tuple[str, Member]]:
+        """Alerts of the route that have begun of late, with the names of their groups; without those of storms."""
+        of_route = [one for one in self.all.values() if one.route == branch.key and one.kind == Kind.LABELS]
+        open_ = [(one.group, member) for one in of_route for member in one.open.values()]
+        return [(name, member) for name, member in open_ if at_ns - member.fired_ns <= CAUSE_NS]
 
     def _is_storm(self, branch: Branch, members: Iterable[Member], at_ns: int) -> bool:
         """Whether more groups begin for the receiver within a minute than a person can read."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from alertrules.audience import Audience
-from alertrules.flapping import Flaps
+from alertrules.flapping import FLAPPING, Flaps
 from alertrules.groups import Group, Member, alone, group_from, member_from
 from alertrules.lifecycle import AlertState, Labels, Transition
 from alertrules.marks import ID_DIGITS_MIN
@@ -22,7 +22,7 @@ from alertrules.placing import Groups
 from alertrules.routes import Branch
 from alertrules.silences import Acknowledgement, End, Silence, Silences, Word
 from alertrules.suppression import Suppressed, Suppression
-from alertrules.wording import labels_text, utc
+from alertrules.wording import labels_text, length, utc
 
 NEVER_NS = 2**63
 LevelOf = Callable[[str, Labels, int], str]
@@ -74,6 +74,7 @@ class Router:
         self._kept: dict[tuple[str, str], Kept] = {}  # By route and alert.
         self._at_ns = 0  # End of the last tick.
         self._due_ns = NEVER_NS  # No group is told before it.
+        self._had_suppression = True  # As far as is known: the first tick looks.
         self._alone: list[Notice] = []  # Of the step under way.
 
     def step(self, transitions: Iterable[Transition], at_ns: int, now_ns: int) -> Told:
@@ -81,8 +82,9 @@ class Router:
 
         Call it on ticks without transitions too: that is when what was held back is paged.
         """
-        earlier, ended = self._look(at_ns - 1, now_ns), []
-        self._at_ns, self._alone = at_ns, []
+        self._alone = []
+        earlier, ended = self._look(at_ns - 1, now_ns), list[str]()
+        self._at_ns = at_ns
         for moved in transitions:
             if moved.after is AlertState.FIRING and moved.before in (AlertState.INACTIVE, AlertState.PENDING):
                 self._held[moved.alert_id] = self._member(moved)
@@ -132,20 +134,20 @@ class Router:
         return f"{'no longer acknowledged, said' if word.is_taken_back else 'acknowledged by'} {word.by}: {shown}"
 
     def _look(self, until_ns: int, now_ns: int) -> tuple[Notice, ...]:
-        """Tell what is due, earliest first, and then those whom escalation brings in."""
+        """Tell what is due, earliest first, and those whom escalation brings in."""
         told: list[Notice] = []
-        is_fresh, people_ns = self._is_fresh(until_ns, now_ns), max(until_ns, now_ns)
+        is_fresh = self._is_fresh(until_ns, now_ns)
         while until_ns >= self._due_ns and (due := self._groups.due(until_ns, is_fresh)):
             for due_ns, group in due:
                 self._freshen(group, due_ns)
-                for notice in group.look(due_ns, people_ns):
+                told += self._escalated(group, due_ns, now_ns)
+                for notice in group.look(due_ns, max(due_ns, now_ns)):
                     told += [replace(notice, receiver=receiver) for receiver in group.receivers]
                 self._groups.settle(group)
         if until_ns >= self._due_ns:
             self._due_ns = self._groups.next_due_ns(NEVER_NS)
-        for group, step in self._groups.escalations(people_ns) if is_fresh else ():
-            told.append(group.escalate(step.to, step.after_ns, until_ns))
-            self._alone += [alone(step.to, member, until_ns) for member in group.audible]
+        for group in self._groups.escalating if is_fresh else ():
+            told += self._escalated(group, until_ns, now_ns)
         return tuple(told)
 
     def _freshen(self, group: Group, at_ns: int) -> None:
@@ -153,23 +155,37 @@ class Router:
         for member in (*group.audible, *(group.closed if not group.open else ())):
             member.level = self._level_of(member.rule, member.labels, at_ns)
 
+    def _escalated(self, group: Group, until_ns: int, now_ns: int) -> Iterator[Notice]:
+        """Tell those whom escalation brings in by then, by people's clock."""
+        steps = self._groups.branch(group.route).escalate
+        while group.first_ns and group.wakes and group.steps < len(steps):
+            step = steps[group.steps]
+            if max(until_ns, now_ns) < group.first_ns + step.after_ns:
+                return
+            at_ns = min(until_ns, group.first_ns + step.after_ns)
+            self._freshen(group, at_ns)
+            yield group.escalate(step.to, step.after_ns, at_ns)
+            self._alone += [alone(step.to, member, at_ns) for member in group.audible]
+
     def _is_fresh(self, at_ns: int, now_ns: int) -> bool:
         return not self._max_page_age_ns or now_ns - at_ns <= self._max_page_age_ns
 
     def _member(self, fired: Transition) -> Member:
         rule = self._rules.get(fired.rule)
         assert fired.finding is not None
-        said = (
-            line(rule, fired.labels, fired.finding, fired.cause, fired.news)
-            if rule
-            else f"{fired.rule}: {labels_text(fired.labels)}"
-        )
+        heading = said = f"{fired.rule}: {labels_text(fired.labels)}"
+        if rule:
+            said = line(rule, fired.labels, fired.finding, fired.cause, fired.news)
+            heading = title(rule, fired.labels, fired.finding, fired.cause)
+        fires, within_ns = self._flaps.fired(fired.rule, fired.labels, fired.at_ns)
+        if fires >= FLAPPING:
+            heading += f" (flapping: fired {fires} times in {length(within_ns)})"
         return Member(
             alert_id=fired.alert_id,
             rule=fired.rule,
             labels=fired.labels,
             severity=fired.severity,
-            title=title(rule, fired.labels, fired.finding, fired.cause) if rule else said,
+            title=heading,
             line=f"{said}; alert {fired.alert_id[:ID_DIGITS_MIN]}",
             runbook=rule.annotations.runbook if rule else "",
             began_ns=fired.finding.since_ns,
@@ -180,7 +196,7 @@ class Router:
             cause=named(fired.cause),
             examples=tuple((one.what, one.trace) for one in fired.examples),
             trend=fired.trend,
-            fires=self._flaps.fired(fired.rule, fired.labels, fired.at_ns),
+            fires=fires,
         )
 
     def _follow(self, moved: Transition, at_ns: int) -> None:
@@ -209,8 +225,7 @@ class Router:
 
     def _soon(self, group: Group) -> None:
         """A group has changed: it may be due sooner than the others."""
-        due_ns = group.due_ns(self._groups.branch(group.route))
-        self._due_ns = min(self._due_ns, NEVER_NS if due_ns is None else due_ns)
+        self._due_ns = min(self._due_ns, group.next_ns(self._groups.branch(group.route), NEVER_NS))
 
     def _released(self) -> Iterator[tuple[Branch, Member]]:
         """What fires and is not too old, for each route that takes it, in the order of the alerts' ids: the order of
@@ -231,6 +246,9 @@ class Router:
             joins += [(self._groups.branch(one.route), one.member) for one in self._kept.values()]
             self._kept = {}
         joins += self._groups.suppress(suppression)
+        if suppression is not None or self._had_suppression:
+            self._due_ns = self._groups.next_due_ns(NEVER_NS)  # What is let out may be due sooner than all others.
+        self._had_suppression = suppression is not None
         let: list[tuple[Branch, Member]] = []
         for branch, member in joins:
             why = suppression.of(branch, member.matched) if suppression else None
@@ -238,7 +256,8 @@ class Router:
                 self._kept[branch.key, member.alert_id] = Kept(branch.key, member, why)
             else:
                 let.append((branch, member))
-        for group in self._groups.place(let, at_ns):
+        others, resumed = self._groups.again(let)
+        for group in (*resumed, *self._groups.place(others, at_ns)):
             self._soon(group)
         for branch, member in let:
             if not member.told_alone:
@@ -252,7 +271,8 @@ class Router:
             return None
         firing = {name: one.matched for name, one in self._held.items()}
         firing |= {kept.member.alert_id: kept.member.matched for kept in self._kept.values()}
-        firing |= {name: one.matched for group in self._groups.all.values() for name, one in group.open.items()}
+        for group in self._groups.all.values():
+            firing |= {name: one.matched for name, one in group.open.items() if name not in group.calming}
         return Suppression(self.silences, self._inhibits, self._intervals, firing, at_ns)
 
     def audience(self) -> Audience:

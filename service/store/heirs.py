@@ -1,11 +1,12 @@
 """Who takes over what waits for a destination that is called otherwise, has another key, or is not told any more.
 
-A destination is its target. The same target under another name goes on; a new key or hook of the same kind takes over
-what waits, as that is how a dead key is mended. What has no heir is given up, and what was opened there is resolved
-where its key is still known.
+A destination is its target. The same target under another name goes on; a new key or hook under the same name takes
+over what waits, and so does the only one of the same kind, as that is how a dead key is mended. What has no heir is
+given up, and what was opened there is resolved where its key is still known.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -38,7 +39,9 @@ def settle(
 ) -> Left:
     """Give everything in the outbox to the destinations of now."""
     by_target = {one.identity: one for one in current}
-    by_kind = {one.kind: one for one in current}
+    by_name = {one.name: one for one in current}
+    kinds = Counter(one.kind for one in current)
+    by_kind = {one.kind: one for one in current if kinds[one.kind] == 1}
     by_former = {one.identity: one for one in former if one.identity not in by_target}
     with transaction(connection):
         _know_targets(connection, by_kind)
@@ -49,7 +52,7 @@ def settle(
         for target, name in _waiting(connection):
             if target in by_target:
                 continue
-            if heir := by_kind.get(_kind(name)):
+            if heir := by_name.get(name) or by_kind.get(_kind(name)):
                 _move(connection, "target = ? AND destination = ? AND state = 'waiting'", (target, name), heir)
             else:
                 given_up += connection.execute(

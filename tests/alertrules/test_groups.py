@@ -15,6 +15,15 @@ from tests.alertrules.test_routing import HOUR_NS, START_NS, Telling, labels, ru
 WAIT = "route: {group_wait: 2m}\n"
 INTERVAL = "route: {group_interval: 5m}\n"
 ALL_THREE = "route: {group_by: [agent], group_wait: 150s, group_interval: 4m, repeat_interval: 20m}\n"
+TREE = """
+receivers: [{name: oncall}, {name: boss}, {name: of-a}]
+route:
+  group_by: [agent]
+  escalate: [{after: 15m, to: boss}]
+  routes:
+    - {matchers: [tool=a], receiver: of-a, group_wait: 90s, continue: true}
+    - {matchers: ['tool=~"a|b"'], group_by: ['...'], group_interval: 3m, repeat_interval: 15m}
+"""
 FIRING, RESOLVED = Status.FIRING, Status.RESOLVED
 
 
@@ -168,9 +177,11 @@ def moves(rng: random.Random, minutes: int) -> dict[int, list[Transition]]:
     return found
 
 
-def run(rng: random.Random, stream: dict[int, list[Transition]], share: float, restored: bool) -> list[Notice]:
+def run(
+    rng: random.Random, stream: dict[int, list[Transition]], share: float, restored: bool, route: str
+) -> list[Notice]:
     """All notices, if the ticks that moved nothing are called with that chance, and elapsed moments as often."""
-    known = rules(ALL_THREE)
+    known = rules(route)
     told: list[Notice] = []
     router = Router(known, 0)
     for minute in range(400):
@@ -182,20 +193,22 @@ def run(rng: random.Random, stream: dict[int, list[Transition]], share: float, r
         if restored:
             router = Router.restore(known, 0, json.loads(json.dumps(router.snapshot())))
     return sorted(
-        [*told, *router.elapse(START_NS + 500 * TICK_NS, 0).notices], key=lambda one: (one.at_ns, one.notice_id)
+        [*told, *router.elapse(START_NS + 500 * TICK_NS, 0).notices],
+        key=lambda one: (one.at_ns, one.notice_id, one.receiver),
     )
 
 
+@pytest.mark.parametrize("route", [ALL_THREE, TREE], ids=["one", "tree"])
 @pytest.mark.parametrize("seed", range(3))
-def test_when_it_is_asked_changes_nothing(seed: int) -> None:
+def test_when_it_is_asked_changes_nothing(seed: int, route: str) -> None:
     """At every tick, at few, or in between, saved and restored after each: the same notices of the same times."""
     rng = random.Random(seed)
     stream = moves(rng, 300)
-    expected = run(rng, stream, 1.0, restored=False)
+    expected = run(rng, stream, 1.0, False, route)
     assert len(expected) > 20 and {one.status for one in expected} == {FIRING, RESOLVED}
-    assert len({one.notice_id for one in expected}) == len(expected)
+    assert len({(one.notice_id, one.receiver) for one in expected}) == len(expected)
     for share, restored in ((0.0, False), (0.3, False), (0.3, True)):
-        assert run(rng, stream, share, restored) == expected
+        assert run(rng, stream, share, restored, route) == expected
 
 
 def test_groups_saved_before_there_were_times() -> None:
