@@ -52,11 +52,17 @@ class Member:
     own_labels: Labels = ()  # Those that the rule gives to its alerts.
     description: str = ""
     cause: str = ""
+    named: Labels = ()  # Labels that its cause names, of the calls that its series is made of.
     examples: Labels = ()  # What each is of the alert, and the trace's id.
     trend: str = ""
     level: str = ""  # That of now, in words, if it was told before; empty where it is not known.
     told_alone: bool = False  # Whether it was given to destinations that group alerts themselves.
     fires: int = 1  # How often it has fired of late, this time among them.
+
+    @property
+    def depends(self) -> Labels:
+        """The labels of its series, and those that its cause names: what it may share with others."""
+        return tuple(sorted({**dict(self.named), **dict(self.labels)}.items()))
 
     @property
     def said(self) -> str:
@@ -357,10 +363,8 @@ def digest(*facts: object) -> str:
 
 def member_from(fields: Mapping[str, Any]) -> Member:
     """The member of these fields, as JSON gives them back."""
-    own_labels = labels_from(fields.get("own_labels", ()))
-    examples = labels_from(fields.get("examples", ()))
-    labels = labels_from(fields["labels"])
-    return Member(**{**fields, "labels": labels, "own_labels": own_labels, "examples": examples})
+    pairs = {name: labels_from(fields.get(name, ())) for name in ("labels", "own_labels", "examples", "named")}
+    return Member(**{**fields, **pairs})
 
 
 def group_from(fields: Mapping[str, Any]) -> Group:

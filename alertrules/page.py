@@ -108,10 +108,12 @@ def named(cause: Cause) -> str:
 
 def _named(term: Term) -> str:
     value = clean(term.value, VALUE_LENGTH_MAX)
+    bare = _BARE if value else (term.label,)
+    value = value or f"calls without {term.label}"
     level = LEVELS.get(term.unit, digits)
     if term.how is How.FACTOR:
         return f"{term.label} {level(term.before)} to {level(term.now)}"
-    name = value if term.label in _BARE else f"{term.label.removeprefix('agent_')} {value}"
+    name = value if term.label in bare else f"{term.label.removeprefix('agent_')} {value}"
     if term.how is How.RATE:
         return name
     return f"{'more' if term.now > term.before else 'less'} of {name} ({level(term.before)} to {level(term.now)})"

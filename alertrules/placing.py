@@ -152,10 +152,10 @@ class Groups:
                 members.remove(member)
                 yield self._join(crowd, member, at_ns)
         if cause := self._cause(branch, members, at_ns):
-            sharing = [member for member in members if has(member.labels, cause)]
+            sharing = [member for member in members if has(member.depends, cause)]
             members = [member for member in members if member not in sharing]
             crowd = self._new(branch, Kind.CAUSE, cause, sharing[0], at_ns)
-            crowd.elsewhere = [one.labels for _, one in self._lately(branch, at_ns) if has(one.labels, cause)]
+            crowd.elsewhere = [one.labels for _, one in self._lately(branch, at_ns) if has(one.depends, cause)]
             for member in sharing:
                 yield self._join(crowd, member, at_ns)
         storms = self._is_storm(branch, members, at_ns)
@@ -191,16 +191,16 @@ class Groups:
         """The group of a shared cause that an alert belongs to: the cause is at work still."""
         for group in self.all.values():
             is_crowd = group.route == branch.key and group.kind == Kind.CAUSE and bool(group.open)
-            if is_crowd and at_ns - group.joined_ns <= CAUSE_NS and has(member.labels, group.labels):
+            if is_crowd and at_ns - group.joined_ns <= CAUSE_NS and has(member.depends, group.labels):
                 return group
         return None
 
     def _cause(self, branch: Branch, members: Sequence[Member], at_ns: int) -> Labels:
         """What these alerts share with those that have begun lately; empty where they are of one group anyway."""
         lately = self._lately(branch, at_ns)
-        cause = shared_cause([member.labels for member in members] + [member.labels for _, member in lately])
-        groups = {name for name, member in lately if has(member.labels, cause)}
-        new = {grouping(member, branch.group_by) for member in members if has(member.labels, cause)}
+        cause = shared_cause([member.depends for member in members] + [member.depends for _, member in lately])
+        groups = {name for name, member in lately if has(member.depends, cause)}
+        new = {grouping(member, branch.group_by) for member in members if has(member.depends, cause)}
         return cause if new and len(groups) + len(new) > 1 else ()
 
     def _lately(self, branch: Branch, at_ns: int) -> list[tuple[str, Member]]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from alertrules.audience import Audience
+from alertrules.cause import How
 from alertrules.flapping import FLAPPING, Flaps
 from alertrules.groups import Group, Member, alone, group_from, member_from
 from alertrules.lifecycle import AlertState, Labels, Transition
@@ -194,6 +195,7 @@ class Router:
             own_labels=rule.labels if rule else (),
             description=description(rule, fired.labels, fired.finding) if rule else "",
             cause=named(fired.cause),
+            named=tuple((term.label, term.value) for term in fired.cause if term.value and term.how is How.RATE),
             examples=tuple((one.what, one.trace) for one in fired.examples),
             trend=fired.trend,
             fires=fires,

@@ -80,7 +80,7 @@ class Change:
 
     def _term(self, of: Candidate, parts: Shares) -> Term:
         place = self._cells.labels.index(of.label)
-        value = self._cells.values(int(self._mine[of.which][0]))[place] or f"without {of.label}"
+        value = self._cells.values(int(self._mine[of.which][0]))[place]
         if of.mixed:
             return Term(How.MIX, of.label, value, of.share0, of.share, "share", of.explains)
         before, now = (level(self._signal, only(each, of.which)) for each in (self._before, self._now))
