@@ -12,7 +12,7 @@ from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 
 SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free", "amount")
-HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt")
+HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt", "score")
 UNKNOWN, NOT_SELECTED = -2, -1
 
 

@@ -35,9 +35,11 @@ OUTCOMES = ("resolved", "escalated", "abandoned", "failed", "unmapped")
 
 ENDINGS = (
     "stop", "tool_calls", "length", "content_filter", "refusal", "empty", "cancelled", "rate_limit", "timeout",
-    "overloaded", "auth", "invalid", "error", "passed", "blocked",
+    "overloaded", "auth", "invalid", "error", "passed", "blocked", "new_call", "repeat", "nothing", "short", "found",
 )  # fmt: skip
-"""What a call ended with: a model's reason to stop, nothing at all, the kind of its error, a guardrail's verdict."""
+"""What a call ended with: a model's reason to stop, nothing at all, the kind of its error, a guardrail's verdict; of a
+tool whether it was called like this before in its trace; and whether a retrieval found nothing, less than it asked for,
+or all."""
 PROMPT = ("fresh", "read", "written")
 """What the input of a model is made of: what no cache knew, what was read from one, what was written to one."""
 
@@ -134,6 +136,7 @@ class Slot:
     ending         Entries        what calls ended with, as far as they tell; `bucket` indexes ENDINGS
     first_token    Entries        seconds to the first token, of the calls that tell it
     prompt         Entries        input tokens of models; `bucket` indexes PROMPT
+    score          Entries        best scores of the retrievals that tell one
     error          Entries        failed calls by the type of their error, as far as they tell; `bucket` is its number
     examples       Examples       calls that stand for their cells
     answers        pairs          models that were asked by one name and answered by another, if that is new
@@ -156,6 +159,7 @@ class Slot:
     ending: Entries = NOTHING
     first_token: Entries = NOTHING
     prompt: Entries = NOTHING
+    score: Entries = NOTHING
     error: Entries = NOTHING
     examples: Examples = NO_EXAMPLES
     answers: tuple[tuple[str, str], ...] = ()
@@ -187,6 +191,7 @@ class Tick:
     ending: Entries = NOTHING
     first_token: Entries = NOTHING
     prompt: Entries = NOTHING
+    score: Entries = NOTHING
 
 
 def empty(start_ns: int) -> Tick:

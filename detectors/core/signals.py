@@ -96,8 +96,12 @@ def _ended(*names: str) -> Callable[[Tick], Floats]:
     return lambda tick: _mixed(tick, tick.ending, np.isin(tick.ending.bucket, places))
 
 
-_TOLD = _ended(*(name for name in ENDINGS if name not in ("passed", "blocked")))
+_TOLD = _ended(*ENDINGS[: ENDINGS.index("passed")])
 """Calls that tell what they ended with."""
+
+
+_RETRIEVED = _ended("nothing", "short", "found")
+"""Retrievals that tell what they found."""
 
 
 def _prompt(*names: str) -> Callable[[Tick], Floats]:
@@ -130,6 +134,12 @@ SIGNALS: Mapping[str, Signal] = {
     "blocked_share": Signal("blocks", "ratio", Mean(_ended("blocked"), _ended("blocked", "passed"))),
     "first_token_p95": Signal("p95 to the first token", "s", Quantile(0.95, lambda tick: tick.first_token)),
     "first_token_p50": Signal("p50 to the first token", "s", Quantile(0.5, lambda tick: tick.first_token)),
+    "repeat_share": Signal("repeated calls", "ratio", Mean(_ended("repeat"), _ended("repeat", "new_call"))),
+    "empty_retrieval_share": Signal("empty retrievals", "ratio", Mean(_ended("nothing"), _RETRIEVED)),
+    "short_retrieval_share": Signal(
+        "retrievals that found too little", "ratio", Mean(_ended("nothing", "short"), _RETRIEVED)
+    ),
+    "retrieval_score_p50": Signal("median of the best score", "", Quantile(0.5, lambda tick: tick.score)),
     "cache_read_share": Signal("input from the cache", "ratio", Mean(_prompt("read"), _prompt(*PROMPT))),
     "value": Signal("value", "", Mean(lambda tick: tick.amount), of_metric=True),
     "per_minute": Signal("per minute", "per minute", Rate(lambda tick: tick.amount), of_metric=True),

@@ -32,7 +32,7 @@ _KEY_BITS = 11
 _PARTS = (1 << _KEY_BITS) - 1
 _SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free", "amount", "input_tokens", "output_tokens")
 _MIXES = {"ending": (16, 24), "prompt": (40, 8), "outcome": (48, 64), "error": (1024, 512)}
-_HISTOGRAMS = {"duration": 256, "first_token": 512, "cost": 768}
+_HISTOGRAMS = {"duration": 256, "first_token": 512, "cost": 768, "score": 1536}
 _LOWEST, _BUCKETS = -128, 256
 """Keys of a cell's numbers: places of _SUMS, then classes, then buckets from the lowest one on."""
 

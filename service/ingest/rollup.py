@@ -12,6 +12,7 @@ from service.ingest.kernel.constants import (
     UNIT_FIRST,
     UNIT_INPUT,
     UNIT_OUTCOME,
+    UNIT_SCORE,
     UNIT_SECONDS,
     UNIT_TRACE_HIGH,
     UNIT_TRACE_LOW,
@@ -40,6 +41,7 @@ def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int, error_ids: Ids
     timed = ~np.isnan(seconds)
     priced = is_session & (dollars > 0) & (units[UNIT_UNPRICED] == 0)
     ending, ended, began = units[UNIT_ENDING], units[UNIT_ENDING] >= 0, units[UNIT_FIRST] > 0
+    scored = units[UNIT_SCORE] > 0
     told = (error_ids >= 0) & (weight > 0)
     labelled = is_session & (outcome >= 0)
     count, squares, failed, input_tokens, output_tokens, cost_usd, unpriced, free = sums
@@ -61,6 +63,7 @@ def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int, error_ids: Ids
         ending=_entries(cells[ended], ending[ended].astype(np.int32), weight[ended]),
         first_token=_entries(cells[began], buckets(units[UNIT_FIRST][began]), weight[began]),
         prompt=_prompt(units, cells),
+        score=_entries(cells[scored], buckets(units[UNIT_SCORE][scored]), weight[scored]),
         error=_entries(cells[told], error_ids[told], weight[told]),
         examples=_examples(units, found, stands),
     )

@@ -22,6 +22,7 @@ from service.ingest.vocabulary import (
     AGENT_BY_NAME,
     AGENT_RUN,
     AGENT_VERSION,
+    ARGUMENTS,
     CACHE_READ,
     CACHE_WRITE,
     CLASSIFICATION,
@@ -31,6 +32,7 @@ from service.ingest.vocabulary import (
     FIRST_TOKEN,
     FIRST_TOKEN_MS,
     GUARDRAIL,
+    HITS,
     INPUT,
     INPUT_COST,
     LLM,
@@ -44,12 +46,14 @@ from service.ingest.vocabulary import (
     REQUEST_MODEL,
     RESPONSE_MODEL,
     RETRIEVAL,
+    SCORE,
     SESSION_UNIT,
     STORE,
     TIER,
     TOOL,
     TOOL_INPUT,
     TOOL_NAME,
+    TOP_K,
     TOTAL,
     WORKFLOW,
     Reading,
@@ -63,7 +67,7 @@ OPERATIONS = (
 _NUMBER_OF = {operation: number for number, operation in enumerate(OPERATIONS)}
 NUMBERS_OF_SPANS = (
     INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST, *PARTS, FIRST_TOKEN,
-    TOOL_INPUT, FIRST_TOKEN_MS,
+    TOOL_INPUT, FIRST_TOKEN_MS, ARGUMENTS, HITS, TOP_K, SCORE,
 )  # fmt: skip
 """The numbers that a span may say, in the order of `kernel/rows.pxd`."""
 _WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, TOOL_NAME, STORE, TIER)
@@ -73,9 +77,9 @@ Saying = tuple[Any, ...]
 Rows = NDArray[np.int64]
 CLASS_IDS = 127
 """A class is a byte. The numbers that classes leave over are for words of none, by their hash."""
-ALIKE_MAX = 3
 ERRORS_MAX = 500
 """Types of error that are told apart."""
+ALIKE_MAX = 3
 """Words that are remembered of one such number; few have more than one."""
 
 

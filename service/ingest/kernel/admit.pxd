@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from service.ingest.kernel.labels cimport find_span
-from service.ingest.kernel.memory cimport NONE, give_back, hash_of, prefetch, row_at, row_t, small_t, take
+from service.ingest.kernel.memory cimport NONE, give_back, hash_of, mixed, prefetch, row_at, row_t, small_t, take
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.sessions cimport close, learn_late
 from service.ingest.kernel.slots cimport SLOT_NS, put_in, slot_of
@@ -104,7 +104,8 @@ cdef inline row_t _keep(Join* t, DecodedSpan* decoded, row_t at) noexcept nogil:
     cdef row_t row = take(&t.span_table)
     cdef Span* span = &t.spans[row]
     cdef Trace* trace = &t.traces[at]
-    span.id, span.parent_id, span.start, span.response = decoded.id, decoded.parent_id, decoded.start, decoded.response
+    span.id, span.parent_id, span.start = decoded.id, decoded.parent_id, decoded.start
+    span.response = response_of(t, decoded)
     span.trace, span.parent, span.wait, span.next = at, NONE, NONE, NONE
     span.tenant, span.reading, span.resource = decoded.tenant, decoded.reading, decoded.resource
     span.flags, span.weight = <small_t>(decoded.flags & 0xFFFF), decoded.weight
@@ -116,6 +117,14 @@ cdef inline row_t _keep(Join* t, DecodedSpan* decoded, row_t at) noexcept nogil:
     add(t, trace, row)
     _name(t, decoded, row)
     return row
+
+
+cdef inline uint64_t response_of(const Join* t, const DecodedSpan* decoded) noexcept nogil:
+    """What stands for a span's response id; for a tool's name and arguments where they are told. 0 for neither."""
+    cdef double arguments = decoded.numbers[ARGUMENTS]
+    if t.readings[decoded.reading].operation != OP_TOOL or not arguments >= 0.0:
+        return decoded.response
+    return mixed(mixed(t.seed[0], <uint64_t>arguments), t.readings[decoded.reading].tool)
 
 
 cdef inline void _name(Join* t, const DecodedSpan* decoded, row_t row) noexcept nogil:
@@ -148,6 +157,8 @@ cdef inline void _tell_again(Join* t, const DecodedSpan* decoded, row_t row) noe
     if decoded.end > wait.end:
         wait.end = decoded.end
         t.state.moved = max(t.state.moved, decoded.end)
+    if says_more and (told.operation == OP_RETRIEVAL) != (reading_of(t, span).operation == OP_RETRIEVAL):
+        span.flags &= ~<small_t>HAS_PARTS   # They mean something else from here on.
     span.flags = span.flags & ~<small_t>FAILED | <small_t>(decoded.flags & FAILED)
     if decoded.flags & FAILED:
         trace.marks |= HAS_FAILED
@@ -157,8 +168,8 @@ cdef inline void _tell_again(Join* t, const DecodedSpan* decoded, row_t row) noe
         memcpy(wait.numbers, decoded.numbers, KEPT_NUMBERS * sizeof(double))
     if decoded.flags & SPENT and decoded.flags & HAS_PARTS:
         memcpy(wait.parts, &decoded.numbers[FIRST_PART], KEPT_PARTS * sizeof(double))
-    if decoded.response:
-        span.response = decoded.response
+    if response_of(t, decoded):
+        span.response = response_of(t, decoded)
     if decoded.tenant:
         span.tenant = decoded.tenant
     if says_more:

@@ -66,6 +66,8 @@ DOUBLE_KIND: int
 ON_SPAN: int
 ON_RESOURCE: int
 IS_CONTENT: int
+IS_HASHED_TEXT: int
+UNIT_SCORE: int
 ON_SCOPE: int
 WHOLE: int
 FREE_TEXT: int

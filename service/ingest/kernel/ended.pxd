@@ -32,7 +32,7 @@ cdef inline void list_ended(Join* t, const Slot* slot) noexcept nogil:
         unit[UNIT_SECONDS * room], unit[UNIT_OUTCOME * room] = ended.seconds, ended.outcome
         unit[UNIT_SOURCE * room] = NOTHING_TO_PRICE
         unit[UNIT_ENDING * room] = -1.0
-        unit[UNIT_FIRST * room] = NAN
+        unit[UNIT_FIRST * room] = unit[UNIT_SCORE * room] = NAN
         write_trace(unit, room, ended.trace_high, ended.trace_low)
         t.order[n].wait = row
         n += 1

@@ -59,7 +59,10 @@ cdef enum:
     FIRST_PART = 9
     FIRST_TOKEN = 17        # Seconds to it, kept like a part.
     TOOL_INPUT = 18
-    FIRST_TOKEN_MS, NUMBERS
+    FIRST_TOKEN_MS
+    ARGUMENTS               # Stands for what a tool was called with.
+    HITS, TOP_K, SCORE      # Of a retrieval: found, asked for, and the best score.
+    NUMBERS
     PARTS = 8
     KEPT_PARTS = 9
     WRITE_LONG = 0
@@ -68,6 +71,11 @@ cdef enum:
     ENDED_STOP = 0
     ENDED_EMPTY = 5
     ENDED_ERROR = 12
+    ENDED_NEW = 15          # A call of a tool with arguments that are new in its trace,
+    ENDED_REPEAT, ENDED_NOTHING, ENDED_SHORT, ENDED_FOUND   # or not; and what a retrieval found.
+    # A retrieval keeps what it found in place of parts of usage: hits and one more (0 for unknown), top_k, the score.
+    PART_HITS = 0
+    PART_TOP_K, PART_SCORE
     # Labels of a cell.
     L_TENANT = 0
     L_AGENT, L_OPERATION, L_PROVIDER, L_MODEL, L_TOOL, L_VERSION, LABEL_WORDS
@@ -88,6 +96,7 @@ cdef enum:
     UNIT_ENDING, UNIT_FIRST
     UNIT_ERROR              # The word of the type of its error, 0 where it did not fail or tells none.
     UNIT_TRACE_HIGH, UNIT_TRACE_LOW     # The bits of its trace's id.
+    UNIT_SCORE              # The best score of a retrieval, NaN where it tells none.
     UNIT_COLUMNS
     ANCESTORS_MAX = 64
     PAGE_ROOM = 42
@@ -217,14 +226,14 @@ cdef struct Plan:           # Where in a span's attributes its texts and numbers
     tiny_t more             # Whether it tells more than the basic ones.
     word_t flags            # FAILED, IS_EXCUSED and HAS_RAISED.
     int16_t tenant, name, response
-    int16_t[20] numbers
+    int16_t[24] numbers
 
 
 cdef struct DecodedSpan:    # A span on its way from the decoder to its trace.
     uint64_t trace_high, trace_low, id, parent_id
     int64_t start, end
     uint64_t name_high, name_low, response
-    double[20] numbers
+    double[24] numbers
     double weight
     word_t reading, resource, tenant, flags
 

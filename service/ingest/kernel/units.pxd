@@ -120,7 +120,7 @@ cdef inline void write_trace(double* unit, int64_t room, uint64_t high, uint64_t
 
 
 cdef inline void write_unit(
-    Join* t, const Span* span, const Wait* wait, bint counts, bint usage, Cost cost, row_t labels
+    Join* t, const Span* span, const Wait* wait, bint counts, bint usage, bint repeats, Cost cost, row_t labels
 ) noexcept nogil:
     """A unit of a call."""
     cdef double* unit = t.units + t.counts.units
@@ -149,17 +149,28 @@ cdef inline void write_unit(
     unit[UNIT_REASONING * room] = number_of(wait, REASONING) if usage else 0.0
     unit[UNIT_EACH * room] = weight
     unit[UNIT_IS_CUT * room] = reading_of(t, span).is_cut
-    unit[UNIT_ENDING * room] = _ending_of(t, span, wait) if counts else -1
+    unit[UNIT_ENDING * room] = _ending_of(t, span, wait, repeats) if counts else -1
     unit[UNIT_ERROR * room] = reading_of(t, span).raised if counts and span.flags & FAILED else 0.0
     write_trace(unit, room, t.traces[span.trace].high, t.traces[span.trace].low)
-    unit[UNIT_FIRST * room] = NAN
-    if counts and span.flags & HAS_PARTS and wait.parts[SECONDS_TO_FIRST] > 0.0:
+    unit[UNIT_FIRST * room] = unit[UNIT_SCORE * room] = NAN
+    if counts and span.flags & HAS_PARTS and reading_of(t, span).operation == OP_RETRIEVAL:
+        if wait.parts[PART_SCORE] > 0.0:
+            unit[UNIT_SCORE * room] = wait.parts[PART_SCORE]
+    elif counts and span.flags & HAS_PARTS and wait.parts[SECONDS_TO_FIRST] > 0.0:
         unit[UNIT_FIRST * room] = wait.parts[SECONDS_TO_FIRST]
 
 
-cdef inline int _ending_of(const Join* t, const Span* span, const Wait* wait) noexcept nogil:
-    """What a call of a model, or a guardrail, ended with: an index into ENDINGS, -1 if that is not told."""
+cdef inline int _ending_of(const Join* t, const Span* span, const Wait* wait, bint repeats) noexcept nogil:
+    """What a call ended with, or was: an index into ENDINGS, -1 if that is not told."""
     cdef const Reading* own = reading_of(t, span)
+    if own.operation == OP_TOOL:
+        return -1 if span.response == 0 else ENDED_REPEAT if repeats else ENDED_NEW
+    if own.operation == OP_RETRIEVAL:
+        if not span.flags & HAS_PARTS or wait.parts[PART_HITS] < 1.0:
+            return -1
+        if wait.parts[PART_HITS] == 1.0:
+            return ENDED_NOTHING
+        return ENDED_SHORT if wait.parts[PART_HITS] - 1.0 < wait.parts[PART_TOP_K] else ENDED_FOUND
     if own.operation == OP_GUARDRAIL:
         return own.ending
     if own.operation != OP_LLM and own.operation != OP_EMBEDDING:

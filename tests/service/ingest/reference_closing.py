@@ -20,6 +20,7 @@ from service.ingest.vocabulary import (
     COST,
     FIRST_TOKEN,
     GUARDRAIL,
+    HITS,
     INPUT,
     LLM,
     OTHER,
@@ -27,12 +28,13 @@ from service.ingest.vocabulary import (
     PROVIDER,
     REASONING,
     REQUEST_MODEL,
-    RESPONSE_ID,
     RESPONSE_MODEL,
     RETRIEVAL,
+    SCORE,
     TIER,
     TOOL,
     TOOL_NAME,
+    TOP_K,
     WORKFLOW,
 )
 from service.ingest.vocabulary import PARTS as VALUED
@@ -62,6 +64,7 @@ class Unit(NamedTuple):
     error: str = ""
     trace: tuple[int, int] = (0, 0)
     answer: tuple[str, str] = ("", "")
+    score: float = np.nan
 
 
 def is_doubled(span: Span) -> bool:
@@ -145,7 +148,7 @@ class Closing:
                 told = span.may_be_duplicate if native else not span.is_native
                 if told and span.is_model and not span.reading.is_log and not span.covered:
                     models = tuple(filter(None, (span.says(REQUEST_MODEL), span.says(RESPONSE_MODEL))))
-                    response = hash(span.says(RESPONSE_ID)) if span.says(RESPONSE_ID) else 0
+                    response = hash(span.response) if span.response else 0
                     tokens = span.numbers.get(INPUT)
                     yield Account(span.resource, span.failed, tokens, span.start, span.end, response, models, row)
 
@@ -165,6 +168,7 @@ class Closing:
         trace.waits -= 1
         join.pending -= 1
         counts, usage = self._counts(span)
+        repeats = counts and self._repeats(span)
         tokens = span.number(INPUT) + span.number(OUTPUT)
         if span.spent and span.usage_below and not span.parent_id and not is_doubled(span):
             tally.stated_tokens += tokens
@@ -183,19 +187,40 @@ class Closing:
         spent = (span.number(INPUT) * span.weight, span.number(OUTPUT) * span.weight) if usage else (0.0, 0.0)
         seconds = (span.end - span.start) / 1e9 if span.end >= span.start else np.nan
         weight = span.weight if counts else 0.0
-        ending = self._ending(span) if counts else -1
+        ending = self._ending(span, repeats) if counts else -1
         first = span.number(FIRST_TOKEN) if counts and span.number(FIRST_TOKEN) > 0 else np.nan
+        is_scored = counts and span.operation == RETRIEVAL and span.number(SCORE) > 0
+        score = span.number(SCORE) if is_scored else np.nan
         cached = (span.number(CACHE_READ), span.number(CACHE_WRITE)) if usage else (0.0, 0.0)
         return Unit(
             words, weight, span.failed, spent, dollars * span.weight, source, seconds, -1, ending, first, cached,
             span.weight, error_name(span.reading.error) if counts and span.failed else "", span.trace.id,
-            (span.says(REQUEST_MODEL), span.says(RESPONSE_MODEL)),
+            (span.says(REQUEST_MODEL), span.says(RESPONSE_MODEL)), score,
         )  # fmt: skip
 
     @staticmethod
-    def _ending(span: Span) -> int:
-        """What a call ended with."""
+    def _repeats(span: Span) -> bool:
+        """Whether a tool was called like this before in its trace."""
+        if span.operation != TOOL or not span.response:
+            return False
+        if span.response in span.trace.answers:
+            return True
+        if not span.is_loose:
+            span.trace.answers[span.response] = False
+        return False
+
+    @staticmethod
+    def _ending(span: Span, repeats: bool) -> int:
+        """What a call ended with, or was."""
         said = span.reading.ending
+        if span.operation == TOOL:
+            return -1 if not span.response else ENDINGS.index("repeat" if repeats else "new_call")
+        if span.operation == RETRIEVAL:
+            score, top_k = span.number(SCORE), span.number(TOP_K)
+            hits = span.numbers.get(HITS, 1.0 if score > 0 else -1.0)
+            if hits <= 0:
+                return ENDINGS.index("nothing") if hits == 0 else -1
+            return ENDINGS.index("short" if hits < top_k else "found")
         if span.operation == GUARDRAIL:
             return said
         if not span.is_model:
@@ -242,7 +267,7 @@ class Closing:
                 return False, usage and not span.usage_below
             if span.duplicate is not None and span.duplicate.is_counted:
                 return False, usage and not span.duplicate.spent
-            response = span.says(RESPONSE_ID)
+            response = span.response
             if response and span.is_model:
                 answers = span.trace.answers
                 if response in answers:
@@ -267,6 +292,7 @@ class Closing:
             columns[constants.UNIT_DOLLARS, i] = unit.dollars
             columns[constants.UNIT_UNPRICED, i] = unit.source is CostSource.UNPRICED
             columns[constants.UNIT_FREE, i] = unit.source is CostSource.FREE
+            columns[constants.UNIT_SCORE, i] = unit.score
             columns[constants.UNIT_ENDING, i], columns[constants.UNIT_FIRST, i] = unit.ending, unit.first
             columns[constants.UNIT_EACH, i] = unit.each
             columns[constants.UNIT_ERROR, i] = words.setdefault(unit.error, len(words))
