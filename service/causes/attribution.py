@@ -73,6 +73,8 @@ class Attribution:
         if not len(mine) or signal is None:
             return Explained((), self.kept.of(mine, SHOWN_ELSE), news)
         change = Change(self.past, cells, errors, mine, signal, finding)
+        if signal.unit == "usd" and not watch.rule.counts_sessions and (unpriced := change.unpriced()):
+            news = (unpriced, *news)
         found, which = change.cause() if change.shows(watch.rule) else ((), np.ones(len(mine), np.bool_))
         if not found and watch.rule.counts_sessions and signal.unit == "usd":
             found = change.of_spend(watch.view.labels(row))

@@ -8,6 +8,7 @@ import numpy as np
 from alertrules.cause import Cause, How, Term
 from alertrules.lifecycle import Labels
 from alertrules.rules import Rule
+from alertrules.wording import percent
 from detectors.core.columns import ENDINGS, Bools, Finding, Ids
 from detectors.core.series import OVERFLOW_VALUE, SeriesTable
 from detectors.core.signals import SIGNALS, Signal
@@ -20,6 +21,7 @@ from service.ingest.endings import error_class
 LABELS = ("tool", "model", "agent_version", "tenant", "agent", "operation", "provider")
 """Labels that may be a cause; of two that mean the same calls the first is named."""
 MODEL_CALLS = ("llm", "embedding")
+UNPRICED_TOLD = 0.001
 SEEN_CHANGE = 1 / 3
 """Part of the change that a detector found which the cells must show, for their terms to mean anything."""
 _VAGUE = ENDINGS.index("error")
@@ -64,6 +66,12 @@ class Change:
         if found.unit == "share" and signal.unit != "share":
             told = -told  # The detector tells of the good outcomes, the signal of the bad ones.
         return bool(change * told > 0 and abs(change) >= SEEN_CHANGE * abs(told))
+
+    def unpriced(self) -> str:
+        """What of the calls since then has no known price, in words: a sum of dollars that lacks some is too low."""
+        calls, unpriced = (float(column.sum()) for column in (self._now.tick.count, self._now.tick.unpriced))
+        share = unpriced / calls if calls else 0.0
+        return f"unpriced: {percent(share)} of the calls have no known price" if share >= UNPRICED_TOLD else ""
 
     def cause(self) -> tuple[Cause, Bools]:
         """The terms that explain most of the change, and the cells that they name: all, where nothing does."""

@@ -122,3 +122,26 @@ def test_a_resolve_tells_the_level_of_then() -> None:
     (resolved,) = [notice for notice in told if notice.status is Status.RESOLVED]
     assert all("; ended " in line for line in resolved.lines)
     assert any(line.endswith("; now 0%") for line in resolved.lines)
+
+
+SPEND = """
+groups:
+  - name: test
+    rules:
+      - {alert: Spend, detector: static, signal: spend_per_hour, above: $1, window: 5m, by: [agent]}
+"""
+
+
+def test_a_page_of_spend_says_what_has_no_price() -> None:
+    """A sum of dollars that lacks the calls without a known price is too low, and says so."""
+    one, told = Pipeline(IngestLimits(), rules(SPEND), 0), list[Notice]()
+    for number in range(10):
+        spans = []
+        for i in range(4):
+            attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o" if i else "nobodys-model"}
+            attributes |= {"gen_ai.provider.name": "openai", "gen_ai.usage.input_tokens": 200_000}
+            attributes |= {"gen_ai.agent.name": "support"}
+            at_s = 60 * number + 10 * i
+            spans.append(Sent(number * 10 + i + 1, 1, at_s, at_s + 1, 0, "chat", attributes=attributes))
+        told += one.step(Batch((Record(Signal.TRACES, body(*spans), "p/0"),), {}), at_ns(60 * number + 59)).notices
+    assert "; unpriced: 25% of the calls have no known price" in told[0].lines[0]
