@@ -70,6 +70,12 @@ class Outbox:
     def __init__(self, reads: sqlite3.Connection, writes: sqlite3.Connection) -> None:
         self._reads, self._writes = reads, writes
 
+    def targets(self) -> set[str]:
+        """The targets for which something waits."""
+        return {
+            target for (target,) in self._reads.execute("SELECT DISTINCT target FROM outbox WHERE state = 'waiting'")
+        }
+
     def pending(self, target: str) -> list[Pending]:
         """What waits for a target, by group."""
         rows = self._reads.execute(
