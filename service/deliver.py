@@ -15,7 +15,6 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -34,6 +33,7 @@ from service.rests import Rests
 from service.standing import NEEDS_SOMEBODY, Standing
 from service.store.due import Due, ended_unheard, next_due, put_off_until_ns
 from service.store.outbox import Outbox, Pending, Row, lifetime_ns
+from service.store.writer import Writer
 
 SENDERS_EACH = 4
 """Deliveries under way to one destination at most: a slow one keeps none of the others waiting."""
@@ -110,7 +110,7 @@ class Deliverer:
         self._direct(destinations, former)
         self.senders = max(SENDERS_MIN, min(SENDERS_MAX, SENDERS_EACH * len(self._lines)))
         self.client = Client(partial(new_client, self.senders), clocks.steady_ns)
-        self._writer = ThreadPoolExecutor(1, "outbox")
+        self._writer = Writer(outbox.together)
         self._running = 0
         self._stopping = False
         self._is_settled = asyncio.Event()
@@ -137,7 +137,7 @@ class Deliverer:
         finally:
             self._running -= 1
             if not self._running:
-                self._writer.shutdown()  # Waits until all is written: the connection may be closed after it.
+                self._writer.close()
                 await self.client.close()
 
     def wake(self) -> None:
@@ -326,7 +326,7 @@ class Deliverer:
         """Write down an outcome, however long the disk stays full. Cancelled, it is still written if it can be."""
         while True:
             try:
-                return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, write))
+                return await self._writer.written(write)
             except sqlite3.OperationalError as error:
                 self.counts.unwritten += 1
                 if self.counts.unwritten == 1:
