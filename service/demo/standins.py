@@ -143,6 +143,8 @@ def _slack_post(message: dict[str, Any], now_s: float) -> SlackPost:
     marked: list[str] = [message.get("text", "")] + [one.get("fallback", "") for one in attachments]
     shown: list[str] = [message["text"]] if message.get("text") else []
     for block in [*message.get("blocks", []), *(block for one in attachments for block in one.get("blocks", []))]:
+        if block.get("type") == "actions":
+            continue
         for text in [block.get("text", {}), *block.get("elements", [])]:
             shown.append(text.get("text", ""))
             if text.get("type") == "mrkdwn":
