@@ -16,7 +16,7 @@ CALM_NS = 3600 * SECOND_NS
 FLAPPING = 3
 """So often fired within hours is flapping."""
 SERIES_MAX = 10_000
-TIMES_MAX = 1_000
+TIMES_MAX = 100
 
 
 class Flaps:

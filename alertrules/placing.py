@@ -78,10 +78,10 @@ class Groups:
     def again(self, joins: Sequence[tuple[Branch, Member]]) -> tuple[list[tuple[Branch, Member]], list[Group]]:
         """Put flapping alerts that fire again back where they are open still: (the others, the groups of these)."""
         rest, resumed = [], []
+        calming = [one for one in self.all.values() if one.calming]
         for branch, member in joins:
-            calming = [one for one in self.all.values() if one.route == branch.key and one.calming]
             for group in calming:
-                if was := group.resume(member):
+                if group.route == branch.key and (was := group.resume(member)):
                     self._forget(was, group)
                     self._of.setdefault(member.alert_id, []).append(group.group)
                     resumed.append(group)
@@ -147,10 +147,13 @@ class Groups:
         return list(joined.values())
 
     def _place(self, branch: Branch, members: list[Member], at_ns: int) -> Iterator[Group]:
-        for member in list(members):
-            if crowd := self._crowd_of(branch, member, at_ns):
-                members.remove(member)
+        crowds, alone = self._crowds(branch, at_ns), list[Member]()
+        for member in members:
+            if crowd := next((one for one in crowds if has(member.depends, one.labels)), None):
                 yield self._join(crowd, member, at_ns)
+            else:
+                alone.append(member)
+        members = alone
         if cause := self._cause(branch, members, at_ns):
             sharing = [member for member in members if has(member.depends, cause)]
             members = [member for member in members if member not in sharing]
@@ -187,13 +190,10 @@ class Groups:
         self.add(group)
         return group
 
-    def _crowd_of(self, branch: Branch, member: Member, at_ns: int) -> Group | None:
-        """The group of a shared cause that an alert belongs to: the cause is at work still."""
-        for group in self.all.values():
-            is_crowd = group.route == branch.key and group.kind == Kind.CAUSE and bool(group.open)
-            if is_crowd and at_ns - group.joined_ns <= CAUSE_NS and has(member.depends, group.labels):
-                return group
-        return None
+    def _crowds(self, branch: Branch, at_ns: int) -> list[Group]:
+        """The groups of shared causes that are at work still."""
+        of_route = [one for one in self.all.values() if one.route == branch.key and one.kind == Kind.CAUSE]
+        return [one for one in of_route if one.open and at_ns - one.joined_ns <= CAUSE_NS]
 
     def _cause(self, branch: Branch, members: Sequence[Member], at_ns: int) -> Labels:
         """What these alerts share with those that have begun lately; empty where they are of one group anyway."""

@@ -123,12 +123,10 @@ class Router:
 
     def _acknowledge(self, word: Acknowledgement) -> str:
         """Acknowledge every group that has one of the alerts, or a group itself."""
-        groups: dict[str, Group] = {}
-        for target in word.targets:
-            found = self._groups.named(target)
-            if not found:
-                raise ValueError(f'no open alert begins with "{target}"; write the id that the page shows')
-            groups |= {group.group: group for group in found}
+        groups = {group.group: group for target in word.targets for group in self._groups.named(target)}
+        if not groups:  # Of several that were told together some may have ended.
+            shown = '", "'.join(word.targets[:5])
+            raise ValueError(f'no open alert begins with "{shown}"; write the id that the page shows')
         for group in groups.values():
             group.acknowledge("" if word.is_taken_back else word.by, word.said_ns)
         shown = "; ".join(group.shown for group in list(groups.values())[:5])

@@ -152,7 +152,7 @@ class Silences:
         self.all = {name: one for name, one in self.all.items() if at_ns - one.until_ns < REMEMBERED_NS}
         if sum(one.state(at_ns) != "expired" for one in self.all.values()) >= SILENCES_MAX:
             raise ValueError(f"there are {SILENCES_MAX} silences; end one first")
-        if silence.from_ns <= silence.said_ns and at_ns:
+        if silence.from_ns <= silence.said_ns:
             silence = replace(silence, from_ns=min(silence.from_ns, at_ns))
         self.all[silence.silence_id] = silence
         return silence

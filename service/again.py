@@ -34,9 +34,13 @@ class Again:
             self._ended.pop(notice.group, None)
             self._fires[notice.group] = notice
 
+    def is_due(self, now_ns: int) -> bool:
+        """Whether it is time to tell all of it again."""
+        return bool(self._every_ns) and now_ns >= self._due_ns
+
     def take_due(self, busy: Collection[str], now_ns: int) -> tuple[Notice, frozenset[str]] | None:
         """Return (all that is to be told again as one notice, its groups), without those of which something is sent."""
-        if not self._every_ns or now_ns < self._due_ns:
+        if not self.is_due(now_ns):
             return None
         self._due_ns = now_ns + self._every_ns
         self._ended = {group: (one, until_ns) for group, (one, until_ns) in self._ended.items() if until_ns > now_ns}

@@ -15,7 +15,6 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -30,12 +29,16 @@ from service.client import Client
 from service.gate import Gate
 from service.notifiers.destination import Destination
 from service.notifiers.request import Delivered, HttpRequest, Outcome, Reason, Refused, Retry
+from service.rests import Rests
 from service.standing import NEEDS_SOMEBODY, Standing
 from service.store.due import Due, ended_unheard, next_due, put_off_until_ns
 from service.store.outbox import Outbox, Pending, Row, lifetime_ns
+from service.store.writer import Writer
 
 SENDERS_EACH = 4
 """Deliveries under way to one destination at most: a slow one keeps none of the others waiting."""
+SENDERS_MIN, SENDERS_MAX = 16, 64
+"""Deliveries under way in all: there are enough for some destinations that rules name later, and no more than help."""
 BACKOFF_BASE_S = 1.0
 BACKOFF_MAX_S = 60.0
 TRIES_MIN = 3
@@ -105,13 +108,13 @@ class Deliverer:
         self._outbox, self._clocks, self._rng, self._write = outbox, clocks, rng, write
         self._lines: list[_Line] = []
         self._direct(destinations, former)
-        self.senders = SENDERS_EACH * max(1, len(self._lines))
+        self.senders = max(SENDERS_MIN, min(SENDERS_MAX, SENDERS_EACH * len(self._lines)))
         self.client = Client(partial(new_client, self.senders), clocks.steady_ns)
-        self._writer = ThreadPoolExecutor(1, "outbox")
+        self._writer = Writer(outbox.together)
         self._running = 0
         self._stopping = False
         self._is_settled = asyncio.Event()
-        self._woken = asyncio.Event()
+        self._rests = Rests()
         for name in ("httpx", "httpcore"):
             logging.getLogger(name).setLevel(logging.WARNING)  # At INFO they log URLs, which are secrets.
 
@@ -125,26 +128,26 @@ class Deliverer:
             while True:
                 found, wait_s = await self._next()
                 if found:
+                    self._rests.wake()  # There may be more for another one.
                     await self._deliver(*found)
                 elif self._stopping:
                     break
                 else:
-                    await self._rest(wait_s)
+                    await self._rests.rest(wait_s)
         finally:
             self._running -= 1
             if not self._running:
-                self._writer.shutdown()  # Waits until all is written: the connection may be closed after it.
+                self._writer.close()
                 await self.client.close()
 
     def wake(self) -> None:
         """Something was put into the outbox."""
-        self._woken.set()
-        self._woken = asyncio.Event()
+        self._rests.wake()
 
     def stop(self) -> None:
         """End the senders once nothing is due; the rest stays in the outbox."""
         self._stopping = True
-        self.wake()
+        self._rests.wake_all()
 
     @property
     def running(self) -> int:
@@ -205,20 +208,13 @@ class Deliverer:
             )
         self._is_settled.set()
 
-    async def _rest(self, seconds: float) -> None:
-        woken = self._woken
-        try:
-            async with asyncio.timeout(seconds):
-                await woken.wait()
-        except TimeoutError:
-            pass
-
     async def _next(self) -> tuple[tuple[_Line, Due] | None, float]:
         """A delivery that may start now, else how long to rest. The least busy destination comes first."""
         rest_s = _REST_S
+        waiting = self._outbox.targets()
         for line in sorted(self._lines, key=lambda one: one.gate.sending):
             steady_ns = self._clocks.steady_ns()
-            if line.is_sorting:
+            if line.is_sorting or not (line.target in waiting or line.again.is_due(steady_ns)):
                 continue
             if wait_s := line.gate.wait_s(steady_ns):
                 rest_s = min(rest_s, wait_s)
@@ -330,7 +326,7 @@ class Deliverer:
         """Write down an outcome, however long the disk stays full. Cancelled, it is still written if it can be."""
         while True:
             try:
-                return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, write))
+                return await self._writer.written(write)
             except sqlite3.OperationalError as error:
                 self.counts.unwritten += 1
                 if self.counts.unwritten == 1:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from alertrules.parse import parse_rules
+from alertrules.parse import combine, parse_rules
 from service.declared import DECLARED
+from service.notifiers.notifier import words
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(p for p in ROOT.rglob("*.md") if not {".venv", ".cache"} & set(p.relative_to(ROOT).parts))
@@ -31,8 +32,9 @@ def test_named_files_exist(path: Path) -> None:
 def test_the_tour_s_rule_file_is_one() -> None:
     """The rule file in the README can be saved and used."""
     files = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    tours = [parse_rules(text, "tour.yaml") for text in files if text.startswith("groups:")]
-    assert [rule.name for tour in tours for rule in tour.rules] == ["SlowAgent"]
+    tours = [parse_rules(text, "tour.yaml", words()) for text in files if text.startswith("groups:")]
+    assert [rule.name for tour in tours for rule in tour.rules] == ["SlowAgent", "SlowPayments", "SlowSearch"]
+    assert combine(tours[1:]).route.receivers() == ("oncall", "boss", "payments", "search")
 
 
 def test_make_targets_exist() -> None:

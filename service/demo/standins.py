@@ -125,9 +125,17 @@ def _good_block(block: dict[str, Any]) -> bool:
             return text.get("type") in ("plain_text", "mrkdwn") and 1 <= len(text["text"]) <= 3000
         case "context":
             return 1 <= len(block.get("elements", [])) <= 10
+        case "actions":
+            return 1 <= len(block.get("elements", [])) <= 25 and all(map(_good_button, block["elements"]))
         case "divider":
             return True
     return False
+
+
+def _good_button(element: dict[str, Any]) -> bool:
+    text = element.get("text", {})
+    is_text = text.get("type") == "plain_text" and 1 <= len(text["text"]) <= 75
+    return element.get("type") == "button" and is_text and len(element.get("value", "")) <= 2000
 
 
 def _slack_post(message: dict[str, Any], now_s: float) -> SlackPost:
@@ -135,6 +143,8 @@ def _slack_post(message: dict[str, Any], now_s: float) -> SlackPost:
     marked: list[str] = [message.get("text", "")] + [one.get("fallback", "") for one in attachments]
     shown: list[str] = [message["text"]] if message.get("text") else []
     for block in [*message.get("blocks", []), *(block for one in attachments for block in one.get("blocks", []))]:
+        if block.get("type") == "actions":
+            continue
         for text in [block.get("text", {}), *block.get("elements", [])]:
             shown.append(text.get("text", ""))
             if text.get("type") == "mrkdwn":

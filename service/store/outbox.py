@@ -7,9 +7,9 @@ say, from the rows alone: so a start after a crash decides as the process before
 
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alertrules.notice import Notice, Status, from_json
 from detectors.core.columns import SECOND_NS
@@ -70,6 +70,12 @@ class Outbox:
     def __init__(self, reads: sqlite3.Connection, writes: sqlite3.Connection) -> None:
         self._reads, self._writes = reads, writes
 
+    def targets(self) -> set[str]:
+        """The targets for which something waits."""
+        return {
+            target for (target,) in self._reads.execute("SELECT DISTINCT target FROM outbox WHERE state = 'waiting'")
+        }
+
     def pending(self, target: str) -> list[Pending]:
         """What waits for a target, by group."""
         rows = self._reads.execute(
@@ -110,6 +116,11 @@ class Outbox:
             (target,),
         )
         return [from_json(payload) for payload, _ in rows]
+
+    def together(self, writes: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Carry out writes of this outbox in one transaction: what each returns. Where one raises none is written."""
+        with transaction(self._writes):
+            return [write() for write in writes]
 
     def told(self, seqs: Iterable[int], replaced: Iterable[int], now_ns: int) -> None:
         """These were taken, which makes others needless; and what was told long ago is forgotten.

@@ -87,6 +87,17 @@ def test_a_new_key_takes_over_what_waits(box: Box, name: str) -> None:
     assert box.start([heir]) == Left(0, 0, 0)
 
 
+def test_of_several_of_a_kind_the_one_of_the_same_name_takes_over(box: Box) -> None:
+    """A team's new key takes what waited for that team's old one, and nothing goes to another team."""
+    others = Destination("search/pagerduty", pagerduty.Target("s" * 32))
+    box.put(1, Status.FIRING, PAGER)
+    box.start((PAGER, others))
+    assert box.start((KEYED_ANEW, others)).given_up == 0
+    assert box.waits(KEYED_ANEW) == [(1, Status.FIRING)] and box.waits(others) == []
+    renamed = Destination("pay/pagerduty", pagerduty.Target("p" * 32))
+    assert box.start((renamed, others)).given_up == 1  # Nobody can tell whose it is.
+
+
 def test_a_destination_taken_out_resolves_what_it_had_open(box: Box) -> None:
     """Once, while its key is still set; what only waited there is given up, as the others hear of it."""
     box.put(1, Status.FIRING, PAGER, CHANNEL)

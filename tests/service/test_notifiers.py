@@ -11,7 +11,7 @@ from alertrules.notice import Notice, NoticeAlert, Status
 from alertrules.parse import combine, parse_rules
 from service.demo.standins import PagerDutyStandIn, SlackStandIn
 from service.notifiers import alertmanager, pagerduty, slack, terminal, webhook
-from service.notifiers.destination import destinations
+from service.notifiers.destination import addresses, destinations
 from service.notifiers.notifier import words
 from service.notifiers.request import Delivered, HttpRequest, Reason, Refused, Retry, retry_after_s
 from service.settings import load
@@ -298,3 +298,20 @@ def test_answers_of_alertmanager_and_webhooks() -> None:
     assert isinstance(webhook.outcome(302, {}, "", 0), Retry) and isinstance(webhook.outcome(500, {}, "", 0), Retry)
     bad = webhook.outcome(400, {}, "no", 0)
     assert isinstance(bad, Refused) and bad.reason is Reason.UNEXPECTED
+
+
+def test_a_place_of_several_receivers_is_one_destination() -> None:
+    """It has the name that the first of them gives it; each receiver leads to its own places, too."""
+    text = "receivers:\n  - {name: oncall, slack: {}}\n  - name: pay\n    slack: [{}, {hook: pay}]\n"
+    text += "    pagerduty: {key: pay}\n"
+    written = parse_rules(text + "route: {escalate: {after: 5m, to: pay}}\n", "r.yaml", words())
+    rules = combine([written])
+    environ = {
+        "TOCSIN_SLACK__WEBHOOK_URL": "https://hooks.slack.com/services/T0/B0/one",
+        "TOCSIN_SLACK__WEBHOOK_URLS__PAY": "https://hooks.slack.com/services/T0/B0/two",
+        "TOCSIN_PAGERDUTY__ROUTING_KEYS__PAY": "k" * 32,
+    }
+    found = addresses(map(rules.receiver, rules.route.receivers()), load(environ).notifiers)
+    assert [one.name for one in found.of("oncall")] == ["oncall/slack"]
+    assert [one.name for one in found.of("pay")] == ["pay/pagerduty", "oncall/slack", "pay/2/slack"]
+    assert len(found.all) == 3 and found.of("nobody") == ()

@@ -5,6 +5,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -12,6 +13,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from service.demo.standins import SlackStandIn
 from service.notifiers import slack, slack_actions
 from tests.service.running import Running, running
 from tests.service.test_marks import _fail, tocsin
@@ -195,7 +197,12 @@ def test_buttons_stand_where_slack_can_send_them_back() -> None:
     blocks = json.loads(slack.render(NOTICE, target).body)["attachments"][0]["blocks"]
     elements = blocks[-1]["elements"]
     assert [one["text"]["text"] for one in elements] == list(slack_actions._LABELS.values())
-    assert all(len(one["value"]) <= 2000 and len(one["text"]["text"]) <= 75 for one in elements)
+    stand_in = SlackStandIn(time.monotonic)
+    assert stand_in.answer("/services/T/B/x", slack.render(NOTICE, target).body).status == 200
+    many = replace(NOTICE, alert_ids=("f" * 64,) * 100, labels=tuple((f"l{n}", "v" * 190) for n in range(20)))
+    kept = json.loads(slack.render(many, target).body)["attachments"][0]["blocks"][-1]["elements"]
+    assert len(kept) == 4  # The labels of the silence do not fit.
+    assert stand_in.answer("/services/T/B/x", slack.render(many, target).body).status == 200
     without = slack.Settings.model_validate({"bot_token": "xoxb-1"})
     (target,) = slack.targets(without, slack.Words(channel="#agents"))
     assert "actions" not in slack.render(NOTICE, target).body.decode()

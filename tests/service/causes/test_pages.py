@@ -138,10 +138,11 @@ def test_a_page_of_spend_says_what_has_no_price() -> None:
     for number in range(10):
         spans = []
         for i in range(4):
-            attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o" if i else "nobodys-model"}
+            attributes: dict[str, Any] = {"gen_ai.operation.name": "chat"}
+            attributes |= {"gen_ai.request.model": "gpt-4o" if i else "nobodys-model"}
             attributes |= {"gen_ai.provider.name": "openai", "gen_ai.usage.input_tokens": 200_000}
             attributes |= {"gen_ai.agent.name": "support"}
             at_s = 60 * number + 10 * i
             spans.append(Sent(number * 10 + i + 1, 1, at_s, at_s + 1, 0, "chat", attributes=attributes))
         told += one.step(Batch((Record(Signal.TRACES, body(*spans), "p/0"),), {}), at_ns(60 * number + 59)).notices
-    assert "; unpriced: 25% of the calls have no known price" in told[0].lines[0]
+    assert "; unpriced: 40% of the calls have no known price" in told[0].lines[0]
