@@ -7,46 +7,20 @@ from types import GenericAlias
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, create_model
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
+from ruamel.yaml.comments import CommentedMap
 
 from alertrules.outcome_classes import CLASSES_MAX, SHIPPED, SHIPPED_CLASSES, OutcomeClass, Outcomes, plain
 from alertrules.outcome_classes import table as outcome_table
 from alertrules.receivers import ONCALL, Receiver, Route, receiver_of
 from alertrules.rules import GROUP_LABELS, Annotations, Override, Rule, Written
+from alertrules.yaml_file import Grammar, line_of, text_of, tree_of
+from alertrules.yaml_file import Problem as Problem
+from alertrules.yaml_file import RuleErrors as RuleErrors
+from alertrules.yaml_file import plain as as_python
+from alertrules.yaml_file import problems as found_in
 
 PACKS = Path(__file__).parent / "packs"
 """The rules we ship: what runs when no others are given."""
-FILE_BYTES_MAX = 1 << 20
-_DEPTH_MAX = 20
-_SECRETS = ("receivers", "route")
-"""Where somebody might have written a key or URL: what was read there is never repeated."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing to mend: where it stands, what was read, what is expected."""
-
-    file: str
-    line: int
-    rule: str
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        rule = f'rule "{self.rule}": ' if self.rule else ""
-        field = f"{self.field}: " if self.field else ""
-        return f"{self.file}:{self.line}: {rule}{field}{self.message}"
-
-
-class RuleErrors(Exception):  # noqa: N818 - it holds many.
-    """Every problem found; its text has one a line."""
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)))
 
 
 class Group(Written):
@@ -116,13 +90,13 @@ class RuleSet:
 
 def parse_rules(text: str, file: str, words: Words = NO_WORDS) -> RuleFile:
     """The rules in one file's text. Raises RuleErrors with all its problems."""
-    if len(text.encode("utf-8", "surrogatepass")) > FILE_BYTES_MAX:
-        raise RuleErrors([Problem(file, 1, "", "", "is over 1 MiB; split it into several files")])
-    tree = _tree(text, file)
+    grammar = _grammar(words)
+    tree = tree_of(text, file, grammar)
     try:
-        keys = _file_keys(words).model_validate(_plain(tree))
+        keys = grammar.whole.model_validate(as_python(tree))
     except ValidationError as error:
-        raise RuleErrors(sorted(_problems(error, tree, file, words), key=lambda problem: problem.line)) from None
+        raise RuleErrors(found_in(error, tree, file, grammar)) from None
+    assert isinstance(keys, FileKeys)
     rules = tuple(rule for group in keys.groups for rule in group.rules)
     return RuleFile(file, rules, keys.receivers, keys.route, dict(_lines(tree, keys)), keys.outcomes)
 
@@ -133,7 +107,7 @@ def load(paths: Iterable[Path], words: Words = NO_WORDS) -> RuleSet:
     problems: list[Problem] = []
     for path in rule_files(paths):
         try:
-            files.append(parse_rules(_text(path), str(path), words))
+            files.append(parse_rules(text_of(path), str(path), words))
         except RuleErrors as error:
             problems += error.problems
     try:
@@ -213,146 +187,23 @@ def rule_files(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(FILE_BYTES_MAX + 1).decode()
-    except OSError as error:
-        raise RuleErrors([Problem(str(path), 1, "", "", f"cannot be read: {error.strerror}")]) from None
-    except UnicodeDecodeError as error:
-        if len(error.object) > FILE_BYTES_MAX:
-            return " " * (FILE_BYTES_MAX + 1)
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise RuleErrors([Problem(str(path), line, "", "", "is not UTF-8; save the file as UTF-8")]) from None
-
-
-def _tree(text: str, file: str) -> CommentedMap:
-    """The file's mapping with its line numbers; an empty file is an empty mapping."""
-    try:
-        problems = list(_refused(text, file))
-        if problems:
-            raise RuleErrors(problems)
-        tree = YAML(typ="rt", pure=True).load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        said = " ".join(f"{error.context or ''} {error.problem or ''}".split())
-        raise RuleErrors([Problem(file, line, "", "", f"is not YAML: {said:.200}")]) from None
-    except (YAMLError, RecursionError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise RuleErrors([Problem(file, 1, "", "", f"is not YAML: {said:.200}")]) from None
-    if tree is None:
-        return CommentedMap()
-    if not isinstance(tree, CommentedMap):
-        raise RuleErrors([Problem(file, 1, "", "", "is not a mapping; write groups:, receivers: or route:")])
-    return tree
-
-
-def _refused(text: str, file: str) -> Iterator[Problem]:
-    """YAML that we do not take: anchors can blow up a small file, tags mean nothing here, depth kills the loader."""
-    depth = 0
-    for event in YAML(typ="rt", pure=True).parse(text):
-        line = event.start_mark.line + 1
-        if isinstance(event, NodeEvent) and event.anchor:
-            kind = "an alias" if isinstance(event, AliasEvent) else "an anchor"
-            yield Problem(
-                file, line, "", "", f'"{event.anchor:.40}" is {kind}; write the value out, aliases are not taken'
-            )
-        elif getattr(event, "ctag", None) and str(event.ctag or "") not in ("", "None", "!"):
-            yield Problem(file, line, "", "", f'"{event.ctag!s:.40}" is a tag; leave it out')
-        depth += isinstance(event, CollectionStartEvent)
-        depth -= isinstance(event, CollectionEndEvent)
-        if depth > _DEPTH_MAX:
-            yield Problem(file, line, "", "", f"is nested more than {_DEPTH_MAX} deep")
-            return
-
-
-def _plain(node: Any) -> Any:
-    """The loader's nodes as plain Python, so that pydantic's strict types know them."""
-    if isinstance(node, CommentedMap):
-        return {_plain(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        return [_plain(value) for value in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return None if node is None else str(node)
-
-
-_ALIASES: dict[int | str, str] = {name: field.alias for name, field in Rule.model_fields.items() if field.alias}
-"""Pydantic names a default that does not fit by the attribute; people know the key."""
-
-
-def _problems(error: ValidationError, tree: CommentedMap, file: str, words: Words) -> Iterator[Problem]:
-    for found in error.errors(include_url=False, include_context=False):
-        loc = tuple(part for part in found["loc"] if part != "[key]")
-        rule = _at(tree, loc[:4]) if loc[:1] == ("groups",) and len(loc) > 3 else None
-        name = str(rule.get("alert", ""))[:100] if isinstance(rule, CommentedMap) else ""
-        field = ".".join(_ALIASES.get(part, str(part)) for part in (loc[4:] if rule is not None else loc))
-        yield Problem(file, _line(tree, loc), name, field, _message(found["type"], found["msg"], loc, tree, words))
-
-
-def _message(kind: str, message: str, loc: tuple[int | str, ...], tree: CommentedMap, words: Words) -> str:
-    if kind == "value_error":
-        return message.removeprefix("Value error, ")
-    if kind == "extra_forbidden":
-        model = _model_at(loc[:-1], words)
-        names = ", ".join(field.alias or name for name, field in model.model_fields.items())
-        secret = " (keys and URLs come from settings)" if loc[0] in _SECRETS else ""
-        return f"no such field; there are {names}{secret}" if names else f"no such field; write {{}}{secret}"
-    if kind == "missing":
-        return "is missing"
-    expected = message.removeprefix("Input should be ").removeprefix("a valid ").replace("tuple", "list")
-    read = "" if loc[0] in _SECRETS else f"{_plain(_at(tree, loc))!r:.80} "
-    return f"{read}is not taken; expected {expected}"
-
-
-_MODELS: dict[str, type[BaseModel]] = {
-    "groups": Group, "rules": Rule, "overrides": Override, "annotations": Annotations,
-    "outcomes": OutcomeClass, "route": Route,
-}  # fmt: skip
-
-
-def _model_at(loc: tuple[int | str, ...], words: Words) -> type[BaseModel]:
-    """The model whose keys stand at a place, told by the nearest key above it."""
-    models = {**_MODELS, **words, "receivers": receiver_of(tuple(words.items()))}
-    return next((models[str(part)] for part in reversed(loc) if part in models), FileKeys)
-
-
-def _at(tree: Any, loc: tuple[int | str, ...]) -> Any:
-    """The node at a place, None where there is none."""
-    node = tree
-    for part in loc:
-        inside = isinstance(node, CommentedMap) and part in node
-        inside = inside or (isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node))
-        if not inside:
-            return None
-        node = node[part]
-    return node
-
-
-def _line(tree: CommentedMap, loc: tuple[int | str, ...]) -> int:
-    """The line of the deepest part of a place that the file has."""
-    node: Any = tree
-    line = 0
-    for part in loc:
-        if isinstance(node, CommentedMap) and part in node:
-            line = node.lc.key(part)[0]
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line = node.lc.item(part)[0]
-        else:
-            break
-        node = node[part]
-    return line + 1
+def _grammar(words: Words) -> Grammar:
+    """What a rule file may say whose receivers may say these words."""
+    models: dict[str, type[BaseModel]] = {
+        "groups": Group, "rules": Rule, "overrides": Override, "annotations": Annotations,
+        "outcomes": OutcomeClass, "route": Route, **words, "receivers": receiver_of(tuple(words.items())),
+    }  # fmt: skip
+    named = (("groups", None, "rules", None), "alert", "rule")
+    return Grammar(_file_keys(words), models, "groups:, receivers: or route:", named, ("receivers", "route"))
 
 
 def _lines(tree: CommentedMap, keys: FileKeys) -> Iterator[tuple[str, int]]:
     """The line of each name. Of two equal names in one file the later wins: `_twice` reports the later one."""
-    yield "route", _line(tree, ("route",))
+    yield "route", line_of(tree, ("route",))
     for i, group in enumerate(keys.groups):
         for j, rule in enumerate(group.rules):
-            yield f"rule {rule.name}", _line(tree, ("groups", i, "rules", j))
+            yield f"rule {rule.name}", line_of(tree, ("groups", i, "rules", j))
     for i, outcome in enumerate(keys.outcomes):
-        yield f"outcomes {outcome.name}", _line(tree, ("outcomes", i))
+        yield f"outcomes {outcome.name}", line_of(tree, ("outcomes", i))
     for i, receiver in enumerate(keys.receivers):
-        yield f"receiver {receiver.name}", _line(tree, ("receivers", i))
+        yield f"receiver {receiver.name}", line_of(tree, ("receivers", i))
