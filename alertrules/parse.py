@@ -13,7 +13,7 @@ from alertrules.outcome_classes import CLASSES_MAX, SHIPPED, SHIPPED_CLASSES, Ou
 from alertrules.outcome_classes import table as outcome_table
 from alertrules.receivers import ONCALL, Receiver, Route, receiver_of
 from alertrules.rules import GROUP_LABELS, Annotations, Override, Rule, Written
-from alertrules.yaml_file import Grammar, line_of, text_of, tree_of
+from alertrules.yaml_file import TESTS, Grammar, line_of, text_of, tree_of
 from alertrules.yaml_file import Problem as Problem
 from alertrules.yaml_file import RuleErrors as RuleErrors
 from alertrules.yaml_file import plain as as_python
@@ -179,10 +179,11 @@ def _twice(files: tuple[RuleFile, ...], kind: str) -> Iterator[Problem]:
 
 
 def rule_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files that these paths mean: themselves, and of directories all `*.yaml` and `*.yml`."""
+    """The files that these paths mean: themselves, and of directories all `*.yaml` and `*.yml` but files of tests."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(one for one in path.iterdir() if one.suffix in (".yaml", ".yml") and one.is_file())
+            named = [one for one in path.iterdir() if one.suffix in (".yaml", ".yml") and not one.name.endswith(TESTS)]
+            yield from sorted(one for one in named if one.is_file())
         else:
             yield path
 
@@ -193,8 +194,9 @@ def _grammar(words: Words) -> Grammar:
         "groups": Group, "rules": Rule, "overrides": Override, "annotations": Annotations,
         "outcomes": OutcomeClass, "route": Route, **words, "receivers": receiver_of(tuple(words.items())),
     }  # fmt: skip
-    named = (("groups", None, "rules", None), "alert", "rule")
-    return Grammar(_file_keys(words), models, "groups:, receivers: or route:", named, ("receivers", "route"))
+    named = ("groups", None, "rules", None)
+    secrets = ("receivers", "route")
+    return Grammar(_file_keys(words), models, "groups:, receivers: or route:", named, "alert", "rule", secrets)
 
 
 def _lines(tree: CommentedMap, keys: FileKeys) -> Iterator[tuple[str, int]]:

@@ -15,6 +15,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 
 FILE_BYTES_MAX = 1 << 20
+TESTS = (".test.yaml", ".test.yml")
+"""How the names of files of rules' tests end: they stand beside rule files, and are none."""
 _DEPTH_MAX = 20
 
 
@@ -49,15 +51,17 @@ class Grammar:
 
     whole    the model of the file, and `models` those of its parts by the key that they stand under
     empty    what to write where a file is not a mapping
-    named    where a part that problems name begins: the keys that lead to it, `None` for a place in a list; its key
-             that has the name; and what such a part is called
+    named    where a part begins that problems call by its name: the keys that lead to it, `None` for a place in a
+             list; `name_key` is its key that has the name, and `kind` what such a part is called
     secrets  keys of the file below which what was read is never repeated, as somebody may have written a key or URL
     """
 
     whole: type[BaseModel]
     models: Mapping[str, type[BaseModel]]
     empty: str
-    named: tuple[tuple[str | None, ...], str, str]
+    named: tuple[str | None, ...]
+    name_key: str
+    kind: str
     secrets: tuple[str, ...] = ()
 
     def model_at(self, loc: tuple[int | str, ...]) -> type[BaseModel]:
@@ -140,15 +144,15 @@ def problems(error: ValidationError, tree: CommentedMap, file: str, grammar: Gra
 
 
 def _problems(error: ValidationError, tree: CommentedMap, file: str, grammar: Grammar) -> Iterator[Problem]:
-    way, key, kind = grammar.named
+    way = grammar.named
     for found in error.errors(include_url=False, include_context=False):
         loc = tuple(part for part in found["loc"] if part != "[key]")
         within = len(loc) >= len(way) and all(a in (None, b) for a, b in zip(way, loc, strict=False))
         part = at(tree, loc[: len(way)]) if within else None
-        name = str(part.get(key, ""))[:100] if isinstance(part, CommentedMap) else ""
+        name = str(part.get(grammar.name_key, ""))[:100] if isinstance(part, CommentedMap) else ""
         field = ".".join(_written(loc, grammar)[len(way) if part is not None else 0 :])
         said = _message(found["type"], found["msg"], loc, tree, grammar)
-        yield Problem(file, line_of(tree, loc), name, field, said, kind)
+        yield Problem(file, line_of(tree, loc), name, field, said, grammar.kind)
 
 
 def _written(loc: tuple[int | str, ...], grammar: Grammar) -> list[str]:
