@@ -1,7 +1,7 @@
 """Rule files: from YAML to rules, with every problem of every file at once, each where it stands."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import GenericAlias
 from typing import Annotated, Any
@@ -59,18 +59,36 @@ class RuleFile:
     rules: tuple[Rule, ...]
     receivers: tuple[Receiver, ...]
     route: Route | None
-    lines: Mapping[str, int]
+    places: tuple[tuple[str, int], ...]
     outcomes: tuple[OutcomeClass, ...] = ()
+
+    @property
+    def lines(self) -> Mapping[str, int]:
+        """The first line of each name."""
+        return dict(reversed(self.places))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing at all."""
+        return not (self.rules or self.receivers or self.route or self.outcomes)
+
+    def named(self, kind: str) -> Iterator[tuple[str, int]]:
+        """The names of rules, receivers or outcomes, and the line of each, as often as each stands."""
+        for name, line in self.places:
+            found, _, own = name.partition(" ")
+            if found == kind and own:
+                yield own, line
 
 
 @dataclass(frozen=True)
 class RuleSet:
-    """All rules of all files, checked against each other."""
+    """All rules of all files, checked against each other. `places` has where each stands, by its name."""
 
     rules: tuple[Rule, ...]
     receivers: tuple[Receiver, ...]
     route: Route
     outcomes: Outcomes = SHIPPED
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def rule(self, name: str) -> Rule | None:
         return next((rule for rule in self.rules if rule.name == name), None)
@@ -98,7 +116,7 @@ def parse_rules(text: str, file: str, words: Words = NO_WORDS) -> RuleFile:
         raise RuleErrors(found_in(error, tree, file, grammar)) from None
     assert isinstance(keys, FileKeys)
     rules = tuple(rule for group in keys.groups for rule in group.rules)
-    return RuleFile(file, rules, keys.receivers, keys.route, dict(_lines(tree, keys)), keys.outcomes)
+    return RuleFile(file, rules, keys.receivers, keys.route, tuple(_places(tree, keys)), keys.outcomes)
 
 
 def load(paths: Iterable[Path], words: Words = NO_WORDS) -> RuleSet:
@@ -125,7 +143,9 @@ def combine(files: Iterable[RuleFile]) -> RuleSet:
     problems = [*_twice(files, "rule"), *_twice(files, "receiver")]
     routed = [file for file in files if file.route]
     problems += [
-        Problem(file.file, file.lines["route"], "", "route", f"there is one already, in {routed[0].file}; keep one")
+        Problem(
+            file.file, file.lines["route"], "", "route", f"there is one already, at {_route_of(routed[0])}; keep one"
+        )
         for file in routed[1:]
     ]
     route = (routed[0].route if routed else None) or Route()
@@ -145,15 +165,17 @@ def combine(files: Iterable[RuleFile]) -> RuleSet:
     if problems:
         raise RuleErrors(problems)
     classes = tuple(one for file in files for one in file.outcomes)
-    return RuleSet(rules, receivers, route, outcome_table(classes, SHIPPED_CLASSES) if classes else SHIPPED)
+    table = outcome_table(classes, SHIPPED_CLASSES) if classes else SHIPPED
+    places = {name: (file.file, line) for file in files for name, line in file.named("rule")}
+    return RuleSet(rules, receivers, route, table, places)
 
 
 def _outcome_problems(files: tuple[RuleFile, ...]) -> Iterator[Problem]:
     """Classes and words that stand twice: which one is meant nobody could tell."""
     names = {one.name for one in SHIPPED_CLASSES}
     first: dict[tuple[str, str], tuple[int, str]] = {}
-    for number, (file, one) in enumerate((each, one) for each in files for one in each.outcomes):
-        line = file.lines[f"outcomes {one.name}"]
+    standing = [(file, *one) for file in files for one in zip(file.outcomes, file.named("outcomes"), strict=True)]
+    for number, (file, one, (_, line)) in enumerate(standing):
         here = number, f"{file.file}:{line}, {one.name}"
         for kind, text in [("class", one.name), *(("word", plain(word)) for word in one.words)]:
             at, place = first.setdefault((kind, text), here)
@@ -166,11 +188,14 @@ def _outcome_problems(files: tuple[RuleFile, ...]) -> Iterator[Problem]:
             yield Problem(file.file, line, "", "outcomes", f"{len(names)} classes; write at most {CLASSES_MAX} in all")
 
 
+def _route_of(file: RuleFile) -> str:
+    return f"{file.file}:{file.lines['route']}"
+
+
 def _twice(files: tuple[RuleFile, ...], kind: str) -> Iterator[Problem]:
     first: dict[str, str] = {}
     for file in files:
-        for name in [rule.name for rule in file.rules] if kind == "rule" else [one.name for one in file.receivers]:
-            line = file.lines[f"{kind} {name}"]
+        for name, line in file.named(kind):
             if name in first:
                 field, rule = ("alert", name) if kind == "rule" else ("receivers", "")
                 message = f'"{name}" stands already at {first[name]}; every {kind} needs a name of its own'
@@ -180,12 +205,17 @@ def _twice(files: tuple[RuleFile, ...], kind: str) -> Iterator[Problem]:
 
 def rule_files(paths: Iterable[Path]) -> Iterator[Path]:
     """The files that these paths mean: themselves, and of directories all `*.yaml` and `*.yml` but files of tests."""
+    seen: set[Path] = set()
     for path in paths:
-        if path.is_dir():
-            named = [one for one in path.iterdir() if one.suffix in (".yaml", ".yml") and not one.name.endswith(TESTS)]
-            yield from sorted(one for one in named if one.is_file())
-        else:
-            yield path
+        for one in _below(path) if path.is_dir() else [path]:
+            if (known := one.resolve()) not in seen:  # A file that was named twice says everything once.
+                seen.add(known)
+                yield one
+
+
+def _below(directory: Path) -> list[Path]:
+    named = [one for one in directory.iterdir() if one.suffix in (".yaml", ".yml") and not one.name.endswith(TESTS)]
+    return sorted(one for one in named if one.is_file())
 
 
 def _grammar(words: Words) -> Grammar:
@@ -199,8 +229,8 @@ def _grammar(words: Words) -> Grammar:
     return Grammar(_file_keys(words), models, "groups:, receivers: or route:", named, "alert", "rule", secrets)
 
 
-def _lines(tree: CommentedMap, keys: FileKeys) -> Iterator[tuple[str, int]]:
-    """The line of each name. Of two equal names in one file the later wins: `_twice` reports the later one."""
+def _places(tree: CommentedMap, keys: FileKeys) -> Iterator[tuple[str, int]]:
+    """Each name with its kind before it, and its line, in the order of the file."""
     yield "route", line_of(tree, ("route",))
     for i, group in enumerate(keys.groups):
         for j, rule in enumerate(group.rules):

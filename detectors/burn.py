@@ -14,6 +14,7 @@ from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Finding, F
 from detectors.core.contract import Judgement, Terms
 from detectors.core.descriptor import Descriptor, Gauge, Limit
 from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
+from detectors.core.signals import SPENDING
 
 HOUR_MINUTES, DAY_MINUTES = 60, 1440
 
@@ -157,4 +158,5 @@ DETECTOR = Descriptor(
     subject="cost of the month at this pace",
     arrow="limit",
     limit=Limit("usd", "$5000"),
+    operations=SPENDING,
 )

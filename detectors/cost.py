@@ -199,4 +199,5 @@ DETECTOR = Descriptor(
     subject="p95 of a session's cost",
     effects=Effects(LEAST_RATIO, None, "1.5x"),
     of_sessions=True,
+    operations=("session",),
 )

@@ -253,4 +253,5 @@ DETECTOR = Descriptor(
     },
     subject="failed",
     effects=Effects(LEAST_RATIO, LEAST_POINTS, "1.5x, +0.5pp or 1.5x and +0.5pp"),
+    of_points=False,
 )

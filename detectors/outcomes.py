@@ -282,4 +282,5 @@ DETECTOR = Descriptor(
     subject="good outcomes",
     effects=Effects(None, MIX_LEAST_POINTS, "10pp"),
     of_sessions=True,
+    operations=("session", "evaluation"),
 )

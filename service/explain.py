@@ -13,6 +13,7 @@ from alertrules.lifecycle import Alert
 from alertrules.marks import packed
 from alertrules.quantities import Effect
 from alertrules.rules import Rule
+from alertrules.select import matches
 from alertrules.wording import LEVELS, digits, percent
 from detectors.core.columns import SECOND_NS, Finding
 from detectors.core.engine import HORIZONS
@@ -88,8 +89,17 @@ def explained(level: Level, wanted: Mapping[str, str]) -> dict[str, Any]:
     return told(level) | {
         "matching": len(rows),
         "shown": [_series(level, row) for row in nearest],
+        "overrides_unmatched": _unmatched(level),
         "marks": [packed(mark) for mark in level.marks[-SHOWN_MAX:]],
     }
+
+
+def _unmatched(level: Level) -> list[int]:
+    """Places of the rule's overrides that none of its series has."""
+    rule, left = level.rule, set(range(len(level.rule.overrides)))
+    for values in level.labels if left else ():
+        left -= {number for number in left if matches(rule.overrides[number].match, rule.by, values)}
+    return sorted(left)
 
 
 def _key(evidence: Any, row: int) -> float:

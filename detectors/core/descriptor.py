@@ -72,6 +72,8 @@ class Descriptor:
     takes_signal    whether a rule says `signal`, and must
     takes_window    whether a rule may say `window`
     of_sessions     whether its units are closed sessions rather than calls
+    operations      of the cells that it can look at; empty: of all calls and sessions
+    of_points       whether the points of a metric tell it anything
     series_usual    series of a rule that says nothing, where each costs much; None: the rule language's
     named           levels whose names the operator chooses, by how they begin; the label has what follows
     models          names after a dot that choose one of many: river.ADWIN
@@ -86,6 +88,8 @@ class Descriptor:
     takes_signal: bool = False
     takes_window: bool = False
     of_sessions: bool = False
+    operations: tuple[str, ...] = ()
+    of_points: bool = True
     series_usual: int | None = None
     models: tuple[str, ...] = ()
     named: Mapping[str, Gauge] = field(default_factory=dict)
