@@ -48,11 +48,11 @@ def doubts(rule: Rule) -> Iterator[Doubt]:
             return
     if _is_of_metrics(rule):
         yield from _of_metrics(rule)
-    else:
+    elif not rule.described.of_pipeline:
         yield from _of_calls(rule)
     yield from _overrides(rule)
-    budget, calibrated = rule.budget_per_week, not (rule.described.effects or rule.described.limit)
-    if calibrated and budget is not None and budget < CALIBRATED_LEAST:
+    budget = rule.budget_per_week
+    if not rule.described.effects and budget is not None and budget < CALIBRATED_LEAST:
         said = f"{rule.detector} learns its bar from four weeks, which cannot tell what comes less than once a month; "
         yield Doubt(rule.name, "budget", f"{said}write 1/month or more", False)
 
@@ -166,7 +166,8 @@ def alike(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Rule]]:
     first: dict[str, Rule] = {}
     for rule in rules:
         asks = repr((
-            rule.detector, sorted(map(str, rule.select)), rule.by, rule.signal, rule.above, rule.window_ns,
+            rule.detector, sorted(map(str, rule.select)), rule.by, rule.signal, rule.above, rule.below,
+                rule.objective, rule.spans, rule.every_ns, rule.window_ns,
             rule.at_least, rule.effect, rule.overrides, rule.severity,
         ))  # fmt: skip
         if asks in first:

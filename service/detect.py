@@ -101,6 +101,11 @@ class Detect:
                 for watch in self.watches:
                     watch.expire(self.open_ns - EXPIRE_AFTER_NS)
 
+    def look(self, now_ns: int, came: bool) -> tuple[Moved, ...]:
+        """Judge whether telemetry comes at all, by the wall clock; what that moved, if it did."""
+        together = _together(now_ns, self._each(partial(Watch.look, now_ns=now_ns, came=came), now_ns))
+        return (together,) if together.transitions or together.tickets else ()
+
     def _each(self, move: Callable[[Watch], Moved], start_ns: int) -> list[Moved]:
         """Move every rule. One whose detector raises begins to learn anew, and the others go on."""
         moved = []

@@ -37,7 +37,7 @@ def told(level: Level) -> dict[str, Any]:
         "detector": level.rule.detector,
         "by": list(level.rule.by),
         "effect": str(level.rule.effect) if level.rule.effect else None,
-        "budget_per_week": level.rule.budget_per_week,
+        "budget_per_week": level.rule.budget_in_all,
         "weeks": round(sums.weeks, 2),
         "pages": sums.paged,
         "pages_noise": sums.noise,
@@ -54,7 +54,7 @@ def told(level: Level) -> dict[str, Any]:
 
 def keeps_budget(level: Level) -> bool | None:
     """Whether its promise holds on these data; None while too little is known, and for a rule without a budget."""
-    budget, sums = level.rule.budget_per_week, level.sums
+    budget, sums = level.rule.budget_in_all, level.sums
     if budget is None:
         return None
     if sums.noise and gammainc(sums.noise, budget * max(sums.weeks, 1.0)) < UNLIKELY:

@@ -14,6 +14,7 @@ CORE_OF_SERVICE = (
     "service/pipeline.py",
     "service/detect.py",
     "service/fingerprint.py",
+    "service/overrides.py",
     "service/watch.py",
     "service/spend.py",
     "service/ingest",

@@ -49,14 +49,16 @@ class Effects:
 
 @dataclass(frozen=True)
 class Limit:
-    """A detector that compares with `above` and keeps no budget.
+    """A detector that compares with a limit, which it must be told, and keeps no budget.
 
     unit     of the limit; None: that of the rule's signal
     example  what to write
+    below    whether the limit may be one that must not be fallen below
     """
 
     unit: str | None
     example: str
+    below: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Descriptor:
     limit           None: it keeps a budget
     takes_signal    whether a rule says `signal`, and must
     takes_window    whether a rule may say `window`
+    takes_every     whether a rule may say `every`, within which something must come, in place of a budget
+    takes_objective whether a rule says `objective`, and must, in place of a limit or budget
+    window_ticks_max longest window of a mean or a rate, minutes; of a quantile it is an hour
+    every_words     `subject` and `arrow` of a rule that says `every`
+    of_pipeline     whether it judges all telemetry together, by the wall clock: it selects nothing and has one series
     of_sessions     whether its units are closed sessions rather than calls
     operations      of the cells that it can look at; empty: of all calls and sessions
     of_points       whether the points of a metric tell it anything
@@ -87,12 +94,22 @@ class Descriptor:
     limit: Limit | None = None
     takes_signal: bool = False
     takes_window: bool = False
+    takes_every: bool = False
+    takes_objective: bool = False
+    window_ticks_max: int = 60
+    of_pipeline: bool = False
+    every_words: tuple[str, str] = ("", "")
     of_sessions: bool = False
     operations: tuple[str, ...] = ()
     of_points: bool = True
     series_usual: int | None = None
     models: tuple[str, ...] = ()
     named: Mapping[str, Gauge] = field(default_factory=dict)
+
+    def scheduled(self) -> "Descriptor":
+        """The same for a rule that says `every`."""
+        subject, arrow = self.every_words
+        return replace(self, subject=subject, arrow=arrow)
 
     def gauge(self, name: str) -> Gauge:
         """The gauge of a name. Raises KeyError for one that this detector does not tell."""

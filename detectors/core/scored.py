@@ -13,7 +13,7 @@ import numpy as np
 
 from detectors.core.budget import rounded
 from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
-from detectors.core.contract import Judgement, Terms
+from detectors.core.contract import Asked, Judgement, Terms
 from detectors.core.descriptor import JUDGED, Gauge
 from detectors.core.doubt import raised
 from detectors.core.window import Window
@@ -100,6 +100,7 @@ class Scored:
         self.calm = calm_steps(self.step_s)
         self.window = Window(terms.signal, self.ticks, terms.goods, len(terms.outcomes) - 1)
         self.series: dict[int, _Series] = {}
+        self.shares: dict[int, float] = {}  # False pages a week of series with a budget of their own.
         self.open: set[int] = set()  # Series that the open step has seen.
         self.step = -1
         self.size = 0
@@ -125,8 +126,9 @@ class Scored:
         for row, value, count in zip(rows, levels.tolist(), counts.tolist(), strict=True):
             if count < self.terms.at_least or not math.isfinite(value):
                 continue
-            one = self.series.setdefault(row, _Series(self.make(self.step_s, share)))
-            one.scorer.budget_per_week = share
+            own = self.shares.get(row, share)
+            one = self.series.setdefault(row, _Series(self.make(self.step_s, own)))
+            one.scorer.budget_per_week = own
             one.last = one.scorer.observe((self.step + 0.5) * self.step_s, value)
             if one.last is not None and one.last.score > self._bar(one):
                 one.above_at = self.step
@@ -154,13 +156,16 @@ class Scored:
         )  # fmt: skip
         return Judgement(Verdict.RELAPSED if mode == Mode.RECOVERING else Verdict.ANOMALOUS, found)
 
-    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
-        """Nothing: the bar follows from the budget, there is no effect to ask."""
+    def ask(self, row: int, asked: Asked) -> None:
+        """Take a budget of this series' own; the bar follows from it, there is no effect to ask."""
+        if asked.share is not None:
+            self.shares[row] = asked.share
 
     def forget(self, rows: Ids) -> None:
         self.window.forget(rows)
         for row in rows.tolist():
             self.series.pop(row, None)
+            self.shares.pop(row, None)
             self.open.discard(row)
 
     def doubt(self, row: int) -> None:

@@ -115,11 +115,19 @@ SPENDING = ("spend", "session", "llm", "embedding", "tool", "retrieval", "agent"
 SIGNALS: Mapping[str, Signal] = {
     "error_ratio": Signal("failed", "ratio", Mean(lambda tick: tick.failed)),
     "latency_p95": Signal("p95", "s", Quantile(0.95, lambda tick: tick.duration)),
+    "latency_p99": Signal("p99", "s", Quantile(0.99, lambda tick: tick.duration)),
     "latency_p50": Signal("p50", "s", Quantile(0.5, lambda tick: tick.duration)),
     "cost_per_session_p95": Signal(
         "p95 of a session's cost",
         "usd",
         Quantile(0.95, lambda tick: tick.cost),
+        of_sessions=True,
+        operations=_SESSIONS,
+    ),
+    "cost_per_session_p99": Signal(
+        "p99 of a session's cost",
+        "usd",
+        Quantile(0.99, lambda tick: tick.cost),
         of_sessions=True,
         operations=_SESSIONS,
     ),
@@ -154,6 +162,9 @@ SIGNALS: Mapping[str, Signal] = {
     "first_token_p95": Signal(
         "p95 to the first token", "s", Quantile(0.95, lambda tick: tick.first_token), operations=("llm",)
     ),
+    "first_token_p99": Signal(
+        "p99 to the first token", "s", Quantile(0.99, lambda tick: tick.first_token), operations=("llm",)
+    ),
     "first_token_p50": Signal(
         "p50 to the first token", "s", Quantile(0.5, lambda tick: tick.first_token), operations=("llm",)
     ),
@@ -164,5 +175,6 @@ SIGNALS: Mapping[str, Signal] = {
     "per_minute": Signal("per minute", "per minute", Rate(lambda tick: tick.amount), of_metric=True),
     "p50": Signal("p50", "", Quantile(0.5, lambda tick: tick.duration), of_metric=True),
     "p95": Signal("p95", "", Quantile(0.95, lambda tick: tick.duration), of_metric=True),
+    "p99": Signal("p99", "", Quantile(0.99, lambda tick: tick.duration), of_metric=True),
 }
 """By the word that a rule writes, in the order of help and error texts."""

@@ -85,7 +85,7 @@ route:
     assert rule.labels == (("team", "agents"),)
     assert rule.effect_for(("acme", "support")) == Effect(1.5, None)
     assert rule.effect_for(("other", "support")) == Effect(2.0, 0.05)
-    assert (rule.terms(rule.effect).ratio, rule.terms(rule.effect).points) == (2.0, 0.05)
+    assert (rule.terms.ratio, rule.terms.points) == (2.0, 0.05)
     (receiver,) = parse_rules(text, "rules.yaml", WORDS).receivers
     assert receiver.named() == {"chat": (Chat(channel="#agents-oncall"),), "pager": (Pager(),)}
 
@@ -114,7 +114,7 @@ def test_static_rules(signal: str, above: str, expected: float) -> None:
     rule = only(HEAD + f"        detector: static\n        signal: {signal}\n        above: {above}\n")
     assert (rule.signal, rule.above, rule.budget_per_week) == (signal, expected, None)
     assert (rule.window_ns, rule.at_least, rule.effect) == (300 * 10**9, 1.0, None)
-    assert rule.terms(None).above == expected
+    assert rule.terms.above == expected
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_problem_says_where_what_and_what_else(line: str, said: str) -> None:
         ("        detector: errors\n", "rules.yaml:4: rule \"ToolErrorsUp\": budget: is missing; write how many false"),
         ("        detector: errors\n        budget: 0/week\n", "out of range"),
         ("        detector: errors\n        budget: 1 a week\n", 'budget: "1 a week" is not a budget'),
-        ("        detector: errrors\n", "absence, burn, cost, errors, latency, level, outcomes, river.NAME, static"),
+        ("        detector: errrors\n", "absence, burn, cost, errors, latency, level, outcomes, river.NAME, slo, "),
         ("        detector: level\n", "signal: is missing"),
         ("        detector: level\n        budget: 1/week\n        series_max: 5000\n", "write at most 2000"),
         ("        detector: level\n        effect: 2x\n", "effect: detector: level has no effect"),
