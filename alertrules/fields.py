@@ -8,19 +8,20 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from alertrules.lifecycle import Labels
 from alertrules.quantities import Effect, budget_per_week, duration_ns, effect, share
 from alertrules.select import Matchers, parse_matchers
 from alertrules.summary import template
 from detectors.core.columns import CELL_LABELS
-from detectors.core.descriptor import descriptor, modules
+from detectors.core.descriptor import descriptor, modules, words
 from detectors.core.signals import SIGNALS
 from detectors.slo import WINDOW_NAMES
 
 _MINUTE_NS = 60 * 1_000_000_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
+_LINK = re.compile(r"https?://[^\s<>|\"{}\\^`]+")
 GROUP_LABELS = ("alert", "severity", *CELL_LABELS)
 """What notices may be grouped by, with the rules' own `labels`."""
 
@@ -81,7 +82,7 @@ def _labels(written: object) -> Labels:
 
 
 def _url(text: object) -> str:
-    if not isinstance(text, str) or len(text) > 2000 or not re.fullmatch(r"https?://[^\s<>|\"{}\\^`]+", text):
+    if not isinstance(text, str) or len(text) > 2000 or not _LINK.fullmatch(text):
         raise ValueError(f"{text!r:.80} is not a link; write https://runbooks.example.com/tool-errors")
     return text
 
@@ -116,23 +117,88 @@ def _spans(written: object) -> object:
     return tuple(dict.fromkeys(str(name) for name in names))
 
 
+WRITTEN = "x-written"
+"""Marks a schema that is of what people write, not of what it is read as."""
+
+
+def written(**schema: object) -> WithJsonSchema:
+    """The JSON Schema of what people write."""
+    return WithJsonSchema({WRITTEN: True, **schema})
+
+
+def _text_of(pattern: str, **more: object) -> WithJsonSchema:
+    return written(type="string", pattern=f"^(?:{pattern})$", **more)
+
+
+def _one_of(*words: str) -> dict[str, object]:
+    return {"type": "string", "enum": list(words)}
+
+
+_NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+_PART = rf"{_NUMBER}\s*x(?:\s+at\s+p95)?|\+?{_NUMBER}\s*pp"
+_SPAN = "".join(f"(?:[0-9]+{unit})?" for unit in ("y", "w", "d", "h", "m", "s", "ms"))
+_DURATION: dict[str, object] = {"type": "string", "pattern": f"^(?:{_SPAN}|0)$", "minLength": 1, "maxLength": 40}
+_AS_NUMBER: dict[str, object] = {"type": "number", "minimum": 0, "exclusiveMaximum": 1e12}
+_LEVEL = _AS_NUMBER, {"type": "string", "pattern": rf"^(?:\$?{_NUMBER}%?|{_NUMBER}m?s|{_SPAN})$", "minLength": 1}
 SPANS = {name: ticks for ticks, name in WINDOW_NAMES.items()}
 """Windows that an objective may be looked at over, minutes each."""
-Name = Annotated[str, BeforeValidator(_name)]
+Name = Annotated[str, BeforeValidator(_name), _text_of(_NAME.pattern)]
 Text = Annotated[str, Field(max_length=1000)]
-Selection = Annotated[Matchers, BeforeValidator(parse_matchers)]
-EffectText = Annotated[Effect, BeforeValidator(lambda text: text if isinstance(text, Effect) else effect(text))]
-DurationNs = Annotated[int, BeforeValidator(duration_ns)]
-BudgetText = Annotated[float, BeforeValidator(budget_per_week)]
-LabelNames = Annotated[Annotated[tuple[str, ...], Field(strict=False)], BeforeValidator(_by)]
-DetectorWord = Annotated[str, BeforeValidator(_detector)]
-SeverityWord = Annotated[Severity, BeforeValidator(_severity)]
-FixedLabels = Annotated[Labels, BeforeValidator(_labels)]
+Selection = Annotated[
+    Matchers,
+    BeforeValidator(parse_matchers),
+    written(
+        anyOf=[
+            {"type": "string"},
+            {"type": "object", "propertyNames": _one_of(*CELL_LABELS), "additionalProperties": {"type": "string"}},
+        ]
+    ),
+]
+EffectWritten = Annotated[Effect, _text_of(rf"(?:{_PART})(?: and (?:{_PART}))?(?: of the mix)?")]
+EffectText = Annotated[EffectWritten, BeforeValidator(lambda text: text if isinstance(text, Effect) else effect(text))]
+DurationNs = Annotated[int, BeforeValidator(duration_ns), written(anyOf=[_DURATION, {"const": 0}])]
+BudgetWritten = Annotated[float, _text_of(rf"{_NUMBER}\s*/\s*(?:day|week|month|year)")]
+BudgetText = Annotated[BudgetWritten, BeforeValidator(budget_per_week)]
+LimitText = Annotated[float, written(anyOf=list(_LEVEL))]
+LimitUnread = Annotated[float | str | int, written(anyOf=list(_LEVEL))]
+"""Limits; the rule reads them, as their unit is the signal's."""
+LabelNames = Annotated[
+    Annotated[tuple[str, ...], Field(strict=False)],
+    BeforeValidator(_by),
+    written(type="array", items=_one_of(*CELL_LABELS), uniqueItems=True),
+]
+DetectorWord = Annotated[str, BeforeValidator(_detector), written(**_one_of(*words()))]
+SeverityWord = Annotated[Severity, BeforeValidator(_severity), written(**_one_of(*Severity))]
+FixedLabels = Annotated[
+    Labels,
+    BeforeValidator(_labels),
+    written(
+        type="object",
+        propertyNames={"pattern": f"^{_NAME.pattern}$", "not": {"enum": list(GROUP_LABELS)}},
+        additionalProperties={"type": "string", "maxLength": 200},
+    ),
+]
 ExpireAfterNs = Annotated[DurationNs, AfterValidator(_expire_after)]
 EveryNs = Annotated[DurationNs, AfterValidator(_every)]
-Objective = Annotated[float, BeforeValidator(_objective)]
-Spans = Annotated[Annotated[tuple[str, ...], Field(strict=False)], BeforeValidator(_spans)]
-Link = Annotated[str, BeforeValidator(_url)]
+Objective = Annotated[
+    float,
+    BeforeValidator(_objective),
+    written(
+        anyOf=[
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            {"type": "string", "pattern": r"^0*(?:[0-9]{1,2}(?:\.[0-9]+)?|\.[0-9]+)%$"},
+        ]
+    ),
+]
+Spans = Annotated[
+    Annotated[tuple[str, ...], Field(strict=False)],
+    BeforeValidator(_spans),
+    written(anyOf=[_one_of(*SPANS), {"type": "array", "items": _one_of(*SPANS), "minItems": 1}]),
+]
+Link = Annotated[str, BeforeValidator(_url), _text_of(_LINK.pattern, maxLength=2000)]
+
+
+SignalWord = Annotated[str, written(**_one_of(*SIGNALS))]
 
 
 def signal_word(text: object) -> str:

@@ -108,7 +108,7 @@ class RuleSet:
 
 def parse_rules(text: str, file: str, words: Words = NO_WORDS) -> RuleFile:
     """The rules in one file's text. Raises RuleErrors with all its problems."""
-    grammar = _grammar(words)
+    grammar = grammar_of(words)
     tree = tree_of(text, file, grammar)
     try:
         keys = grammar.whole.model_validate(as_python(tree))
@@ -218,7 +218,7 @@ def _below(directory: Path) -> list[Path]:
     return sorted(one for one in named if one.is_file())
 
 
-def _grammar(words: Words) -> Grammar:
+def grammar_of(words: Words) -> Grammar:
     """What a rule file may say whose receivers may say these words."""
     models: dict[str, type[BaseModel]] = {
         "groups": Group, "rules": Rule, "overrides": Override, "annotations": Annotations,

@@ -12,19 +12,24 @@ from alertrules.fields import (
     GROUP_LABELS,
     SPANS,
     BudgetText,
+    BudgetWritten,
     DetectorWord,
     DurationNs,
     EffectText,
+    EffectWritten,
     EveryNs,
     ExpireAfterNs,
     FixedLabels,
     LabelNames,
+    LimitText,
+    LimitUnread,
     Link,
     Name,
     Objective,
     Selection,
     Severity,
     SeverityWord,
+    SignalWord,
     Spans,
     Template,
     Written,
@@ -45,7 +50,6 @@ _MINUTE_NS = 60 * 1_000_000_000
 _T = TypeVar("_T")
 _SESSIONS = Matcher("operation", Operator.EQUAL, "session")
 _BY = ("tenant", "agent")
-Limit = float | str | int
 
 
 class Annotations(Written):
@@ -62,8 +66,8 @@ class Override(Written):
     match: Selection
     effect: EffectText | None = None
     budget_per_week: BudgetText | None = Field(default=None, alias="budget")
-    above: Limit | None = None
-    below: Limit | None = None
+    above: LimitUnread | None = None
+    below: LimitUnread | None = None
 
 
 class Rule(Written):
@@ -78,11 +82,11 @@ class Rule(Written):
     grace_ns: DurationNs | None = Field(default=None, alias="grace")
     objective: Objective | None = Field(default=None, validate_default=True)
     spans: Spans | None = Field(default=None, alias="windows")
-    budget_per_week: float | None = Field(default=None, alias="budget", validate_default=True)
-    effect: Effect | None = Field(default=None, validate_default=True)
-    signal: str | None = Field(default=None, validate_default=True)
-    below: float | None = None
-    above: float | None = Field(default=None, validate_default=True)
+    budget_per_week: BudgetWritten | None = Field(default=None, alias="budget", validate_default=True)
+    effect: EffectWritten | None = Field(default=None, validate_default=True)
+    signal: SignalWord | None = Field(default=None, validate_default=True)
+    below: LimitText | None = None
+    above: LimitText | None = Field(default=None, validate_default=True)
     window_ns: DurationNs = Field(default=5 * _MINUTE_NS, alias="window", validate_default=False)
     at_least: float = Field(default=1.0, gt=0, le=1e12, strict=False)
     for_ns: DurationNs = Field(default=0, alias="for")
@@ -301,7 +305,7 @@ class Rule(Written):
         )  # fmt: skip
 
 
-def _number(limit: Limit | None) -> float:
+def _number(limit: float | str | None) -> float:
     """A limit that was read, NaN where there is none."""
     assert not isinstance(limit, str)
     return float("nan") if limit is None else float(limit)

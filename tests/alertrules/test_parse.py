@@ -39,15 +39,17 @@ def problems(text: str) -> list[str]:
 
 
 def test_the_shipped_rules() -> None:
-    """One false page a week each, paging whoever `oncall` is; and a ticket of models without a price."""
+    """One false page a week each, paging whoever `oncall` is; a ticket of models without a price; and silence."""
     rules = load([PACKS])
     assert [rule.name for rule in rules.rules] == [
         "AgentErrorsUp", "AgentLatencyUp", "AgentCostUp", "AgentSpendUp", "AgentOutcomesWorse",
         "AgentUnpriced",
+        "TelemetryMissing",
     ]  # fmt: skip
-    assert {rule.budget_per_week for rule in rules.rules[:-1]} == {1.0}
-    assert {rule.severity for rule in rules.rules[:-1]} == {Severity.PAGE}
-    assert rules.rules[-1].severity is Severity.TICKET
+    assert {rule.budget_per_week for rule in rules.rules[:5]} == {1.0}
+    assert {rule.severity for rule in rules.rules[:5]} == {Severity.PAGE}
+    assert rules.rules[5].severity is Severity.TICKET
+    assert (rules.rules[6].budget_per_week, rules.rules[6].severity) == (7 / 30, Severity.PAGE)
     assert rules.receiver().name == "oncall"
     assert (rules.route.group_by, rules.route.group_window_ns) == (("agent", "severity"), 1800 * SECOND_NS)
 
