@@ -161,7 +161,7 @@ def combine(files: Iterable[RuleFile]) -> RuleSet:
     for name in sorted(set(route.group_by) - known):
         written = f'"{name}" is not a label; there are {", ".join(sorted(known))}'
         problems.append(Problem(routed[0].file, routed[0].lines["route"], "", "route.group_by", written))
-    problems += _outcome_problems(files)
+    problems += [*_outcome_problems(files), *_heirs(files)]
     if problems:
         raise RuleErrors(problems)
     classes = tuple(one for file in files for one in file.outcomes)
@@ -186,6 +186,25 @@ def _outcome_problems(files: tuple[RuleFile, ...]) -> Iterator[Problem]:
         names.add(one.name)
         if len(names) > CLASSES_MAX:
             yield Problem(file.file, line, "", "outcomes", f"{len(names)} classes; write at most {CLASSES_MAX} in all")
+
+
+def _heirs(files: tuple[RuleFile, ...]) -> Iterator[Problem]:
+    """Rules that say they had a name which another rule has, or says that it had."""
+    rules = [
+        (file, rule, line) for file in files for rule, (_, line) in zip(file.rules, file.named("rule"), strict=True)
+    ]
+    names = {rule.name: f"{file.file}:{line}" for file, rule, line in rules}
+    heirs: dict[str, str] = {}
+    for file, rule, line in rules:
+        if rule.was is None:
+            continue
+        if rule.was in names or rule.was in heirs:
+            place = names.get(rule.was) or heirs[rule.was]
+            said = f'"{rule.was}" is the rule at {place}' if rule.was in names else f"the rule at {place} was that, too"
+            yield Problem(
+                file.file, line, rule.name, "was", f"{said}; what it learnt goes to one rule, so leave it out"
+            )
+        heirs.setdefault(rule.was, f"{file.file}:{line}")
 
 
 def _route_of(file: RuleFile) -> str:

@@ -13,9 +13,9 @@ import numpy as np
 
 from detectors.core import extremes
 from detectors.core.budget import rounded
-from detectors.core.columns import TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
+from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
 from detectors.core.contract import Asked, Detector, Judgement, Terms
-from detectors.core.descriptor import JUDGED, Descriptor, Gauge
+from detectors.core.descriptor import JUDGED, LEARNING, Descriptor, Gauge, Learns
 from detectors.core.dispersion import DAY_TICKS
 from detectors.core.doubt import raised
 from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
@@ -27,6 +27,7 @@ WEEK_KEEPS = 0.5
 """What a week leaves of the weeks before it."""
 DAYS, A_DAY = 28, 2
 WARM_DAYS, WARM_CALLS = 8, 200.0
+LEARNS = Learns(WARM_DAYS, 0, WARM_CALLS)
 SEEN = 1.25
 """No page for a gap that is not a quarter longer than any of the last weeks."""
 LEAST_CALLS = 12.0
@@ -187,11 +188,15 @@ class Absence:
 
     def gauges(self) -> Mapping[str, Floats]:
         """Calls that are missing now, and how many are a page."""
-        bars = self._bars()
+        bars, today = self._bars(), max(self.now, 0) // DAY_TICKS
         judged = np.isfinite(bars)
+        young = ~judged & (self.heard.first >= 0)
+        until_s = np.maximum(self.heard.first // DAY_TICKS + WARM_DAYS, today + 1) * DAY_TICKS * (TICK_NS / SECOND_NS)
         return {
             "missing_calls": np.where(self.heard.last >= 0, self.heard.missing, np.nan),
             "missing_calls_bar": np.where(judged, bars, np.nan),
+            "learning_until": np.where(young, until_s, np.nan),
+            "learning_known": np.where(young, np.minimum(self.heard.calls.sum(1), WARM_CALLS), np.nan),
             "warm": judged.astype(float),
         }
 
@@ -217,6 +222,7 @@ GAUGES = {
         "tocsin_schedule_silent_seconds", "For how long nothing came of what must come every so often.", shows="s"
     ),
     "silent_most": Gauge("tocsin_schedule_limit_seconds", "For how long nothing may come of it."),
+    **LEARNING,
     "warm": JUDGED,
 }
 """Levels of what judges silence."""
@@ -224,6 +230,7 @@ DETECTOR = Descriptor(
     build,
     GAUGES,
     subject="calls a minute",
+    learns=LEARNS,
     takes_window=True,
     window_ticks_max=1440,
     takes_every=True,

@@ -30,7 +30,7 @@ from detectors.core.columns import (
 from detectors.core.contract import Asked, Judgement, Terms
 from detectors.core.descriptor import Descriptor, Effects, Gauge
 from detectors.core.distribution import Distribution, quantile_gauges
-from detectors.core.engine import GAUGES, Engine
+from detectors.core.engine import GAUGES, LEARNS, Engine
 from detectors.core.rows import clear, column, resize, restore, snapshot
 from detectors.core.traffic import HOUR_DECAY
 
@@ -198,6 +198,7 @@ DETECTOR = Descriptor(
     },
     subject="p95 of a session's cost",
     effects=Effects(LEAST_RATIO, None, "1.5x"),
+    learns=LEARNS,
     of_sessions=True,
     operations=("session",),
 )

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from detectors.absence import GAUGES, build
+from detectors.absence import GAUGES, LEARNS, build
 from detectors.core.columns import TICK_NS, Arrays, Bytes, Floats, Ids, Tick, empty
 from detectors.core.contract import Asked, Detector, Judgement, Terms
 from detectors.core.descriptor import Descriptor
@@ -85,6 +85,7 @@ DETECTOR = Descriptor(
     GAUGES,
     subject="telemetry a minute",
     arrow="usually",
+    learns=LEARNS,
     takes_window=True,
     window_ticks_max=1440,
     takes_every=True,

@@ -19,6 +19,7 @@ from detectors.core.columns import SECOND_NS, Finding
 from detectors.core.engine import HORIZONS
 from detectors.core.signals import SIGNALS
 from detectors.core.tail import BROKEN_NATS, HOLDS_NATS
+from service.learning import progress
 from service.watch import Level
 
 SHOWN_MAX = 20
@@ -118,6 +119,7 @@ def _series(level: Level, row: int) -> dict[str, Any]:
         "effect": str(effect) if effect else None,
         "level": _shown(level.rule, gauges),
         "gauges": gauges,
+        "learning": progress(level.rule, gauges),
         "warnings": list(_warnings(gauges, effect)),
         "alert": alert_told(level, values, alert) if alert else None,
     }
@@ -215,6 +217,8 @@ def _series_worded(series: Mapping[str, Any]) -> Iterator[str]:
         yield f"    evidence {gauges['evidence']:.1f} of the {gauges['evidence_threshold']:.1f} nats that a page needs"
         sees = ", ".join(f"{_seen(series, gauges[f'visible_{name}'])} within {name}" for name in HORIZONS)
         yield f"    smallest change it would see at its usual traffic: {sees}"
+    if series["learning"]:
+        yield f"    {series['learning']}"
     for warning in series["warnings"]:
         yield f"    {warning}"
     if series["alert"] and series["alert"]["id"]:

@@ -9,7 +9,10 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import detectors
+from detectors.core.columns import SECOND_NS
 from detectors.core.contract import Detector, Terms
+
+DAY_NS = 86_400 * SECOND_NS
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,15 @@ class Gauge:
     usual: str = ""
 
 
+LEARNING = {
+    "learning_until": Gauge(
+        "tocsin_learning_until_timestamp_seconds", "When the series is judged at the earliest; absent once it is."
+    ),
+    "learning_known": Gauge(
+        "tocsin_learning_known", "Calls, sessions or values that are known, of those that judging takes; absent then."
+    ),
+}
+"""Gauges of a series that is still being learnt, of every detector that learns first."""
 JUDGED = Gauge("tocsin_series_judged", "1 once the series is judged, 0 while it is warming up.")
 """The gauge `warm`, of every detector that learns first."""
 
@@ -62,6 +74,29 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class Learns:
+    """What a series must have been for before it is judged.
+
+    midnights  that must have passed (UTC), or `steps` of the rule's window
+    units      calls, sessions or values that must be known by then
+    """
+
+    midnights: int
+    steps: int
+    units: float
+
+    def until_ns(self, from_ns: int, step_ns: int) -> int:
+        """When a series that begins then is judged at the earliest.
+
+        >>> Learns(2, 0, 200).until_ns(DAY_NS // 2, 0) // DAY_NS
+        2
+        """
+        if self.midnights:
+            return (from_ns // DAY_NS + self.midnights) * DAY_NS
+        return from_ns + self.steps * step_ns
+
+
+@dataclass(frozen=True)
 class Descriptor:
     """One detector.
 
@@ -70,6 +105,7 @@ class Descriptor:
     subject         what its pages say has changed; empty: the subject of the rule's signal
     arrow           the word before the other level in a page: from 1% · expected 1% · limit 1%
     effects         None: it has no effect
+    learns          what it must know before it judges; None: it judges at once
     limit           None: it keeps a budget
     takes_signal    whether a rule says `signal`, and must
     takes_window    whether a rule may say `window`
@@ -91,6 +127,7 @@ class Descriptor:
     subject: str = ""
     arrow: str = "from"
     effects: Effects | None = None
+    learns: Learns | None = None
     limit: Limit | None = None
     takes_signal: bool = False
     takes_window: bool = False
@@ -109,7 +146,7 @@ class Descriptor:
     def scheduled(self) -> "Descriptor":
         """The same for a rule that says `every`."""
         subject, arrow = self.every_words
-        return replace(self, subject=subject, arrow=arrow)
+        return replace(self, subject=subject, arrow=arrow, learns=None)
 
     def gauge(self, name: str) -> Gauge:
         """The gauge of a name. Raises KeyError for one that this detector does not tell."""

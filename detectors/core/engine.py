@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from detectors.core import budget
 from detectors.core.columns import (
+    SECOND_NS,
     TICK_NS,
     Arrays,
     Bools,
@@ -29,7 +30,7 @@ from detectors.core.columns import (
 )
 from detectors.core.contract import Asked, Judgement, Terms
 from detectors.core.count_signal import Counted, CountSignal
-from detectors.core.descriptor import JUDGED, Gauge
+from detectors.core.descriptor import JUDGED, LEARNING, Gauge, Learns
 from detectors.core.dispersion import DAY_TICKS, KEEP, Dispersion
 from detectors.core.doubt import raised
 from detectors.core.evidence import Evidence
@@ -56,10 +57,12 @@ GAUGES = {
         "tocsin_hourly_wobble",
         "How far it strays from hour to hour by itself, in its effect's kind: a factor or a share.",
     ),
+    **LEARNING,
     "warm": JUDGED,
 }
 """Levels of every detector that this engine runs."""
 WARM_REFITS, WARM_SESSIONS = 2, 200
+LEARNS = Learns(WARM_REFITS, 0, WARM_SESSIONS)
 LEFT_OUT_HOURS = 24
 """Hours in a row that may be kept out of the baseline; then it learns all the same, or it would never learn again."""
 
@@ -324,8 +327,17 @@ class Engine:
         levels["evidence_threshold"] = np.where(self.life.warm, self.thresholds(rows), np.nan)
         levels["wobble"] = np.where(self.life.warm, self.signal.wobble(self.dispersion), np.nan)
         levels |= {f"visible_{name}": self._visible(minutes) for name, minutes in HORIZONS.items()}
+        levels |= self._learning()
         levels["warm"] = self.life.warm.astype(float)
         return levels
+
+    def _learning(self) -> dict[str, Floats]:
+        """When those that are not judged yet are at the earliest, and how many of the units for it are known."""
+        young = ~self.life.warm & ((self.life.days > 0) | self.life.today)
+        midnights = np.maximum(WARM_REFITS - self.life.days, 1)
+        until_s = (max(self.now, 0) // DAY_TICKS + midnights) * DAY_TICKS * (TICK_NS / SECOND_NS)
+        known = np.minimum(self.signal.mass(), WARM_SESSIONS)
+        return {"learning_until": np.where(young, until_s, np.nan), "learning_known": np.where(young, known, np.nan)}
 
     def _visible(self, minutes: float) -> Floats:
         """(S,) smallest effect whose evidence, at usual traffic, reaches a page within so many minutes; NaN if none.

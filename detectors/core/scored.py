@@ -14,7 +14,7 @@ import numpy as np
 from detectors.core.budget import rounded
 from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
 from detectors.core.contract import Asked, Judgement, Terms
-from detectors.core.descriptor import JUDGED, Gauge
+from detectors.core.descriptor import JUDGED, LEARNING, Gauge, Learns
 from detectors.core.doubt import raised
 from detectors.core.window import Window
 
@@ -25,9 +25,13 @@ GAUGES = {
     "level_expected": Gauge("tocsin_level_expected", "What it should have been."),
     "level_score": Gauge("tocsin_level_score", "How far it is from that, in the detector's own units."),
     "level_bar": Gauge("tocsin_level_bar", "The score from which it is a page; absent while it is learnt."),
+    **LEARNING,
     "warm": JUDGED,
 }
 """Levels of every detector that scores plain numbers."""
+JUDGED_MIN = 100
+"""Values that must have been scored before one is judged."""
+LEARNS = Learns(0, JUDGED_MIN, JUDGED_MIN)
 CALM_S = 1800.0
 """An episode is over once it was calm for half an hour, three steps at least."""
 
@@ -73,6 +77,9 @@ class Scorer(Protocol):
 
     def release(self) -> None:
         """A person called the episode noise: if what came in it is held back, it is to be learnt from here on."""
+
+    def known(self) -> int:
+        """How many values were scored."""
 
     def state(self) -> Floats:
         """Everything, as one row of numbers: what `resume` of an equal new scorer takes."""
@@ -178,13 +185,16 @@ class Scored:
 
     def gauges(self) -> Mapping[str, Floats]:
         """The last step's value, what it should have been, its score and the bar."""
-        columns = np.full((4, self.size), np.nan)
+        columns = np.full((6, self.size), np.nan)
         warm = np.zeros(self.size)
         for row, one in self.series.items():
             if one.last is not None and row < self.size:
-                columns[:, row] = one.last.value, one.last.expected, one.last.score, self._bar(one)
+                columns[:4, row] = one.last.value, one.last.expected, one.last.score, self._bar(one)
                 warm[row] = math.isfinite(one.last.threshold)
-        names = ("level", "level_expected", "level_score", "level_bar")
+            if row < self.size and not warm[row]:
+                known = min(one.scorer.known(), JUDGED_MIN)
+                columns[4:, row] = (self.step + 1 + max(1, JUDGED_MIN - known)) * self.step_s, known
+        names = ("level", "level_expected", "level_score", "level_bar", *LEARNING)
         return dict(zip(names, np.where(np.isfinite(columns), columns, np.nan), strict=True)) | {"warm": warm}
 
     def snapshot(self) -> Arrays:
