@@ -58,8 +58,9 @@ class Hearing:
 def hearing(files: Sequence[Says], rules: Sequence[Rule]) -> tuple[Hearing, list[Wrong]]:
     """Put what all files say together, with the defaults; what is wrong with it stands beside it."""
     routed = [file for file in files if file.route]
+    first = f"{routed[0].file}:{routed[0].lines['route']}" if routed else ""
     wrong = [
-        Wrong(file.file, file.lines["route"], "route", f"there is one already, in {routed[0].file}; keep one")
+        Wrong(file.file, file.lines["route"], "route", f"there is one already, at {first}; keep one")
         for file in routed[1:]
     ]
     route = (routed[0].route if routed else None) or Route()
