@@ -67,6 +67,8 @@ class Notice:
     began_ns   start of the earliest run of evidence in the group
     description  that of the rule of its first alert, filled in; empty where it has none
     alerts     those that `lines` tell of, each by itself
+    reference  where the destination keeps what it was told of the group before, in its own words; empty where that is
+               not known, and until it is sent
     """
 
     notice_id: str
@@ -84,6 +86,7 @@ class Notice:
     alert_ids: tuple[str, ...]
     description: str = ""
     alerts: tuple[NoticeAlert, ...] = ()
+    reference: str = ""
 
 
 _PAIRS = ("labels", "examples", "links")

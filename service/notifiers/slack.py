@@ -4,8 +4,9 @@ Telemetry's strings come cleaned and are escaped here, so that no `<!channel>` o
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -73,7 +74,9 @@ _REASONS = {
     Reason.MALFORMED: (
         "invalid_payload", "user_not_found", "no_text", "too_many_attachments", "invalid_blocks",
         "invalid_blocks_format", "missing_text_or_fallback_or_attachments", "msg_blocks_too_long", "msg_too_long",
-        "invalid_attachments", "metadata_too_large", "invalid_metadata_format", "markdown_text_conflict",
+        "invalid_attachments", "metadata_too_large", "thread_not_found", "invalid_thread_ts", "cannot_reply_to_message",
+        "message_not_found", "cant_update_message", "edit_window_closed", "invalid_metadata_format",
+        "markdown_text_conflict",
     ),
 }  # fmt: skip
 _REASON_OF = {word: reason for reason, words in _REASONS.items() for word in words}
@@ -157,7 +160,14 @@ def render(notice: Notice, target: Target) -> HttpRequest:
     ]
     attachment = {"color": _COLORS[notice.status], "fallback": escape(heading, 300), "blocks": blocks}
     # Beside an attachment a text is shown above it, twice the same: phones take the fallback.
-    return _request({"attachments": [attachment]}, target)
+    message = {"attachments": [attachment]}
+    channel, _, first = notice.reference.partition(" ")
+    if not (target.by_token and first):
+        return _request(message, target)
+    # What was told first is brought up to date in its place, and the story goes into its thread.
+    url = target.api_url.removesuffix("chat.postMessage") + "chat.update"
+    update = _request({**message, "channel": channel, "ts": first}, target, url)
+    return replace(_request({**message, "thread_ts": first}, target), then=update)
 
 
 def render_least(notice: Notice, target: Target) -> HttpRequest:
@@ -173,13 +183,22 @@ def outcome(status: int, headers: Mapping[str, str], body: str, now_ns: int, tar
     answer = json_object(body)
     taken = answer.get("ok") is True if target.by_token else body.strip() == "ok"
     if status == 200 and taken:
-        return Delivered()
+        return Delivered(_reference(answer))
     said = str(answer.get("error") or body.strip())[:100]  # Some of a webhook's errors are JSON as the API's.
     if said in _THROTTLED:
         return Retry(retry_after_s(headers, now_ns), Reason.THROTTLED, said)
     if reason := _REASON_OF.get(said):
         return Refused(reason, said)
     return unlike(status, headers, said, now_ns)
+
+
+def _reference(answer: Mapping[str, Any]) -> str:
+    """The channel and the first message of a thread, of which this is that message or a reply; empty for a webhook."""
+    message = answer.get("message")
+    first = message.get("thread_ts") if isinstance(message, Mapping) else None
+    channel, own = answer.get("channel"), first or answer.get("ts")
+    told = f"{channel} {own}"
+    return told if re.fullmatch(r"[A-Z0-9]{1,40} \d{1,20}\.\d{1,10}", told, re.ASCII) else ""
 
 
 def escape(text: str, length_max: int) -> str:
@@ -262,14 +281,14 @@ def _cut(text: str, length_max: int) -> str:
     return text if len(text) <= length_max else text[: length_max - 1] + "…"
 
 
-def _request(message: dict[str, Any], target: Target) -> HttpRequest:
+def _request(message: dict[str, Any], target: Target, api_url: str = "") -> HttpRequest:
     message |= {"unfurl_links": False, "unfurl_media": False, "link_names": False}
     headers = {"Content-Type": "application/json; charset=utf-8"}
     url = target.webhook_url
     if target.by_token:
-        url = target.api_url
+        url = api_url or target.api_url
         headers["Authorization"] = f"Bearer {target.bot_token}"
-        message["channel"] = target.channel
+        message = {"channel": target.channel, **message}
     return HttpRequest("POST", url, headers, json.dumps(message, allow_nan=False).encode())
 
 
