@@ -25,7 +25,7 @@ def _documents(document: Mapping[str, object]) -> Iterable[tuple[str, object]]:
 
 DIALECT = Dialect(
     name="retrieved",
-    precedence=55,
+    precedence=56,
     fields={
         HITS: (
             "gen_ai.retrieval.hits",

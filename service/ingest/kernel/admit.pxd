@@ -105,10 +105,10 @@ cdef inline row_t _keep(Join* t, DecodedSpan* decoded, row_t at) noexcept nogil:
     cdef Span* span = &t.spans[row]
     cdef Trace* trace = &t.traces[at]
     span.id, span.parent_id, span.start = decoded.id, decoded.parent_id, decoded.start
-    span.response = response_of(t, decoded)
     span.trace, span.parent, span.wait, span.next = at, NONE, NONE, NONE
     span.tenant, span.reading, span.resource = decoded.tenant, decoded.reading, decoded.resource
-    span.flags, span.weight = <small_t>(decoded.flags & 0xFFFF), decoded.weight
+    span.flags, span.weight, span.response = <small_t>(decoded.flags & 0xFFFF), decoded.weight, 0
+    _answers(t, decoded, span)
     if (decoded.parent_id != 0 or trace.root >= 0) and trace.count >= SPANS_OF_TRACE_MAX:
         t.counts.trace_full += 1
         decoded.flags |= WAS_TRACE_FULL
@@ -119,12 +119,15 @@ cdef inline row_t _keep(Join* t, DecodedSpan* decoded, row_t at) noexcept nogil:
     return row
 
 
-cdef inline uint64_t response_of(const Join* t, const DecodedSpan* decoded) noexcept nogil:
-    """What stands for a span's response id; for a tool's name and arguments where they are told. 0 for neither."""
+cdef inline void _answers(const Join* t, const DecodedSpan* decoded, Span* span) noexcept nogil:
+    """Have a span know its response id; of a tool what stands for its name and arguments, where they are told."""
     cdef double arguments = decoded.numbers[ARGUMENTS]
-    if t.readings[decoded.reading].operation != OP_TOOL or not arguments >= 0.0:
-        return decoded.response
-    return mixed(mixed(t.seed[0], <uint64_t>arguments), t.readings[decoded.reading].tool)
+    if t.readings[decoded.reading].operation == OP_TOOL and arguments >= 0.0:
+        span.response = mixed(mixed(t.seed[0], <uint64_t>arguments), t.readings[decoded.reading].tool)
+        span.flags |= IS_CALLED
+    elif decoded.response:
+        span.response = decoded.response
+        span.flags &= ~<small_t>IS_CALLED
 
 
 cdef inline void _name(Join* t, const DecodedSpan* decoded, row_t row) noexcept nogil:
@@ -168,8 +171,7 @@ cdef inline void _tell_again(Join* t, const DecodedSpan* decoded, row_t row) noe
         memcpy(wait.numbers, decoded.numbers, KEPT_NUMBERS * sizeof(double))
     if decoded.flags & SPENT and decoded.flags & HAS_PARTS:
         memcpy(wait.parts, &decoded.numbers[FIRST_PART], KEPT_PARTS * sizeof(double))
-    if response_of(t, decoded):
-        span.response = response_of(t, decoded)
+    _answers(t, decoded, span)
     if decoded.tenant:
         span.tenant = decoded.tenant
     if says_more:

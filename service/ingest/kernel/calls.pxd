@@ -257,7 +257,7 @@ cdef inline Counted _counts(Join* t, Trace* trace, Span* span, row_t duplicate) 
             if known:
                 is_.usage = is_.usage and not known & ANSWER_SPENT
                 return is_
-    if span.response and own.operation == OP_TOOL:
+    if span.flags & IS_CALLED and own.operation == OP_TOOL:
         is_.repeats = _answer(t, span, False) != 0
     span.flags |= IS_COUNTED
     is_.counts = True

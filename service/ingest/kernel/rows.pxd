@@ -21,6 +21,7 @@ cdef enum:
     IS_REMOTE = 4096        # Its parent is of another process.
     HAS_PARTS = 8192        # It tells parts of its usage that may have prices of their own.
     TOLD_EMPTY = 16384      # It said that no token came out.
+    IS_CALLED = 32768       # In place of a response id it has what stands for a tool and its arguments.
     # Flags of a decoded span that was admitted: what was found of it.
     WAS_FUTURE = 1 << 16
     WAS_LATE = 1 << 17

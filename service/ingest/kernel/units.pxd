@@ -164,7 +164,7 @@ cdef inline int _ending_of(const Join* t, const Span* span, const Wait* wait, bi
     """What a call ended with, or was: an index into ENDINGS, -1 if that is not told."""
     cdef const Reading* own = reading_of(t, span)
     if own.operation == OP_TOOL:
-        return -1 if span.response == 0 else ENDED_REPEAT if repeats else ENDED_NEW
+        return -1 if not span.flags & IS_CALLED else ENDED_REPEAT if repeats else ENDED_NEW
     if own.operation == OP_RETRIEVAL:
         if not span.flags & HAS_PARTS or wait.parts[PART_HITS] < 1.0:
             return -1

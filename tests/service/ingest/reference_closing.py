@@ -201,12 +201,12 @@ class Closing:
     @staticmethod
     def _repeats(span: Span) -> bool:
         """Whether a tool was called like this before in its trace."""
-        if span.operation != TOOL or not span.response:
+        if span.operation != TOOL or not span.called:
             return False
-        if span.response in span.trace.answers:
+        if span.called in span.trace.answers:
             return True
         if not span.is_loose:
-            span.trace.answers[span.response] = False
+            span.trace.answers[span.called] = False
         return False
 
     @staticmethod
@@ -214,7 +214,7 @@ class Closing:
         """What a call ended with, or was."""
         said = span.reading.ending
         if span.operation == TOOL:
-            return -1 if not span.response else ENDINGS.index("repeat" if repeats else "new_call")
+            return -1 if not span.called else ENDINGS.index("repeat" if repeats else "new_call")
         if span.operation == RETRIEVAL:
             score, top_k = span.number(SCORE), span.number(TOP_K)
             hits = span.numbers.get(HITS, 1.0 if score > 0 else -1.0)

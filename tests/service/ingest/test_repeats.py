@@ -98,3 +98,11 @@ def test_documents_that_are_none(said: str) -> None:
     """They are passed over; what is a list of something still has a length."""
     tick = tick_of(protobuf(body(span(1, RETRIEVAL | {"gen_ai.retrieval.documents": said}))))
     assert tick.count.sum() == 2 and len(tick.score.cell) == 0  # The call, and its session.
+
+
+def test_a_tool_that_tells_its_models_response_id_is_no_answer_of_it() -> None:
+    """Some SDKs write the id of the response that asked for a tool on the tool's span: the model's call still counts."""
+    answered = {"gen_ai.response.id": "r-1"}
+    chat = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"} | answered
+    tick = tick_of(protobuf(body(span(1, TOOL | answered), span(2, chat))))
+    assert tick.count.sum() == 3  # The tool's call, the model's, and their session.
