@@ -1,6 +1,6 @@
 """Alerts that come and go: how often each has fired of late, by rule and series.
 
-An alert that fires for the third time within hours is flapping. Its page says so, and stays open until it has not fired
+An alert that fires for the fourth time within hours is flapping. Its page says so, and stays open until it has not fired
 for an hour: what it does meanwhile is counted and not told.
 """
 
@@ -13,7 +13,7 @@ from detectors.core.columns import SECOND_NS
 WITHIN_NS = 6 * 3600 * SECOND_NS
 CALM_NS = 3600 * SECOND_NS
 """For how long a flapping alert must not fire until it is told as ended."""
-FLAPPING = 3
+FLAPPING = 4
 """So often fired within hours is flapping."""
 SERIES_MAX = 10_000
 TIMES_MAX = 100
