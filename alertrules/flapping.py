@@ -1,7 +1,7 @@
 """Alerts that come and go: how often each has fired of late, by rule and series.
 
-An alert that fires for the fourth time within hours is flapping. Its page says so, and stays open until it has not fired
-for an hour: what it does meanwhile is counted and not told.
+An alert that fires for the fourth time within hours is flapping. Its page says so, and stays open until it has not
+fired for an hour: what it does meanwhile is counted and not told.
 """
 
 from collections.abc import Iterable
