@@ -15,7 +15,7 @@ CALM_NS = 3600 * SECOND_NS
 """For how long a flapping alert must not fire until it is told as ended."""
 FLAPPING = 4
 """So often fired within hours is flapping."""
-SERIES_MAX = 10_000
+FLAPS_MAX = 10_000
 TIMES_MAX = 100
 
 
@@ -30,7 +30,7 @@ class Flaps:
         key = rule, labels
         times = [one for one in self._fired.pop(key, []) if at_ns - one < WITHIN_NS]
         self._fired[key] = [*times, at_ns][-TIMES_MAX:]
-        while len(self._fired) > SERIES_MAX or at_ns - next(iter(self._fired.values()))[-1] >= WITHIN_NS:
+        while len(self._fired) > FLAPS_MAX or at_ns - next(iter(self._fired.values()))[-1] >= WITHIN_NS:
             del self._fired[next(iter(self._fired))]
         return len(self._fired[key]), at_ns - self._fired[key][0]
 

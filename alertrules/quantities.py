@@ -17,9 +17,11 @@ _DAY_NS = 24 * _HOUR_NS
 _YEAR_NS = 365 * _DAY_NS
 _DURATION_UNITS_NS = (_YEAR_NS, 7 * _DAY_NS, _DAY_NS, _HOUR_NS, 60 * SECOND_NS, SECOND_NS, SECOND_NS // 1000)
 _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
-_BUDGET = re.compile(_NUMBER + r"\s*/\s*([a-z]+)", re.ASCII)
+_PER = re.compile(_NUMBER + r"\s*/\s*([a-z]+)", re.ASCII)
+"""A number a time, as of budgets and rates."""
 _BUDGET_WEEKS = {"day": 1 / 7, "week": 1.0, "month": 30 / 7, "year": 365 / 7}
 _EFFECT_PART = re.compile(rf"(?:{_NUMBER}\s*x(?:\s+at\s+p95)?|\+?{_NUMBER}\s*pp)", re.ASCII)
+_RATE_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _LEVEL = re.compile(rf"(\$?){_NUMBER}(%?)", re.ASCII)
 
 
@@ -46,7 +48,7 @@ def budget_per_week(text: object) -> float:
     >>> budget_per_week("0.5/week"), budget_per_week("2/day")
     (0.5, 14.0)
     """
-    match = _BUDGET.fullmatch(text) if isinstance(text, str) else None
+    match = _PER.fullmatch(text) if isinstance(text, str) else None
     weeks = _BUDGET_WEEKS.get(match[2]) if match else None
     if match is None or weeks is None:
         raise ValueError(f"{_read(text)} is not a budget of false pages; write 1/week, 0.5/week, 2/day or 1/month")
@@ -54,6 +56,37 @@ def budget_per_week(text: object) -> float:
     if not 1e-6 <= budget <= 10_080:
         raise ValueError(f"{_read(text)} is out of range, more than 0 and at most one page a minute; write 1/week")
     return budget
+
+
+def rate_per_s(text: object) -> float:
+    """How often something happens in a second.
+
+    >>> rate_per_s("2/s"), rate_per_s("30/m"), rate_per_s("0/s")
+    (2.0, 0.5, 0.0)
+    """
+    match = _PER.fullmatch(text) if isinstance(text, str) else None
+    seconds = _RATE_SECONDS.get(match[2]) if match else None
+    if match is None or seconds is None:
+        raise ValueError(f"{_read(text)} is not a rate; write 2/s, 30/m, 5/h or 4/d")
+    rate = float(match[1]) / seconds
+    if rate > 10_000:
+        raise ValueError(f"{_read(text)} is more than 10000 a second; write 2/s")
+    return rate
+
+
+def share(text: object) -> float:
+    """A part of a whole, 0 to 1.
+
+    >>> share("5%"), share(0.05), share("100%")
+    (0.05, 0.05, 1.0)
+    """
+    match = _LEVEL.fullmatch(text) if isinstance(text, str) else None
+    value = float(match[2]) / 100 if match and match[3] and not match[1] else None
+    if isinstance(text, (int, float)) and not isinstance(text, bool):
+        value = float(text)
+    if value is None or not 0 <= value <= 1:
+        raise ValueError(f"{_read(text)} is not a share; write 5% or 0.05")
+    return value
 
 
 @dataclass(frozen=True)

@@ -1,127 +1,55 @@
-"""The rule file as types: what may be written, with what meaning and what default.
+"""A rule as a type: what may be written together, with what meaning and what default; `fields.py` reads each field.
 
 Validators raise ValueError with a whole sentence (what was read; what is expected): parse.py only adds where.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from alertrules.lifecycle import Holds, Labels
-from alertrules.quantities import Effect, budget_per_week, duration_ns, effect, level
-from alertrules.select import Matcher, Matchers, Operator, matches, parse_matchers
+from alertrules.fields import (
+    GROUP_LABELS,
+    SPANS,
+    BudgetText,
+    BudgetWritten,
+    DetectorWord,
+    DurationNs,
+    EffectText,
+    EffectWritten,
+    EveryNs,
+    ExpireAfterNs,
+    FixedLabels,
+    LabelNames,
+    LimitText,
+    LimitUnread,
+    Link,
+    Name,
+    Objective,
+    Selection,
+    Severity,
+    SeverityWord,
+    SignalWord,
+    Spans,
+    Template,
+    Written,
+    signal_word,
+)
+from alertrules.lifecycle import Holds
+from alertrules.quantities import Effect, budget_per_week, effect, level
+from alertrules.select import Matcher, Matchers, Operator, matches
 from alertrules.summary import template
 from detectors.core.columns import CELL_LABELS, TICK_NS
 from detectors.core.contract import Terms
-from detectors.core.descriptor import Descriptor, descriptor, modules
-from detectors.core.signals import SIGNALS
+from detectors.core.descriptor import Descriptor, descriptor
+from detectors.core.signals import SIGNALS, Mean, Quantile
+
+__all__ = ["GROUP_LABELS", "Annotations", "DurationNs", "Name", "Override", "Rule", "Severity", "Written"]
 
 _MINUTE_NS = 60 * 1_000_000_000
 _T = TypeVar("_T")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
 _SESSIONS = Matcher("operation", Operator.EQUAL, "session")
-GROUP_LABELS = ("alert", "severity", *CELL_LABELS)
-"""What notices may be grouped by, with the rules' own `labels`."""
-
-
-class Severity(StrEnum):
-    """How much it matters, most first. `page` is another word for critical; a ticket is sent to nobody."""
-
-    CRITICAL = "critical"
-    PAGE = "page"
-    ERROR = "error"
-    WARNING = "warning"
-    INFO = "info"
-    TICKET = "ticket"
-
-
-def _severity(text: object) -> Severity:
-    for word in Severity:
-        if text == word.value:
-            return word
-    raise ValueError(f"{text!r:.80} is not one of {', '.join(Severity)}")
-
-
-def _detector(text: object) -> str:
-    """The word of a detector that there is."""
-    if isinstance(text, str) and descriptor(text) is not None:
-        return text
-    described = modules()
-    name = text.partition(".")[0] if isinstance(text, str) else ""
-    if name in described and described[name].models:
-        known = [f"{name}.{model}" for model in described[name].models]
-    else:
-        known = [f"{name}.NAME" if one.models else name for name, one in described.items()]
-    raise ValueError(f"{text!r:.80} is not one of {', '.join(known)}")
-
-
-def _signal_word(text: object) -> str:
-    if isinstance(text, str) and text in SIGNALS:
-        return text
-    raise ValueError(f"{text!r:.80} is not one of {', '.join(SIGNALS)}")
-
-
-def _name(text: object) -> str:
-    if not isinstance(text, str) or not _NAME.fullmatch(text):
-        raise ValueError(f"{text!r:.80} is not a name; write letters, digits and _, like ToolErrorsUp")
-    return text
-
-
-def _expire_after(written_ns: int) -> int:
-    if written_ns < 10 * _MINUTE_NS:
-        raise ValueError("expire_after is at least 10m; write 6h, or 1d for an agent that is called once a day")
-    return written_ns
-
-
-def _labels(written: object) -> Labels:
-    if not isinstance(written, Mapping):
-        raise ValueError(f"{written!r:.80} is not a mapping; write {{team: agents}}")
-    for name, value in written.items():
-        _name(name)
-        if not isinstance(value, str) or len(value) > 200:
-            raise ValueError(f"{name}: {value!r:.80} is not text of at most 200 characters; put it in quotes")
-        if name in GROUP_LABELS:
-            raise ValueError(f'"{name}" is a label of the series; choose another name')
-    return tuple(sorted(written.items()))
-
-
-def _url(text: object) -> str:
-    if not isinstance(text, str) or len(text) > 2000 or not re.fullmatch(r"https?://[^\s<>|\"{}\\^`]+", text):
-        raise ValueError(f"{text!r:.80} is not a link; write https://runbooks.example.com/tool-errors")
-    return text
-
-
-def _by(names: object) -> object:
-    for name in names if isinstance(names, list) else []:
-        if name not in CELL_LABELS:
-            raise ValueError(f"{name!r:.80} is not a label; there are {', '.join(CELL_LABELS)}")
-    if isinstance(names, list) and len(set(names)) < len(names):
-        raise ValueError(f"{', '.join(names)} names a label twice")
-    return names
-
-
-Name = Annotated[str, BeforeValidator(_name)]
-Text = Annotated[str, Field(max_length=1000)]
-Selection = Annotated[Matchers, BeforeValidator(parse_matchers)]
-EffectText = Annotated[Effect, BeforeValidator(lambda text: text if isinstance(text, Effect) else effect(text))]
-DurationNs = Annotated[int, BeforeValidator(duration_ns)]
-
-
-class Written(BaseModel):
-    """What is common to all that stands in a file: unknown keys are errors, input is never echoed by pydantic."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, strict=True)
-
-
-def _template(text: str) -> str:
-    template(text, None)
-    return text
-
-
-Template = Annotated[Text, AfterValidator(_template)]
+_BY = ("tenant", "agent")
 
 
 class Annotations(Written):
@@ -129,39 +57,69 @@ class Annotations(Written):
 
     summary: Template = ""
     description: Template = ""
-    runbook: Annotated[str, BeforeValidator(_url)] = ""
+    runbook: Link = ""
 
 
 class Override(Written):
-    """Another effect for some of the series; the first that matches counts."""
+    """Something else for some of the series; the first that matches counts. Its limits are read by the rule."""
 
     match: Selection
-    effect: EffectText
+    effect: EffectText | None = None
+    budget_per_week: BudgetText | None = Field(default=None, alias="budget")
+    above: LimitUnread | None = None
+    below: LimitUnread | None = None
 
 
 class Rule(Written):
     """One alerting rule: a detector over a view (`select`, `by`), what it may cost, and whom it concerns."""
 
     name: Name = Field(alias="alert")
-    detector: Annotated[str, BeforeValidator(_detector)]
+    detector: DetectorWord
     select: Selection = ()
-    by: Annotated[Annotated[tuple[str, ...], Field(strict=False)], BeforeValidator(_by)] = ("tenant", "agent")
+    by: LabelNames = Field(default=_BY, validate_default=True)
     series_max: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=10_000, validate_default=True)
-    budget_per_week: float | None = Field(default=None, alias="budget", validate_default=True)
-    effect: Effect | None = Field(default=None, validate_default=True)
-    signal: str | None = Field(default=None, validate_default=True)
-    above: float | None = Field(default=None, validate_default=True)
+    every_ns: EveryNs | None = Field(default=None, alias="every")
+    grace_ns: DurationNs | None = Field(default=None, alias="grace")
+    objective: Objective | None = Field(default=None, validate_default=True)
+    spans: Spans | None = Field(default=None, alias="windows")
+    budget_per_week: BudgetWritten | None = Field(default=None, alias="budget", validate_default=True)
+    effect: EffectWritten | None = Field(default=None, validate_default=True)
+    signal: SignalWord | None = Field(default=None, validate_default=True)
+    below: LimitText | None = None
+    above: LimitText | None = Field(default=None, validate_default=True)
     window_ns: DurationNs = Field(default=5 * _MINUTE_NS, alias="window", validate_default=False)
     at_least: float = Field(default=1.0, gt=0, le=1e12, strict=False)
     for_ns: DurationNs = Field(default=0, alias="for")
     keep_firing_for_ns: DurationNs = Field(default=30 * _MINUTE_NS, alias="keep_firing_for")
-    expire_after_ns: Annotated[DurationNs, AfterValidator(_expire_after)] = Field(
-        default=360 * _MINUTE_NS, alias="expire_after"
-    )
-    severity: Annotated[Severity, BeforeValidator(_severity)] = Severity.PAGE
-    labels: Annotated[Labels, BeforeValidator(_labels)] = ()
+    expire_after_ns: ExpireAfterNs = Field(default=360 * _MINUTE_NS, alias="expire_after")
+    severity: SeverityWord = Severity.PAGE
+    labels: FixedLabels = ()
     annotations: Annotations = Annotations()
+    was: Name | None = None
     overrides: Annotated[tuple[Override, ...], Field(strict=False)] = ()
+
+    @field_validator("was", mode="after")
+    @classmethod
+    def _was(cls, was: str | None, info: ValidationInfo) -> str | None:
+        if was is not None and was == info.data.get("name"):
+            raise ValueError(f'"{was}" is the name that the rule has; write the one that it had, or leave it out')
+        return was
+
+    @field_validator("select", mode="after")
+    @classmethod
+    def _select(cls, select: Matchers, info: ValidationInfo) -> Matchers:
+        if select and _is(info, "of_pipeline"):
+            raise ValueError("it judges all telemetry together; leave select out")
+        return select
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _labels_of_series(cls, by: object, info: ValidationInfo) -> object:
+        if not _is(info, "of_pipeline"):
+            return by
+        if isinstance(by, list) and by:  # The default is a tuple.
+            raise ValueError("it judges all telemetry together; leave by out")
+        return ()
 
     @field_validator("series_max", mode="after")
     @classmethod
@@ -176,15 +134,44 @@ class Rule(Written):
             raise ValueError(f"it keeps four weeks of every series; write at most {10 * usual}")
         return written
 
+    @field_validator("every_ns", mode="before")
+    @classmethod
+    def _every(cls, text: object, info: ValidationInfo) -> object:
+        return _of_some(info, text, lambda written: written, _may(info, "takes_every"))
+
+    @field_validator("grace_ns", mode="after")
+    @classmethod
+    def _grace(cls, grace_ns: int | None, info: ValidationInfo) -> int | None:
+        every_ns = info.data.get("every_ns")
+        if grace_ns is not None and every_ns is None and "every_ns" in info.data:
+            raise ValueError("it is how much later than `every` something may come; write every: 24h, or leave it out")
+        if grace_ns is not None and every_ns is not None and not _MINUTE_NS <= grace_ns <= 1440 * _MINUTE_NS:
+            raise ValueError("grace is from 1m to 1d; write 1h")
+        return grace_ns
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _objective(cls, text: object, info: ValidationInfo) -> object:
+        takes = _is(info, "takes_objective")
+        if takes and text is None:
+            raise ValueError("is missing; write which share must be good: 99.5%")
+        return _of_some(info, text, lambda written: written, takes or _described(info) is None)
+
+    @field_validator("spans", mode="before")
+    @classmethod
+    def _spans(cls, written: object, info: ValidationInfo) -> object:
+        return _of_some(info, written, lambda names: names, _may(info, "takes_objective"))
+
     @field_validator("budget_per_week", mode="before")
     @classmethod
     def _budget(cls, text: object, info: ValidationInfo) -> float | None:
         described = _described(info)
-        if described and described.limit and text is not None:
-            word = info.data["detector"]
-            raise ValueError(f"detector: {word} pages whenever its limit is passed, so it has no budget; leave it out")
-        if described and not described.limit and text is None:
-            raise ValueError("is missing; write how many false pages the rule may cost: 1/week")
+        why = _no_budget(info)
+        if why and text is not None:
+            raise ValueError(f"{why}, so it has no budget; leave it out")
+        if described and not why and text is None:
+            instead = ", or every: 24h" if described.takes_every else ""
+            raise ValueError(f"is missing; write how many false pages the rule may cost: 1/week{instead}")
         return None if text is None else budget_per_week(text)
 
     @field_validator("effect", mode="before")
@@ -196,46 +183,55 @@ class Rule(Written):
             return Effect(usual.ratio, usual.points) if usual else None
         return _fitting(effect(text), info)
 
-    @field_validator("overrides", mode="after")
-    @classmethod
-    def _overrides(cls, overrides: tuple[Override, ...], info: ValidationInfo) -> tuple[Override, ...]:
-        by = info.data.get("by", CELL_LABELS)
-        for override in overrides:
-            _fitting(override.effect, info)
-            for matcher in override.match:
-                if matcher.label not in by:
-                    raise ValueError(f'match: "{matcher.label}" is not in by; the series have {", ".join(by)}')
-        return overrides
-
     @field_validator("signal", mode="before")
     @classmethod
     def _signal(cls, text: object, info: ValidationInfo) -> str | None:
-        described = _described(info)
-        signal = _of_some(info, text, _signal_word, described is None or described.takes_signal, "error_ratio")
+        if _is(info, "takes_signal") and text is None:
+            raise ValueError("is missing; write error_ratio")
+        signal = _of_some(info, text, signal_word, _may(info, "takes_signal"))
         names_metric = any(matcher.label == "metric" for matcher in info.data.get("select", ()))
         if signal is not None and SIGNALS[signal].of_metric and not names_metric:
             raise ValueError(f'"{signal}" is of a metric; name it: select: {{metric: queue.depth}}')
+        if signal is not None and _is(info, "takes_objective") and not _is_share(signal):
+            shares = ", ".join(name for name in SIGNALS if _is_share(name))
+            raise ValueError(f'"{signal}" is not a share of what is bad; write one of {shares}')
         return signal
+
+    @field_validator("below", mode="before")
+    @classmethod
+    def _below(cls, text: object, info: ValidationInfo) -> float | None:
+        described = _described(info)
+        limit = described.limit if described else None
+        takes = described is None or (limit is not None and limit.below)
+        return _of_some(info, text, lambda written: _limit(written, info), takes)
 
     @field_validator("above", mode="before")
     @classmethod
     def _above(cls, text: object, info: ValidationInfo) -> float | None:
-        signal, described = info.data.get("signal"), _described(info)
+        described, below = _described(info), info.data.get("below")
         limit = described.limit if described else None
-        if limit and limit.unit is None and signal is None:
-            return None  # The signal's own problem is told already.
-        unit = (limit.unit if limit else None) or SIGNALS[signal or "error_ratio"].unit
-        has_limit = described is None or limit is not None
-        return _of_some(info, text, lambda written: level(written, unit), has_limit, limit.example if limit else "5%")
+        is_known = "below" in info.data and (info.data.get("signal") or (limit and limit.unit))
+        if limit and is_known and text is None and below is None:
+            instead = f", or below: {limit.example}" if limit.below else ""
+            raise ValueError(f"is missing; write {limit.example}{instead}")
+        if text is not None and below is not None:
+            raise ValueError("there is a below, too; a rule has one limit, so write two rules")
+        return _of_some(info, text, lambda written: _limit(written, info), _may(info, "limit"))
 
     @field_validator("window_ns", mode="after")
     @classmethod
     def _window(cls, window_ns: int, info: ValidationInfo) -> int:
-        described = _described(info)
+        described, signal = _described(info), info.data.get("signal")
         if described and not described.takes_window:
             raise ValueError("it has no window: it finds the run of evidence itself; leave it out")
-        if not TICK_NS <= window_ns <= 60 * _MINUTE_NS or window_ns % TICK_NS:
-            raise ValueError("a window is whole minutes, from 1m to 1h; write 5m")
+        if described is None:
+            return window_ns
+        is_quantile = signal is not None and isinstance(SIGNALS[signal].of, Quantile)
+        most = min(60, described.window_ticks_max) if is_quantile else described.window_ticks_max
+        if not TICK_NS <= window_ns <= most * _MINUTE_NS or window_ns % TICK_NS:
+            longest = {60: "1h", 1440: "1d"}.get(most, f"{most // 1440}d")
+            why = " for a percentile" if is_quantile and most < described.window_ticks_max else ""
+            raise ValueError(f"a window is whole minutes, from 1m to {longest}{why}; write 5m")
         return window_ns
 
     @field_validator("annotations", mode="after")
@@ -249,6 +245,11 @@ class Rule(Written):
                 raise ValueError(f"{name}: {error}") from None
         return annotations
 
+    @field_validator("overrides", mode="after")
+    @classmethod
+    def _overrides(cls, overrides: tuple[Override, ...], info: ValidationInfo) -> tuple[Override, ...]:
+        return tuple(_read(override, info) for override in overrides)
+
     @property
     def selection(self) -> Matchers:
         """The cells that it is about: calls and sessions, unless it says which metrics."""
@@ -260,7 +261,7 @@ class Rule(Written):
         """What its detector is."""
         described = descriptor(self.detector)
         assert described is not None, "the rule was read while there was one"
-        return described
+        return described.scheduled() if self.every_ns else described
 
     @property
     def counts_sessions(self) -> bool:
@@ -272,36 +273,103 @@ class Rule(Written):
     def holds(self) -> Holds:
         return Holds(self.for_ns, self.keep_firing_for_ns)
 
+    @property
+    def budget_in_all(self) -> float | None:
+        """False pages a week that it may cost with the budgets of its overrides; None where it has none."""
+        if self.budget_per_week is None:
+            return None
+        return self.budget_per_week + sum(override.budget_per_week or 0.0 for override in self.overrides)
+
+    def override_of(self, values: Sequence[str]) -> int | None:
+        """The place of the override that counts for the series with these values of `by`; None where none does."""
+        found = (number for number, one in enumerate(self.overrides) if matches(one.match, self.by, values))
+        return next(found, None)
+
     def effect_for(self, values: Sequence[str]) -> Effect | None:
         """The effect asked of the series with these values of `by`; None for a rule that has none."""
-        for override in self.overrides:
-            if matches(override.match, self.by, values):
-                return override.effect
-        return self.effect
+        number = self.override_of(values)
+        return (self.overrides[number].effect if number is not None else None) or self.effect
 
-    def terms(self, asked: Effect | None) -> Terms:
-        """What its detector is to keep to, for the series of which `asked` is asked."""
+    @property
+    def terms(self) -> Terms:
+        """What its detector is to keep to."""
         budget = float("nan") if self.budget_per_week is None else self.budget_per_week
-        ratio, points = (asked.ratio, asked.points) if asked else (None, None)
-        signal = self.signal or ""
-        above = float("nan") if self.above is None else self.above
+        ratio, points = (self.effect.ratio, self.effect.points) if self.effect else (None, None)
+        every_ns = self.every_ns or 0
+        grace_ns = max(5 * _MINUTE_NS, every_ns // 10) if self.grace_ns is None else self.grace_ns
+        spans = tuple(SPANS[name] for name in self.spans or ("1h", "6h")) if self.objective else ()
         return Terms(
-            budget,
-            ratio,
-            points,
-            signal,
-            "",
-            above,
-            self.window_ns,
-            self.at_least,
-            of_sessions=_SESSIONS in self.select,
-        )
+            budget, ratio, points, self.signal or "", above=_number(self.above), below=_number(self.below),
+            window_ns=self.window_ns, at_least=self.at_least, of_sessions=_SESSIONS in self.select,
+            objective=_number(self.objective), spans=spans, every_ns=every_ns, grace_ns=grace_ns,
+        )  # fmt: skip
+
+
+def _number(limit: float | str | None) -> float:
+    """A limit that was read, NaN where there is none."""
+    assert not isinstance(limit, str)
+    return float("nan") if limit is None else float(limit)
 
 
 def _described(info: ValidationInfo) -> Descriptor | None:
     """What the rule's detector is; None where what was written for it is none, which is told already."""
     word = info.data.get("detector")
     return descriptor(word) if word is not None else None
+
+
+def _is(info: ValidationInfo, what: str) -> bool:
+    """Whether the rule's detector is known to be, or to take, that."""
+    return bool(getattr(_described(info), what, False))
+
+
+def _may(info: ValidationInfo, what: str) -> bool:
+    """Whether the rule's detector may: one that is not known may anything."""
+    return _described(info) is None or _is(info, what)
+
+
+def _no_budget(info: ValidationInfo) -> str:
+    """Why the rule has no budget; empty where it has one."""
+    described, word = _described(info), info.data.get("detector")
+    if described and described.limit:
+        return f"detector: {word} pages whenever its limit is passed"
+    if described and described.takes_objective:
+        return f"detector: {word} pages whenever the objective is missed so fast"
+    return "a rule with every pages whenever that has passed" if info.data.get("every_ns") else ""
+
+
+def _is_share(signal: str) -> bool:
+    """Whether a signal is a part of all, of what is bad."""
+    return isinstance(SIGNALS[signal].of, Mean) and SIGNALS[signal].unit == "ratio" and signal != "cache_read_share"
+
+
+def _limit(text: object, info: ValidationInfo) -> float | None:
+    """A limit in its detector's or its signal's unit; None where the signal's own problem is told already."""
+    signal, described = info.data.get("signal"), _described(info)
+    limit = described.limit if described else None
+    if limit and limit.unit is None and signal is None:
+        return None
+    return level(text, (limit.unit if limit else None) or SIGNALS[signal or "error_ratio"].unit)
+
+
+def _read(override: Override, info: ValidationInfo) -> Override:
+    """An override, its limits read; raises ValueError for one that fits neither its rule nor its detector."""
+    by, word = info.data.get("by", CELL_LABELS), info.data.get("detector")
+    for matcher in override.match:
+        if matcher.label not in by:
+            raise ValueError(f'match: "{matcher.label}" is not in by; the series have {", ".join(by)}')
+    if override.effect is not None:
+        _fitting(override.effect, info)
+    if override.budget_per_week is not None and (why := _no_budget(info)):
+        raise ValueError(f"budget: {why}, so it has no budget; leave it out")
+    limits: dict[str, float | None] = {}
+    for name in ("above", "below"):
+        if (written := getattr(override, name)) is not None:
+            if _described(info) and info.data.get(name) is None and name in info.data:
+                raise ValueError(f"{name}: the rule has none; leave it out, or write one for the rule, too")
+            limits[name] = _limit(written, info)
+    if override.effect is None and override.budget_per_week is None and not limits and word is not None:
+        raise ValueError("says nothing else; write effect, budget, above or below")
+    return override.model_copy(update=limits)
 
 
 def _fitting(asked: Effect, info: ValidationInfo) -> Effect:
@@ -317,11 +385,8 @@ def _fitting(asked: Effect, info: ValidationInfo) -> Effect:
     return asked
 
 
-def _of_some(info: ValidationInfo, text: object, read: Callable[[object], _T], has_it: bool, example: str) -> _T | None:
-    """A field that the rules of some detectors must have and no others may. An unknown detector may."""
-    word = info.data.get("detector")
-    if has_it and word is not None and text is None:
-        raise ValueError(f"is missing; write {example}")
+def _of_some(info: ValidationInfo, text: object, read: Callable[[object], _T], has_it: bool) -> _T | None:
+    """A field that the rules of some detectors may have and no others."""
     if not has_it and text is not None:
-        raise ValueError(f"detector: {word} has none; leave it out")
+        raise ValueError(f"detector: {info.data.get('detector')} has none; leave it out")
     return None if text is None else read(text)

@@ -33,7 +33,10 @@ def percent(share: float) -> str:
 def seconds(duration_s: float) -> str:
     if duration_s < 1:
         return f"{digits(1000 * duration_s)} ms"
-    return f"{digits(duration_s)} s" if duration_s < 120 else f"{digits(duration_s / 60)} min"
+    for name, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if duration_s >= 2 * size:
+            return f"{digits(duration_s / size)} {name}"
+    return f"{digits(duration_s)} s"
 
 
 def usd(dollars: float) -> str:

@@ -13,12 +13,13 @@ import numpy as np
 
 from detectors.core import extremes
 from detectors.core.budget import rounded
-from detectors.core.columns import TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
-from detectors.core.contract import Judgement, Terms
-from detectors.core.descriptor import JUDGED, Descriptor, Gauge
+from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
+from detectors.core.contract import Asked, Detector, Judgement, Terms
+from detectors.core.descriptor import JUDGED, LEARNING, Descriptor, Gauge, Learns
 from detectors.core.dispersion import DAY_TICKS
 from detectors.core.doubt import raised
 from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
+from detectors.core.schedule import Schedule
 
 WEEK_HOURS, MONDAY = 168, 96
 """Hours of a week, and those from 1970's first, a Thursday, to a Monday."""
@@ -26,6 +27,7 @@ WEEK_KEEPS = 0.5
 """What a week leaves of the weeks before it."""
 DAYS, A_DAY = 28, 2
 WARM_DAYS, WARM_CALLS = 8, 200.0
+LEARNS = Learns(WARM_DAYS, 0, WARM_CALLS)
 SEEN = 1.25
 """No page for a gap that is not a quarter longer than any of the last weeks."""
 LEAST_CALLS = 12.0
@@ -64,6 +66,7 @@ class Absence:
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.heard = Heard()
+        self.shares: dict[int, float] = {}  # False pages a week of series with a budget of their own.
         self.now = -1
 
     def excuse(self, rows: Ids) -> None:
@@ -156,7 +159,8 @@ class Absence:
         for row in warm.tolist():
             gaps = heard.gaps[row][heard.gaps[row] > 0]
             weeks = min(DAYS, self.now // DAY_TICKS - int(heard.first[row]) // DAY_TICKS) / 7
-            reached = extremes.reached(gaps, float(gaps.min()), weeks, share) if len(gaps) > 1 else 0.0
+            own = self.shares.get(row, share)
+            reached = extremes.reached(gaps, float(gaps.min()), weeks, own) if len(gaps) > 1 else 0.0
             heard.bar[row] = max(LEAST_CALLS, reached, SEEN * float(gaps.max(initial=0.0)))
         moved = min(days, DAYS) * A_DAY
         heard.gaps[:, moved:] = heard.gaps[:, : DAYS * A_DAY - moved].copy()
@@ -165,11 +169,15 @@ class Absence:
     def _hour_of_week(self, hour: int) -> int:
         return (self.terms.calendar.local(hour) - MONDAY) % WEEK_HOURS
 
-    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
-        """Nothing: silence has no effect size."""
+    def ask(self, row: int, asked: Asked) -> None:
+        """Take a budget of this series' own from the next midnight on; silence has no effect size."""
+        if asked.share is not None:
+            self.shares[row] = asked.share
 
     def forget(self, rows: Ids) -> None:
         clear(self.heard, rows)
+        for row in rows.tolist():
+            self.shares.pop(row, None)
 
     def doubt(self, row: int) -> None:
         resize(self.heard, row + 1)
@@ -180,11 +188,15 @@ class Absence:
 
     def gauges(self) -> Mapping[str, Floats]:
         """Calls that are missing now, and how many are a page."""
-        bars = self._bars()
+        bars, today = self._bars(), max(self.now, 0) // DAY_TICKS
         judged = np.isfinite(bars)
+        young = ~judged & (self.heard.first >= 0)
+        until_s = np.maximum(self.heard.first // DAY_TICKS + WARM_DAYS, today + 1) * DAY_TICKS * (TICK_NS / SECOND_NS)
         return {
             "missing_calls": np.where(self.heard.last >= 0, self.heard.missing, np.nan),
             "missing_calls_bar": np.where(judged, bars, np.nan),
+            "learning_until": np.where(young, until_s, np.nan),
+            "learning_known": np.where(young, np.minimum(self.heard.calls.sum(1), WARM_CALLS), np.nan),
             "warm": judged.astype(float),
         }
 
@@ -196,17 +208,31 @@ class Absence:
         restore(self.heard, arrays, "heard")
 
 
+def build(terms: Terms) -> Detector:
+    """Learn when something should come, or be told."""
+    return Schedule(terms) if terms.every_ns else Absence(terms)
+
+
+GAUGES = {
+    "missing_calls": Gauge(
+        "tocsin_missing_calls", "Calls that should have come since the last one.", shows="calls missing"
+    ),
+    "missing_calls_bar": Gauge("tocsin_missing_calls_bar", "Missing calls that are a page; absent while it is learnt."),
+    "silent": Gauge(
+        "tocsin_schedule_silent_seconds", "For how long nothing came of what must come every so often.", shows="s"
+    ),
+    "silent_most": Gauge("tocsin_schedule_limit_seconds", "For how long nothing may come of it."),
+    **LEARNING,
+    "warm": JUDGED,
+}
+"""Levels of what judges silence."""
 DETECTOR = Descriptor(
-    Absence,
-    {
-        "missing_calls": Gauge(
-            "tocsin_missing_calls", "Calls that should have come since the last one.", shows="calls missing"
-        ),
-        "missing_calls_bar": Gauge(
-            "tocsin_missing_calls_bar", "Missing calls that are a page; absent while it is learnt."
-        ),
-        "warm": JUDGED,
-    },
+    build,
+    GAUGES,
     subject="calls a minute",
+    learns=LEARNS,
     takes_window=True,
+    window_ticks_max=1440,
+    takes_every=True,
+    every_words=("silent for", "must come every"),
 )

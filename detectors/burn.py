@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 import numpy as np
 
 from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
-from detectors.core.contract import Judgement, Terms
+from detectors.core.contract import Asked, Judgement, Terms
 from detectors.core.descriptor import Descriptor, Gauge, Limit
+from detectors.core.limit import Limits
 from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
+from detectors.core.signals import SPENDING
 
 HOUR_MINUTES, DAY_MINUTES = 60, 1440
 
@@ -41,6 +43,7 @@ class Burn:
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.spent = Spent()
+        self.limits = Limits(terms.above)
         self.now = -1
         self.month = (0, 0)  # First tick index of this month and of the next.
 
@@ -54,7 +57,9 @@ class Burn:
         self._add(tick.series, tick.cost_usd)
         rows = np.flatnonzero(self.spent.at >= 0).astype(np.int32)
         slow, fast = self._projected(rows)
-        over = (slow > self.terms.above) & (fast > self.terms.above)
+        resize(self.limits, len(self.spent.at))
+        limit = self.limits.of(rows)
+        over = (slow > limit) & (fast > limit)
         mode = np.zeros(len(self.spent.at), np.int8)
         mode[: len(modes)] = modes
         told = rows[over | (mode[rows] != Mode.WATCHED)]
@@ -97,14 +102,18 @@ class Burn:
             return Judgement(Verdict.QUIET)
         said = f"${self.spent.month[row]:,.2f} spent so far this month"
         since_ns = max(self.now - HOUR_MINUTES, 0) * TICK_NS
-        found = Finding("usd", self.terms.above, projected, since_ns, math.nan, math.nan, math.nan, said)
+        limit = float(self.limits.of(np.array([row]))[0])
+        found = Finding("usd", limit, projected, since_ns, math.nan, math.nan, math.nan, said)
         return Judgement(Verdict.RELAPSED if mode == Mode.RECOVERING else Verdict.ANOMALOUS, found)
 
-    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
-        """Nothing: a limit is no effect."""
+    def ask(self, row: int, asked: Asked) -> None:
+        """Hold one series to a limit of its own."""
+        resize(self.limits, row + 1)
+        self.limits.own[row] = asked.above
 
     def forget(self, rows: Ids) -> None:
         clear(self.spent, rows)
+        clear(self.limits, rows)
 
     def doubt(self, row: int) -> None:
         """Nothing: a limit that pages too often is too low."""
@@ -115,6 +124,7 @@ class Burn:
     def gauges(self) -> Mapping[str, Floats]:
         """What the month will cost, and its limit; NaN for a series that has spent nothing yet."""
         rows = np.arange(len(self.spent.at), dtype=np.int32)
+        resize(self.limits, len(rows))
         known = self.spent.at >= 0
         left = self.month[1] - self.now
         age = (self.now - self.spent.first + 1).astype(float)
@@ -123,7 +133,7 @@ class Burn:
             projected = self.spent.month + pace / -np.expm1(-np.maximum(age, HOUR_MINUTES) / DAY_MINUTES) * left
         return {
             "burn_projected": np.where(known, projected, np.nan),
-            "burn_limit": np.full(len(rows), self.terms.above),
+            "burn_limit": self.limits.of(rows),
         }
 
     def snapshot(self) -> Arrays:
@@ -157,4 +167,5 @@ DETECTOR = Descriptor(
     subject="cost of the month at this pace",
     arrow="limit",
     limit=Limit("usd", "$5000"),
+    operations=SPENDING,
 )

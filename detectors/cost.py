@@ -27,10 +27,10 @@ from detectors.core.columns import (
     Tick,
     added_up,
 )
-from detectors.core.contract import Judgement, Terms
+from detectors.core.contract import Asked, Judgement, Terms
 from detectors.core.descriptor import Descriptor, Effects, Gauge
 from detectors.core.distribution import Distribution, quantile_gauges
-from detectors.core.engine import GAUGES, Engine
+from detectors.core.engine import GAUGES, LEARNS, Engine
 from detectors.core.rows import clear, column, resize, restore, snapshot
 from detectors.core.traffic import HOUR_DECAY
 
@@ -127,8 +127,8 @@ class Cost:
             details.append(f"unpriced: {100 * share:.2g}% of sessions have a call without a known price")
         return replace(one, finding=replace(found, detail="; ".join(details))) if details else one
 
-    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
-        self.engine.ask(row, ratio, points)
+    def ask(self, row: int, asked: Asked) -> None:
+        self.engine.ask(row, asked)
 
     def forget(self, rows: Ids) -> None:
         self.engine.forget(rows)
@@ -198,5 +198,7 @@ DETECTOR = Descriptor(
     },
     subject="p95 of a session's cost",
     effects=Effects(LEAST_RATIO, None, "1.5x"),
+    learns=LEARNS,
     of_sessions=True,
+    operations=("session",),
 )

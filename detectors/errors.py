@@ -13,7 +13,7 @@ from detectors.core.contract import Terms
 from detectors.core.count_signal import Counted
 from detectors.core.descriptor import Descriptor, Effects, Gauge
 from detectors.core.dispersion import DAY_BLOCK, KEEP, Dispersion
-from detectors.core.engine import GAUGES
+from detectors.core.engine import GAUGES, LEARNS
 from detectors.core.fast import FastEngine
 from detectors.core.gates import Gates
 from detectors.core.hours import shrunk
@@ -253,4 +253,6 @@ DETECTOR = Descriptor(
     },
     subject="failed",
     effects=Effects(LEAST_RATIO, LEAST_POINTS, "1.5x, +0.5pp or 1.5x and +0.5pp"),
+    learns=LEARNS,
+    of_points=False,
 )

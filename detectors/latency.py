@@ -3,7 +3,7 @@
 from detectors.core.contract import Terms
 from detectors.core.descriptor import Descriptor, Effects, Gauge
 from detectors.core.distribution import Distribution, quantile_gauges
-from detectors.core.engine import GAUGES, Engine
+from detectors.core.engine import GAUGES, LEARNS, Engine
 
 LEAST_RATIO = 1.5
 
@@ -25,4 +25,5 @@ DETECTOR = Descriptor(
     },
     subject="p95",
     effects=Effects(LEAST_RATIO, None, "1.5x"),
+    learns=LEARNS,
 )

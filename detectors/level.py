@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from detectors.core import extremes, seasonal
 from detectors.core.columns import Bools, Floats
 from detectors.core.descriptor import Descriptor
-from detectors.core.scored import GAUGES, Score, Scored, calm_steps
+from detectors.core.scored import GAUGES, JUDGED_MIN, LEARNS, Score, Scored, calm_steps
 
 Ints = NDArray[np.int64]
 
 HOUR_S, DAY_S, WEEK_S = 3600.0, 86_400.0, 604_800.0
 HISTORY_DAYS = 28
 GUESS_DAYS = 3
-JUDGED_MIN = 100
 """Scores that must be known before any is judged."""
 YOUNG_DAYS, YOUNG_REFITS = 3, 6
 """A young series is refitted six times a day, an older one at midnight UTC."""
@@ -187,6 +186,10 @@ class Level:
     def said(self, score: float, bar: float) -> str:
         """A score above its bar in words, for a page."""
         return f"{score:.1f} times its usual stray, where {bar:.1f} is its bar"
+
+    def known(self) -> int:
+        """How many values were scored."""
+        return int(np.count_nonzero(np.isfinite(self.history["score"])))
 
     def release(self) -> None:
         """Learn from the next step on, though the episode is not over."""
@@ -366,5 +369,11 @@ class History:
 
 
 DETECTOR = Descriptor(
-    lambda terms: Scored(terms, Level), GAUGES, arrow="expected", takes_signal=True, takes_window=True, series_usual=200
+    lambda terms: Scored(terms, Level),
+    GAUGES,
+    arrow="expected",
+    learns=LEARNS,
+    takes_signal=True,
+    takes_window=True,
+    series_usual=200,
 )

@@ -20,7 +20,7 @@ from detectors.core.contract import Terms
 from detectors.core.count_signal import Counted
 from detectors.core.descriptor import Descriptor, Effects, Gauge
 from detectors.core.dispersion import DAY_BLOCK, KEEP, Dispersion
-from detectors.core.engine import GAUGES, Engine
+from detectors.core.engine import GAUGES, LEARNS, Engine
 from detectors.core.gates import Gates
 from detectors.core.hours import HOUR_STRENGTH, with_neighbours
 from detectors.core.loops import outcome_ratios
@@ -281,5 +281,7 @@ DETECTOR = Descriptor(
     named={"outcome_share_": _share("")},
     subject="good outcomes",
     effects=Effects(None, MIX_LEAST_POINTS, "10pp"),
+    learns=LEARNS,
     of_sessions=True,
+    operations=("session", "evaluation"),
 )

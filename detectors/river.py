@@ -19,12 +19,11 @@ import numpy as np
 from detectors.core import extremes
 from detectors.core.columns import Floats
 from detectors.core.descriptor import Descriptor
-from detectors.core.scored import CALM_S, GAUGES, Score, Scored, calm_steps
+from detectors.core.scored import CALM_S, GAUGES, JUDGED_MIN, LEARNS, Score, Scored, calm_steps
 
 DAY_S, WEEK_S = 86_400.0, 604_800.0
 FED_DAYS, SCORED_DAYS = 7, 28
 YOUNG_DAYS, YOUNG_REFITS = 3, 6
-JUDGED_MIN = 100
 """Scores that must be known before any is judged."""
 LEAK_S = 3600.0
 """Detections of a drift detector are forgotten at this pace."""
@@ -205,6 +204,10 @@ class River:
         told = "counts its detections of about the last hour as" if self.kind.says_yes_or_no else "gives it a score of"
         return f"{self.name} {told} {score:.1f}, where {bar:.1f} is the bar"
 
+    def known(self) -> int:
+        """How many values were scored."""
+        return len(self.scores)
+
     def release(self) -> None:
         """Nothing: models learn whatever comes."""
 
@@ -229,6 +232,7 @@ DETECTOR = Descriptor(
     lambda terms: Scored(terms, partial(River, terms.model)),
     GAUGES,
     arrow="expected",
+    learns=LEARNS,
     takes_signal=True,
     takes_window=True,
     series_usual=50,

@@ -16,6 +16,10 @@ class AskError(Exception):
     """No answer, or a no; the text says which and what to do."""
 
 
+class UnknownError(AskError):
+    """The daemon does not know what it was asked for."""
+
+
 def address(at: str | None) -> str:
     """Where the daemon is: as given, else where the settings say that it listens. Raises SettingsError."""
     return at or settings.from_environment().web.listen
@@ -74,6 +78,7 @@ def _asked(method: str, address: str, path: str, headers: Mapping[str, str], **m
     except ValueError:
         raise AskError(f"what answers at {address} is no Tocsin; name its web address with --at") from None
     if answer.status_code != 200:
-        raise AskError(str(document.get("error", f"status {answer.status_code}")))
+        kind = UnknownError if answer.status_code == 404 else AskError
+        raise kind(str(document.get("error", f"status {answer.status_code}")))
     found: dict[str, Any] = document
     return found

@@ -23,7 +23,7 @@ from functools import partial
 
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
-from service import systemd
+from service import learning, systemd
 from service.batch import Batch
 from service.client import Client, authorities, new_client
 from service.clocks import LOOK_EVERY_S, ClockWatch
@@ -161,8 +161,8 @@ class Daemon:
                 "use the version that wrote it, or move the directory away to start afresh"
             ) from error
         self.offsets = dict(saved.offsets)
-        for name in anew:
-            log.info("rule %s is new or asks something else now: it starts to learn", name)
+        if anew:
+            log.info("new, or asks something else now: %s", learning.anew(self.rules.rules, anew, self.clock.now_ns()))
 
     def _saved_state(self) -> State | None:
         saved = self.store.load()
@@ -291,10 +291,9 @@ class Daemon:
         await self.deliverer.redirect(self.destinations, known(self.settings.notifiers))
         await self._save()  # A record that raises goes back to a state of these rules.
         self.looks.anew()
-        learn = f"; {', '.join(anew)} start to learn" if anew else ""
-        self.rule_files.taken(
-            f"{len(rules.rules)} rules, told: {', '.join(one.name for one in self.destinations)}{learn}"
-        )
+        learn = f"; {learning.anew(rules.rules, anew, self.clock.now_ns())}" if anew else ""
+        told_ = ", ".join(one.name for one in self.destinations)
+        self.rule_files.taken(f"{len(rules.rules)} rules, told: {told_}{learn}")
         return None
 
     async def _look_at_clocks(self) -> None:

@@ -103,6 +103,11 @@ class Detect:
                 for watch in self.watches:
                     watch.expire(self.open_ns - EXPIRE_AFTER_NS)
 
+    def look(self, now_ns: int, came: bool) -> tuple[Moved, ...]:
+        """Judge whether telemetry comes at all, by the wall clock; what that moved, if it did."""
+        together = _together(now_ns, self._each(partial(Watch.look, now_ns=now_ns, came=came), now_ns))
+        return (together,) if together.transitions or together.tickets else ()
+
     def _each(self, move: Callable[[Watch], Moved], start_ns: int) -> list[Moved]:
         """Move every rule. One whose detector raises begins to learn anew, and the others go on."""
         moved = []
@@ -181,13 +186,14 @@ class Detect:
             # A rule's account and what people said of it outlive an edit; what it has learnt does not.
             watch.ledger = Ledger.resume(saved["ledger"])
             watch.ledger.marks = [replace(mark, rule=watch.rule.name) for mark in watch.ledger.marks]
-            if name != watch.rule.name or saved["fingerprint"] != watch.fingerprint:
+            renamed = name != watch.rule.name and name != watch.rule.was
+            if renamed or saved["fingerprint"] != watch.fingerprint:
                 anew.append(watch.rule.name)
                 continue
             watch.view.restore(under(arrays, f"{name}/view/"))
             watch.detector.restore(under(arrays, f"{name}/detector/"))
             watch.alerts = {row: unpacked(fields) for row, _, fields in saved["alerts"]}
-        kept = {watch.rule.name for watch in self.watches} - set(anew)
+        kept = {was[watch.rule.name] for watch in self.watches if watch.rule.name not in anew}
         for name, saved in alerts.items():
             if name not in kept:
                 self.orphans += [
@@ -197,16 +203,17 @@ class Detect:
         return tuple(anew)
 
     def _former_names(self, alerts: Mapping[str, Any]) -> dict[str, str]:
-        """What each rule was called when it was saved: its own name, or one that is gone and asked the same."""
+        """What each rule was called when it was saved: its own name, the one that it says that it had, or one that is
+        gone and asked the same."""
         was = {watch.rule.name: watch.rule.name for watch in self.watches if watch.rule.name in alerts}
-        gone = Counter(saved["fingerprint"] for name, saved in alerts.items() if name not in was)
-        new = Counter(watch.fingerprint for watch in self.watches if watch.rule.name not in was)
+        told = {watch.rule.name: watch.rule.was or "" for watch in self.watches if watch.rule.name not in was}
+        was |= {name: old for name, old in told.items() if old in alerts and old not in was}
+        gone = {name: saved["fingerprint"] for name, saved in alerts.items() if name not in was.values()}
+        left, new = Counter(gone.values()), Counter(w.fingerprint for w in self.watches if w.rule.name not in was)
         for watch in self.watches:
             one = watch.fingerprint
-            if watch.rule.name not in was and gone[one] == new[one] == 1:
-                was[watch.rule.name] = next(
-                    name for name, saved in alerts.items() if name not in was and saved["fingerprint"] == one
-                )
+            if watch.rule.name not in was and left[one] == new[one] == 1:
+                was[watch.rule.name] = next(name for name, found in gone.items() if found == one)
         return was
 
 

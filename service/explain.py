@@ -13,11 +13,13 @@ from alertrules.lifecycle import Alert
 from alertrules.marks import packed
 from alertrules.quantities import Effect
 from alertrules.rules import Rule
+from alertrules.select import matches
 from alertrules.wording import LEVELS, digits, percent
 from detectors.core.columns import SECOND_NS, Finding
 from detectors.core.engine import HORIZONS
 from detectors.core.signals import SIGNALS
 from detectors.core.tail import BROKEN_NATS, HOLDS_NATS
+from service.learning import progress
 from service.watch import Level
 
 SHOWN_MAX = 20
@@ -36,7 +38,7 @@ def told(level: Level) -> dict[str, Any]:
         "detector": level.rule.detector,
         "by": list(level.rule.by),
         "effect": str(level.rule.effect) if level.rule.effect else None,
-        "budget_per_week": level.rule.budget_per_week,
+        "budget_per_week": level.rule.budget_in_all,
         "weeks": round(sums.weeks, 2),
         "pages": sums.paged,
         "pages_noise": sums.noise,
@@ -53,7 +55,7 @@ def told(level: Level) -> dict[str, Any]:
 
 def keeps_budget(level: Level) -> bool | None:
     """Whether its promise holds on these data; None while too little is known, and for a rule without a budget."""
-    budget, sums = level.rule.budget_per_week, level.sums
+    budget, sums = level.rule.budget_in_all, level.sums
     if budget is None:
         return None
     if sums.noise and gammainc(sums.noise, budget * max(sums.weeks, 1.0)) < UNLIKELY:
@@ -88,8 +90,17 @@ def explained(level: Level, wanted: Mapping[str, str]) -> dict[str, Any]:
     return told(level) | {
         "matching": len(rows),
         "shown": [_series(level, row) for row in nearest],
+        "overrides_unmatched": _unmatched(level),
         "marks": [packed(mark) for mark in level.marks[-SHOWN_MAX:]],
     }
+
+
+def _unmatched(level: Level) -> list[int]:
+    """Places of the rule's overrides that none of its series has."""
+    rule, left = level.rule, set(range(len(level.rule.overrides)))
+    for values in level.labels if left else ():
+        left -= {number for number in left if matches(rule.overrides[number].match, rule.by, values)}
+    return sorted(left)
 
 
 def _key(evidence: Any, row: int) -> float:
@@ -108,6 +119,7 @@ def _series(level: Level, row: int) -> dict[str, Any]:
         "effect": str(effect) if effect else None,
         "level": _shown(level.rule, gauges),
         "gauges": gauges,
+        "learning": progress(level.rule, gauges),
         "warnings": list(_warnings(gauges, effect)),
         "alert": alert_told(level, values, alert) if alert else None,
     }
@@ -205,6 +217,8 @@ def _series_worded(series: Mapping[str, Any]) -> Iterator[str]:
         yield f"    evidence {gauges['evidence']:.1f} of the {gauges['evidence_threshold']:.1f} nats that a page needs"
         sees = ", ".join(f"{_seen(series, gauges[f'visible_{name}'])} within {name}" for name in HORIZONS)
         yield f"    smallest change it would see at its usual traffic: {sees}"
+    if series["learning"]:
+        yield f"    {series['learning']}"
     for warning in series["warnings"]:
         yield f"    {warning}"
     if series["alert"] and series["alert"]["id"]:

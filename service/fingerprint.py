@@ -20,9 +20,11 @@ _NAMES_OF_FORMAT_9 = {
 
 
 def fingerprint(rule: Rule, outcomes: Outcomes = SHIPPED) -> str:
-    """Hash what a rule looks at and how: detector, selection, series, signal, window, and classes of one's own."""
+    """Hash what a rule looks at and how: detector, selection, series, signal, windows, and classes of one's own."""
     facts = repr((rule.detector, rule.select, rule.by, rule.signal, rule.window_ns))
     by_class = rule.signal is not None and SIGNALS[rule.signal].by_class is not None
+    if rule.every_ns or rule.objective or rule.below is not None:
+        facts += repr((bool(rule.every_ns), rule.spans if rule.objective else None, rule.below is not None))
     if outcomes is not SHIPPED and (rule.described.named or by_class):
         facts += repr(outcomes.facts)
     return _hashed(facts)

@@ -133,6 +133,8 @@ class Pipeline:
         self.ingest.check(batch.checked)
         if batch.checked or not batch.records:
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
+        tally = step.tally
+        self._tell(self.detect.look(now_ns, bool(tally.spans or tally.points or tally.logs)), now_ns, step)
         return self._outcome(tuple(answers), step)
 
     def _hear(self, said: Said, now_ns: int, step: _Step) -> Answer:

@@ -9,6 +9,7 @@ import os
 import time
 from pathlib import Path
 
+from alertrules.checked import odd
 from alertrules.parse import PACKS, RuleErrors, RuleSet, load, rule_files
 from service.client import authorities
 from service.notifiers.destination import Addresses, addresses
@@ -37,6 +38,8 @@ def read(settings: Settings) -> RuleSet:
             f"there is no rule in {places}, so nothing would ever page; write one, or leave TOCSIN_RULES out for the "
             "shipped ones"
         )
+    for problem, never in odd(rules):
+        log.warning("%s: %s", "can never page" if never else "odd", problem)
     return rules
 
 

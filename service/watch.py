@@ -36,10 +36,11 @@ from detectors.core.columns import (
     empty,
     without,
 )
-from detectors.core.contract import Detector, Judgement, Listener, SlotJudge
+from detectors.core.contract import Clocked, Detector, Judgement, Listener, SlotJudge
 from detectors.core.descriptor import build
 from detectors.core.series import SeriesTable
 from service.fingerprint import fingerprint
+from service.overrides import Overrides
 
 EXPIRE_AFTER_NS = 8 * 86_400 * SECOND_NS
 """A series unseen for more than a week is forgotten, its baseline with it."""
@@ -83,16 +84,21 @@ class Watch:
     def __init__(self, rule: Rule, calendar: Calendar = UTC, outcomes: Outcomes = SHIPPED) -> None:
         self.rule, self.calendar, self.outcomes = rule, calendar, outcomes
         self.view = View(rule.selection, rule.by, rule.series_max)
-        terms = replace(rule.terms(rule.effect), calendar=calendar, outcomes=outcomes.names, goods=outcomes.goods)
+        terms = replace(rule.terms, calendar=calendar, outcomes=outcomes.names, goods=outcomes.goods)
         self.detector: Detector = build(rule.detector, terms)
+        self.clocked = self.detector if isinstance(self.detector, Clocked) else None
         self.alerts: dict[int, Alert] = {}
         self.ledger = Ledger()
         self.fingerprint = fingerprint(rule, outcomes)
-        self.asked_to = 0  # Birth of the newest series that has been asked for its own effect.
+        self.overrides = Overrides(rule)
+        self.asked_to = 0  # Birth of the newest series that has been held against the overrides.
 
     def add(self, slot: Slot, cells: SeriesTable) -> Moved:
         """Add a slot of the open tick; a detector that can page from it does. A rule with `for` asked to wait."""
-        held, at_ns = self.view.add(slot, cells), slot.start_ns + SLOT_NS
+        at_ns = slot.start_ns + SLOT_NS
+        if self.clocked is not None:
+            return Moved(at_ns, (), ())
+        held = self.view.add(slot, cells)
         if not held or self.rule.for_ns or not isinstance(self.detector, SlotJudge):
             return Moved(at_ns, (), ())
         self._ask_new_series()
@@ -106,6 +112,8 @@ class Watch:
 
         heard  whether anything came in this tick at all, of this rule or not
         """
+        if self.clocked is not None:
+            return Moved(start_ns + TICK_NS, (), ())
         tick, expected = self.view.close(start_ns), self._expected(start_ns, TICK_NS)
         if tick is not None and len(expected):
             tick = without(tick, expected)
@@ -128,6 +136,18 @@ class Watch:
             expired = self._expire_alerts(counted, start_ns + TICK_NS)
             moved = moved._replace(transitions=(*moved.transitions, *expired))
         return moved
+
+    def look(self, now_ns: int, came: bool) -> Moved:
+        """Judge all telemetry by the wall clock, where the rule is about that; `came` is whether any came just now."""
+        if self.clocked is None:
+            return Moved(now_ns, (), ())
+        row = self.view.series.id_of((), now_ns)
+        judged = self.clocked.look(row, now_ns, came, self._modes())
+        if came or judged:
+            self.ledger.tick(now_ns)
+        words = judged or dict.fromkeys(self.alerts, QUIET if came else SILENT)
+        self.view.series.touch(np.array([row], np.int32), now_ns)
+        return self._move(words, now_ns) if words else Moved(now_ns, (), ())
 
     def _expire_alerts(self, counted: set[int], at_ns: int) -> tuple[Transition, ...]:
         """Close alerts whose series went silent while others spoke: an agent that is gone can never recover.
@@ -228,18 +248,17 @@ class Watch:
             yield close(alert, at_ns, self._identity(row))
 
     def _ask_new_series(self) -> None:
-        """Ask the overrides' effects of the series that were met since the last tick; after a restart, of all."""
+        """Ask what the overrides say of the series that were met since the last tick; after a restart, of all."""
         table = self.view.series
         rows = table.rows()
         new = rows[table.born(rows) > self.asked_to] if self.rule.overrides else rows[:0]
-        for row in new.tolist():
-            self._ask(row)
+        for row, asked in self.overrides.meet((row, table.values(row)) for row in new.tolist()).items():
+            self.detector.ask(row, asked)
         self.asked_to = int(table.born(new).max(initial=self.asked_to))
 
     def _ask(self, row: int) -> None:
-        asked = self.rule.effect_for(self.view.series.values(row))
-        if asked is not None and asked != self.rule.effect:
-            self.detector.ask(row, asked.ratio, asked.points)
+        if (asked := self.overrides.of(row)) is not None:
+            self.detector.ask(row, asked)
 
     def _modes(self) -> Bytes:
         modes = np.zeros(self.view.series.size, np.int8)
@@ -255,6 +274,7 @@ class Watch:
         gone: Ids = self.view.expire(before_ns, np.array(list(self.alerts), np.int32))
         if len(gone):
             self.detector.forget(gone)
+            self.overrides.forget(gone.tolist())
 
     def level(self) -> Level:
         table = self.view.series

@@ -9,11 +9,13 @@ from tests import broker
 
 SLOW = (
     "tests/service/test_demo.py", "tests/test_sanitize.py", "tests/service/test_any_numbers.py", "tests/detectors",
-    "tests/test_install.py", "tests/service/test_alertmanager.py", "tests/service/test_bombs.py",
+    "tests/service/rule_tests/test_packs.py", "tests/test_install.py",
+    "tests/service/test_alertmanager.py", "tests/service/test_bombs.py",
     "tests/service/test_broker_dies.py", "tests/service/test_cli.py", "tests/service/test_connections.py",
     "tests/service/test_crash.py", "tests/service/test_daemon.py", "tests/service/test_deliver.py",
     "tests/service/test_detect.py", "tests/service/test_kafka.py", "tests/service/test_kafka_security.py",
     "tests/service/test_kafka_topics.py", "tests/service/test_otlp_grpc.py", "tests/service/test_reload.py",
+    "tests/service/test_seen.py",
     "tests/service/test_marks.py", "tests/service/test_metrics.py", "tests/service/test_otlp_http.py",
     "tests/service/test_outages.py", "tests/service/test_plugins.py", "tests/service/test_replay.py",
     "tests/service/test_state_lost.py", "tests/service/test_trust.py", "tests/service/ingest/test_elements.py",

@@ -2,7 +2,7 @@
 
 import math
 
-from detectors.core.columns import TICK_NS
+from detectors.core.columns import TICK_NS, Floats
 
 WEEK_TICKS = 7 * 86_400_000_000_000 // TICK_NS
 TICKS_TO_PAGE = 4
@@ -31,10 +31,10 @@ def rounded(series: int) -> float:
     return float(2.0 ** math.ceil(math.log2(max(series, 1))))
 
 
-def tick_cap(threshold: float, alternatives: int) -> float:
+def tick_cap(threshold: Floats, alternatives: int) -> Floats:
     """Most that one tick may add to an alternative's log evidence: four ticks at the cap page, three never do.
 
-    >>> round(tick_cap(16.15, 6), 2)
-    4.49
+    >>> tick_cap(np.array([16.15]), 6).round(2)
+    array([4.49])
     """
     return (threshold + math.log(alternatives)) / TICKS_TO_PAGE

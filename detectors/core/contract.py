@@ -16,7 +16,7 @@ class Terms:
     ratio            smallest change worth a page, as a factor > 1; None where the author stated only points
     points           the same as a difference of shares, 0.05 for five percentage points; None if not stated
     signal           what a static rule compares; empty for the others
-    above            the static rule's limit, in the signal's unit
+    above, below     limits, in the signal's unit; NaN where there is none
     window_ns        over which the static rule looks back; multiple of TICK_NS
     at_least         calls or sessions that the window must hold
     model            which of its models a detector of many is to use
@@ -24,6 +24,10 @@ class Terms:
     of_sessions      whether closed sessions are all that the rule counts
     outcomes         classes of outcomes by their ids: the good ones first, those of no class last
     goods            how many of them are good
+    objective        share that must be good; NaN where the rule states none
+    spans            windows that an objective is looked at over, ticks each
+    every_ns         within which something must come; 0 where that is learnt
+    grace_ns         how much later than that it may come
     """
 
     budget_per_week: float
@@ -38,6 +42,26 @@ class Terms:
     of_sessions: bool = False
     outcomes: tuple[str, ...] = OUTCOMES
     goods: int = 1
+    below: float = float("nan")
+    objective: float = float("nan")
+    spans: tuple[int, ...] = ()
+    every_ns: int = 0
+    grace_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the rule asks of one series, where that is not what it asks of all.
+
+    ratio, points, above, below  as in Terms
+    share                        false pages a week that this series may cost; None: its part of the rule's budget
+    """
+
+    ratio: float | None
+    points: float | None
+    above: float
+    below: float
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +81,8 @@ class Detector(Protocol):
     def tick(self, tick: Tick, modes: Bytes) -> Mapping[int, Judgement]:
         """Learn from and judge one tick that counted something. Ticks come in time order; gaps are empty ticks."""
 
-    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
-        """Ask another effect of one series than the rule's; not saved, so to be asked again after `restore`."""
+    def ask(self, row: int, asked: Asked) -> None:
+        """Ask something else of one series than of the rule's others; not saved, so asked again after `restore`."""
 
     def forget(self, rows: Ids) -> None:
         """Drop these series: their ids may be used again by others."""
@@ -94,4 +118,15 @@ class SlotJudge(Protocol):
         """Judge one slot of the open tick, which is still to come; nothing is learnt from it but evidence.
 
         The slot brings no histograms. What is not named is not judged: only the tick calls a series quiet.
+        """
+
+
+@runtime_checkable
+class Clocked(Protocol):
+    """A detector of all telemetry together, by the wall clock: it is given no ticks."""
+
+    def look(self, row: int, now_ns: int, came: bool, modes: Bytes) -> Mapping[int, Judgement]:
+        """Say that somebody listened until `now_ns`, and whether anything came since the last look.
+
+        row  of the one series that there is
         """

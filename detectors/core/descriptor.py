@@ -9,7 +9,10 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import detectors
+from detectors.core.columns import SECOND_NS
 from detectors.core.contract import Detector, Terms
+
+DAY_NS = 86_400 * SECOND_NS
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,15 @@ class Gauge:
     usual: str = ""
 
 
+LEARNING = {
+    "learning_until": Gauge(
+        "tocsin_learning_until_timestamp_seconds", "When the series is judged at the earliest; absent once it is."
+    ),
+    "learning_known": Gauge(
+        "tocsin_learning_known", "Calls, sessions or values that are known, of those that judging takes; absent then."
+    ),
+}
+"""Gauges of a series that is still being learnt, of every detector that learns first."""
 JUDGED = Gauge("tocsin_series_judged", "1 once the series is judged, 0 while it is warming up.")
 """The gauge `warm`, of every detector that learns first."""
 
@@ -49,14 +61,39 @@ class Effects:
 
 @dataclass(frozen=True)
 class Limit:
-    """A detector that compares with `above` and keeps no budget.
+    """A detector that compares with a limit, which it must be told, and keeps no budget.
 
     unit     of the limit; None: that of the rule's signal
     example  what to write
+    below    whether the limit may be one that must not be fallen below
     """
 
     unit: str | None
     example: str
+    below: bool = False
+
+
+@dataclass(frozen=True)
+class Learns:
+    """What a series must have been for before it is judged.
+
+    midnights  that must have passed (UTC), or `steps` of the rule's window
+    units      calls, sessions or values that must be known by then
+    """
+
+    midnights: int
+    steps: int
+    units: float
+
+    def until_ns(self, from_ns: int, step_ns: int) -> int:
+        """When a series that begins then is judged at the earliest.
+
+        >>> Learns(2, 0, 200).until_ns(DAY_NS // 2, 0) // DAY_NS
+        2
+        """
+        if self.midnights:
+            return (from_ns // DAY_NS + self.midnights) * DAY_NS
+        return from_ns + self.steps * step_ns
 
 
 @dataclass(frozen=True)
@@ -68,10 +105,18 @@ class Descriptor:
     subject         what its pages say has changed; empty: the subject of the rule's signal
     arrow           the word before the other level in a page: from 1% · expected 1% · limit 1%
     effects         None: it has no effect
+    learns          what it must know before it judges; None: it judges at once
     limit           None: it keeps a budget
     takes_signal    whether a rule says `signal`, and must
     takes_window    whether a rule may say `window`
+    takes_every     whether a rule may say `every`, within which something must come, in place of a budget
+    takes_objective whether a rule says `objective`, and must, in place of a limit or budget
+    window_ticks_max longest window of a mean or a rate, minutes; of a quantile it is an hour
+    every_words     `subject` and `arrow` of a rule that says `every`
+    of_pipeline     whether it judges all telemetry together, by the wall clock: it selects nothing and has one series
     of_sessions     whether its units are closed sessions rather than calls
+    operations      of the cells that it can look at; empty: of all calls and sessions
+    of_points       whether the points of a metric tell it anything
     series_usual    series of a rule that says nothing, where each costs much; None: the rule language's
     named           levels whose names the operator chooses, by how they begin; the label has what follows
     models          names after a dot that choose one of many: river.ADWIN
@@ -82,13 +127,26 @@ class Descriptor:
     subject: str = ""
     arrow: str = "from"
     effects: Effects | None = None
+    learns: Learns | None = None
     limit: Limit | None = None
     takes_signal: bool = False
     takes_window: bool = False
+    takes_every: bool = False
+    takes_objective: bool = False
+    window_ticks_max: int = 60
+    of_pipeline: bool = False
+    every_words: tuple[str, str] = ("", "")
     of_sessions: bool = False
+    operations: tuple[str, ...] = ()
+    of_points: bool = True
     series_usual: int | None = None
     models: tuple[str, ...] = ()
     named: Mapping[str, Gauge] = field(default_factory=dict)
+
+    def scheduled(self) -> "Descriptor":
+        """The same for a rule that says `every`."""
+        subject, arrow = self.every_words
+        return replace(self, subject=subject, arrow=arrow, learns=None)
 
     def gauge(self, name: str) -> Gauge:
         """The gauge of a name. Raises KeyError for one that this detector does not tell."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from detectors.core import budget
 from detectors.core.columns import (
+    SECOND_NS,
     TICK_NS,
     Arrays,
     Bools,
@@ -27,9 +28,9 @@ from detectors.core.columns import (
     Verdict,
     parts,
 )
-from detectors.core.contract import Judgement, Terms
+from detectors.core.contract import Asked, Judgement, Terms
 from detectors.core.count_signal import Counted, CountSignal
-from detectors.core.descriptor import JUDGED, Gauge
+from detectors.core.descriptor import JUDGED, LEARNING, Gauge, Learns
 from detectors.core.dispersion import DAY_TICKS, KEEP, Dispersion
 from detectors.core.doubt import raised
 from detectors.core.evidence import Evidence
@@ -56,10 +57,12 @@ GAUGES = {
         "tocsin_hourly_wobble",
         "How far it strays from hour to hour by itself, in its effect's kind: a factor or a share.",
     ),
+    **LEARNING,
     "warm": JUDGED,
 }
 """Levels of every detector that this engine runs."""
 WARM_REFITS, WARM_SESSIONS = 2, 200
+LEARNS = Learns(WARM_REFITS, 0, WARM_SESSIONS)
 LEFT_OUT_HOURS = 24
 """Hours in a row that may be kept out of the baseline; then it learns all the same, or it would never learn again."""
 
@@ -97,6 +100,16 @@ class Life:
         return np.unpackbits(self.excluded, axis=1).view(np.bool_)
 
 
+@dataclass(eq=False)
+class Own:
+    """(S,) evidence that follows from a budget of a series' own; NaN where the rule's holds."""
+
+    threshold: Floats = column(fill=np.nan)
+
+    def __post_init__(self) -> None:
+        resize(self, 0)
+
+
 class Engine:
     """A detector of one count signal, over all series of a rule."""
 
@@ -118,13 +131,15 @@ class Engine:
         }
         self._saved: dict[str, Any] = own | dict(signal.parts)
         # What is asked of a series follows from the rule, and is asked again after a restart: it is not saved.
-        self._parts = (*self._saved.values(), signal.gates)
+        self.own, self.has_own = Own(), False
+        self._parts = (*self._saved.values(), signal.gates, self.own)
         self.size = 0
         self.now = -1  # Tick index (minutes since 1970) of the last tick, -1 before the first.
 
-    @property
-    def cap(self) -> float:
-        return budget.tick_cap(self.threshold, self.signal.alternatives)
+    def base(self, rows: Ids) -> Floats:
+        """(r,) log evidence that the budget asks of these series; (1,) where it is the same for all."""
+        own = self.own.threshold[rows] if self.has_own else np.full(1, np.nan)
+        return np.where(np.isnan(own), self.threshold, own)
 
     def tick(self, tick: Tick, modes: Bytes) -> Mapping[int, Judgement]:
         """Learn from and judge one tick; the gap since the last one held nothing."""
@@ -197,7 +212,8 @@ class Engine:
             gain = self.signal.tempering(counted.rows, self.dispersion.eta[counted.rows]) * told
             evidence.begin(counted.rows)
             sums = self.signal.run_sums(counted, hour)
-            top = evidence.add(counted.rows, np.minimum(gain, self.cap), sums, self.now)
+            cap = budget.tick_cap(self.base(counted.rows), self.signal.alternatives)
+            top = evidence.add(counted.rows, np.minimum(gain, cap[:, None]), sums, self.now)
             judged |= self._changed(counted.rows, top, hour)
         if turned.any():
             rows = rows[turned]
@@ -210,7 +226,7 @@ class Engine:
     def _changed(self, rows: Ids, top: Floats, hour: int) -> dict[int, Judgement]:
         """Which of these series, `top` (r,) their largest log R, have the evidence and the effect; others are quiet."""
         evidence = self.evidence
-        suspicious = top >= self.threshold / 2
+        suspicious = top >= self.base(rows) / 2
         evidence.suspicious[rows] = suspicious
         rows = rows[suspicious | (top >= np.maximum(LEAST_NATS, self.tail.highest.nats[rows]))]
         if not len(rows):
@@ -221,7 +237,7 @@ class Engine:
         self.tail.saw(rows[shows & ~relapsing], total[shows & ~relapsing])
         asked = self.thresholds(rows)
         enough = (total >= np.where(relapsing, asked / 2, asked)) & shows
-        near = shows & ~relapsing & (total >= self.threshold / 2)
+        near = shows & ~relapsing & (total >= self.base(rows) / 2)
         self.misses.note(rows[near], np.where(enough, np.inf, total)[near])
         judged = {}
         for i in np.flatnonzero(enough):
@@ -238,7 +254,7 @@ class Engine:
 
     def thresholds(self, rows: Ids) -> Floats:
         """(r,) log evidence that a page of these series needs: more after near misses, or a page called noise."""
-        return self.threshold * self.misses.asked[rows] * raised(self.life.doubted[rows], self.now // DAY_TICKS)
+        return self.base(rows) * self.misses.asked[rows] * raised(self.life.doubted[rows], self.now // DAY_TICKS)
 
     def doubt(self, row: int) -> None:
         """A page of this series was noise: ask for more evidence for a while, and learn from today after all."""
@@ -261,8 +277,8 @@ class Engine:
         left_out = excluded.sum(1)
         life.left_out = np.where(left_out > 0, life.left_out + left_out, 0).astype(np.int16)
         life.days += (life.today | (life.days > 0)).astype(np.int16)
-        tracked = int((life.days > 0).sum())
-        self.misses.refit(KEEP, life.warm & life.today, self.evidence.suspicious, self.threshold)
+        tracked, everyone = int((life.days > 0).sum()), np.arange(self.size, dtype=np.int32)
+        self.misses.refit(KEEP, life.warm & life.today, self.evidence.suspicious, self.base(everyone))
         self._stand()
         self.threshold = budget.threshold(self.budget_per_week, tracked)
         self.dispersion.refit(life.days > 1)
@@ -280,7 +296,7 @@ class Engine:
         rows = np.flatnonzero(evidence.suspicious & (evidence.mode == Mode.WATCHED)).astype(np.int32)
         run = evidence.run[rows].astype(np.float64)
         shows = [self.signal.shows_effect(rows, run[:, j]) for j in range(self.signal.alternatives)]
-        evidence.stand(rows, (evidence.log_r[rows] >= self.threshold) & ~np.stack(shows, 1))
+        evidence.stand(rows, (evidence.log_r[rows] >= self.base(rows)[:, None]) & ~np.stack(shows, 1))
 
     def resize(self, size: int) -> None:
         """Make room for series ids below `size`."""
@@ -289,10 +305,12 @@ class Engine:
                 resize(part, size)
             self.size = len(self.life.days)
 
-    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
-        """Ask another effect of one series than the rule's."""
+    def ask(self, row: int, asked: Asked) -> None:
+        """Ask another effect, or evidence for another budget, of one series than of the rule's others."""
         self.resize(row + 1)
-        self.signal.gates.set(row, ratio, points)
+        self.signal.gates.set(row, asked.ratio, asked.points)
+        if asked.share is not None:
+            self.own.threshold[row], self.has_own = budget.threshold(asked.share, 1), True
 
     def forget(self, rows: Ids) -> None:
         """Drop these series, so that their ids may be used again."""
@@ -309,8 +327,17 @@ class Engine:
         levels["evidence_threshold"] = np.where(self.life.warm, self.thresholds(rows), np.nan)
         levels["wobble"] = np.where(self.life.warm, self.signal.wobble(self.dispersion), np.nan)
         levels |= {f"visible_{name}": self._visible(minutes) for name, minutes in HORIZONS.items()}
+        levels |= self._learning()
         levels["warm"] = self.life.warm.astype(float)
         return levels
+
+    def _learning(self) -> dict[str, Floats]:
+        """When those that are not judged yet are at the earliest, and how many of the units for it are known."""
+        young = ~self.life.warm & ((self.life.days > 0) | self.life.today)
+        midnights = np.maximum(WARM_REFITS - self.life.days, 1)
+        until_s = (max(self.now, 0) // DAY_TICKS + midnights) * DAY_TICKS * (TICK_NS / SECOND_NS)
+        known = np.minimum(self.signal.mass(), WARM_SESSIONS)
+        return {"learning_until": np.where(young, until_s, np.nan), "learning_known": np.where(young, known, np.nan)}
 
     def _visible(self, minutes: float) -> Floats:
         """(S,) smallest effect whose evidence, at usual traffic, reaches a page within so many minutes; NaN if none.
@@ -345,3 +372,4 @@ class Engine:
         for name, part in self._saved.items():
             restore(part, arrays, name)
         resize(self.signal.gates, self.size)
+        resize(self.own, self.size)

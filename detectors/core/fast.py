@@ -42,7 +42,7 @@ from detectors.core.columns import (
     Verdict,
     parts,
 )
-from detectors.core.contract import Judgement, Terms
+from detectors.core.contract import Asked, Judgement, Terms
 from detectors.core.count_signal import Counted, CountSignal
 from detectors.core.engine import PART_ROWS, Engine
 from detectors.core.evidence import Evidence
@@ -160,7 +160,7 @@ class FastEngine:
             return {}
         rows = counted.rows
         so_far, begins = self.open.add(counted)
-        cap = budget.tick_cap(engine.threshold + HARDER, len(signal.outages))
+        cap = budget.tick_cap(engine.base(rows) + HARDER, len(signal.outages))[:, None]
         said = signal.outage_ratios(so_far, hour, engine.dispersion.rho[rows])
         before = self.open.credit[rows]
         credit = np.minimum(engine.dispersion.eta[rows][:, signal.outages] * said, before + cap)
@@ -197,8 +197,8 @@ class FastEngine:
         for part in self._parts.values():
             resize(part, self.engine.size)
 
-    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
-        self.engine.ask(row, ratio, points)
+    def ask(self, row: int, asked: Asked) -> None:
+        self.engine.ask(row, asked)
 
     def forget(self, rows: Ids) -> None:
         self.engine.forget(rows)

@@ -51,8 +51,8 @@ class Misses:
         """Evidence over h/2, with an effect, of watched series; infinite where they page."""
         self.top[rows] = np.maximum(self.top[rows], total)
 
-    def refit(self, keep: float, judged: Bools, standing: Bools, threshold: float) -> None:
-        """Midnight: take today in, and set what is asked; `threshold` is the h that held today.
+    def refit(self, keep: float, judged: Bools, standing: Bools, threshold: Floats) -> None:
+        """Midnight: take today in, and set what is asked; `threshold`, (S,) or (1,), is the h that held today.
 
         Where the evidence still stands over h/2 it is no miss yet: it may be a change on its way to a page.
         """

@@ -13,8 +13,8 @@ import numpy as np
 
 from detectors.core.budget import rounded
 from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
-from detectors.core.contract import Judgement, Terms
-from detectors.core.descriptor import JUDGED, Gauge
+from detectors.core.contract import Asked, Judgement, Terms
+from detectors.core.descriptor import JUDGED, LEARNING, Gauge, Learns
 from detectors.core.doubt import raised
 from detectors.core.window import Window
 
@@ -25,9 +25,13 @@ GAUGES = {
     "level_expected": Gauge("tocsin_level_expected", "What it should have been."),
     "level_score": Gauge("tocsin_level_score", "How far it is from that, in the detector's own units."),
     "level_bar": Gauge("tocsin_level_bar", "The score from which it is a page; absent while it is learnt."),
+    **LEARNING,
     "warm": JUDGED,
 }
 """Levels of every detector that scores plain numbers."""
+JUDGED_MIN = 100
+"""Values that must have been scored before one is judged."""
+LEARNS = Learns(0, JUDGED_MIN, JUDGED_MIN)
 CALM_S = 1800.0
 """An episode is over once it was calm for half an hour, three steps at least."""
 
@@ -74,6 +78,9 @@ class Scorer(Protocol):
     def release(self) -> None:
         """A person called the episode noise: if what came in it is held back, it is to be learnt from here on."""
 
+    def known(self) -> int:
+        """How many values were scored."""
+
     def state(self) -> Floats:
         """Everything, as one row of numbers: what `resume` of an equal new scorer takes."""
 
@@ -100,6 +107,7 @@ class Scored:
         self.calm = calm_steps(self.step_s)
         self.window = Window(terms.signal, self.ticks, terms.goods, len(terms.outcomes) - 1)
         self.series: dict[int, _Series] = {}
+        self.shares: dict[int, float] = {}  # False pages a week of series with a budget of their own.
         self.open: set[int] = set()  # Series that the open step has seen.
         self.step = -1
         self.size = 0
@@ -125,8 +133,9 @@ class Scored:
         for row, value, count in zip(rows, levels.tolist(), counts.tolist(), strict=True):
             if count < self.terms.at_least or not math.isfinite(value):
                 continue
-            one = self.series.setdefault(row, _Series(self.make(self.step_s, share)))
-            one.scorer.budget_per_week = share
+            own = self.shares.get(row, share)
+            one = self.series.setdefault(row, _Series(self.make(self.step_s, own)))
+            one.scorer.budget_per_week = own
             one.last = one.scorer.observe((self.step + 0.5) * self.step_s, value)
             if one.last is not None and one.last.score > self._bar(one):
                 one.above_at = self.step
@@ -154,13 +163,16 @@ class Scored:
         )  # fmt: skip
         return Judgement(Verdict.RELAPSED if mode == Mode.RECOVERING else Verdict.ANOMALOUS, found)
 
-    def ask(self, row: int, ratio: float | None, points: float | None) -> None:
-        """Nothing: the bar follows from the budget, there is no effect to ask."""
+    def ask(self, row: int, asked: Asked) -> None:
+        """Take a budget of this series' own; the bar follows from it, there is no effect to ask."""
+        if asked.share is not None:
+            self.shares[row] = asked.share
 
     def forget(self, rows: Ids) -> None:
         self.window.forget(rows)
         for row in rows.tolist():
             self.series.pop(row, None)
+            self.shares.pop(row, None)
             self.open.discard(row)
 
     def doubt(self, row: int) -> None:
@@ -173,13 +185,16 @@ class Scored:
 
     def gauges(self) -> Mapping[str, Floats]:
         """The last step's value, what it should have been, its score and the bar."""
-        columns = np.full((4, self.size), np.nan)
+        columns = np.full((6, self.size), np.nan)
         warm = np.zeros(self.size)
         for row, one in self.series.items():
             if one.last is not None and row < self.size:
-                columns[:, row] = one.last.value, one.last.expected, one.last.score, self._bar(one)
+                columns[:4, row] = one.last.value, one.last.expected, one.last.score, self._bar(one)
                 warm[row] = math.isfinite(one.last.threshold)
-        names = ("level", "level_expected", "level_score", "level_bar")
+            if row < self.size and not warm[row]:
+                known = min(one.scorer.known(), JUDGED_MIN)
+                columns[4:, row] = (self.step + 1 + max(1, JUDGED_MIN - known)) * self.step_s, known
+        names = ("level", "level_expected", "level_score", "level_bar", *LEARNING)
         return dict(zip(names, np.where(np.isfinite(columns), columns, np.nan), strict=True)) | {"warm": warm}
 
     def snapshot(self) -> Arrays:

@@ -46,6 +46,7 @@ class Signal:
     of           how it is made from the ticks of a window
     of_metric    whether the rule must select a metric for it
     of_sessions  whether its units are closed sessions; else they are calls, or points
+    operations   of the cells that can have it; empty where all calls and sessions can
     by_class     makes `of` by the classes of outcomes; None where it is the same for all
     """
 
@@ -55,6 +56,7 @@ class Signal:
     of_metric: bool = False
     of_sessions: bool = False
     by_class: Callable[[int, int], Mean] | None = None
+    operations: tuple[str, ...] = ()
 
     def of_classes(self, goods: int, unmapped: int) -> "Signal":
         """The same where classes of outcomes below `goods` are good, and the last one is of no class."""
@@ -106,34 +108,73 @@ def _prompt(*names: str) -> Callable[[Tick], Floats]:
     return lambda tick: _mixed(tick, tick.prompt, np.isin(tick.prompt.bucket, places))
 
 
+_MODELS, _SESSIONS = ("llm", "embedding"), ("session",)
+SPENDING = ("spend", "session", "llm", "embedding", "tool", "retrieval", "agent", "workflow", "guardrail",
+          "classification", "evaluation", "other")  # fmt: skip
+"""Operations of cells that can bear dollars; `spend` is that of dollars of no call."""
 SIGNALS: Mapping[str, Signal] = {
     "error_ratio": Signal("failed", "ratio", Mean(lambda tick: tick.failed)),
     "latency_p95": Signal("p95", "s", Quantile(0.95, lambda tick: tick.duration)),
+    "latency_p99": Signal("p99", "s", Quantile(0.99, lambda tick: tick.duration)),
     "latency_p50": Signal("p50", "s", Quantile(0.5, lambda tick: tick.duration)),
     "cost_per_session_p95": Signal(
-        "p95 of a session's cost", "usd", Quantile(0.95, lambda tick: tick.cost), of_sessions=True
+        "p95 of a session's cost",
+        "usd",
+        Quantile(0.95, lambda tick: tick.cost),
+        of_sessions=True,
+        operations=_SESSIONS,
     ),
-    "spend_per_hour": Signal("spend an hour", "usd", Rate(lambda tick: tick.cost_usd, 60, _that_cost)),
+    "cost_per_session_p99": Signal(
+        "p99 of a session's cost",
+        "usd",
+        Quantile(0.99, lambda tick: tick.cost),
+        of_sessions=True,
+        operations=_SESSIONS,
+    ),
+    "spend_per_hour": Signal(
+        "spend an hour", "usd", Rate(lambda tick: tick.cost_usd, 60, _that_cost), operations=SPENDING
+    ),
     "bad_outcome_share": Signal(
-        "bad outcomes", "ratio", _bad_outcomes(1, len(OUTCOMES) - 1), of_sessions=True, by_class=_bad_outcomes
+        "bad outcomes",
+        "ratio",
+        _bad_outcomes(1, len(OUTCOMES) - 1),
+        of_sessions=True,
+        by_class=_bad_outcomes,
+        operations=("session", "evaluation"),
     ),
-    "unpriced_share": Signal("calls without a known price", "ratio", Mean(lambda tick: tick.unpriced)),
+    "unpriced_share": Signal(
+        "calls without a known price", "ratio", Mean(lambda tick: tick.unpriced), operations=(*_MODELS, "session")
+    ),
     "calls_per_minute": Signal("calls a minute", "per minute", Rate(lambda tick: tick.count)),
-    "truncated_share": Signal("truncated answers", "ratio", Mean(_ended("length"), _TOLD)),
-    "empty_share": Signal("empty answers", "ratio", Mean(_ended("empty"), _TOLD)),
-    "refused_share": Signal("refusals", "ratio", Mean(_ended("content_filter", "refusal"), _TOLD)),
-    "cancelled_share": Signal("cancelled calls", "ratio", Mean(_ended("cancelled"), _TOLD)),
-    "rate_limited_share": Signal("rate limits", "ratio", Mean(_ended("rate_limit"), _TOLD)),
-    "timeout_share": Signal("timeouts", "ratio", Mean(_ended("timeout"), _TOLD)),
-    "overloaded_share": Signal("errors of the provider", "ratio", Mean(_ended("overloaded"), _TOLD)),
-    "rejected_share": Signal("rejected requests", "ratio", Mean(_ended("auth", "invalid"), _TOLD)),
-    "blocked_share": Signal("blocks", "ratio", Mean(_ended("blocked"), _ended("blocked", "passed"))),
-    "first_token_p95": Signal("p95 to the first token", "s", Quantile(0.95, lambda tick: tick.first_token)),
-    "first_token_p50": Signal("p50 to the first token", "s", Quantile(0.5, lambda tick: tick.first_token)),
-    "cache_read_share": Signal("input from the cache", "ratio", Mean(_prompt("read"), _prompt(*PROMPT))),
+    "truncated_share": Signal("truncated answers", "ratio", Mean(_ended("length"), _TOLD), operations=_MODELS),
+    "empty_share": Signal("empty answers", "ratio", Mean(_ended("empty"), _TOLD), operations=_MODELS),
+    "refused_share": Signal("refusals", "ratio", Mean(_ended("content_filter", "refusal"), _TOLD), operations=_MODELS),
+    "cancelled_share": Signal("cancelled calls", "ratio", Mean(_ended("cancelled"), _TOLD), operations=_MODELS),
+    "rate_limited_share": Signal("rate limits", "ratio", Mean(_ended("rate_limit"), _TOLD), operations=_MODELS),
+    "timeout_share": Signal("timeouts", "ratio", Mean(_ended("timeout"), _TOLD), operations=_MODELS),
+    "overloaded_share": Signal(
+        "errors of the provider", "ratio", Mean(_ended("overloaded"), _TOLD), operations=_MODELS
+    ),
+    "rejected_share": Signal("rejected requests", "ratio", Mean(_ended("auth", "invalid"), _TOLD), operations=_MODELS),
+    "blocked_share": Signal(
+        "blocks", "ratio", Mean(_ended("blocked"), _ended("blocked", "passed")), operations=("guardrail",)
+    ),
+    "first_token_p95": Signal(
+        "p95 to the first token", "s", Quantile(0.95, lambda tick: tick.first_token), operations=("llm",)
+    ),
+    "first_token_p99": Signal(
+        "p99 to the first token", "s", Quantile(0.99, lambda tick: tick.first_token), operations=("llm",)
+    ),
+    "first_token_p50": Signal(
+        "p50 to the first token", "s", Quantile(0.5, lambda tick: tick.first_token), operations=("llm",)
+    ),
+    "cache_read_share": Signal(
+        "input from the cache", "ratio", Mean(_prompt("read"), _prompt(*PROMPT)), operations=_MODELS
+    ),
     "value": Signal("value", "", Mean(lambda tick: tick.amount), of_metric=True),
     "per_minute": Signal("per minute", "per minute", Rate(lambda tick: tick.amount), of_metric=True),
     "p50": Signal("p50", "", Quantile(0.5, lambda tick: tick.duration), of_metric=True),
     "p95": Signal("p95", "", Quantile(0.95, lambda tick: tick.duration), of_metric=True),
+    "p99": Signal("p99", "", Quantile(0.99, lambda tick: tick.duration), of_metric=True),
 }
 """By the word that a rule writes, in the order of help and error texts."""

@@ -1,4 +1,8 @@
-"""One number a series over the last minutes: the level that a limit, or a detector of plain numbers, looks at."""
+"""One number a series over the last minutes, or weeks: what a limit, or a detector of plain numbers, looks at.
+
+A window has at most PLACES places. One of an hour or less has a place a minute. A longer one has places of many minutes
+each, so that it takes no more memory, and what it looks at is between 59 and 60 of its places.
+"""
 
 import numpy as np
 
@@ -7,6 +11,7 @@ from detectors.core.histogram import WIDTH, quantile_position
 from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
 from detectors.core.signals import SIGNALS, Mean, Quantile, Rate
 
+PLACES = 60
 LOWEST = -40
 """OTLP scale-2 index of the histograms' first bucket: about a millisecond, or a thousandth of a dollar."""
 BUCKETS = 2 * WIDTH
@@ -14,9 +19,9 @@ BUCKETS = 2 * WIDTH
 
 @dataclass(eq=False)
 class Ring:
-    """The ticks of the window of every series: units counted, the part that matters, and a histogram.
+    """The places of the window of every series: units counted, the part that matters, and a histogram.
 
-    at (S, T) tick index a place was last written in; places that are too old do not count
+    at (S, T) number of the place when it was last written in; those that are too old do not count
     """
 
     ticks: int
@@ -34,41 +39,48 @@ class Window:
     """The last `ticks` minutes of every series. Ticks come in time order.
 
     goods, unmapped  classes of outcomes below are good; this one is of no class
+    width            ticks of one place
     """
 
     def __init__(self, signal: str, ticks: int, goods: int = 1, unmapped: int = len(OUTCOMES) - 1) -> None:
         self.signal, self.ticks = SIGNALS[signal].of_classes(goods, unmapped), ticks
-        self.ring = Ring(ticks, BUCKETS if isinstance(self.signal.of, Quantile) else 0)
+        self.width = -(-ticks // PLACES)
+        self.places = -(-ticks // self.width)
+        self.ring = Ring(self.places, BUCKETS if isinstance(self.signal.of, Quantile) else 0)
         self.now = -1
 
     def add(self, tick: Tick, size: int) -> Ids:
         """Take in a tick of series below `size`; returns those that it says anything of."""
         resize(self.ring, size)
         self.now = tick.start_ns // TICK_NS
-        rows, ring, place = tick.series, self.ring, self.now % self.ticks
-        ring.at[rows, place], ring.count[rows, place] = self.now, tick.count
+        rows, ring, number = tick.series, self.ring, self.now // self.width
+        place = number % self.places
+        begins = rows[ring.at[rows, place] != number]
+        for column_of in (ring.count, ring.part, ring.histogram):
+            column_of[begins, place] = 0
+        ring.at[rows, place] = number
         match self.signal.of:
-            case Mean(part, units):
-                ring.count[rows, place], ring.part[rows, place] = units(tick), part(tick)
-            case Rate(amount, _, units):
-                ring.count[rows, place], ring.part[rows, place] = units(tick), amount(tick)
+            case Mean(part, units) | Rate(part, _, units):
+                ring.count[rows, place] += units(tick)
+                ring.part[rows, place] += part(tick)
             case Quantile(_, histogram):
                 counts = _dense(histogram(tick), rows)
-                ring.part[rows, place], ring.count[rows, place] = 0, counts.sum(1)
-                ring.histogram[rows, place] = counts
+                ring.count[rows, place] += counts.sum(1)
+                ring.histogram[rows, place] += counts
         return rows
 
-    def levels(self, rows: Ids) -> tuple[Floats, Floats]:
-        """(level, units) of each series over the window; NaN where it holds nothing."""
-        ring = self.ring
-        inside = (ring.at[rows] > self.now - self.ticks) & (ring.at[rows] >= 0)
+    def levels(self, rows: Ids, places: int = PLACES) -> tuple[Floats, Floats]:
+        """(level, units) of each series over the window, or over its last places; NaN where that holds nothing."""
+        ring, number, places = self.ring, self.now // self.width, min(places, self.places)
+        inside = (ring.at[rows] > number - places) & (ring.at[rows] >= 0)
         count, part = (ring.count[rows] * inside).sum(1), (ring.part[rows] * inside).sum(1)
         match self.signal.of:
             case Quantile(share, _):
                 position = quantile_position((ring.histogram[rows] * inside[:, :, None]).sum(1), share)
                 return np.exp2((position + LOWEST) / 4), count
             case Rate(_, minutes, _):
-                return part * minutes / self.ticks, count
+                # The place of now may have begun just now.
+                return part * minutes / ((places - 1) * self.width + self.now % self.width + 1), count
             case Mean():
                 with np.errstate(invalid="ignore", divide="ignore"):
                     return part / count, count

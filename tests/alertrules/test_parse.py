@@ -39,15 +39,17 @@ def problems(text: str) -> list[str]:
 
 
 def test_the_shipped_rules() -> None:
-    """One false page a week each, paging whoever `oncall` is; and a ticket of models without a price."""
+    """One false page a week each, paging whoever `oncall` is; a ticket of models without a price; and silence."""
     rules = load([PACKS])
     assert [rule.name for rule in rules.rules] == [
         "AgentErrorsUp", "AgentLatencyUp", "AgentCostUp", "AgentSpendUp", "AgentOutcomesWorse",
         "AgentUnpriced",
+        "TelemetryMissing",
     ]  # fmt: skip
-    assert {rule.budget_per_week for rule in rules.rules[:-1]} == {1.0}
-    assert {rule.severity for rule in rules.rules[:-1]} == {Severity.PAGE}
-    assert rules.rules[-1].severity is Severity.TICKET
+    assert {rule.budget_per_week for rule in rules.rules[:5]} == {1.0}
+    assert {rule.severity for rule in rules.rules[:5]} == {Severity.PAGE}
+    assert rules.rules[5].severity is Severity.TICKET
+    assert (rules.rules[6].budget_per_week, rules.rules[6].severity) == (7 / 30, Severity.PAGE)
     assert rules.receiver().name == "oncall"
     assert (rules.route.group_by, rules.route.group_window_ns) == (("agent", "severity"), 1800 * SECOND_NS)
 
@@ -85,7 +87,7 @@ route:
     assert rule.labels == (("team", "agents"),)
     assert rule.effect_for(("acme", "support")) == Effect(1.5, None)
     assert rule.effect_for(("other", "support")) == Effect(2.0, 0.05)
-    assert (rule.terms(rule.effect).ratio, rule.terms(rule.effect).points) == (2.0, 0.05)
+    assert (rule.terms.ratio, rule.terms.points) == (2.0, 0.05)
     (receiver,) = parse_rules(text, "rules.yaml", WORDS).receivers
     assert receiver.named() == {"chat": (Chat(channel="#agents-oncall"),), "pager": (Pager(),)}
 
@@ -114,7 +116,7 @@ def test_static_rules(signal: str, above: str, expected: float) -> None:
     rule = only(HEAD + f"        detector: static\n        signal: {signal}\n        above: {above}\n")
     assert (rule.signal, rule.above, rule.budget_per_week) == (signal, expected, None)
     assert (rule.window_ns, rule.at_least, rule.effect) == (300 * 10**9, 1.0, None)
-    assert rule.terms(None).above == expected
+    assert rule.terms.above == expected
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_a_problem_says_where_what_and_what_else(line: str, said: str) -> None:
         ("        detector: errors\n", "rules.yaml:4: rule \"ToolErrorsUp\": budget: is missing; write how many false"),
         ("        detector: errors\n        budget: 0/week\n", "out of range"),
         ("        detector: errors\n        budget: 1 a week\n", 'budget: "1 a week" is not a budget'),
-        ("        detector: errrors\n", "absence, burn, cost, errors, latency, level, outcomes, river.NAME, static"),
+        ("        detector: errrors\n", "absence, burn, cost, errors, latency, level, outcomes, river.NAME, slo, "),
         ("        detector: level\n", "signal: is missing"),
         ("        detector: level\n        budget: 1/week\n        series_max: 5000\n", "write at most 2000"),
         ("        detector: level\n        effect: 2x\n", "effect: detector: level has no effect"),

@@ -16,7 +16,7 @@ def days(count: int, *, top: float, standing: bool = False) -> Misses:
     resize(misses, 3)
     for _ in range(count):
         misses.note(np.array([0], np.int32), np.array([top]))
-        misses.refit(KEEP, JUDGED, np.array([standing, False, False]), H)
+        misses.refit(KEEP, JUDGED, np.array([standing, False, False]), np.array([H]))
     return misses
 
 
@@ -42,6 +42,6 @@ def test_what_still_stands_is_no_miss_yet() -> None:
     """Evidence on its way to a page counts once it has fallen: then as high as it had come."""
     misses = days(5, top=15.0, standing=True)
     assert misses.count.tolist() == [0, 0, 0]
-    misses.refit(KEEP, JUDGED, FALLEN, H)
+    misses.refit(KEEP, JUDGED, FALLEN, np.array([H]))
     assert misses.count.tolist() == [1, 0, 0]
     assert misses.excess.tolist() == [15.0 - H / 2, 0, 0]

@@ -53,7 +53,9 @@ def test_three_ways(tmp_path: Path) -> None:
         assert names(web) == ["One"]
         path.write_text(FILE.format(name="Two", budget="1/week"))
         answer = httpx.post(f"{web}/-/reload", trust_env=False)
-        assert answer.json()["message"] == "1 rules, told: oncall/terminal; Two start to learn"
+        message = answer.json()["message"]
+        assert message.startswith("1 rules, told: oncall/terminal; Two learns anew until 20"), message
+        assert message.endswith(" 00:00 UTC at least, and until it knows 200 calls of a series")
         assert names(web) == ["Two"]
         path.write_text(FILE.format(name="Three", budget="often"))
         answer = httpx.post(f"{web}/-/reload", trust_env=False)
@@ -68,7 +70,7 @@ def test_three_ways(tmp_path: Path) -> None:
         path.write_text(FILE.format(name="Three", budget="1/week").replace("errors", "latency"))
         daemon.process.send_signal(signal.SIGHUP)
         until(lambda: names(web) == ["Three"] and gauge(web) == "1.0", daemon)
-        assert "Three start to learn" in daemon.said
+        assert "Three learns anew until 20" in daemon.said
         assert httpx.post(f"{web}/-/reload", headers={"Host": "evil.example"}, trust_env=False).status_code == 403
         assert daemon.stop() == 0
     with running(tmp_path, RULES=str(tmp_path)) as daemon:

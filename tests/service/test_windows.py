@@ -7,7 +7,7 @@ import pytest
 
 from alertrules.lifecycle import AlertState
 from alertrules.marks import Mark, mark_from
-from alertrules.parse import RuleSet, combine, parse_rules
+from alertrules.parse import RuleErrors, RuleSet, combine, parse_rules
 from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, TICK_NS
 from detectors.core.series import SeriesTable
 from service.detect import Detect
@@ -101,3 +101,31 @@ def test_a_rule_like_two_others_is_nobodys_heir() -> None:
     minutes.detect.mark(window(0))
     assert minutes.restarted(RULE.replace("Fails", "Third")) == ("Third",)
     assert minutes.detect.watches[0].ledger.marks == []
+
+
+def test_a_rule_that_says_what_it_was_keeps_what_it_learnt() -> None:
+    """Series, state and the open alert, which goes on; and if it asks something else, its account and marks alone."""
+    minutes = Minutes()
+    assert set(minutes.pass_slots(12, 9.0)) == {"acme", "globex"}
+    before = minutes.detect.watches[0]
+    renamed = RULE.replace("alert: Fails", "alert: Failing, was: Fails")
+    assert minutes.restarted(renamed) == ()
+    (after,) = minutes.detect.watches
+    assert after.view.series.rows().tolist() == before.view.series.rows().tolist()
+    assert (after.ledger.paged, minutes.detect.orphans) == (2, [])
+    assert [alert.alert_id for alert in after.alerts.values()] == [a.alert_id for a in before.alerts.values()]
+    assert minutes.pass_slots(12, 9.0) == []
+    assert minutes.restarted(renamed) == ()  # It may stay there for good.
+    assert minutes.restarted(renamed.replace("window: 1m", "window: 2m")) == ("Failing",)
+    assert (minutes.detect.watches[0].ledger.paged, len(minutes.detect.orphans)) == (2, 2)
+
+
+def test_what_a_rule_learnt_goes_to_one_rule() -> None:
+    """Neither to two that say they were it, nor to one while it is still there."""
+    line = RULE.splitlines()[-1]
+    heir = line.replace("alert: Fails", "alert: Heir, was: Fails")
+    with pytest.raises(RuleErrors, match=r'was: "Fails" is the rule at test\.yaml:5; what it learnt goes to one rule'):
+        rules(RULE + heir + "\n")
+    both = RULE.replace(line, heir + "\n" + heir.replace("Heir", "Other"))
+    with pytest.raises(RuleErrors, match=r"was: the rule at test\.yaml:5 was that, too; what it learnt goes to one"):
+        rules(both)
