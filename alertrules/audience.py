@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from alertrules.groups import Group, Member
 from alertrules.silences import STATES, Silence
-from alertrules.suppression import Suppressed
+from alertrules.suppression import Kind, Suppressed
 
 
 @dataclass
@@ -44,6 +44,9 @@ class Audience:
                 one = alerts.setdefault(alert_id, Alert())
                 one.groups.append(group.group)
                 one.told += [] if alert_id in group.news else list(group.receivers)
+                if alert_id in group.suppressed:
+                    kind, by = group.suppressed[alert_id]
+                    one.suppressed.append((group.receiver, Suppressed(Kind(kind), by)))
                 if group.acked_by:
                     one.acknowledged_by, one.acknowledged_ns = group.acked_by, group.acked_ns
         for receiver, member, why in kept:

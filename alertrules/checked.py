@@ -39,7 +39,8 @@ def checked(paths: Iterable[Path], words: Words = NO_WORDS) -> Checked:
 
 
 def odd(rules: RuleSet) -> Iterator[tuple[Problem, bool]]:
-    """What is odd about rules that can be used, each where it stands, and whether it keeps the rule from paging."""
+    """What is odd about rules that can be used, each where it stands, and whether it can never page or be told."""
+    yield from ((problem, True) for problem in rules.dead)
     for rule in rules.rules:
         for doubt in doubts(rule):
             yield Problem(*rules.places[rule.name], rule.name, doubt.field, doubt.message), doubt.never

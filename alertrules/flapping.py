@@ -1,7 +1,7 @@
 """Alerts that come and go: how often each has fired of late, by rule and series.
 
-An alert that fires for the third time within hours is flapping. Its page says so, and stays open until it has not fired
-for an hour: what it does meanwhile is counted and not told.
+An alert that fires for the fourth time within hours is flapping. Its page says so, and stays open until it has not
+fired for an hour: what it does meanwhile is counted and not told.
 """
 
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ from detectors.core.columns import SECOND_NS
 WITHIN_NS = 6 * 3600 * SECOND_NS
 CALM_NS = 3600 * SECOND_NS
 """For how long a flapping alert must not fire until it is told as ended."""
-FLAPPING = 3
+FLAPPING = 4
 """So often fired within hours is flapping."""
-SERIES_MAX = 10_000
+FLAPS_MAX = 10_000
 TIMES_MAX = 100
 
 
@@ -30,7 +30,7 @@ class Flaps:
         key = rule, labels
         times = [one for one in self._fired.pop(key, []) if at_ns - one < WITHIN_NS]
         self._fired[key] = [*times, at_ns][-TIMES_MAX:]
-        while len(self._fired) > SERIES_MAX or at_ns - next(iter(self._fired.values()))[-1] >= WITHIN_NS:
+        while len(self._fired) > FLAPS_MAX or at_ns - next(iter(self._fired.values()))[-1] >= WITHIN_NS:
             del self._fired[next(iter(self._fired))]
         return len(self._fired[key]), at_ns - self._fired[key][0]
 

@@ -102,7 +102,7 @@ class Group:
     joined_ns   when the last alert joined
     also        receivers that escalation brought in, `steps` of it taken; they are told all that follows
     first_ns    when it was first told, by people's clock: Unix time, or event time in a replay
-    suppressed  alerts that were told and that nobody is to hear of now
+    suppressed  alerts that were told and that nobody is to hear of now: the kind of what suppresses them, and its name
     elsewhere   labels of alerts that share the cause and were told before by themselves
     calming     flapping alerts that do not fire just now, and since when
     acked_by    who has acknowledged it, and when by people's clock; empty while nobody has
@@ -127,7 +127,7 @@ class Group:
     also: list[str] = field(default_factory=list)
     steps: int = 0
     first_ns: int = 0
-    suppressed: list[str] = field(default_factory=list)
+    suppressed: dict[str, tuple[str, str]] = field(default_factory=dict)
     elsewhere: list[Labels] = field(default_factory=list)
     calming: dict[str, int] = field(default_factory=dict)
     acked_by: str = ""
@@ -155,6 +155,10 @@ class Group:
         self.news.append(member.alert_id)
         self.joined_ns = at_ns
         self._change(at_ns)
+
+    def heard_again(self, route: Branch, at_ns: int) -> None:
+        """It may be told again: repeats that fell due meanwhile are one."""
+        self.told_ns = max(self.told_ns, at_ns - route.repeat_interval_ns) if self.told_ns else 0
 
     def take_out(self, alert_id: str) -> Member:
         """An alert that was not told yet is suppressed: it is not of this group any more."""
@@ -190,7 +194,7 @@ class Group:
         """An alert has closed, which is known at `at_ns`; one that was never told is forgotten."""
         member = self.open.pop(alert_id)
         self.calming.pop(alert_id, None)
-        self.suppressed = [name for name in self.suppressed if name != alert_id]
+        self.suppressed.pop(alert_id, None)
         member.ended_ns = ended_ns
         member.line += f"; ended {utc(ended_ns)}, after {length(ended_ns - member.began_ns)}"
         if member.fires > 1:

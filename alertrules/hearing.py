@@ -34,6 +34,7 @@ class Says(Protocol):
     def time_intervals(self) -> tuple[TimeInterval, ...]: ...
     @property
     def lines(self) -> Mapping[str, int]: ...
+    def named(self, kind: str) -> Iterator[tuple[str, int]]: ...
 
 
 class Wrong(NamedTuple):
@@ -47,20 +48,23 @@ class Wrong(NamedTuple):
 
 @dataclass(frozen=True)
 class Hearing:
-    """Who hears, checked."""
+    """Who hears, checked. `dead` has the receivers, routes and inhibition rules that nothing comes to."""
 
     receivers: tuple[Receiver, ...]
     route: Branch
     inhibit_rules: tuple[InhibitRule, ...]
     time_intervals: tuple[TimeInterval, ...]
+    dead: tuple[Wrong, ...]
 
 
 def hearing(files: Sequence[Says], rules: Sequence[Rule]) -> tuple[Hearing, list[Wrong]]:
-    """Put what all files say together, with the defaults; what is wrong with it stands beside it."""
+    """Put what all files say together, with the defaults; what is wrong with it stands beside it.
+
+    What can be used and that nothing comes to is dead, and not wrong: it may have been so for months.
+    """
     routed = [file for file in files if file.route]
-    first = f"{routed[0].file}:{routed[0].lines['route']}" if routed else ""
     wrong = [
-        Wrong(file.file, file.lines["route"], "route", f"there is one already, at {first}; keep one")
+        Wrong(file.file, file.lines["route"], "route", f"there is one already, at {_route_of(routed[0])}; keep one")
         for file in routed[1:]
     ]
     route = (routed[0].route if routed else None) or Route()
@@ -69,23 +73,25 @@ def hearing(files: Sequence[Says], rules: Sequence[Rule]) -> tuple[Hearing, list
         receivers = (*receivers, ONCALL)
     intervals: dict[str, TimeInterval] = {}
     for file in files:
-        for one in file.time_intervals:
+        for one, (_, line) in zip(file.time_intervals, file.named("time_intervals"), strict=True):
             if one.name in intervals:
-                line = file.lines[f"time_intervals {one.name}"]
                 wrong.append(Wrong(file.file, line, "time_intervals", f'"{one.name}" stands twice; keep one'))
             intervals[one.name] = one
     known = {*GROUP_LABELS, "alertname", *(name for rule in rules for name, _ in rule.labels)}
-    tree = branch_of(route)
+    tree, dead = branch_of(route), list[Wrong]()
     if routed:
         named = [receiver.name for receiver in receivers]
-        wrong += _RouteCheck(routed[0], named, known, intervals, rules).all()
-    wrong += _inhibition(files, known, rules)
+        check = _RouteCheck(routed[0], named, known, intervals, rules)
+        wrong += check.all()
+        dead += check.dead()
+    for found, is_dead in _inhibition(files, known, rules):
+        (dead if is_dead else wrong).append(found)
     for file in files:
         for name in sorted({one.name for one in file.receivers} - set(tree.receivers())):
             unheard = f'no route leads to "{name}"; write one, or leave it out'
-            wrong.append(Wrong(file.file, file.lines[f"receiver {name}"], "receivers", unheard))
+            dead.append(Wrong(file.file, file.lines[f"receiver {name}"], "receivers", unheard))
     inhibits = tuple(rule for file in files for rule in file.inhibit_rules)
-    return Hearing(receivers, tree, inhibits, tuple(intervals.values())), wrong
+    return Hearing(receivers, tree, inhibits, tuple(intervals.values()), tuple(dead)), wrong
 
 
 class _RouteCheck:
@@ -112,7 +118,11 @@ class _RouteCheck:
         for place, route in places(root):
             yield from self._names(place, route)
             yield from self._labels(place, route)
-        if self._rules:
+
+    def dead(self) -> Iterator[Wrong]:
+        """Routes that no alert can come to."""
+        root = self._file.route
+        if self._rules and root is not None:
             yield from self._dead(("route",), root, (), [])
 
     def _wrong(self, place: Place, field: str, message: str) -> Wrong:
@@ -170,7 +180,12 @@ class _RouteCheck:
                 before = [*before, (here, (*all_, *child.matchers))]
 
 
-def _inhibition(files: Sequence[Says], known: set[str], rules: Sequence[Rule]) -> Iterator[Wrong]:
+def _route_of(file: Says) -> str:
+    return f"{file.file}:{file.lines['route']}"
+
+
+def _inhibition(files: Sequence[Says], known: set[str], rules: Sequence[Rule]) -> Iterator[tuple[Wrong, bool]]:
+    """What is wrong with inhibition rules, and whether they are only dead."""
     for file in files:
         for i, rule in enumerate(file.inhibit_rules):
             line = file.lines[f"inhibit_rules {i}"]
@@ -179,10 +194,10 @@ def _inhibition(files: Sequence[Says], known: set[str], rules: Sequence[Rule]) -
                 names = {matcher.label for matcher in matchers} - known
                 for name in sorted(names if rules else ()):
                     written = f'"{name}" is not a label; there are {", ".join(sorted(known))}'
-                    yield Wrong(file.file, line, f"inhibit_rules.{i}.{field}", written)
+                    yield Wrong(file.file, line, f"inhibit_rules.{i}.{field}", written), False
                 if rules and not names and not can_match(rules, matchers):
                     written = f"no alert of any rule can match {text_of(matchers)}"
-                    yield Wrong(file.file, line, f"inhibit_rules.{i}.{field}", written)
+                    yield Wrong(file.file, line, f"inhibit_rules.{i}.{field}", written), True
             for name in sorted(set(rule.equal) - known if rules else ()):
                 written = f'"{name}" is not a label; there are {", ".join(sorted(known))}'
-                yield Wrong(file.file, line, f"inhibit_rules.{i}.equal", written)
+                yield Wrong(file.file, line, f"inhibit_rules.{i}.equal", written), False

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError, create_model
 from ruamel.yaml.comments import CommentedMap
 
-from alertrules.hearing import hearing
+from alertrules.hearing import Wrong, hearing
 from alertrules.inhibition import InhibitRule
 from alertrules.outcome_classes import CLASSES_MAX, SHIPPED, SHIPPED_CLASSES, OutcomeClass, Outcomes, plain
 from alertrules.outcome_classes import table as outcome_table
@@ -78,8 +78,8 @@ class RuleFile:
     @property
     def is_empty(self) -> bool:
         """Whether it says nothing at all."""
-        who_hears = self.receivers or self.route or self.inhibit_rules or self.time_intervals
-        return not (self.rules or who_hears or self.outcomes)
+        says = self.rules or self.receivers or self.route or self.outcomes or self.inhibit_rules or self.time_intervals
+        return not says
 
     def named(self, kind: str) -> Iterator[tuple[str, int]]:
         """The names of rules, receivers or outcomes, and the line of each, as often as each stands."""
@@ -91,15 +91,20 @@ class RuleFile:
 
 @dataclass(frozen=True)
 class RuleSet:
-    """All rules of all files, checked against each other. `places` has where each stands, by its name."""
+    """All rules of all files, checked against each other.
+
+    places  where each rule stands, by its name
+    dead    what is there and can never be told: receivers, routes and inhibition rules that nothing comes to
+    """
 
     rules: tuple[Rule, ...]
     receivers: tuple[Receiver, ...]
     route: Branch
     outcomes: Outcomes = SHIPPED
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     inhibit_rules: tuple[InhibitRule, ...] = ()
     time_intervals: tuple[TimeInterval, ...] = ()
-    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    dead: tuple[Problem, ...] = ()
 
     def rule(self, name: str) -> Rule | None:
         return next((rule for rule in self.rules if rule.name == name), None)
@@ -157,14 +162,21 @@ def combine(files: Iterable[RuleFile]) -> RuleSet:
     problems = [*_twice(files, "rule"), *_twice(files, "receiver")]
     rules = tuple(rule for file in files for rule in file.rules)
     heard, wrong = hearing(files, rules)
-    problems += [Problem(one.file, one.line, "", one.field, one.message) for one in wrong]
+    problems += [_of_hearing(one) for one in wrong]
     problems += [*_outcome_problems(files), *_heirs(files)]
     if problems:
         raise RuleErrors(problems)
     classes = tuple(one for file in files for one in file.outcomes)
-    outcomes = outcome_table(classes, SHIPPED_CLASSES) if classes else SHIPPED
-    found = {name: (file.file, line) for file in files for name, line in file.named("rule")}
-    return RuleSet(rules, heard.receivers, heard.route, outcomes, heard.inhibit_rules, heard.time_intervals, found)
+    table = outcome_table(classes, SHIPPED_CLASSES) if classes else SHIPPED
+    places = {name: (file.file, line) for file in files for name, line in file.named("rule")}
+    dead = tuple(map(_of_hearing, heard.dead))
+    return RuleSet(
+        rules, heard.receivers, heard.route, table, places, heard.inhibit_rules, heard.time_intervals, dead
+    )  # fmt: skip
+
+
+def _of_hearing(one: Wrong) -> Problem:
+    return Problem(one.file, one.line, "", one.field, one.message)
 
 
 def _outcome_problems(files: tuple[RuleFile, ...]) -> Iterator[Problem]:
@@ -235,13 +247,12 @@ def grammar_of(words: Words) -> Grammar:
     models: dict[str, type[BaseModel]] = {
         "groups": Group, "rules": Rule, "overrides": Override, "annotations": Annotations,
         "outcomes": OutcomeClass, "route": Route, "routes": Route, "escalate": Escalation,
-        "inhibit_rules": InhibitRule, "time_intervals": TimeInterval, "times": Times, **words,
-        "receivers": receiver_of(tuple(words.items())),
+        "inhibit_rules": InhibitRule, "time_intervals": TimeInterval, "time_intervals.time_intervals": Entry,
+        "times": Times, **words, "receivers": receiver_of(tuple(words.items())),
     }  # fmt: skip
     named = ("groups", None, "rules", None)
     secrets = ("receivers", "route")
-    inner = {"time_intervals": Entry}
-    return Grammar(_file_keys(words), models, "groups:, receivers: or route:", named, "alert", "rule", secrets, inner)
+    return Grammar(_file_keys(words), models, "groups:, receivers: or route:", named, "alert", "rule", secrets)
 
 
 def _places(tree: CommentedMap, keys: FileKeys) -> Iterator[tuple[str, int]]:

@@ -75,7 +75,9 @@ class Groups:
             group.leave(alert_id, ended_ns, ended_ns + CALM_NS)
             self._forget(alert_id, group)
 
-    def again(self, joins: Sequence[tuple[Branch, Member]]) -> tuple[list[tuple[Branch, Member]], list[Group]]:
+    def again(
+        self, joins: Sequence[tuple[Branch, Member]], at_ns: int
+    ) -> tuple[list[tuple[Branch, Member]], list[Group]]:
         """Put flapping alerts that fire again back where they are open still: (the others, the groups of these)."""
         rest, resumed = [], []
         calming = [one for one in self.all.values() if one.calming]
@@ -84,6 +86,7 @@ class Groups:
                 if group.route == branch.key and (was := group.resume(member)):
                     self._forget(was, group)
                     self._of.setdefault(member.alert_id, []).append(group.group)
+                    group.heard_again(branch, at_ns)
                     resumed.append(group)
                     break
             else:
@@ -119,22 +122,24 @@ class Groups:
         """The groups whose escalation is to be looked at."""
         return list(self.all.values()) if self._escalates else []
 
-    def suppress(self, suppression: Suppression | None) -> list[tuple[Branch, Member]]:
+    def suppress(self, suppression: Suppression | None, at_ns: int) -> list[tuple[Branch, Member]]:
         """Take out what is suppressed and was not told yet, which is returned; mark what was told."""
         taken: list[tuple[Branch, Member]] = []
         if suppression is None and not any(group.suppressed for group in self.all.values()):
             return taken
         for group in list(self.all.values()):
             branch = self.branch(group.route)
-            found = [
-                name
+            found = {
+                name: why
                 for name, member in (group.open.items() if suppression else ())
-                if suppression and suppression.of(branch, member.matched)
-            ]
+                if suppression and (why := suppression.of(branch, member.matched))
+            }
             for alert_id in [name for name in found if name in group.news]:
                 taken.append((branch, group.take_out(alert_id)))
                 self._forget(alert_id, group)
-            group.suppressed = [name for name in found if name in group.open]
+            if group.suppressed.keys() - found:
+                group.heard_again(branch, at_ns)
+            group.suppressed = {name: (why.kind.value, why.by) for name, why in found.items() if name in group.open}
         return taken
 
     def place(self, joins: Sequence[tuple[Branch, Member]], at_ns: int) -> list[Group]:

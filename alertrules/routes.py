@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from alertrules.fields import written
 from alertrules.matchers import accept, matchers_of, text_of
 from alertrules.rules import DurationNs, Written
 from alertrules.select import Matchers
@@ -58,8 +59,10 @@ def _later(after_ns: int) -> int:
     return after_ns
 
 
-Called = Annotated[str, BeforeValidator(_called)]
-Matching = Annotated[Matchers, BeforeValidator(matchers_of)]
+_TEXT = {"type": "string"}
+_ANY_FORM = ({"type": "array", "items": _TEXT}, _TEXT, {"type": "object", "additionalProperties": _TEXT})
+Called = Annotated[str, BeforeValidator(_called), written(type="string", pattern=f"^(?:{_CALLED.pattern})$")]
+Matching = Annotated[Matchers, BeforeValidator(matchers_of), written(anyOf=list(_ANY_FORM))]
 CalledMany = Annotated[tuple[Called, ...], Field(strict=False)]
 
 

@@ -245,7 +245,7 @@ class Router:
         if is_fresh:
             joins += [(self._groups.branch(one.route), one.member) for one in self._kept.values()]
             self._kept = {}
-        joins += self._groups.suppress(suppression)
+        joins += self._groups.suppress(suppression, at_ns)
         if suppression is not None or self._had_suppression:
             self._due_ns = self._groups.next_due_ns(NEVER_NS)  # What is let out may be due sooner than all others.
         self._had_suppression = suppression is not None
@@ -256,7 +256,7 @@ class Router:
                 self._kept[branch.key, member.alert_id] = Kept(branch.key, member, why)
             else:
                 let.append((branch, member))
-        others, resumed = self._groups.again(let)
+        others, resumed = self._groups.again(let, at_ns)
         for group in (*resumed, *self._groups.place(others, at_ns)):
             self._soon(group)
         for branch, member in let:

@@ -8,11 +8,13 @@ import calendar
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
+from alertrules.fields import written
 from alertrules.routes import Called
 from alertrules.rules import Written
 from detectors.core.columns import SECOND_NS
@@ -35,11 +37,14 @@ def _minute(text: object) -> int:
     return int(found[1]) * 60 + int(found[2]) if found[1] else 1440
 
 
+Minute = Annotated[int, BeforeValidator(_minute), written(type="string", pattern=f"^(?:{_CLOCK.pattern})$")]
+
+
 class Times(Written):
     """Part of a day, its end not within."""
 
-    start_time: Annotated[int, BeforeValidator(_minute)]
-    end_time: Annotated[int, BeforeValidator(_minute)]
+    start_time: Minute
+    end_time: Minute
 
 
 def _times(written: object) -> object:
@@ -85,7 +90,7 @@ def _range(text: object, names: tuple[str, ...], lowest: int, highest: int, exam
 
 
 def _ranges(names: tuple[str, ...], lowest: int, highest: int, example: str) -> BeforeValidator:
-    """What reads a list of such texts."""
+    """The validator that reads a list of such texts."""
 
     def read(written: object) -> tuple[Range, ...]:
         if not isinstance(written, list):
@@ -95,30 +100,37 @@ def _ranges(names: tuple[str, ...], lowest: int, highest: int, example: str) -> 
     return BeforeValidator(read)
 
 
-def _zone(text: object) -> tzinfo:
+@lru_cache
+def zone_of(name: str) -> tzinfo:
+    """The time zone of that name in the IANA database. Raises what ZoneInfo raises."""
+    return ZoneInfo(name)
+
+
+def _zone(text: str) -> str:
     try:
-        if isinstance(text, str) and text:
-            return ZoneInfo(text)
+        if zone_of(text):
+            return text
     except (ValueError, OSError, KeyError):
         pass
     raise ValueError(f"{text!r:.80} is not a time zone; write UTC or a name as Europe/Berlin")
+
+
+_AS_WRITTEN = written(type="array", items={"anyOf": [{"type": "string"}, {"type": "integer"}]})
 
 
 class Entry(Written):
     """One entry of an interval: what it does not name holds always."""
 
     times: Annotated[Annotated[tuple[Times, ...], Field(strict=False)], BeforeValidator(_times)] = ()
-    weekdays: Annotated[tuple[Range, ...], _ranges(_WEEKDAYS, 0, 6, "'monday:friday', saturday")] = ()
-    days_of_month: Annotated[tuple[Range, ...], _ranges((), -31, 31, "'1:5', '-3:-1'")] = ()
-    months: Annotated[tuple[Range, ...], _ranges(_MONTHS, 1, 12, "'january:march', 12")] = ()
-    years: Annotated[tuple[Range, ...], _ranges((), 1, 9999, "'2026:2028', 2030")] = ()
-    location: Annotated[tzinfo, BeforeValidator(_zone)] = Field(default=UTC)
-
-    model_config = ConfigDict(**Written.model_config, arbitrary_types_allowed=True)
+    weekdays: Annotated[tuple[Range, ...], _ranges(_WEEKDAYS, 0, 6, "'monday:friday', saturday"), _AS_WRITTEN] = ()
+    days_of_month: Annotated[tuple[Range, ...], _ranges((), -31, 31, "'1:5', '-3:-1'"), _AS_WRITTEN] = ()
+    months: Annotated[tuple[Range, ...], _ranges(_MONTHS, 1, 12, "'january:march', 12"), _AS_WRITTEN] = ()
+    years: Annotated[tuple[Range, ...], _ranges((), 1, 9999, "'2026:2028', 2030"), _AS_WRITTEN] = ()
+    location: Annotated[str, AfterValidator(_zone)] = "UTC"
 
     def holds(self, time_ns: int) -> bool:
         """Whether this moment is within."""
-        now = datetime.fromtimestamp(time_ns // SECOND_NS, UTC).astimezone(self.location)
+        now = datetime.fromtimestamp(time_ns // SECOND_NS, UTC).astimezone(zone_of(self.location))
         minute = now.hour * 60 + now.minute
         weekday = (now.weekday() + 1) % 7
         if self.times and not any(one.start_time <= minute < one.end_time for one in self.times):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from alertrules.checked import odd
 from alertrules.inhibition import InhibitRule, Sources
 from alertrules.matchers import matchers_of
 from alertrules.parse import RuleErrors, RuleSet, combine, parse_rules
@@ -34,12 +35,12 @@ def read(routes: str) -> RuleSet:
 
 
 def problems(routes: str) -> list[str]:
-    """What is wrong, without receivers that no route leads to."""
-    with pytest.raises(RuleErrors) as caught:
-        read(routes)
-    return [
-        f"{one.line} {one.field}: {one.message}" for one in caught.value.problems if "no route leads" not in one.message
-    ]
+    """What is wrong, or what nothing comes to, without receivers that no route leads to."""
+    try:
+        found = read(routes).dead
+    except RuleErrors as error:
+        found = error.problems
+    return [f"{one.line} {one.field}: {one.message}" for one in found if "no route leads" not in one.message]
 
 
 def told(tree: Branch, **labels: str) -> list[str]:
@@ -186,19 +187,20 @@ def test_what_cannot_work_is_told(routes: str, problem: str) -> None:
     ],
 )
 def test_what_can_work_is_taken(routes: str) -> None:
-    """Nothing is refused that some alert could come to."""
-    assert combine([parse_rules(RULES + routes, "rules.yaml")]).route.routes
+    """Nothing is called dead that some alert could come to."""
+    rules = combine([parse_rules(RULES + routes, "rules.yaml")])
+    assert rules.route.routes and rules.dead == ()
 
 
 def test_receivers_that_no_route_leads_to_are_told() -> None:
-    """Each where it stands; escalation leads there, too."""
-    with pytest.raises(RuleErrors) as caught:
-        read("route: {receiver: payments, escalate: {after: 5m, to: boss}}")
+    """Each where it stands; escalation leads there, too. They are told, and the rules can be used."""
+    rules = read("route: {receiver: payments, escalate: {after: 5m, to: boss}}")
     lines = {"oncall": 8, "search-team": 10}
-    assert [str(one) for one in caught.value.problems] == [
+    assert [str(one) for one in rules.dead] == [
         f'rules.yaml:{line}: receivers: no route leads to "{name}"; write one, or leave it out'
         for name, line in lines.items()
     ]
+    assert [str(one) for one, never in odd(rules) if never] == [str(one) for one in rules.dead]
 
 
 def differing_routes(directory: Path, count: int, seed: int) -> list[str]:

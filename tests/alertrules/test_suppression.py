@@ -365,3 +365,16 @@ def test_what_is_not_a_time_is_refused(entry: str, said: str) -> None:
     with pytest.raises(Exception) as caught:
         rules(f"time_intervals:\n  - name: it\n    time_intervals:\n      - {entry}\n")
     assert said in str(caught.value) and "time_intervals.0.time_intervals.0" in str(caught.value)
+
+
+def test_what_was_told_and_is_suppressed_now_is_said() -> None:
+    """By what; it is not told again while it is, and is once it is not any more."""
+    told = Telling("route: {repeat_interval: 10m}")
+    assert told.tick(0, fires(0)) == [("oncall", "firing")]
+    silence = told.silence("agent=support", length="1h")
+    told.hear(silence)
+    told.restart()
+    (one,) = told.router.audience().alerts.values()
+    assert one.suppressed == [("oncall", (Kind.SILENCED, silence.silence_id))] and one.told == ["oncall"]
+    assert all(told.tick(at) == [] for at in range(1, 60))
+    assert told.tick(60) == [("oncall", "firing")] and told.router.audience().suppressed() == {}

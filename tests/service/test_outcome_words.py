@@ -97,7 +97,7 @@ def test_classes_of_ones_own_are_counted_shown_and_judged(write: Any, signal: Si
         pages += [notice.title for notice in outcome.notices]
         if minute == 13:
             assert shares(one) == {"good": 1.0, "resolved": 0.6, "contained": 0.4}
-    assert not tickets and pages == ["Bad: agent helper"]
+    assert not tickets and pages == ["Bad: agent helper: bad outcomes 36%, limit 30%"]
     found = shares(one)
     assert found["breached"] == pytest.approx(0.6, abs=0.05) and found["good"] == pytest.approx(0.4, abs=0.05)
 

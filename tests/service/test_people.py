@@ -74,7 +74,10 @@ def test_a_silence_is_set_listed_and_ended(daemon: Running) -> None:
     number = said.split()[1]
     status, said, _ = tocsin(web, "silence", "list")
     assert status == 0 and said.startswith(f'{number} active agent="one", team="agents" until ') and ", anna: x" in said
-    assert 'tocsin_silences{state="active"} 1.0' in httpx.get(web + "/metrics").text
+    metrics = httpx.get(web + "/metrics").text
+    assert 'tocsin_silences{state="active"} 1.0' in metrics
+    assert 'tocsin_alerts_suppressed{receiver="oncall",state="silenced"} 1.0' in metrics
+    assert alerts(web)["one"]["suppressed"] == [{"receiver": "oncall", "state": "silenced", "by": number}]
     status, said, _ = tocsin(web, "silence", "end", number[:8])
     assert status == 0 and said.startswith(f"ended: silence {number}")
     time.sleep(1.1)

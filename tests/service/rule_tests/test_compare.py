@@ -114,10 +114,10 @@ def test_a_rule_that_could_not_page_proves_nothing(tmp_path: Path, capsys: pytes
 
 
 def test_a_maintenance_window_keeps_it_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is said in a test is said at its time: of this series, and not of another."""
+    """What is said in a test is said at its time; of a series that there is not it is refused, as everywhere."""
     said = "said: [{at: 5m, rule: ToolFails, series: {agent: %s}, for: 25m}]\n    pages: %s"
     assert "ok  " in run(tmp_path, said % ("support", "[]"), capsys)
-    assert "ok  " in run(tmp_path, said % ("other", PAGES), capsys)
+    assert "no series of ToolFails has agent=other" in run(tmp_path, said % ("other", PAGES), capsys)
 
 
 def test_the_same_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
