@@ -13,8 +13,9 @@ from alertrules.parse import RuleSet, load
 from alertrules.yaml_file import TESTS, Problem, RuleErrors
 from service.notifiers.notifier import words
 from service.rule_tests.compare import problems
-from service.rule_tests.play import Page, Played, chosen, marks, play
+from service.rule_tests.play import Played, chosen, marks, play
 from service.rule_tests.written import RuleTest, read
+from service.told import Page
 
 
 @dataclass(frozen=True)

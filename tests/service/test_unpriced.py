@@ -38,7 +38,9 @@ def test_a_new_model_without_a_price_is_a_ticket() -> None:
             state, one = one.snapshot(), Pipeline(IngestLimits(), PACK, 0)
             one.restore(state)
     ((minute, ticket),) = tickets
-    assert ticket.startswith("AgentUnpriced: agent shop, model brand-new-9: calls without a known price 4 of 4 (100%, 40 to 100)")
+    assert ticket.startswith(
+        "AgentUnpriced: agent shop, model brand-new-9: calls without a known price 4 of 4 (100%, 40 to 100)"
+    )
     assert 20 <= minute <= 24 and not notices
     assert 0.1 < one.unpriced()["", "shop"] < 0.5
     (level,) = [level for level in one.levels() if level.rule.name == "AgentUnpriced"]

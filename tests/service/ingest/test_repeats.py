@@ -101,7 +101,7 @@ def test_documents_that_are_none(said: str) -> None:
 
 
 def test_a_tool_that_tells_its_models_response_id_is_no_answer_of_it() -> None:
-    """Some SDKs write the id of the response that asked for a tool on its span: the model's call counts all the same."""
+    """Some SDKs write the id of the response that asked for a tool on its span: the model's still counts."""
     answered = {"gen_ai.response.id": "r-1"}
     chat = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"} | answered
     tick = tick_of(protobuf(body(span(1, TOOL | answered), span(2, chat))))
