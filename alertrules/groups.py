@@ -51,8 +51,23 @@ class Member:
     ended_ns: int = 0  # End of the tick that closed it; 0 while it is open.
     own_labels: Labels = ()  # Those that the rule gives to its alerts.
     description: str = ""
+    cause: str = ""
+    named: Labels = ()  # Labels that its cause names, of the calls that its series is made of.
+    examples: Labels = ()  # What each is of the alert, and the trace's id.
+    trend: str = ""
+    level: str = ""  # That of now, in words, if it was told before; empty where it is not known.
     told_alone: bool = False  # Whether it was given to destinations that group alerts themselves.
     fires: int = 1  # How often it has fired of late, this time among them.
+
+    @property
+    def depends(self) -> Labels:
+        """The labels of its series, and those that its cause names: what it may share with others."""
+        return tuple(sorted({**dict(self.named), **dict(self.labels)}.items()))
+
+    @property
+    def said(self) -> str:
+        """Its line, and the level of now."""
+        return f"{self.line}; now {self.level}" if self.level else self.line
 
     @property
     def matched(self) -> dict[str, str]:
@@ -66,7 +81,8 @@ class Member:
         return NoticeAlert(
             self.alert_id, self.rule, self.severity,
             tuple((name, clean(value, VALUE_LENGTH_MAX)) for name, value in sorted(labels.items())),
-            self.title, self.line, self.runbook, self.began_ns, self.ended_ns, self.description,
+            self.title, self.said, self.runbook, self.began_ns, self.ended_ns, self.description,
+            self.cause, self.examples, self.trend,
         )  # fmt: skip
 
 
@@ -276,12 +292,17 @@ class Group:
         members = [*about, *others]
         first = min(members, key=lambda member: _urgency(member.severity))
         total = len(members) + (self.closed_before if status is Status.RESOLVED else 0)
-        lines = [member.line for member in members[:LINES_MAX]]
+        lines = [member.said for member in about[:LINES_MAX]]
+        # What is new comes first; what stood before is marked as such.
+        lines += [f"before: {member.said}" for member in others[: LINES_MAX - len(lines)]]
         if left_out := total - len(lines):
             lines.append(f"… and {left_out} more")
         if self.acked_by:
             lines.append(f"acknowledged by {self.acked_by}, {utc(self.acked_ns)}")
         title = about[0].title + (f" (and {total - 1} more)" if total > 1 else "")
+        if others:
+            more = f", and {len(about) - 1} more" if len(about) > 1 else ""
+            title = f"+ {about[0].title}{more} (beside {len(others)} before)"
         elsewhere = [] if status is Status.RESOLVED else self.elsewhere
         if self.kind != Kind.LABELS and total + len(elsewhere) > 1:
             every = [member.labels for member in members] + elsewhere
@@ -346,8 +367,8 @@ def digest(*facts: object) -> str:
 
 def member_from(fields: Mapping[str, Any]) -> Member:
     """The member of these fields, as JSON gives them back."""
-    own_labels = labels_from(fields.get("own_labels", ()))
-    return Member(**{**fields, "labels": labels_from(fields["labels"]), "own_labels": own_labels})
+    pairs = {name: labels_from(fields.get(name, ())) for name in ("labels", "own_labels", "examples", "named")}
+    return Member(**{**fields, **pairs})
 
 
 def group_from(fields: Mapping[str, Any]) -> Group:

@@ -130,18 +130,18 @@ def window_length(written: object) -> int:
     return length_ns
 
 
-def moment(written: Mapping[str, Any], now_ns: int) -> int:
-    """When a window begins: at `from`, else now. Raises ValueError."""
-    begins = said(written, "from")
+def moment(written: Mapping[str, Any], now_ns: int, key: str = "from") -> int:
+    """The time that stands under a key, else now. Raises ValueError."""
+    begins = said(written, key)
     if not begins:
         return now_ns
     try:
         time = datetime.fromisoformat(begins)
         from_ns = int(time.astimezone(UTC).timestamp()) * SECOND_NS
     except (ValueError, OverflowError):
-        raise ValueError(f'from: "{begins:.80}" is not a time; write 2026-01-31T18:00:00Z') from None
+        raise ValueError(f'{key}: "{begins:.80}" is not a time; write 2026-01-31T18:00:00Z') from None
     if time.tzinfo is None:  # The zone of this host may be nobody's.
-        raise ValueError(f'from: "{begins:.80}" has no zone; write 2026-01-31T18:00Z or 2026-01-31T18:00+01:00')
+        raise ValueError(f'{key}: "{begins:.80}" has no zone; write 2026-01-31T18:00Z or 2026-01-31T18:00+01:00')
     return from_ns
 
 

@@ -23,6 +23,10 @@ class NoticeAlert:
     began_ns  start of its run of evidence
     ended_ns  when it closed; 0 while it is open
     description  the rule's, filled in; empty where it has none
+    cause     what explains most of the change, in a few words; empty where nothing does
+    examples  traces worth a look: slowest, failed or dearest, and the trace's id
+    trend     its level over the last two hours, a character for ten minutes; empty where that is not known
+    links     names and addresses, as the operator's templates have them
     """
 
     alert_id: str
@@ -35,11 +39,19 @@ class NoticeAlert:
     began_ns: int
     ended_ns: int
     description: str = ""
+    cause: str = ""
+    examples: tuple[tuple[str, str], ...] = ()
+    trend: str = ""
+    links: tuple[tuple[str, str], ...] = ()
 
     def annotations(self) -> dict[str, str]:
         """Its words by the names that Alertmanager's users know; `change` is the line, where a rule describes more."""
         told = {"summary": self.title, "description": self.description or self.line}
         told |= {"change": self.line} if self.description else {}
+        told |= {"cause": self.cause} if self.cause else {}
+        told |= {"trend": self.trend} if self.trend else {}
+        told |= {f"trace_{what}": trace for what, trace in self.examples}
+        told |= {f"link_{name.replace(' ', '_')}": address for name, address in self.links if name != "runbook"}
         return told | ({"runbook_url": self.runbook} if self.runbook else {})
 
 
@@ -55,6 +67,8 @@ class Notice:
     began_ns   start of the earliest run of evidence in the group
     description  that of the rule of its first alert, filled in; empty where it has none
     alerts     those that `lines` tell of, each by itself
+    reference  where the destination keeps what it was told of the group before, in its own words; empty where that is
+               not known, and until it is sent
     """
 
     notice_id: str
@@ -72,6 +86,10 @@ class Notice:
     alert_ids: tuple[str, ...]
     description: str = ""
     alerts: tuple[NoticeAlert, ...] = ()
+    reference: str = ""
+
+
+_PAIRS = ("labels", "examples", "links")
 
 
 def to_json(notice: Notice) -> str:
@@ -87,6 +105,7 @@ def from_json(text: str) -> Notice:
     fields["lines"], fields["alert_ids"] = tuple(fields["lines"]), tuple(fields["alert_ids"])
     # What an older version wrote has no `alerts`.
     fields["alerts"] = tuple(
-        NoticeAlert(**{**alert, "labels": labels_from(alert["labels"])}) for alert in fields.get("alerts", ())
+        NoticeAlert(**{**alert, **{name: labels_from(alert.get(name, ())) for name in _PAIRS}})
+        for alert in fields.get("alerts", ())
     )
     return Notice(**fields)

@@ -154,16 +154,16 @@ class Groups:
     def _place(self, branch: Branch, members: list[Member], at_ns: int) -> Iterator[Group]:
         crowds, alone = self._crowds(branch, at_ns), list[Member]()
         for member in members:
-            if crowd := next((one for one in crowds if has(member.labels, one.labels)), None):
+            if crowd := next((one for one in crowds if has(member.depends, one.labels)), None):
                 yield self._join(crowd, member, at_ns)
             else:
                 alone.append(member)
         members = alone
         if cause := self._cause(branch, members, at_ns):
-            sharing = [member for member in members if has(member.labels, cause)]
+            sharing = [member for member in members if has(member.depends, cause)]
             members = [member for member in members if member not in sharing]
             crowd = self._new(branch, Kind.CAUSE, cause, sharing[0], at_ns)
-            crowd.elsewhere = [one.labels for _, one in self._lately(branch, at_ns) if has(one.labels, cause)]
+            crowd.elsewhere = [one.labels for _, one in self._lately(branch, at_ns) if has(one.depends, cause)]
             for member in sharing:
                 yield self._join(crowd, member, at_ns)
         storms = self._is_storm(branch, members, at_ns)
@@ -203,9 +203,9 @@ class Groups:
     def _cause(self, branch: Branch, members: Sequence[Member], at_ns: int) -> Labels:
         """What these alerts share with those that have begun lately; empty where they are of one group anyway."""
         lately = self._lately(branch, at_ns)
-        cause = shared_cause([member.labels for member in members] + [member.labels for _, member in lately])
-        groups = {name for name, member in lately if has(member.labels, cause)}
-        new = {grouping(member, branch.group_by) for member in members if has(member.labels, cause)}
+        cause = shared_cause([member.depends for member in members] + [member.depends for _, member in lately])
+        groups = {name for name, member in lately if has(member.depends, cause)}
+        new = {grouping(member, branch.group_by) for member in members if has(member.depends, cause)}
         return cause if new and len(groups) + len(new) > 1 else ()
 
     def _lately(self, branch: Branch, at_ns: int) -> list[tuple[str, Member]]:

@@ -6,17 +6,18 @@ page. It is held back until Tocsin has caught up, and then paged with its true b
 ended in the backlog goes into the digest instead.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from alertrules.audience import Audience
+from alertrules.cause import How
 from alertrules.flapping import FLAPPING, Flaps
 from alertrules.groups import Group, Member, alone, group_from, member_from
-from alertrules.lifecycle import AlertState, Transition
+from alertrules.lifecycle import AlertState, Labels, Transition
 from alertrules.marks import ID_DIGITS_MIN
 from alertrules.notice import Notice
-from alertrules.page import description, line, title
+from alertrules.page import description, line, named, title
 from alertrules.parse import RuleSet
 from alertrules.placing import Groups
 from alertrules.routes import Branch
@@ -25,6 +26,13 @@ from alertrules.suppression import Suppressed, Suppression
 from alertrules.wording import labels_text, length, utc
 
 NEVER_NS = 2**63
+LevelOf = Callable[[str, Labels, int], str]
+"""The level of a rule's series at a time, in words; empty where it is not known."""
+
+
+def unknown_level(rule: str, labels: Labels, at_ns: int) -> str:
+    """What is said where nobody knows levels."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,10 @@ class Kept:
 class Router:
     """The open groups, and the alerts held back as too old or kept as suppressed. Calls come in time order."""
 
-    def __init__(self, rules: RuleSet, max_page_age_ns: int) -> None:
+    def __init__(
+        self, rules: RuleSet, max_page_age_ns: int, level_of: LevelOf = lambda rule, labels, at_ns: ""
+    ) -> None:
+        self._level_of = level_of
         self._rules = {rule.name: rule for rule in rules.rules}
         self._inhibits = rules.inhibit_rules
         self._intervals = {one.name: one for one in rules.time_intervals}
@@ -127,6 +138,7 @@ class Router:
         is_fresh = self._is_fresh(until_ns, now_ns)
         while until_ns >= self._due_ns and (due := self._groups.due(until_ns, is_fresh)):
             for due_ns, group in due:
+                self._freshen(group, due_ns)
                 told += self._escalated(group, due_ns, now_ns)
                 for notice in group.look(due_ns, max(due_ns, now_ns)):
                     told += [replace(notice, receiver=receiver) for receiver in group.receivers]
@@ -137,6 +149,11 @@ class Router:
             told += self._escalated(group, until_ns, now_ns)
         return tuple(told)
 
+    def _freshen(self, group: Group, at_ns: int) -> None:
+        """Have what was told before, and what has ended, tell the level of that time."""
+        for member in (*group.audible, *(group.closed if not group.open else ())):
+            member.level = self._level_of(member.rule, member.labels, at_ns)
+
     def _escalated(self, group: Group, until_ns: int, now_ns: int) -> Iterator[Notice]:
         """Tell those whom escalation brings in by then, by people's clock."""
         steps = self._groups.branch(group.route).escalate
@@ -145,6 +162,7 @@ class Router:
             if max(until_ns, now_ns) < group.first_ns + step.after_ns:
                 return
             at_ns = min(until_ns, group.first_ns + step.after_ns)
+            self._freshen(group, at_ns)
             yield group.escalate(step.to, step.after_ns, at_ns)
             self._alone += [alone(step.to, member, at_ns) for member in group.audible]
 
@@ -154,8 +172,10 @@ class Router:
     def _member(self, fired: Transition) -> Member:
         rule = self._rules.get(fired.rule)
         assert fired.finding is not None
-        said = line(rule, fired.labels, fired.finding) if rule else labels_text(fired.labels)
-        heading = title(rule, fired.labels, fired.finding) if rule else f"{fired.rule}: {labels_text(fired.labels)}"
+        heading = said = f"{fired.rule}: {labels_text(fired.labels)}"
+        if rule:
+            said = line(rule, fired.labels, fired.finding, fired.cause, fired.news)
+            heading = title(rule, fired.labels, fired.finding, fired.cause)
         fires, within_ns = self._flaps.fired(fired.rule, fired.labels, fired.at_ns)
         if fires >= FLAPPING:
             heading += f" (flapping: fired {fires} times in {length(within_ns)})"
@@ -172,6 +192,10 @@ class Router:
             fired_ns=fired.fired_ns,
             own_labels=rule.labels if rule else (),
             description=description(rule, fired.labels, fired.finding) if rule else "",
+            cause=named(fired.cause),
+            named=tuple((term.label, term.value) for term in fired.cause if term.value and term.how is How.RATE),
+            examples=tuple((one.what, one.trace) for one in fired.examples),
+            trend=fired.trend,
             fires=fires,
         )
 
@@ -274,12 +298,15 @@ class Router:
         }
 
     @classmethod
-    def restore(cls, rules: RuleSet, max_page_age_ns: int, state: Mapping[str, Any]) -> "Router":
+    def restore(
+        cls, rules: RuleSet, max_page_age_ns: int, state: Mapping[str, Any],
+        level_of: LevelOf = unknown_level,
+    ) -> "Router":  # fmt: skip
         """The router that `snapshot` was taken of. The rules may have changed: open groups go on as they began.
 
         What is of a receiver that nobody leads to any more goes through the routes once more.
         """
-        router = cls(rules, max_page_age_ns)
+        router = cls(rules, max_page_age_ns, level_of)
         router._held = {fields["alert_id"]: member_from(fields) for fields in state["held"]}
         router._at_ns = state.get("at_ns", 0)
         router.silences = Silences.restore(state.get("silences", ()))

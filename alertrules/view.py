@@ -12,7 +12,7 @@ from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 
 SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free", "amount")
-HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt")
+HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt", "score")
 UNKNOWN, NOT_SELECTED = -2, -1
 
 
@@ -78,6 +78,23 @@ class View:
     def labels(self, row: int) -> tuple[tuple[str, str], ...]:
         """The series' labels, sorted by name, without the empty ones."""
         return tuple(sorted((n, v) for n, v in zip(self.by, self.series.values(row), strict=True) if v))
+
+    def cells_of(self, row: int, cells: SeriesTable) -> Ids:
+        """The cells that a series is made of, as far as they are in use, in order."""
+        used = np.sort(cells.rows())
+        known = used[used < len(self._row_of)]
+        known = known[(self._row_of[known] != UNKNOWN) & (self._born_of[known] == cells.born(known))]
+        mine = known[self._row_of[known] == row]
+        # After a restart, and until it counts again, a cell has to be looked up; it makes no new series.
+        values, own = self.series.values(row), [cells.labels.index(name) for name in self.by]
+        met_later = np.setdiff1d(used, known)
+        more = [
+            cell
+            for cell in met_later.tolist()
+            if tuple(cells.values(cell)[place] for place in own) == values
+            and matches(self.select, cells.labels, cells.values(cell))
+        ]
+        return np.union1d(mine, np.array(more, np.int32)).astype(np.int32)
 
     def expire(self, before_ns: int, keep: Ids) -> Ids:
         """Forget the series that were last seen before then, but for those in `keep`; says which."""

@@ -165,6 +165,7 @@ DETECTOR = Descriptor(
         "burn_limit": Gauge("tocsin_burn_limit_usd", "What the month may cost."),
     },
     subject="cost of the month at this pace",
+    signal="spend_per_hour",
     arrow="limit",
     limit=Limit("usd", "$5000"),
     operations=SPENDING,

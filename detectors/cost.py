@@ -197,6 +197,7 @@ DETECTOR = Descriptor(
         **GAUGES,
     },
     subject="p95 of a session's cost",
+    signal="cost_per_session_p95",
     effects=Effects(LEAST_RATIO, None, "1.5x"),
     learns=LEARNS,
     of_sessions=True,

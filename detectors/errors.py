@@ -252,6 +252,7 @@ DETECTOR = Descriptor(
         **GAUGES,
     },
     subject="failed",
+    signal="error_ratio",
     effects=Effects(LEAST_RATIO, LEAST_POINTS, "1.5x, +0.5pp or 1.5x and +0.5pp"),
     learns=LEARNS,
     of_points=False,

@@ -24,6 +24,7 @@ DETECTOR = Descriptor(
         **GAUGES,
     },
     subject="p95",
+    signal="latency_p95",
     effects=Effects(LEAST_RATIO, None, "1.5x"),
     learns=LEARNS,
 )

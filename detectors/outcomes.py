@@ -280,6 +280,7 @@ DETECTOR = Descriptor(
     },
     named={"outcome_share_": _share("")},
     subject="good outcomes",
+    signal="bad_outcome_share",
     effects=Effects(None, MIX_LEAST_POINTS, "10pp"),
     learns=LEARNS,
     of_sessions=True,

@@ -41,6 +41,11 @@ def mark(address: str, said: Mapping[str, Any], token: str) -> str:
     return _told("POST", address, "/api/v1/marks", token, json=dict(said))
 
 
+def change(address: str, said: Mapping[str, Any], token: str) -> str:
+    """Tell of a change; the daemon's answer in words. Raises AskError."""
+    return _told("POST", address, "/api/v1/changes", token, json=dict(said))
+
+
 def silence(address: str, said: Mapping[str, Any], token: str) -> str:
     """Have nobody told of some alerts for a while; the daemon's answer in words. Raises AskError."""
     return _told("POST", address, "/api/v1/silences", token, json=dict(said))

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from alertrules.changes import Change
 from alertrules.marks import Mark
 from alertrules.silences import Word
 
-Said = Mark | Word
+Said = Mark | Word | Change
 """What a person says: of a page or of series, or of who is told."""
 
 
@@ -132,6 +133,7 @@ class Tally:
     unexplained: Counter[str] = field(default_factory=Counter)  # By scope: tokens of totals that no part explains.
     content: Counter[str] = field(default_factory=Counter)  # By attribute: what was said, seen and not kept.
     sessionless: Counter[str] = field(default_factory=Counter)  # By agent: sessions that nothing named.
+    failed: Counter[tuple[str, str]] = field(default_factory=Counter)  # By agent and type of error: calls.
     cut: Counter[str] = field(default_factory=Counter)  # By agent: calls with a value too long for a label.
     refused: Counter[str] = field(default_factory=Counter)  # By agent: calls and sessions under `_other`.
     saturated: Counter[str] = field(default_factory=Counter)  # By metric: values over the last bound of a histogram.

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from alertrules.links import linked
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
 from service import learning, systemd
@@ -292,8 +293,9 @@ class Daemon:
         await self._save()  # A record that raises goes back to a state of these rules.
         self.looks.anew()
         learn = f"; {learning.anew(rules.rules, anew, self.clock.now_ns())}" if anew else ""
-        told_ = ", ".join(one.name for one in self.destinations)
-        self.rule_files.taken(f"{len(rules.rules)} rules, told: {told_}{learn}")
+        self.rule_files.taken(
+            f"{len(rules.rules)} rules, told: {', '.join(one.name for one in self.destinations)}{learn}"
+        )
         return None
 
     async def _look_at_clocks(self) -> None:
@@ -335,7 +337,7 @@ class Daemon:
             log.warning("worth a ticket, not a page: %s", line)
         for notices, are_alone in ((outcome.notices, False), (outcome.alone, True)):
             self._untold += [
-                Delivery(notice, one.name, one.identity)
+                Delivery(linked(notice, self.settings.links.templates), one.name, one.identity)
                 for notice in notices
                 for one in self.addresses.of(notice.receiver)
                 if one.habit.groups_itself == are_alone

@@ -64,6 +64,9 @@ HEALTH = {
     "tocsin_values_cut_total": Declared(
         "counter", ("agent",), "Calls with a name or id of more than 200 characters, which was cut there."
     ),
+    "tocsin_failed_calls_total": Declared(
+        "counter", ("agent", "error"), "Calls that failed, by the type of their error as far as they tell it."
+    ),
     "tocsin_overflowed_total": Declared("counter", ("agent",), "Calls and sessions counted under _other."),
     "tocsin_priced_calls_total": Declared("counter", ("source",), "Calls with tokens, by where their cost comes from."),
     "tocsin_priced_metric_tokens_total": Declared(

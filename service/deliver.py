@@ -15,7 +15,7 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -259,12 +259,13 @@ class Deliverer:
 
     async def _deliver(self, line: _Line, due: Due) -> None:
         destination, gate = line.destination, line.gate
+        notice = replace(due.notice, reference=self._outbox.reference(line.target, due.notice.group))
         try:
-            outcome = await self._tried(line.name, destination, destination.render, due.notice)
+            outcome = await self._tried(line.name, destination, destination.render, notice)
             if isinstance(outcome, Refused) and outcome.reason in (Reason.MALFORMED, Reason.UNEXPECTED):
                 gate.leave()
                 gate.enter(self._clocks.steady_ns())
-                outcome = await self._tried(line.name, destination, destination.render_least, due.notice)
+                outcome = await self._tried(line.name, destination, destination.render_least, notice)
             for write in self._taken_in(line, due, outcome):
                 await self._written(write)
         finally:
@@ -282,7 +283,7 @@ class Deliverer:
             for row in due.rows:
                 line.again.took(row.notice, steady_ns)
             self.counts.delivered[name] += 1
-            told = partial(self._outbox.told, due.seqs, due.replaced, wall_ns)
+            told = partial(self._outbox.told, due.seqs, due.replaced, wall_ns, outcome.reference)
             return [told, partial(self._outbox.hasten, line.target)] if was_failing else [told]
         said = self._shown(line, outcome.said)
         self.counts.failed[name, outcome.reason] += 1
@@ -353,13 +354,28 @@ class Deliverer:
                     self._write(line)
                 return Delivered()
             answer = await self.client.ask(rendered)
-            return destination.outcome(answer.status, answer.headers, answer.body, self._clocks.wall_ns())
+            outcome = destination.outcome(answer.status, answer.headers, answer.body, self._clocks.wall_ns())
+            if rendered.then and isinstance(outcome, Delivered):
+                await self._followed(name, destination, rendered.then)
+            return outcome
         except httpx.PoolTimeout:
             return Retry(None, Reason.UNREACHABLE, "no connection free")
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             return Refused(Reason.GONE, "the URL in the settings is none")
         except Exception as error:
             return Retry(None, Reason.UNREACHABLE, _unreachable(error))
+
+    async def _followed(self, name: str, destination: Destination, request: HttpRequest) -> None:
+        """Send what goes after a delivery, once: that was told, and is not told again because of this."""
+        try:
+            answer = await self.client.ask(request)
+            outcome = destination.outcome(answer.status, answer.headers, answer.body, self._clocks.wall_ns())
+            said = "" if isinstance(outcome, Delivered) else outcome.said
+        except Exception as error:
+            said = _unreachable(error)
+        if said:
+            shown = destination.without_secrets(clean(said, 200))
+            logger.warning("%s was told, but its first message is not brought up to date: %s", name, shown)
 
 
 def _unreachable(error: Exception) -> str:

@@ -135,6 +135,14 @@ class Detect:
         orphans, self.orphans = self.orphans, []
         return tuple(close(alert, at_ns, identity) for alert, identity in orphans)
 
+    def found(self, moved: Transition) -> tuple[Watch, int]:
+        """The rule that moved an alert which is open, and the alert's series."""
+        for watch in self.watches:
+            for row, alert in watch.alerts.items() if watch.rule.name == moved.rule else ():
+                if alert.alert_id == moved.alert_id:
+                    return watch, row
+        raise LookupError(moved.alert_id)
+
     def levels(self) -> list[Level]:
         return [watch.level() for watch in self.watches]
 

@@ -10,15 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from alertrules.lifecycle import Transition
-from alertrules.marks import Mark
+from alertrules.changes import Change
+from alertrules.lifecycle import AlertState, Labels, Transition
+from alertrules.marks import ID_DIGITS_MIN, Mark
 from alertrules.notice import Notice
 from alertrules.parse import RuleSet
 from alertrules.routing import Router, Told
+from alertrules.wording import utc
 from detectors.core.calendar import UTC, Calendar
-from detectors.core.columns import Arrays
+from detectors.core.columns import Arrays, Slot
 from detectors.core.rows import under
 from service.batch import NO_GAP, Answer, Batch, Said, Tally
+from service.causes.attribution import Attribution
+from service.causes.examples import Kept
+from service.causes.news import News
+from service.causes.past import Past
 from service.detect import Detect
 from service.ingest.decode import Decoder
 from service.ingest.join.join import UNSEEDED, Seed
@@ -50,12 +56,13 @@ class Outcome:
     tally: Tally
 
 
-FORMAT = 10
+FORMAT = 11
 """Of the state's arrays and alerts: it grows when an older version could not go on from them."""
-READABLE = (8, 9, FORMAT)
+READABLE = (8, 9, 10, FORMAT)
 """Formats that this version goes on from.
 
-In 9 metric streams had their resource for a key (`ingest/metrics/streams.py`), and spans told no parts of usage
+In 10 spans told no types of error, and nothing was kept for causes (`ingest/join/format10.py`). In 9 the streams of
+metrics had their resource for a key (`ingest/metrics/streams.py`), and spans told no parts of usage
 (`ingest/join/format9.py`). In 8 the join's tables differed, too (`ingest/join/format8.py`).
 """
 
@@ -116,7 +123,8 @@ class Pipeline:
         meters = Meters(self.rules.names_metric, rates=self.local.rates)
         self.ingest = Ingest(self.limits, decoder=self.decoder, meters=meters, local=self.local, seed=self._seed)
         self.detect = Detect(self.rules, self._calendar)
-        self.router = Router(self.rules, self.max_page_age_ns)
+        self.router = Router(self.rules, self.max_page_age_ns, self._level_of)
+        self.causes = Attribution()
 
     def step(self, batch: Batch, now_ns: int) -> Outcome:
         """Read a batch, which may be empty: time alone can close slots too."""
@@ -137,12 +145,21 @@ class Pipeline:
         self._tell(self.detect.look(now_ns, bool(tally.spans or tally.points or tally.logs)), now_ns, step)
         return self._outcome(tuple(answers), step)
 
+    def judge(self, slots: Iterable[Slot], now_ns: int) -> Outcome:
+        """Judge slots that are not made of records; their cells are those of `ingest.cells`."""
+        step = _Step()
+        self._judge(slots, now_ns, step)
+        return self._outcome((), step)
+
     def _hear(self, said: Said, now_ns: int, step: _Step) -> Answer:
         """Take in what a person said: of a page or series, or of who is told."""
         if isinstance(said, Mark):
             answer, moved = self.detect.mark(said)
             self._tell([moved], now_ns, step)
             return answer
+        if isinstance(said, Change):
+            self.causes.news.tell(said)
+            return Answer(message=f"change: {said.summary}, at {utc(said.at_ns)}")
         try:
             message, told = self.router.hear(said, now_ns)
         except ValueError as error:
@@ -156,19 +173,44 @@ class Pipeline:
         self._judge(self.ingest.flush(step.tally), now_ns, step)
         return self._outcome((), step)
 
-    def _judge(self, slots: Iterable[Any], now_ns: int, step: _Step) -> None:
+    def _judge(self, slots: Iterable[Slot], now_ns: int, step: _Step) -> None:
         for slot in slots:
             self._tell(self.detect.advance(slot.start_ns), now_ns, step)
+            self.causes.add(slot, self.ingest.cells)
             self._tell(self.detect.add(slot, self.ingest.cells), now_ns, step)
         if self.ingest.watermark_ns is not None:
             self._tell(self.detect.advance(self.ingest.watermark_ns), now_ns, step)
             step.add(self.router.elapse(self.ingest.watermark_ns, now_ns))
 
     def _tell(self, ticks: Iterable[Moved], now_ns: int, step: _Step) -> None:
-        for at_ns, transitions, tickets in ticks:
+        for at_ns, moved, tickets in ticks:
+            transitions = [self._caused(one, step) for one in moved]
             step.transitions += transitions
             step.tickets += tickets
             step.add(self.router.step(transitions, at_ns, now_ns))
+
+    def _caused(self, moved: Transition, step: _Step) -> Transition:
+        """The transition with what explains it, if it begins an alert. No page is lost because nobody knows why."""
+        begins = moved.after is AlertState.FIRING and moved.before in (AlertState.INACTIVE, AlertState.PENDING)
+        if not begins or moved.finding is None:
+            return moved
+        try:
+            watch, row = self.detect.found(moved)
+            known = self.causes.explained(watch, row, self.ingest.cells, self.ingest.sights.errors, moved.finding)
+            # A quantile of buckets may lie beyond what there was.
+            finding = replace(moved.finding, now=float(np.fmin(moved.finding.now, known.largest)))
+            return replace(
+                moved, finding=finding, cause=known.cause, examples=known.examples, news=known.news, trend=known.trend
+            )  # fmt: skip
+        except Exception as error:
+            said = f"the cause of alert {moved.alert_id[:ID_DIGITS_MIN]} of {moved.rule} was not found"
+            step.tickets.append(f"{said} ({type(error).__name__}: {error})")
+            return moved
+
+    def _level_of(self, rule: str, labels: Labels, at_ns: int) -> str:
+        """The level of a series at a time, for those who are told of it again."""
+        watch = next((one for one in self.detect.watches if one.rule.name == rule), None)
+        return self.causes.level(watch, labels, self.ingest.cells, at_ns) if watch else ""
 
     def take_rules(self, rules: RuleSet) -> tuple[str, ...]:
         """Go on with other rules, as a restart would: what a rule has learnt stays where it asks the same.
@@ -214,8 +256,11 @@ class Pipeline:
         """All state, so that a restored pipeline goes on as if it had never stopped."""
         arrays = {f"ingest/{name}": array for name, array in self.ingest.snapshot().items()}
         arrays |= {f"detect/{name}": array for name, array in self.detect.snapshot().items()}
+        arrays |= {f"causes/{name}": np.asarray(array) for name, array in self.causes.snapshot().items()}
         arrays["format"] = np.array([FORMAT])
-        return State(arrays, {"detect": self.detect.alerts(), "router": self.router.snapshot()})
+        return State(
+            arrays, {"detect": self.detect.alerts(), "router": self.router.snapshot(), "news": self.causes.news.state()}
+        )
 
     def restore(self, state: State) -> tuple[str, ...]:
         """Go on from a snapshot. Returns the names of rules that start anew, as they are no longer what they were.
@@ -229,5 +274,8 @@ class Pipeline:
         meters = Meters(self.rules.names_metric, rates=self.local.rates)
         self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder, meters, self.local)
         anew = self.detect.restore(under(state.arrays, "detect/"), state.alerts["detect"])
-        self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"])
+        past, kept = (under(state.arrays, f"causes/{name}.") for name in ("past", "kept"))  # None in format 10.
+        news = News.resume(state.alerts.get("news"))
+        self.causes = Attribution(Past.restore(past), Kept.restore(kept), news)
+        self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"], self._level_of)
         return anew

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -68,18 +69,20 @@ class Parts:
 
 
 class ByName:
-    """Counts by the name of an agent or a scope; of a million names, those after the first thousand are one."""
+    """Counts by names of agents, scopes or errors; of a million of them, those after the first thousand are one."""
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[tuple[str, ...]] = Counter()
 
-    def add(self, more: Mapping[str, int]) -> None:
+    def add(self, more: Mapping[Any, int]) -> None:
+        """Count these more; a name is a text, or a tuple of them."""
         for name, count in more.items():
-            known = name in self.counts or len(self.counts) < AGENTS_MAX
-            self.counts[name if known else OVERFLOW_VALUE] += count
+            names = (name,) if isinstance(name, str) else name
+            known = names in self.counts or len(self.counts) < AGENTS_MAX
+            self.counts[names if known else (OVERFLOW_VALUE,) * len(names)] += count
 
     def values(self) -> "Values":
-        return {(name,): count for name, count in self.counts.items()}
+        return self.counts
 
 
 class SelfMetrics:
@@ -101,6 +104,7 @@ class SelfMetrics:
         self.content: Counter[str] = Counter()
         self.sessionless = ByName()
         self.cut = ByName()
+        self.failed = ByName()
         self.unexplained = ByName()
         self.refused = ByName()
         self.weighted = 0
@@ -142,6 +146,7 @@ class SelfMetrics:
         self.content.update(tally.content)
         self.sessionless.add(tally.sessionless)
         self.cut.add(tally.cut)
+        self.failed.add(tally.failed)
         self.unexplained.add({scope: round(tokens) for scope, tokens in tally.unexplained.items()})
         self.refused.add(tally.refused)
         self.weighted += tally.weighted
@@ -184,6 +189,7 @@ class SelfMetrics:
             "tocsin_content_attributes_total": {(name,): count for name, count in self.content.items()},
             "tocsin_sessionless_total": self.sessionless.values(),
             "tocsin_values_cut_total": self.cut.values(),
+            "tocsin_failed_calls_total": self.failed.values(),
             "tocsin_overflowed_total": self.refused.values(),
             "tocsin_priced_calls_total": {
                 (source.value,): self.costs[source] for source in CostSource if source is not CostSource.NONE

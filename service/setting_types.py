@@ -5,10 +5,12 @@ Readers raise ValueError with what was read and what to write. What may be a sec
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from alertrules.links import WORDS, template
 from alertrules.quantities import duration_ns
 
 SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
@@ -82,6 +84,11 @@ def token(text: object) -> object:
     return text
 
 
+def link(text: object, words: tuple[str, ...]) -> object:
+    """A template of an address, with some of these words in braces; empty for none."""
+    return template(text, words) if isinstance(text, str) and text else text
+
+
 def hook(text: object) -> object:
     """A webhook: a URL that is more than a host. It is a secret: what was read is never repeated."""
     raw = text.get_secret_value() if isinstance(text, SecretStr) else text
@@ -115,6 +122,8 @@ Words = Annotated[tuple[str, ...], BeforeValidator(words)]
 Url = Annotated[str, BeforeValidator(base_url)]
 Secret = Annotated[SecretStr, BeforeValidator(present)]
 Token = Annotated[SecretStr, BeforeValidator(token)]
+PageLink = Annotated[str, BeforeValidator(partial(link, words=WORDS))]
+TraceLink = Annotated[str, BeforeValidator(partial(link, words=(*WORDS, "trace_id")))]
 Hook = Annotated[SecretStr, BeforeValidator(hook)]
 RoutingKey = Annotated[SecretStr, BeforeValidator(routing_key)]
 

@@ -9,13 +9,26 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from alertrules.links import Links
 from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import SECOND_NS
 from service.ingest.failures import names
 from service.ingest.local import Override, Sampling
 from service.local_settings import policies, price_file, rates, shares
 from service.notifiers.notifier import notifiers
-from service.setting_types import Address, Duration, MaybeAddress, Section, Size, Token, Words, duration, size_bytes
+from service.setting_types import (
+    Address,
+    Duration,
+    MaybeAddress,
+    PageLink,
+    Section,
+    Size,
+    Token,
+    TraceLink,
+    Words,
+    duration,
+    size_bytes,
+)
 from service.sources.kafka_settings import KafkaSettings
 from service.time_zone import calendar
 
@@ -54,6 +67,20 @@ class WebSettings(Section):
     tls_key_file: Path | None = Field(None, description="PEM file of its key, if not in the same file")
 
 
+class LinksSettings(Section):
+    trace: TraceLink = Field("", description="a trace of a page's, as https://traces.example.com/trace/{trace_id}")
+    dashboard: PageLink = Field(
+        "", description="a dashboard of its agent then, with {agent}, {tenant}, {from_ms} and {to_ms} filled in"
+    )
+    alert: PageLink = Field("", description="the alert, as https://tocsin.example.com/api/v1/alerts/{alert_id}")
+    runbook: PageLink = Field("", description="what to do, with {rule}, for rules that name no runbook")
+    silence: PageLink = Field("", description="where it is silenced, with {labels} or {alert_id}")
+
+    @property
+    def templates(self) -> Links:
+        return Links(self.trace, self.dashboard, self.alert, self.runbook, self.silence)
+
+
 class LimitsSettings(Section):
     traces_max: int = Field(
         200_000, gt=0, le=10_000_000, description="live traces; one more ends the oldest, and its session with it"
@@ -84,6 +111,7 @@ class Settings(BaseSettings):
     otlp: OtlpSettings = OtlpSettings()
     web: WebSettings = WebSettings()
     kafka: KafkaSettings = KafkaSettings()
+    links: LinksSettings = LinksSettings()
     limits: LimitsSettings = LimitsSettings()
     notifiers: NotifierSettings = NotifierSettings()
     rules: Words = Field((), description="rule files or directories; without any, the shipped packs")
@@ -214,7 +242,7 @@ def table(section: type[BaseModel] = Settings, prefix: str = PREFIX) -> list[tup
 def _written(info: FieldInfo) -> str:
     """A setting's default as one would write it."""
     default = info.default
-    if default is None or default == ():
+    if default is None or default in ((), ""):
         return "none"
     if isinstance(default, Calendar):
         return "UTC"

@@ -11,6 +11,7 @@ from alertrules.lifecycle import (
     Alert,
     AlertState,
     Identity,
+    Labels,
     Transition,
     advance,
     close,
@@ -268,6 +269,11 @@ class Watch:
 
     def _identity(self, row: int) -> Identity:
         return Identity(self.rule.name, self.view.labels(row), self.rule.severity.value)
+
+    def row_of(self, labels: Labels) -> int | None:
+        """The series that has these labels; None where that is gone."""
+        given = dict(labels)
+        return self.view.series.find(tuple(given.get(name, "") for name in self.rule.by))
 
     def expire(self, before_ns: int) -> None:
         """Forget series that are long gone; one with an open alert stays until it closes."""

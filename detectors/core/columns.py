@@ -35,9 +35,11 @@ OUTCOMES = ("resolved", "escalated", "abandoned", "failed", "unmapped")
 
 ENDINGS = (
     "stop", "tool_calls", "length", "content_filter", "refusal", "empty", "cancelled", "rate_limit", "timeout",
-    "overloaded", "auth", "invalid", "error", "passed", "blocked",
+    "overloaded", "auth", "invalid", "error", "passed", "blocked", "new_call", "repeat", "nothing", "short", "found",
 )  # fmt: skip
-"""What a call ended with: a model's reason to stop, nothing at all, the kind of its error, a guardrail's verdict."""
+"""What a call ended with: a model's reason to stop, nothing at all, the kind of its error, a guardrail's verdict; of a
+tool whether it was called like this before in its trace; and whether a retrieval found nothing, less than it asked for,
+or all."""
 PROMPT = ("fresh", "read", "written")
 """What the input of a model is made of: what no cache knew, what was read from one, what was written to one."""
 
@@ -76,6 +78,31 @@ class Entries:
 NOTHING = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
 
 
+SLOWEST, FAILED, DEAREST = range(3)
+"""What an example is of its cell: its slowest unit, the last one that failed, its dearest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Units that stand for their cells: at most one of each kind, by the trace that has it.
+
+    cell   (m,) int32
+    kind   (m,) int8     SLOWEST, FAILED or DEAREST
+    value  (m,) float64  seconds, 1.0, or dollars
+    trace  (m, 2) uint64  the two halves of the trace's id, as little-endian numbers
+    """
+
+    cell: Ids
+    kind: Bytes
+    value: Floats
+    trace: NDArray[np.uint64]
+
+
+NO_EXAMPLES = Examples(
+    np.empty(0, np.int32), np.empty(0, np.int8), np.empty(0), np.empty((0, 2), np.uint64)
+)  # fmt: skip
+
+
 def added_up(cell: Ids, bucket: Ids, count: Floats) -> Entries:
     """Entries with each (cell, bucket) once, in that order."""
     lowest = int(bucket.min()) if len(bucket) else 0
@@ -109,6 +136,10 @@ class Slot:
     ending         Entries        what calls ended with, as far as they tell; `bucket` indexes ENDINGS
     first_token    Entries        seconds to the first token, of the calls that tell it
     prompt         Entries        input tokens of models; `bucket` indexes PROMPT
+    score          Entries        best scores of the retrievals that tell one
+    error          Entries        failed calls by the type of their error, as far as they tell; `bucket` is its number
+    examples       Examples       calls that stand for their cells
+    answers        pairs          models that were asked by one name and answered by another, if that is new
     """
 
     start_ns: int
@@ -128,6 +159,10 @@ class Slot:
     ending: Entries = NOTHING
     first_token: Entries = NOTHING
     prompt: Entries = NOTHING
+    score: Entries = NOTHING
+    error: Entries = NOTHING
+    examples: Examples = NO_EXAMPLES
+    answers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +191,7 @@ class Tick:
     ending: Entries = NOTHING
     first_token: Entries = NOTHING
     prompt: Entries = NOTHING
+    score: Entries = NOTHING
 
 
 def empty(start_ns: int) -> Tick:

@@ -119,6 +119,8 @@ class Descriptor:
     of_points       whether the points of a metric tell it anything
     series_usual    series of a rule that says nothing, where each costs much; None: the rule language's
     named           levels whose names the operator chooses, by how they begin; the label has what follows
+    signal          the plain number that comes closest to what it judges, for a rule that says none: the causes of a
+                    change are looked for in it; empty: they are not looked for
     models          names after a dot that choose one of many: river.ADWIN
     """
 
@@ -140,6 +142,7 @@ class Descriptor:
     operations: tuple[str, ...] = ()
     of_points: bool = True
     series_usual: int | None = None
+    signal: str = ""
     models: tuple[str, ...] = ()
     named: Mapping[str, Gauge] = field(default_factory=dict)
 

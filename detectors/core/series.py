@@ -62,6 +62,10 @@ class SeriesTable:
             self._seen_ns[row] = seen_ns
         return row
 
+    def find(self, values: tuple[str, ...]) -> int | None:
+        """The id of a label set that is in use; None where it is not."""
+        return self._ids.get(values)
+
     def touch(self, rows: Ids, seen_ns: int) -> None:
         """Keep these rows alive."""
         self._seen_ns[rows] = np.maximum(self._seen_ns[rows], seen_ns)

@@ -98,8 +98,12 @@ def _ended(*names: str) -> Callable[[Tick], Floats]:
     return lambda tick: _mixed(tick, tick.ending, np.isin(tick.ending.bucket, places))
 
 
-_TOLD = _ended(*(name for name in ENDINGS if name not in ("passed", "blocked")))
+_TOLD = _ended(*ENDINGS[: ENDINGS.index("passed")])
 """Calls that tell what they ended with."""
+
+
+_RETRIEVED = _ended("nothing", "short", "found")
+"""Retrievals that tell what they found."""
 
 
 def _prompt(*names: str) -> Callable[[Tick], Floats]:
@@ -167,6 +171,21 @@ SIGNALS: Mapping[str, Signal] = {
     ),
     "first_token_p50": Signal(
         "p50 to the first token", "s", Quantile(0.5, lambda tick: tick.first_token), operations=("llm",)
+    ),
+    "repeat_share": Signal(
+        "repeated calls", "ratio", Mean(_ended("repeat"), _ended("repeat", "new_call")), operations=("tool",)
+    ),
+    "empty_retrieval_share": Signal(
+        "empty retrievals", "ratio", Mean(_ended("nothing"), _RETRIEVED), operations=("retrieval",)
+    ),
+    "short_retrieval_share": Signal(
+        "retrievals that found too little",
+        "ratio",
+        Mean(_ended("nothing", "short"), _RETRIEVED),
+        operations=("retrieval",),
+    ),
+    "retrieval_score_p50": Signal(
+        "median of the best score", "", Quantile(0.5, lambda tick: tick.score), operations=("retrieval",)
     ),
     "cache_read_share": Signal(
         "input from the cache", "ratio", Mean(_prompt("read"), _prompt(*PROMPT)), operations=_MODELS

@@ -6,7 +6,7 @@ Senders word them in many ways; the classes are few, so that a rule can watch th
 import re
 
 from detectors.core.columns import ENDINGS
-from service.ingest.failures import bare
+from service.ingest.failures import UNSPECIFIC, bare, short
 
 _REASONS = {
     "stop": ("stop", "end_turn", "stop_sequence", "eos", "eos_token", "complete", "completed", "finish", "finished",
@@ -41,6 +41,8 @@ _BLOCKED = frozenset(
      "intervened", "guardrail_intervened", "reject", "rejected", "violation", "unsafe", "flagged", "yes")
 )  # fmt: skip
 UNTOLD = -1
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
+"""What may be the name of a type: a message of an exception is not, whoever writes it there."""
 
 
 def reason_class(text: str) -> int:
@@ -61,6 +63,18 @@ def error_class(kind: str) -> int:
     """
     name = _JOINTS.sub("_", bare(kind))
     return next((place for place, pattern in _KINDS if pattern.search(name)), ENDINGS.index("error"))
+
+
+def error_name(kind: str) -> str:
+    """A type of error as people know it, without its module; empty where it tells nothing or is a sentence.
+
+    >>> error_name("openai.RateLimitError"), error_name("504"), error_name("error"), error_name("no such file: x")
+    ('RateLimitError', '504', '', '')
+    """
+    if bare(kind) in UNSPECIFIC:
+        return ""
+    name = short(kind)
+    return name if _NAME.fullmatch(name) else ""
 
 
 def verdict_class(text: str, means_passed: bool = False) -> int:

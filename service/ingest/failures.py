@@ -53,7 +53,7 @@ WORDS = (
     "The user aborted a request.", "Request aborted", "Operation cancelled by user", "Generator exited",
 )  # fmt: skip
 """Messages of a status that name no type, and say the same; they are compared whole."""
-_UNSPECIFIC = frozenset(("", "_other", "error", "exception", "unknown", "failed", "500", "*errors.errorstring"))
+UNSPECIFIC = frozenset(("", "_other", "error", "exception", "unknown", "failed", "500", "*errors.errorstring"))
 """Types that tell nothing, so that what else is told counts."""
 _JOINT = re.compile(r"[./:\\+$#]+")
 NAME_MAX, NAMES_MAX = 100, 1_000
@@ -65,8 +65,13 @@ def bare(kind: str) -> str:
     >>> bare("System.Threading.Tasks.TaskCanceledException"), bare("<class 'asyncio.exceptions.CancelledError'>")
     ('taskcanceledexception', 'cancellederror')
     """
+    return short(kind).lower()
+
+
+def short(kind: str) -> str:
+    """The same in the case in which it is written."""
     text = kind.strip().removeprefix("<class '").removesuffix("'>")
-    return _JOINT.split(re.split(r"[`<\[(]", text, maxsplit=1)[0].rstrip("./:\\+$#"))[-1].strip("*&").lower()
+    return _JOINT.split(re.split(r"[`<\[(]", text, maxsplit=1)[0].rstrip("./:\\+$#"))[-1].strip("*&")
 
 
 def is_control_flow(kind: str, own: Collection[str] = ()) -> bool:
@@ -84,7 +89,7 @@ def judged(error: str, others: Iterable[str], own: Collection[str]) -> str | Non
     ('ValueError', None)
     """
     told = [kind for kind in (error, *others) if kind]
-    first = next((kind for kind in told if bare(kind) not in _UNSPECIFIC), "")
+    first = next((kind for kind in told if bare(kind) not in UNSPECIFIC), "")
     if first and is_control_flow(first, own):
         return None
     return first or (told[0] if told else "")

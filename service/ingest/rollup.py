@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detectors.core.columns import HISTOGRAM_SCALE, Entries, Floats, Ids, Slot
+from detectors.core.columns import DEAREST, HISTOGRAM_SCALE, SLOWEST, Entries, Examples, Floats, Ids, Places, Slot
 from service.ingest.kernel.constants import (
     UNIT_CACHE_READ,
     UNIT_CACHE_WRITE,
@@ -12,7 +12,10 @@ from service.ingest.kernel.constants import (
     UNIT_FIRST,
     UNIT_INPUT,
     UNIT_OUTCOME,
+    UNIT_SCORE,
     UNIT_SECONDS,
+    UNIT_TRACE_HIGH,
+    UNIT_TRACE_LOW,
     UNIT_UNPRICED,
     UNIT_WEIGHT,
 )
@@ -22,13 +25,15 @@ BUCKET_MIN, BUCKET_MAX = -240, 200
 """A nanosecond and 32 million: what lies outside is counted at the edge."""
 
 
-def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int) -> Slot:
+def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int, error_ids: Ids) -> Slot:
     """The slot that begins at `start_ns`, of units (see `kernel/units.pxd`) and their cells; the first are calls.
+
+    `error_ids` are the numbers of the units' types of error, -1 where they have none.
 
     Units are added in the order given, so equal ones give equal sums. A unit of weight w counts w times in everything:
     tokens and dollars too. A call that only hands in what a wrapper knew of its tokens has weight 0 in the count.
     """
-    found, sums = by_cell(units, cells, calls)
+    found, sums, stands = by_cell(units, cells, calls)
     weight, seconds, dollars, outcome = (
         units[row] for row in (UNIT_WEIGHT, UNIT_SECONDS, UNIT_DOLLARS, UNIT_OUTCOME)
     )  # fmt: skip
@@ -36,6 +41,8 @@ def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int) -> Slot:
     timed = ~np.isnan(seconds)
     priced = is_session & (dollars > 0) & (units[UNIT_UNPRICED] == 0)
     ending, ended, began = units[UNIT_ENDING], units[UNIT_ENDING] >= 0, units[UNIT_FIRST] > 0
+    scored = units[UNIT_SCORE] > 0
+    told = (error_ids >= 0) & (weight > 0)
     labelled = is_session & (outcome >= 0)
     count, squares, failed, input_tokens, output_tokens, cost_usd, unpriced, free = sums
     return Slot(
@@ -56,7 +63,19 @@ def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int) -> Slot:
         ending=_entries(cells[ended], ending[ended].astype(np.int32), weight[ended]),
         first_token=_entries(cells[began], buckets(units[UNIT_FIRST][began]), weight[began]),
         prompt=_prompt(units, cells),
+        score=_entries(cells[scored], buckets(units[UNIT_SCORE][scored]), weight[scored]),
+        error=_entries(cells[told], error_ids[told], weight[told]),
+        examples=_examples(units, found, stands),
     )
+
+
+def _examples(units: Floats, cells: Ids, stands: Places) -> Examples:
+    """The units that stand for their cells, without those whose trace nobody knows."""
+    high, low = (np.ascontiguousarray(units[row]).view(np.uint64) for row in (UNIT_TRACE_HIGH, UNIT_TRACE_LOW))
+    kind, at = np.nonzero((stands >= 0) & ((high | low)[stands] != 0))
+    unit = stands[kind, at]
+    value = np.select([kind == SLOWEST, kind == DEAREST], [units[UNIT_SECONDS][unit], units[UNIT_DOLLARS][unit]], 1.0)
+    return Examples(cells[at], kind.astype(np.int8), value, np.stack([high[unit], low[unit]], 1))
 
 
 def _prompt(units: Floats, cells: Ids) -> Entries:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from service.ingest.prices import DAY_NS, CostSource, Prices, Tokens
 from service.ingest.reader import Decoded
 from service.ingest.review import Review, reviewed
 from service.ingest.rollup import roll_up
+from service.ingest.sights import Sights
 from service.ingest.twins import Twins
 from service.ingest.watermark import Watermark
 from service.ingest.words import Unknown, Words
@@ -57,6 +59,7 @@ class Ingest:
         self.meters = meters or Meters()
         self._decoder = decoder or Scanner()
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
+        self.sights = Sights()
         self._review = review
         self._watermark = Watermark(limits.lateness_ns, limits.idle_hold_ns)
         self.join = Join(limits, local, seed)
@@ -289,8 +292,13 @@ class Ingest:
             self.words.note(Unknown.OUTCOME, "", word, agent, start_ns, sessions)
         if self._review is not None:
             reviewed(self._review, closed, self._closing.labels)
-        slot = roll_up(start_ns, closed.units, closed.cells, closed.calls)
+        error_ids = self.sights.error_ids(closed, start_ns)
+        slot = roll_up(start_ns, closed.units, closed.cells, closed.calls, error_ids)
+        slot = replace(slot, answers=self.sights.first_answers(closed))
         self.cells.touch(slot.cell, start_ns)
+        told = slot.error
+        for cell, error, calls in zip(told.cell.tolist(), told.bucket.tolist(), told.count.tolist(), strict=True):
+            tally.failed[self.cells.values(cell)[AGENT_PLACE], self.sights.errors.values(error)[0]] += round(calls)
         self._told_ns[slot.cell[slot.cost_usd > 0], 0] = start_ns
         self._told_ns[slot.outcome.cell, 1] = start_ns
         self._told_ns[closed.cells[closed.calls :], 2] = start_ns
@@ -322,6 +330,7 @@ class Ingest:
             self._expired_day = day  # Not saved: doing it again frees nothing more.
             self._tell_meters()
             self.cells.expire(day * DAY_NS - CELL_LIFE_NS)
+            self.sights.expire(day * DAY_NS - CELL_LIFE_NS)
             self.join.forget_labels()
 
     def _cell(self, labels: Cell, seen_ns: int, tally: Tally) -> int:
@@ -337,11 +346,12 @@ class Ingest:
         self._tell_meters()
         text = {
             "watermark": self._watermark.state(), "twins": self._closing.twins.state(),
-            "policies": self._policies.state(), "words": self.words.state(),
+            "policies": self._policies.state(), "words": self.words.state(), "answers": self.sights.answers(),
         }  # fmt: skip
         return {
             **self.join.snapshot(),
             **{f"cells.{name}": array for name, array in self.cells.snapshot().items()},
+            **self.sights.snapshot(),
             "meters": self.meters.snapshot(),
             "text": np.frombuffer(json.dumps(text).encode(), np.uint8),
         }
@@ -360,6 +370,7 @@ class Ingest:
         ingest._closing.twins = Twins.resume(text["twins"])
         ingest._policies = Policies.resume(text["policies"])
         ingest.words = Words.resume(text.get("words", []))
+        ingest.sights = Sights.restore(arrays, text.get("answers", ()))
         cells = {name.removeprefix("cells."): array for name, array in arrays.items() if name.startswith("cells.")}
         ingest.cells = SeriesTable.restore(cells, limits.cells_max)
         return ingest

@@ -23,14 +23,14 @@ def text_of(value: Scalar) -> str:
 
 
 def parse_document(value: Scalar) -> Mapping[str, object]:
-    """The JSON object that a text is; empty for any other text, which is no error of the span.
+    """The JSON object that a text is, a list under the empty name; empty for any other text, which is no error.
 
     LiteLLM and CrewAI send what Python prints for a dictionary.
 
     >>> parse_document("{'cached_tokens': 64, 'audio_tokens': None}")
     {'cached_tokens': 64, 'audio_tokens': None}
     """
-    if type(value) is not str or len(value) > DOCUMENT_CHARACTERS_MAX or not value.startswith("{"):
+    if type(value) is not str or len(value) > DOCUMENT_CHARACTERS_MAX or not value.startswith(("{", "[")):
         return {}
     if value.startswith("{'"):
         value = _PRINTED.sub(lambda word: _AS_JSON[word[0]], value)
@@ -38,7 +38,7 @@ def parse_document(value: Scalar) -> Mapping[str, object]:
         document = json.loads(value)
     except (ValueError, RecursionError):
         return {}
-    return document if isinstance(document, dict) else {}
+    return document if isinstance(document, dict) else {"": document}
 
 
 def sane_number(value: Scalar) -> float:

@@ -37,6 +37,10 @@ PARTS = (CACHE_WRITE_LONG, AUDIO_IN, AUDIO_OUT, AUDIO_READ, IMAGE_IN, IMAGE_OUT,
 """Parts of usage with prices of their own, inside the others but for searches. TOOL_INPUT is input that no count of
 Google's but the total holds."""
 FIRST_TOKEN, FIRST_TOKEN_MS = "first_token", "first_token_ms"
+ARGUMENTS = "arguments"
+"""What a tool was called with, as a number that stands for the text: decoders keep nothing else of it."""
+HITS, TOP_K, SCORE = "hits", "top_k", "score"
+"""How many a retrieval found, how many it asked for, and the score of the best."""
 FINISH, VERDICT, PASSED = "finish", "verdict", "passed"
 """Why a model stopped; what a guardrail found, and whether it let pass."""
 TIER, BATCH, CURRENCY = "tier", "batch", "currency"
@@ -45,7 +49,7 @@ CACHE_APART = "cache_apart"
 """Told by a document that tells of a cache: the input tokens beside it leave that out."""
 NUMBERS = frozenset(
     (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST, *PARTS, TOOL_INPUT,
-     FIRST_TOKEN, FIRST_TOKEN_MS)
+     FIRST_TOKEN, FIRST_TOKEN_MS, ARGUMENTS, HITS, TOP_K, SCORE)
 )  # fmt: skip
 """Fields that hold a finite number >= 0; all others hold text fit for a label."""
 

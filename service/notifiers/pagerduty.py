@@ -130,17 +130,34 @@ def _request(notice: Notice, target: Target, details: Mapping[str, Any]) -> Http
     }
     if tenant := labels.get("tenant"):
         event["payload"]["group"] = tenant
-    if notice.runbook:
-        event["links"] = [{"href": notice.runbook, "text": "Runbook"}]
+    links = [("Runbook", notice.runbook)] if notice.runbook else []
+    links += [(name.capitalize(), address) for name, address in _first_links(notice) if name != "runbook"]
+    if links:
+        event["links"] = [{"href": address, "text": name} for name, address in links]
     headers = {"Content-Type": "application/json"}
     url = target.base_url.rstrip("/") + "/v2/enqueue"
     return HttpRequest("POST", url, headers, json.dumps(event, allow_nan=False).encode())
+
+
+def _first_links(notice: Notice) -> tuple[tuple[str, str], ...]:
+    """The links of a notice's first alert."""
+    return notice.alerts[0].links if notice.alerts else ()
+
+
+def _of_first(notice: Notice) -> dict[str, Any]:
+    """The cause, the trend and the traces of a notice's first alert, as far as they are known."""
+    if not notice.alerts:
+        return {}
+    first = notice.alerts[0]
+    told: dict[str, Any] = {"cause": first.cause, "trend of two hours": first.trend, "traces": dict(first.examples)}
+    return {name: value for name, value in told.items() if value}
 
 
 def _details(notice: Notice) -> dict[str, Any]:
     return {
         "status": notice.status.value,
         "changed": list(notice.lines),
+        **_of_first(notice),
         **({"description": notice.description} if notice.description else {}),
         "labels": dict(notice.labels),
         "began": timestamp(notice.began_ns),

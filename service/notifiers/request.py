@@ -15,12 +15,16 @@ from detectors.core.columns import SECOND_NS
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """One request. Its `repr` shows neither URL nor headers nor body: any of them can hold a secret."""
+    """One request. Its `repr` shows neither URL nor headers nor body: any of them can hold a secret.
+
+    then  another one once this was taken, which is tried once: what was told stands, whatever comes of it
+    """
 
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    then: "HttpRequest | None" = field(default=None, repr=False)
 
 
 class Reason(StrEnum):
@@ -38,7 +42,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Delivered:
-    """Taken: the vendor said so, in its own shape."""
+    """Taken: the vendor said so, in its own shape.
+
+    reference  where the message is, in the vendor's words: later notices of the group are given it; or empty
+    """
+
+    reference: str = ""
 
 
 @dataclass(frozen=True)

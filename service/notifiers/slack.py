@@ -4,8 +4,9 @@ Telemetry's strings come cleaned and are escaped here, so that no `<!channel>` o
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -38,6 +39,7 @@ SECTION_MAX = 3000
 CONTEXT_MAX = 300
 RUNBOOK_MAX = 2500
 DESCRIPTION_MAX = 1500
+MORE_MAX = 2500
 SLACK_LINES_MAX = 20  # A page nobody reads to the end helps nobody; we say how many we left out.
 LINE_MAX = 500
 MESSAGE_MAX = 8000  # Slack refuses about 12,000 characters of blocks in all, and documents no limit.
@@ -57,6 +59,7 @@ _WORDS = {
     Status.RESOLVED: "Resolved",
     Status.OVER: "Over before it could be told",
 }
+_SIGNS = {"critical": "🔴", "page": "🔴", "error": "🟠", "warning": "🟡", "info": "🔵"}
 _REASONS = {
     Reason.CREDENTIAL: (
         "action_prohibited", "invalid_token", "posting_to_general_channel_denied", "team_disabled",
@@ -71,7 +74,9 @@ _REASONS = {
     Reason.MALFORMED: (
         "invalid_payload", "user_not_found", "no_text", "too_many_attachments", "invalid_blocks",
         "invalid_blocks_format", "missing_text_or_fallback_or_attachments", "msg_blocks_too_long", "msg_too_long",
-        "invalid_attachments", "metadata_too_large", "invalid_metadata_format", "markdown_text_conflict",
+        "invalid_attachments", "metadata_too_large", "thread_not_found", "invalid_thread_ts", "cannot_reply_to_message",
+        "message_not_found", "cant_update_message", "edit_window_closed", "invalid_metadata_format",
+        "markdown_text_conflict",
     ),
 }  # fmt: skip
 _REASON_OF = {word: reason for reason, words in _REASONS.items() for word in words}
@@ -138,22 +143,31 @@ class Target:
 
 def render(notice: Notice, target: Target) -> HttpRequest:
     """The notice as one message: red while firing, amber after a day, green once resolved."""
-    heading = f"{_WORDS[notice.status]}: {notice.title}"
+    heading = f"{_emoji(notice)} {_WORDS[notice.status]}: {notice.title}"
     context = escape(f"{notice.rule} · {notice.severity} · since {utc(notice.began_ns)}", CONTEXT_MAX)
     runbook = f"<{_entities(notice.runbook)}|Runbook>" if notice.runbook else ""
     if len(runbook) > RUNBOOK_MAX:
         runbook = ""  # Half a link leads nowhere.
     described = escape(notice.description, DESCRIPTION_MAX)
-    lines = _sections(notice.lines, MESSAGE_MAX - HEADER_MAX - len(context) - len(runbook) - len(described))
+    more = _more(notice)
+    spent = HEADER_MAX + len(context) + len(runbook) + len(described) + len(more)
+    lines = _sections(notice.lines, MESSAGE_MAX - spent)
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": _cut(heading, HEADER_MAX), "emoji": False}},
-        *(_section(text) for text in (*lines, described, runbook) if text),
+        *(_section(text) for text in (*lines, described, more, runbook) if text),
         {"type": "context", "elements": [_mrkdwn(context)]},
         *(buttons(notice) if target.has_buttons else ()),
     ]
     attachment = {"color": _COLORS[notice.status], "fallback": escape(heading, 300), "blocks": blocks}
     # Beside an attachment a text is shown above it, twice the same: phones take the fallback.
-    return _request({"attachments": [attachment]}, target)
+    message = {"attachments": [attachment]}
+    channel, _, first = notice.reference.partition(" ")
+    if not (target.by_token and first):
+        return _request(message, target)
+    # What was told first is brought up to date in its place, and the story goes into its thread.
+    url = target.api_url.removesuffix("chat.postMessage") + "chat.update"
+    update = _request({**message, "channel": channel, "ts": first}, target, url)
+    return replace(_request({**message, "thread_ts": first}, target), then=update)
 
 
 def render_least(notice: Notice, target: Target) -> HttpRequest:
@@ -169,13 +183,22 @@ def outcome(status: int, headers: Mapping[str, str], body: str, now_ns: int, tar
     answer = json_object(body)
     taken = answer.get("ok") is True if target.by_token else body.strip() == "ok"
     if status == 200 and taken:
-        return Delivered()
+        return Delivered(_reference(answer))
     said = str(answer.get("error") or body.strip())[:100]  # Some of a webhook's errors are JSON as the API's.
     if said in _THROTTLED:
         return Retry(retry_after_s(headers, now_ns), Reason.THROTTLED, said)
     if reason := _REASON_OF.get(said):
         return Refused(reason, said)
     return unlike(status, headers, said, now_ns)
+
+
+def _reference(answer: Mapping[str, Any]) -> str:
+    """The channel and the first message of a thread, of which this is that message or a reply; empty for a webhook."""
+    message = answer.get("message")
+    first = message.get("thread_ts") if isinstance(message, Mapping) else None
+    channel, own = answer.get("channel"), first or answer.get("ts")
+    told = f"{channel} {own}"
+    return told if re.fullmatch(r"[A-Z0-9]{1,40} \d{1,20}\.\d{1,10}", told, re.ASCII) else ""
 
 
 def escape(text: str, length_max: int) -> str:
@@ -202,6 +225,28 @@ def _entities(text: str) -> str:
 
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def _emoji(notice: Notice) -> str:
+    """One sign for state and severity."""
+    if notice.status is Status.FIRING:
+        return _SIGNS.get(notice.severity, "🟠")
+    return {Status.STILL_FIRING: "🕐", Status.RESOLVED: "✅", Status.OVER: "☑️"}[notice.status]
+
+
+def _more(notice: Notice) -> str:
+    """The trend, the traces and the links of the first alert."""
+    if not notice.alerts:
+        return ""
+    first = notice.alerts[0]
+    links = [f"<{_entities(address)}|{_entities(name)}>" for name, address in first.links if name != "runbook"]
+    if not any(name.endswith(" trace") for name, _ in first.links):
+        links += [f"{what} trace `{trace}`" for what, trace in first.examples]
+    said = f"`{first.trend}` last two hours" if first.trend else ""
+    for link in links:
+        if len(said) + len(link) + 3 <= MORE_MAX:
+            said += (" · " if said else "") + link
+    return said
 
 
 def _sections(lines: tuple[str, ...], length_max: int) -> Iterable[str]:
@@ -236,14 +281,14 @@ def _cut(text: str, length_max: int) -> str:
     return text if len(text) <= length_max else text[: length_max - 1] + "…"
 
 
-def _request(message: dict[str, Any], target: Target) -> HttpRequest:
+def _request(message: dict[str, Any], target: Target, api_url: str = "") -> HttpRequest:
     message |= {"unfurl_links": False, "unfurl_media": False, "link_names": False}
     headers = {"Content-Type": "application/json; charset=utf-8"}
     url = target.webhook_url
     if target.by_token:
-        url = target.api_url
+        url = api_url or target.api_url
         headers["Authorization"] = f"Bearer {target.bot_token}"
-        message["channel"] = target.channel
+        message = {"channel": target.channel, **message}
     return HttpRequest("POST", url, headers, json.dumps(message, allow_nan=False).encode())
 
 

@@ -44,7 +44,9 @@ def render(notice: Notice) -> tuple[str, ...]:
     heading = f"{utc(notice.at_ns)}  {_WORDS[notice.status]}  [{notice.severity}] {notice.title}"
     runbook = (f"    runbook: {notice.runbook}",) if notice.runbook else ()
     described = (f"    {notice.description}",) if notice.description else ()
-    return (heading, *(f"    {line}" for line in shown), *described, *runbook)
+    links = notice.alerts[0].links if notice.alerts else ()
+    more = (f"    {name}: {address}" for name, address in links if name != "runbook")
+    return (heading, *(f"    {line}" for line in shown), *described, *more, *runbook)
 
 
 NOTIFIER = Notifier(

@@ -122,13 +122,24 @@ class Outbox:
         with transaction(self._writes):
             return [write() for write in writes]
 
-    def told(self, seqs: Iterable[int], replaced: Iterable[int], now_ns: int) -> None:
+    def reference(self, target: str, group: str) -> str:
+        """Where the target keeps what it was told of a group last, in its own words; empty where it did not say."""
+        found = self._reads.execute(
+            "SELECT said FROM outbox WHERE target = ? AND grp = ? AND state = 'delivered' AND said <> '' "
+            "ORDER BY seq DESC LIMIT 1",
+            (target, group),
+        ).fetchone()
+        return found[0] if found else ""
+
+    def told(self, seqs: Iterable[int], replaced: Iterable[int], now_ns: int, reference: str = "") -> None:
         """These were taken, which makes others needless; and what was told long ago is forgotten.
+
+        reference  where the target keeps it, in its own words
 
         What opened an incident is remembered until that is resolved.
         """
         with transaction(self._writes):
-            self._end(seqs, "delivered", "", now_ns)
+            self._end(seqs, "delivered", reference, now_ns)
             self._end(replaced, "replaced", "", now_ns)
             self._writes.execute(
                 "DELETE FROM outbox WHERE state <> 'waiting' AND ended_ns < ?1 AND (ended_ns < ?2 OR state <> "

@@ -1,4 +1,4 @@
-"""What people say, over HTTP: marks, silences, acknowledgements. And who may say it, and what became of it.
+"""What people say, over HTTP: marks, silences, acknowledgements, changes. And who may say it, and what became of it.
 
 Everything that is said goes through the daemon's one queue, like records, and is answered once it is saved: it cannot
 be read again. From this machine it is taken without more; from others with the token that the settings have.
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from alertrules.changes import change_from
 from alertrules.marks import mark_from, packed
 from alertrules.rules import GROUP_LABELS
 from alertrules.silences import End, Silence, acknowledgement_from, silence_from, silence_id_from
@@ -47,6 +48,7 @@ class People:
             Route("/api/v1/marks", self._door("mark"), methods=["POST"]),
             Route("/api/v1/silences", self._door("silence"), methods=["POST"]),
             Route("/api/v1/acks", self._door("ack"), methods=["POST"]),
+            Route("/api/v1/changes", self._door("change"), methods=["POST"]),
             Route("/api/v1/silences/{silence_id}", self.end, methods=["DELETE"]),
         ]
 
@@ -90,6 +92,8 @@ class People:
         if kind == "silence":
             await self._look()
             return silence_from(written, values(self._metrics.levels), self._now_ns())
+        if kind == "change":
+            return change_from(written, self._now_ns())
         return acknowledgement_from(written, self._now_ns())
 
     async def say(self, words: tuple[Said, ...]) -> tuple[Answer, ...]:

@@ -158,7 +158,7 @@ def rules(count: int) -> Sizes:
     cell, units = np.arange(1, count + 1, dtype=np.int32), np.zeros((UNIT_COLUMNS, count))
     units[UNIT_WEIGHT], units[UNIT_FAILED], units[UNIT_DOLLARS] = 1.0, cell % 100 == 0, 0.01 + cell % 7
     units[UNIT_SECONDS], units[UNIT_OUTCOME] = 1.0 + cell % 30, cell % 4
-    slot = roll_up(BEGIN_NS, units, cell, 0)
+    slot = roll_up(BEGIN_NS, units, cell, 0, np.full(count, -1, np.int32))
     for rule in load([PACKS]).rules:
         before, watch = resident(), Watch(rule.model_copy(update={"series_max": count + 2}))
         for hour in range(24):

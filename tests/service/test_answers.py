@@ -36,7 +36,10 @@ TAKEN = json.dumps({"status": "success", "message": "Event processed", "dedup_ke
 def test_what_is_a_delivery() -> None:
     """The vendor's own answer, and no other one."""
     assert at_slack(200, "ok") == at_slack(200, "ok\n") == Delivered()
-    assert at_slack(200, '{"ok": true, "channel": "C1", "ts": "1.2"}', BOT) == Delivered()
+    assert at_slack(200, '{"ok": true, "channel": "C1", "ts": "1.2"}', BOT) == Delivered("C1 1.2")
+    reply = '{"ok": true, "channel": "C1", "ts": "5.6", "message": {"thread_ts": "1.2"}}'
+    assert at_slack(200, reply, BOT) == Delivered("C1 1.2")
+    assert at_slack(200, '{"ok": true, "channel": "C1\\n", "ts": "1.2"}', BOT) == Delivered()
     assert at_pagerduty(202, TAKEN) == Delivered()
 
 

@@ -71,7 +71,7 @@ def test_slack_message() -> None:
     message = decoded(slack.render(NOTICE, WEBHOOK))
     (attachment,) = message["attachments"]
     header, lines, runbook, context = attachment["blocks"]
-    assert header["text"] == {"type": "plain_text", "text": f"Firing: {NOTICE.title}", "emoji": False}
+    assert header["text"] == {"type": "plain_text", "text": f"🔴 Firing: {NOTICE.title}", "emoji": False}
     assert lines["text"] == {"type": "mrkdwn", "text": f"• {NOTICE.lines[0]}", "verbatim": True}
     assert runbook["text"]["text"] == "<https://runbooks.example.com/tools|Runbook>"
     assert context["elements"][0]["text"] == "ToolErrorsUp · page · since 2025-02-19 21:15 UTC"

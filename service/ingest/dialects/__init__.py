@@ -10,6 +10,7 @@ from importlib import import_module
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_VERSION,
+    ARGUMENTS,
     EXCEPTION_TYPE,
     NUMBERS,
     OPERATION,
@@ -100,7 +101,11 @@ PLACEHOLDERS = frozenset(name for dialect in DIALECTS for name in dialect.placeh
 GATHERS = frozenset(name for dialect in DIALECTS for name in dialect.gathers)
 SPAN_NAMES = {name: (op, dialect) for dialect in DIALECTS for name, op in dialect.span_names.items()}
 MODEL_NAMES = {word: (op, dialect) for dialect in DIALECTS for word, op in dialect.model_names.items()}
-CONTENT = tuple(sorted({name for dialect in DIALECTS for name in dialect.content} - WANTED.keys() - RESOURCE_WANTED))
+HASHED = frozenset(name for name, (field, *_) in WANTED.items() if field == ARGUMENTS)
+"""Attributes of which decoders keep a number that stands for the text, and nothing else."""
+CONTENT = tuple(
+    sorted({name for dialect in DIALECTS for name in dialect.content} - (WANTED.keys() - HASHED) - RESOURCE_WANTED)
+)
 """Attributes that hold what people and models said: counted by name, never kept."""
 ALIKE = frozenset(name for dialect in DIALECTS for name in dialect.alike)
 NATIVE_SCOPES = tuple(scope for dialect in DIALECTS for scope in dialect.scopes)

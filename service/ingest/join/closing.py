@@ -28,6 +28,7 @@ from service.ingest.kernel.constants import (
     SPENT,
     TO_BE_ASKED,
     UNIT_CELL,
+    UNIT_ERROR,
     UNIT_IS_CUT,
     UNIT_OUTCOME,
     UNIT_WEIGHT,
@@ -47,6 +48,7 @@ COST_SOURCES = (
 """Where a cost comes from, by its number."""
 NO_BANDS = Bands((), ())
 NO_WORDS: Mapping[tuple[str, str], float] = MappingProxyType({})
+NO_ERRORS: Mapping[int, str] = MappingProxyType({})
 Rows = NDArray[np.int64]
 Labels = tuple[str, str, str, str, str, str, str]
 """Values of CELL_LABELS, without the last, in that order."""
@@ -63,6 +65,8 @@ class Closed(NamedTuple):
     nameless  agents, and the number of sessions that nothing named
     cut       agents, and the number of calls one of whose values was too long for a label
     no_class  outcomes that are of no class, and agents: how many sessions ended so
+    errors    types of error by the number that UNIT_ERROR has for each
+    answers   models that were asked by one name and answered by another; those of readings that are known may lack
     """
 
     units: Floats
@@ -74,6 +78,8 @@ class Closed(NamedTuple):
     nameless: dict[str, int]
     cut: dict[str, int]
     no_class: Mapping[tuple[str, str], float] = NO_WORDS
+    errors: Mapping[int, str] = NO_ERRORS
+    answers: tuple[tuple[str, str], ...] = ()
 
 
 class Closing:
@@ -195,7 +201,13 @@ class Closing:
         sampled = counting.sampled(tables, len(lexicon.resources))
         services = [(lexicon.resources[i].agent, spans, weight) for i, spans, weight in sampled]
         no_class = self._no_class(units[:, calls:], rows[calls:])
-        return Closed(units, cells, rows, calls, ended, services, nameless, cut, no_class)
+        errors = {int(word): lexicon.text(int(word)) for word in np.unique(units[UNIT_ERROR]) if word}
+        return Closed(units, cells, rows, calls, ended, services, nameless, cut, no_class, errors, self._answers())
+
+    def _answers(self) -> tuple[tuple[str, str], ...]:
+        text = self._join.lexicon.text
+        pairs = {(text(asked), text(answered)) for asked, answered in counting.met(self._tables) if asked}
+        return tuple(sorted(pair for pair in pairs if pair[0] != pair[1]))
 
     def _no_class(self, sessions: Floats, rows: Rows) -> dict[tuple[str, str], float]:
         """Words of no class that sessions ended with: from here on these are unmapped."""

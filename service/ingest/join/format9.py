@@ -26,12 +26,13 @@ def is_format9(saved: Mapping[str, Array]) -> bool:
 def converted(saved: Mapping[str, Array]) -> dict[str, Array]:
     """The same tables as `saved.py` has them."""
     made = dict(saved)
-    made["waits"] = _with(saved["waits"], "parts", np.zeros((len(saved["waits"]), PARTS)))
-    made["state"] = _with(saved["state"], "moved", np.zeros(1, np.int64))
+    made["waits"] = with_field(saved["waits"], "parts", np.zeros((len(saved["waits"]), PARTS)))
+    made["state"] = with_field(saved["state"], "moved", np.zeros(1, np.int64))
     return made
 
 
-def _with(rows: Array, name: str, values: Array) -> Array:
+def with_field(rows: Array, name: str, values: Array) -> Array:
+    """The rows with one more field."""
     more = np.empty(len(rows), [*((each, rows.dtype[each]) for each in rows.dtype.names or ()),
                                 (name, values.dtype, values.shape[1:])])  # fmt: skip
     for each in rows.dtype.names or ():

@@ -7,7 +7,7 @@ import numpy as np
 
 from detectors.core.columns import SLOT_NS, Arrays
 from service.batch import Dropped, Tally
-from service.ingest.join import format9, saved
+from service.ingest.join import format9, format10, saved
 from service.ingest.join.lexicon import Lexicon
 from service.ingest.kernel import intake
 from service.ingest.kernel.constants import WAS_DUPLICATE, WAS_FUTURE, WAS_LATE, WAS_NEGATIVE, WAS_TRACE_FULL
@@ -152,7 +152,7 @@ class Join:
         """Take the place of what `snapshot` was taken of. Raises DamagedError."""
         tables = {name.removeprefix("join."): array for name, array in arrays.items() if name.startswith("join.")}
         saved.restore(self.tables, tables)
-        self.lexicon.restore(format9.lexicon(arrays["lexicon"].tobytes().decode()))
+        self.lexicon.restore(format10.lexicon(format9.lexicon(arrays["lexicon"].tobytes().decode())))
         spans = self.tables.rows("spans")[self.tables.live("spans")]
         known = len(self.lexicon.told_by), len(self.lexicon.resources)
         if spans["reading"].max(initial=0) >= known[0] or spans["resource"].max(initial=0) >= known[1]:

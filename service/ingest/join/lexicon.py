@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alertrules.outcome_classes import SHIPPED, Outcomes, plain
 from detectors.core.series import OVERFLOW_VALUE
-from service.ingest.endings import UNTOLD
+from service.ingest.endings import UNTOLD, error_name
 from service.ingest.kernel.constants import APART, INCLUDED, SEEN_TOKENS
 from service.ingest.kernel.tables import READINGS_MAX, RESOURCES_MAX, TEXT_BYTES, WORDS_MAX, Tables
 from service.ingest.vocabulary import (
@@ -22,6 +22,7 @@ from service.ingest.vocabulary import (
     AGENT_BY_NAME,
     AGENT_RUN,
     AGENT_VERSION,
+    ARGUMENTS,
     CACHE_READ,
     CACHE_WRITE,
     CLASSIFICATION,
@@ -31,6 +32,7 @@ from service.ingest.vocabulary import (
     FIRST_TOKEN,
     FIRST_TOKEN_MS,
     GUARDRAIL,
+    HITS,
     INPUT,
     INPUT_COST,
     LLM,
@@ -44,12 +46,14 @@ from service.ingest.vocabulary import (
     REQUEST_MODEL,
     RESPONSE_MODEL,
     RETRIEVAL,
+    SCORE,
     SESSION_UNIT,
     STORE,
     TIER,
     TOOL,
     TOOL_INPUT,
     TOOL_NAME,
+    TOP_K,
     TOTAL,
     WORKFLOW,
     Reading,
@@ -63,7 +67,7 @@ OPERATIONS = (
 _NUMBER_OF = {operation: number for number, operation in enumerate(OPERATIONS)}
 NUMBERS_OF_SPANS = (
     INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, TOTAL, INPUT_COST, OUTPUT_COST, *PARTS, FIRST_TOKEN,
-    TOOL_INPUT, FIRST_TOKEN_MS,
+    TOOL_INPUT, FIRST_TOKEN_MS, ARGUMENTS, HITS, TOP_K, SCORE,
 )  # fmt: skip
 """The numbers that a span may say, in the order of `kernel/rows.pxd`."""
 _WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, TOOL_NAME, STORE, TIER)
@@ -73,6 +77,8 @@ Saying = tuple[Any, ...]
 Rows = NDArray[np.int64]
 CLASS_IDS = 127
 """A class is a byte. The numbers that classes leave over are for words of none, by their hash."""
+ERRORS_MAX = 500
+"""Types of error that are told apart."""
 ALIKE_MAX = 3
 """Words that are remembered of one such number; few have more than one."""
 
@@ -82,6 +88,7 @@ class Lexicon:
 
     def __init__(self, tables: Tables, outcomes: Outcomes = SHIPPED) -> None:
         self._tables, self.outcomes = tables, outcomes
+        self._errors: set[str] = set()
         self.no_class: dict[int, list[str]] = {}  # Words of no class, by a number after those of the classes.
         self._forget()
         self._begin()
@@ -99,23 +106,10 @@ class Lexicon:
         self._tables.clear_words()
         for text in _FIRST_WORDS[1:]:
             self.word(text)
+        others = [""] * len(_WORDS)  # All words but the agent's, and the type of error.
         for operation in OPERATIONS[:-1]:
             self._enter(
-                (
-                    operation,
-                    0,
-                    False,
-                    INCLUDED,
-                    -1,
-                    False,
-                    False,
-                    1.0,
-                    UNTOLD,
-                    UNTOLD,
-                    "",
-                    OVERFLOW_VALUE,
-                    *[""] * (len(_WORDS) - 1),
-                )
+                (operation, 0, False, INCLUDED, -1, False, False, 1.0, UNTOLD, UNTOLD, "", OVERFLOW_VALUE, *others)
             )
         self.resource(Resource(agent=OVERFLOW_VALUE))
 
@@ -146,10 +140,19 @@ class Lexicon:
         texts = tuple([str(own.get(field, "")) for field in _WORDS])
         head = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.is_cut)
         saying = (*head, reading.names_top, reading.rate, reading.ending, reading.error_class, reading.dialect, *texts)
+        saying = (*saying, self._error(reading))
         number = self._readings.get(saying)
         if number is None:
             number = _NUMBER_OF[reading.operation] if len(self._readings) >= READINGS_MAX else self._enter(saying)
         return number
+
+    def _error(self, reading: Reading) -> str:
+        """The type of a span's error: bounded, as senders may make one up for each."""
+        error = error_name(reading.error)
+        if error not in self._errors and len(self._errors) >= ERRORS_MAX:
+            return OVERFLOW_VALUE
+        self._errors.add(error)
+        return error
 
     def _outcome(self, word: str) -> int:
         """The class of an outcome, or a number of a word that is of none: the same one wherever it comes."""
@@ -270,6 +273,7 @@ class Lexicon:
         state = json.loads(saved)
         self.no_class = {int(number): words for number, words in state.get("no_class", {}).items()}
         for saying in state["readings"]:
+            self._errors.add(saying[-1])
             self._enter(tuple(saying))
         for resource in state["resources"]:
             self.resource(Resource(*resource))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ingest.join import format8, format9
+from service.ingest.join import format8, format9, format10
 from service.ingest.kernel.constants import HAS_PARTS
 from service.ingest.kernel.tables import TEXT_BYTES, WORDS_MAX, Tables
 
@@ -71,11 +71,13 @@ def _base(dtype: np.dtype[Any]) -> tuple[Any, tuple[int, ...]]:
 
 
 def restore(tables: Tables, saved: Arrays) -> None:
-    """Put back what `snapshot` gave, or what formats 8 and 9 were. Raises DamagedError."""
+    """Put back what `snapshot` gave, or what formats 8 to 10 were. Raises DamagedError."""
     if saved["spans"].dtype.names is None:
         saved = format8.converted(saved)
     if format9.is_format9(saved):
         saved = format9.converted(saved)
+    if format10.is_format10(saved):
+        saved = format10.converted(saved)
     _check(tables, saved)
     tables.seed = tuple(saved["seed"].tolist())
     for name in SAVED:

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from service.ingest.kernel.labels cimport find_span
-from service.ingest.kernel.memory cimport NONE, give_back, hash_of, prefetch, row_at, row_t, small_t, take
+from service.ingest.kernel.memory cimport NONE, give_back, hash_of, mixed, prefetch, row_at, row_t, small_t, take
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.sessions cimport close, learn_late
 from service.ingest.kernel.slots cimport SLOT_NS, put_in, slot_of
@@ -104,10 +104,11 @@ cdef inline row_t _keep(Join* t, DecodedSpan* decoded, row_t at) noexcept nogil:
     cdef row_t row = take(&t.span_table)
     cdef Span* span = &t.spans[row]
     cdef Trace* trace = &t.traces[at]
-    span.id, span.parent_id, span.start, span.response = decoded.id, decoded.parent_id, decoded.start, decoded.response
+    span.id, span.parent_id, span.start = decoded.id, decoded.parent_id, decoded.start
     span.trace, span.parent, span.wait, span.next = at, NONE, NONE, NONE
     span.tenant, span.reading, span.resource = decoded.tenant, decoded.reading, decoded.resource
-    span.flags, span.weight = <small_t>(decoded.flags & 0xFFFF), decoded.weight
+    span.flags, span.weight, span.response = <small_t>(decoded.flags & 0xFFFF), decoded.weight, 0
+    _answers(t, decoded, span)
     if (decoded.parent_id != 0 or trace.root >= 0) and trace.count >= SPANS_OF_TRACE_MAX:
         t.counts.trace_full += 1
         decoded.flags |= WAS_TRACE_FULL
@@ -116,6 +117,17 @@ cdef inline row_t _keep(Join* t, DecodedSpan* decoded, row_t at) noexcept nogil:
     add(t, trace, row)
     _name(t, decoded, row)
     return row
+
+
+cdef inline void _answers(const Join* t, const DecodedSpan* decoded, Span* span) noexcept nogil:
+    """Have a span know its response id; of a tool what stands for its name and arguments, where they are told."""
+    cdef double arguments = decoded.numbers[ARGUMENTS]
+    if t.readings[decoded.reading].operation == OP_TOOL and arguments >= 0.0:
+        span.response = mixed(mixed(t.seed[0], <uint64_t>arguments), t.readings[decoded.reading].tool)
+        span.flags |= IS_CALLED
+    elif decoded.response:
+        span.response = decoded.response
+        span.flags &= ~<small_t>IS_CALLED
 
 
 cdef inline void _name(Join* t, const DecodedSpan* decoded, row_t row) noexcept nogil:
@@ -148,6 +160,8 @@ cdef inline void _tell_again(Join* t, const DecodedSpan* decoded, row_t row) noe
     if decoded.end > wait.end:
         wait.end = decoded.end
         t.state.moved = max(t.state.moved, decoded.end)
+    if says_more and (told.operation == OP_RETRIEVAL) != (reading_of(t, span).operation == OP_RETRIEVAL):
+        span.flags &= ~<small_t>HAS_PARTS   # They mean something else from here on.
     span.flags = span.flags & ~<small_t>FAILED | <small_t>(decoded.flags & FAILED)
     if decoded.flags & FAILED:
         trace.marks |= HAS_FAILED
@@ -157,8 +171,7 @@ cdef inline void _tell_again(Join* t, const DecodedSpan* decoded, row_t row) noe
         memcpy(wait.numbers, decoded.numbers, KEPT_NUMBERS * sizeof(double))
     if decoded.flags & SPENT and decoded.flags & HAS_PARTS:
         memcpy(wait.parts, &decoded.numbers[FIRST_PART], KEPT_PARTS * sizeof(double))
-    if decoded.response:
-        span.response = decoded.response
+    _answers(t, decoded, span)
     if decoded.tenant:
         span.tenant = decoded.tenant
     if says_more:

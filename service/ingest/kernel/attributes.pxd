@@ -156,9 +156,16 @@ cdef inline Text attribute(ColumnData* c, Text at, Text end, int role, int depth
             read.kind, read.text, read.value = TEXT_KIND, begin, size
     if key < 0 or read.kind < TEXT_KIND or read.kind > DOUBLE_KIND or (read.kind == TEXT_KIND and read.value == 0):
         return at
-    if c.content[key] >= 0:     # It holds what was said, and is only counted.
-        if read.kind == TEXT_KIND:
+    if c.content[key] >= 0 or c.hashed[key]:    # It holds what was said: it is counted, and a number stands for it.
+        if read.kind != TEXT_KIND:
+            return at
+        if c.content[key] >= 0:
             c.content[key] += 1
+        if not c.hashed[key]:
+            return at
+        row = new_attribute(c)
+        row.key, row.kind, row.text = key, DOUBLE_KIND, 0
+        row.value = bits_of(number_of_text(read.text, read.value))
         return at
     row = new_attribute(c)
     row.key, row.kind, row.value = key, read.kind, read.value

@@ -202,7 +202,7 @@ cdef inline row_t count(Join* t, row_t first, row_t n, int64_t end_ns) noexcept 
                 cost = cost_of(t, span, wait, &t.prices[price] if price >= 0 else NULL)
             if cost.source != NOTHING_TO_PRICE:
                 spend(t, trace, wait, cost)
-            write_unit(t, span, wait, counted.counts, counted.usage, cost, labels)
+            write_unit(t, span, wait, counted.counts, counted.usage, counted.repeats, cost, labels)
         span.wait = NONE
         if span.flags & IS_LOOSE:
             give_back(&t.span_table, wait.span)
@@ -225,6 +225,7 @@ cdef inline void _sample(Join* t, const Span* span) noexcept nogil:
 
 cdef struct Counted:
     bint counts, usage
+    bint repeats    # A tool was called like this before in its trace.
 
 
 cdef inline Counted _counts(Join* t, Trace* trace, Span* span, row_t duplicate) noexcept nogil:
@@ -232,7 +233,7 @@ cdef inline Counted _counts(Join* t, Trace* trace, Span* span, row_t duplicate) 
     cdef Reading* own = reading_of(t, span)
     cdef Counted is_
     cdef int known
-    is_.counts, is_.usage = False, span.flags & SPENT != 0
+    is_.counts, is_.usage, is_.repeats = False, span.flags & SPENT != 0, False
     if own.is_log:
         is_.usage = is_.usage and not _is_spent_above(t, span)
         return is_
@@ -256,6 +257,8 @@ cdef inline Counted _counts(Join* t, Trace* trace, Span* span, row_t duplicate) 
             if known:
                 is_.usage = is_.usage and not known & ANSWER_SPENT
                 return is_
+    if span.flags & IS_CALLED and own.operation == OP_TOOL:
+        is_.repeats = _answer(t, span, False) != 0
     span.flags |= IS_COUNTED
     is_.counts = True
     return is_

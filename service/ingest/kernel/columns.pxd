@@ -17,6 +17,7 @@ cdef enum:
     ON_STATUS = 32      # It stands for what a failed span's status says: see `status_word`.
     IS_STATUS = 64      # A message of a status that is kept whole.
     IS_LIST = 128       # Its value may be a list: its first text is read.
+    IS_HASHED_TEXT = 256    # Of its text a number is kept that stands for it, and nothing else.
     STATUS_WORD_BYTES_MAX = 100
     STATUS_OK = 1
     STATUS_ERROR = 2
@@ -79,6 +80,7 @@ cdef struct ColumnData:
     uint64_t[64] key_lengths    # By length, a bit for each last letter that a name of it has.
     row_t status_key    # The key of what a status says,
     row_t list_key      # and of a list whose first text is read.
+    uint8_t* hashed     # By key: whether a number stands for its text, and nothing else of it is kept.
     int64_t* content    # By key, texts seen under those that are only counted; -1 for the others.
 
 

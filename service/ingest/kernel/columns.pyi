@@ -5,6 +5,8 @@ from service.ingest.vocabulary import Scalar
 Pair = tuple[int, Scalar]
 Record = tuple[int, int, int, int, int, int]
 
+def text_number(text: bytes) -> float: ...
+
 class Columns:
     text: bytes | memoryview
     def __init__(self, keys: list[bytes], roles: list[int]) -> None: ...

@@ -4,12 +4,17 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from service.ingest.kernel.memory cimport as_double, bits_of, row_t, text_hash
+from service.ingest.kernel.memory cimport as_double, bits_of, number_of_text, row_t, text_hash
 from service.ingest.kernel.scan cimport scan
 
 cdef enum:
     KEY_PLACES = 2048
     ROWS_KEPT = 1 << 20     # Memory for more rows is given back before the next bodies.
+
+
+def text_number(bytes text):
+    """The number that stands for a text of which nothing else is kept; a double holds it."""
+    return number_of_text(text, len(text))
 
 
 cdef class Columns:
@@ -23,7 +28,8 @@ cdef class Columns:
         self.key_bytes, self.n_keys = b"".join(keys), len(keys)
         c.key_text = self.key_bytes
         c.keys, c.content = <Key*>malloc(KEY_PLACES * sizeof(Key)), <int64_t*>calloc(len(keys), sizeof(int64_t))
-        if c.keys == NULL or c.content == NULL:
+        c.hashed = <uint8_t*>calloc(len(keys), sizeof(uint8_t))
+        if c.keys == NULL or c.content == NULL or c.hashed == NULL:
             raise MemoryError
         assert 2 * len(keys) < KEY_PLACES and max(map(len, keys)) <= KEY_BYTES_MAX
         c.key_mask = KEY_PLACES - 1
@@ -43,12 +49,14 @@ cdef class Columns:
             if roles[key] & IS_LIST:
                 c.list_key = key
             c.content[key] = 0 if roles[key] & IS_CONTENT else -1
+            c.hashed[key] = roles[key] & IS_HASHED_TEXT != 0
             at += size
         self._read(b"")
 
     def __dealloc__(self):
         free(self.c.keys)
         free(self.c.content)
+        free(self.c.hashed)
         free(self.c.spans)
         free(self.c.attributes)
         free(self.c.resources)

@@ -116,6 +116,15 @@ def asked(Tables tables):
     return found
 
 
+def met(Tables tables):
+    """Words of the models that were asked, and that answered, of readings that were counted for the first time."""
+    cdef Join* t = &tables.t
+    cdef row_t i
+    found = [(t.readings[t.met[i]].model, t.readings[t.met[i]].answered_by) for i in range(t.n_met)]
+    t.n_met = 0
+    return found
+
+
 def sampled(Tables tables, row_t resources):
     """By resource: its number, spans of the slot, and the largest weight among them. Begins anew."""
     cdef Sampled* s = tables.t.sampled

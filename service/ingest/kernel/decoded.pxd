@@ -7,7 +7,7 @@ from service.ingest.kernel.columns cimport (
 )
 from service.ingest.kernel.memory cimport Fingerprint, as_double, fingerprint, prefetch, row_t
 from service.ingest.kernel.rows cimport *
-from service.ingest.kernel.usage cimport include_parts
+from service.ingest.kernel.usage cimport include_parts, keep_found
 from service.ingest.kernel.wire cimport Text
 from service.ingest.kernel.words cimport word_of
 
@@ -50,6 +50,8 @@ cdef inline void read_one(
         decoded.flags |= IS_NATIVE
     if include_parts(t, decoded, scope):
         decoded.flags |= SPENT
+    if decoded.flags & TELLS_MORE:
+        keep_found(t, decoded)
     weight = sampling_weight(c.text + span.state, c.text + span.state + span.state_size) if span.state_size else 0.0
     if weight == 0.0:
         weight = scope.weight

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 from service.ingest.kernel.labels cimport hash_label, label_row
 from service.ingest.kernel.memory cimport give_back, row_t, word_t
 from service.ingest.kernel.rows cimport *
+from service.ingest.kernel.units cimport write_trace
 
 
 cdef inline void list_ended(Join* t, const Slot* slot) noexcept nogil:
@@ -31,7 +32,8 @@ cdef inline void list_ended(Join* t, const Slot* slot) noexcept nogil:
         unit[UNIT_SECONDS * room], unit[UNIT_OUTCOME * room] = ended.seconds, ended.outcome
         unit[UNIT_SOURCE * room] = NOTHING_TO_PRICE
         unit[UNIT_ENDING * room] = -1.0
-        unit[UNIT_FIRST * room] = NAN
+        unit[UNIT_FIRST * room] = unit[UNIT_SCORE * room] = NAN
+        write_trace(unit, room, ended.trace_high, ended.trace_low)
         t.order[n].wait = row
         n += 1
         row = ended.next

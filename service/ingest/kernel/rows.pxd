@@ -21,6 +21,7 @@ cdef enum:
     IS_REMOTE = 4096        # Its parent is of another process.
     HAS_PARTS = 8192        # It tells parts of its usage that may have prices of their own.
     TOLD_EMPTY = 16384      # It said that no token came out.
+    IS_CALLED = 32768       # In place of a response id it has what stands for a tool and its arguments.
     # Flags of a decoded span that was admitted: what was found of it.
     WAS_FUTURE = 1 << 16
     WAS_LATE = 1 << 17
@@ -59,7 +60,10 @@ cdef enum:
     FIRST_PART = 9
     FIRST_TOKEN = 17        # Seconds to it, kept like a part.
     TOOL_INPUT = 18
-    FIRST_TOKEN_MS, NUMBERS
+    FIRST_TOKEN_MS
+    ARGUMENTS               # Stands for what a tool was called with.
+    HITS, TOP_K, SCORE      # Of a retrieval: found, asked for, and the best score.
+    NUMBERS
     PARTS = 8
     KEPT_PARTS = 9
     WRITE_LONG = 0
@@ -68,6 +72,11 @@ cdef enum:
     ENDED_STOP = 0
     ENDED_EMPTY = 5
     ENDED_ERROR = 12
+    ENDED_NEW = 15          # A call of a tool with arguments that are new in its trace,
+    ENDED_REPEAT, ENDED_NOTHING, ENDED_SHORT, ENDED_FOUND   # or not; and what a retrieval found.
+    # A retrieval keeps what it found in place of parts of usage: hits and one more (0 for unknown), top_k, the score.
+    PART_HITS = 0
+    PART_TOP_K, PART_SCORE
     # Labels of a cell.
     L_TENANT = 0
     L_AGENT, L_OPERATION, L_PROVIDER, L_MODEL, L_TOOL, L_VERSION, LABEL_WORDS
@@ -85,7 +94,11 @@ cdef enum:
     UNIT_CELL = 0
     UNIT_WEIGHT, UNIT_FAILED, UNIT_INPUT, UNIT_OUTPUT, UNIT_DOLLARS, UNIT_UNPRICED, UNIT_FREE, UNIT_SECONDS
     UNIT_OUTCOME, UNIT_SOURCE, UNIT_CACHE_READ, UNIT_CACHE_WRITE, UNIT_REASONING, UNIT_EACH, UNIT_IS_CUT
-    UNIT_ENDING, UNIT_FIRST, UNIT_COLUMNS
+    UNIT_ENDING, UNIT_FIRST
+    UNIT_ERROR              # The word of the type of its error, 0 where it did not fail or tells none.
+    UNIT_TRACE_HIGH, UNIT_TRACE_LOW     # The bits of its trace's id.
+    UNIT_SCORE              # The best score of a retrieval, NaN where it tells none.
+    UNIT_COLUMNS
     ANCESTORS_MAX = 64
     PAGE_ROOM = 42
     # How a span tells the parts of its usage; 0 where it says nothing of what it spent.
@@ -143,6 +156,7 @@ cdef struct Session:        # A segment of a session that is open.
 
 cdef struct EndedSession:   # One that ended, until the slot in which it counts closes.
     uint64_t high, low
+    uint64_t trace_high, trace_low      # Its first trace.
     double weight, dollars, seconds
     row_t next
     word_t tenant, agent
@@ -193,7 +207,8 @@ cdef struct Reading:        # What the dialects make of a span, but for its numb
     tiny_t names_top        # `by_name` holds only if nothing is above it.
     tiny_t ending, error    # What a call ended with, and with which error if it failed; -1 if it does not say.
     small_t rank
-    word_t agent, by_name, version, provider, model, answered_by, tool, store, tier
+    tiny_t is_met           # Whether a call of it was counted, since it was entered.
+    word_t agent, by_name, version, provider, model, answered_by, tool, store, tier, raised
     weight_t rate           # Dollars for one of what its cost is told in, 0.0 where that is not known.
 
 
@@ -212,14 +227,14 @@ cdef struct Plan:           # Where in a span's attributes its texts and numbers
     tiny_t more             # Whether it tells more than the basic ones.
     word_t flags            # FAILED, IS_EXCUSED and HAS_RAISED.
     int16_t tenant, name, response
-    int16_t[20] numbers
+    int16_t[24] numbers
 
 
 cdef struct DecodedSpan:    # A span on its way from the decoder to its trace.
     uint64_t trace_high, trace_low, id, parent_id
     int64_t start, end
     uint64_t name_high, name_low, response
-    double[20] numbers
+    double[24] numbers
     double weight
     word_t reading, resource, tenant, flags
 
@@ -275,6 +290,8 @@ cdef struct Join:
     row_t decoded_room
     Order* order            # The spans of the slot that closes, in the order in which they are counted.
     Order* sorted
+    row_t* met              # Readings of calls that were counted for the first time, and answered by some model.
+    row_t n_met
     row_t* asking           # Rows of `labels` whose cell is to be asked for.
     row_t n_asking
     double* units           # UNIT_COLUMNS by `units_room`.

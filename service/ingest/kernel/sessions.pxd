@@ -268,6 +268,7 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
         unpriced += trace.unpriced
         free += trace.free
         row = trace.sibling
+    ended.trace_high, ended.trace_low = main.high, main.low
     root = first_of(t, main)
     label(t, root, words)
     ended.tenant, ended.agent, ended.weight = words[L_TENANT], words[L_AGENT], root.weight

@@ -85,9 +85,10 @@ cdef class Tables:
             if self.indexes[i] != NULL:
                 make_index(self.indexes[i], FIRST_PLACES)
         t.readings = <Reading*>calloc(1 << 16, sizeof(Reading))
+        t.met = <row_t*>calloc(1 << 16, sizeof(row_t))
         t.resources = <Resource*>calloc(1 << 16, sizeof(Resource))
         t.sampled, t.text = <Sampled*>calloc(1 << 16, sizeof(Sampled)), <uint8_t*>rows_memory(16 << 20)
-        if t.readings == NULL or t.resources == NULL or t.sampled == NULL:
+        if t.readings == NULL or t.met == NULL or t.resources == NULL or t.sampled == NULL:
             raise MemoryError
         t.state.oldest = t.state.newest = t.forgotten = t.helped = NONE
 
@@ -119,6 +120,7 @@ cdef class Tables:
         free(t.queue.due)
         free(t.opened.due)
         free(t.readings)
+        free(t.met)
         free(t.resources)
         free(t.sampled)
         free(t.text)
@@ -245,7 +247,8 @@ cdef class Tables:
         assert 0 <= number < READINGS_MAX
         r.operation, r.rank, r.is_log, r.apart, r.outcome, r.is_google, r.is_cut, r.names_top, r.rate = head[:9]
         r.ending, r.error = head[9:]
-        r.agent, r.by_name, r.version, r.provider, r.model, r.answered_by, r.tool, r.store, r.tier = words
+        r.is_met = 0
+        r.agent, r.by_name, r.version, r.provider, r.model, r.answered_by, r.tool, r.store, r.tier, r.raised = words
 
     def set_resource(self, row_t number, list words):
         """Say what a resource says: the words of its tenant, agent and version."""

@@ -1,10 +1,11 @@
 """Units of one slot added up by cell, in the order given: equal ones give equal sums."""
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free
 
 from service.ingest.kernel.rows cimport (
-    UNIT_DOLLARS, UNIT_FAILED, UNIT_FREE, UNIT_INPUT, UNIT_OUTPUT, UNIT_UNPRICED, UNIT_WEIGHT
+    UNIT_DOLLARS, UNIT_FAILED, UNIT_FREE, UNIT_INPUT, UNIT_OUTPUT, UNIT_SECONDS,
+    UNIT_UNPRICED, UNIT_WEIGHT
 )
 
 import numpy as np
@@ -15,9 +16,11 @@ cdef enum:
 
 
 def by_cell(const double[:, :] units, const int32_t[::1] cells, Py_ssize_t calls):
-    """The cells that there are, in order, and their sums (8, cells): see `detectors/core/columns.py`, `Slot`.
+    """The cells that there are, in order, their sums (8, cells), and which units stand for each (3, cells).
 
-    The first `calls` units are calls, the others sessions, whose dollars are those of calls.
+    Sums are those of `detectors/core/columns.py`, `Slot`. The units that stand for a cell are its slowest, its last one
+    that failed, and its dearest; -1 where it has none. The first `calls` units are calls, the others sessions, whose
+    dollars are those of calls.
     """
     cdef Py_ssize_t n = cells.shape[0], i, most = -1, size = 0
     cdef int32_t* place
@@ -33,6 +36,8 @@ def by_cell(const double[:, :] units, const int32_t[::1] cells, Py_ssize_t calls
         size += place[i]
     found = np.empty(size, np.int32)
     totals = np.zeros((SUMS, size))
+    stands = np.full((3, size), -1, np.int64)
+    cdef int64_t[:, ::1] best = stands
     cdef int32_t[::1] present = found
     cdef double[:, ::1] sums = totals
     cdef int32_t at
@@ -52,8 +57,15 @@ def by_cell(const double[:, :] units, const int32_t[::1] cells, Py_ssize_t calls
             sums[COST_USD, at] += units[UNIT_DOLLARS, i] if i < calls else 0.0
             sums[UNPRICED_CALLS, at] += weight * units[UNIT_UNPRICED, i]
             sums[FREE_CALLS, at] += weight * units[UNIT_FREE, i]
+            if weight > 0.0:
+                if units[UNIT_SECONDS, i] >= (units[UNIT_SECONDS, best[0, at]] if best[0, at] >= 0 else 0.0):
+                    best[0, at] = i
+                if units[UNIT_FAILED, i] > 0.0:
+                    best[1, at] = i
+            if units[UNIT_DOLLARS, i] > (units[UNIT_DOLLARS, best[2, at]] if best[2, at] >= 0 else 0.0):
+                best[2, at] = i
         free(place)
-    return found, totals
+    return found, totals, stands
 
 
 def by_bucket(const int32_t[::1] cells, const int32_t[::1] buckets, const double[::1] weights, int least, int most):

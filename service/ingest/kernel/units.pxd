@@ -1,6 +1,7 @@
 # What a call comes to: its tokens, its dollars, and the unit that is written for it.
 from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
 
 from service.ingest.kernel.memory cimport enter, mixed, next_like, row_t, take, word_t
 from service.ingest.kernel.rows cimport *
@@ -112,13 +113,24 @@ cdef inline void spend(Join* t, Trace* trace, const Wait* wait, Cost cost) noexc
     t.counts.sources[cost.source] += 1
 
 
+cdef inline void write_trace(double* unit, int64_t room, uint64_t high, uint64_t low) noexcept nogil:
+    """The id of a unit's trace, as the bits of two numbers."""
+    memcpy(&unit[UNIT_TRACE_HIGH * room], &high, sizeof(uint64_t))
+    memcpy(&unit[UNIT_TRACE_LOW * room], &low, sizeof(uint64_t))
+
+
 cdef inline void write_unit(
-    Join* t, const Span* span, const Wait* wait, bint counts, bint usage, Cost cost, row_t labels
+    Join* t, const Span* span, const Wait* wait, bint counts, bint usage, bint repeats, Cost cost, row_t labels
 ) noexcept nogil:
     """A unit of a call."""
     cdef double* unit = t.units + t.counts.units
     cdef int64_t room = t.units_room, lasted = wait.end - span.start
     cdef double weight = span.weight
+    if not reading_of(t, span).is_met:
+        reading_of(t, span).is_met = 1
+        if reading_of(t, span).answered_by:
+            t.met[t.n_met] = span.reading
+            t.n_met += 1
     t.counts.units += 1
     t.counts.weighted += weight != 1.0
     unit[UNIT_CELL * room] = labels
@@ -137,15 +149,28 @@ cdef inline void write_unit(
     unit[UNIT_REASONING * room] = number_of(wait, REASONING) if usage else 0.0
     unit[UNIT_EACH * room] = weight
     unit[UNIT_IS_CUT * room] = reading_of(t, span).is_cut
-    unit[UNIT_ENDING * room] = _ending_of(t, span, wait) if counts else -1
-    unit[UNIT_FIRST * room] = NAN
-    if counts and span.flags & HAS_PARTS and wait.parts[SECONDS_TO_FIRST] > 0.0:
+    unit[UNIT_ENDING * room] = _ending_of(t, span, wait, repeats) if counts else -1
+    unit[UNIT_ERROR * room] = reading_of(t, span).raised if counts and span.flags & FAILED else 0.0
+    write_trace(unit, room, t.traces[span.trace].high, t.traces[span.trace].low)
+    unit[UNIT_FIRST * room] = unit[UNIT_SCORE * room] = NAN
+    if counts and span.flags & HAS_PARTS and reading_of(t, span).operation == OP_RETRIEVAL:
+        if wait.parts[PART_SCORE] > 0.0:
+            unit[UNIT_SCORE * room] = wait.parts[PART_SCORE]
+    elif counts and span.flags & HAS_PARTS and wait.parts[SECONDS_TO_FIRST] > 0.0:
         unit[UNIT_FIRST * room] = wait.parts[SECONDS_TO_FIRST]
 
 
-cdef inline int _ending_of(const Join* t, const Span* span, const Wait* wait) noexcept nogil:
-    """What a call of a model, or a guardrail, ended with: an index into ENDINGS, -1 if that is not told."""
+cdef inline int _ending_of(const Join* t, const Span* span, const Wait* wait, bint repeats) noexcept nogil:
+    """What a call ended with, or was: an index into ENDINGS, -1 if that is not told."""
     cdef const Reading* own = reading_of(t, span)
+    if own.operation == OP_TOOL:
+        return -1 if not span.flags & IS_CALLED else ENDED_REPEAT if repeats else ENDED_NEW
+    if own.operation == OP_RETRIEVAL:
+        if not span.flags & HAS_PARTS or wait.parts[PART_HITS] < 1.0:
+            return -1
+        if wait.parts[PART_HITS] == 1.0:
+            return ENDED_NOTHING
+        return ENDED_SHORT if wait.parts[PART_HITS] - 1.0 < wait.parts[PART_TOP_K] else ENDED_FOUND
     if own.operation == OP_GUARDRAIL:
         return own.ending
     if own.operation != OP_LLM and own.operation != OP_EMBEDDING:

@@ -1,5 +1,6 @@
 # Which parts of its usage a span tells are inside which: decided once, from all parts and totals together.
 from service.ingest.kernel.columns cimport ScopeColumns
+from service.ingest.kernel.memory cimport word_t
 from service.ingest.kernel.rows cimport *
 
 
@@ -48,6 +49,21 @@ cdef inline bint include_parts(Join* t, DecodedSpan* decoded, ScopeColumns* scop
     if decoded.flags & TELLS_MORE:
         _parts(decoded, n)
     return True
+
+
+cdef inline void keep_found(const Join* t, DecodedSpan* decoded) noexcept nogil:
+    """Keep what a retrieval found in place of parts of usage, which it has none of."""
+    cdef double* n = decoded.numbers
+    cdef double hits = n[HITS], top_k = or_zero(n[TOP_K]), score = or_zero(n[SCORE])
+    if t.readings[decoded.reading].operation != OP_RETRIEVAL:
+        return
+    if hits != hits and score > 0.0:
+        hits = 1.0  # There was one at least.
+    decoded.flags &= ~<word_t>HAS_PARTS
+    if hits == hits:
+        n[FIRST_PART + PART_HITS], n[FIRST_PART + PART_TOP_K] = hits + 1.0, top_k
+        n[FIRST_PART + PART_SCORE] = score
+        decoded.flags |= HAS_PARTS
 
 
 cdef inline void _cost(const Reading* reading, double* n) noexcept nogil:

@@ -11,6 +11,7 @@ from service.ingest.metrics.histograms import Increase
 from service.ingest.metrics.meanings import Meaning
 from service.ingest.metrics.measures import Measure, Tells
 
+HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt", "score", "error")
 SUMS = ("count", "squares", "failed", "input_tokens", "output_tokens", "cost_usd", "amount", "unpriced")
 
 
@@ -139,9 +140,9 @@ def added(one: Slot, other: Slot) -> Slot:
         joined = (np.concatenate([getattr(a, part), getattr(b, part)]) for part in ("cell", "bucket", "count"))
         return added_up(*joined)
 
-    names = (*SUMS, "free")
+    columns: dict[str, Any] = {name: summed(name) for name in (*SUMS, "free")}
+    columns |= {name: together(name) for name in HISTOGRAMS}
+    # Metrics have no calls that could stand for their cells.
     return Slot(
-        start_ns=one.start_ns, cell=cells.astype(np.int32), **{name: summed(name) for name in names},
-        duration=together("duration"), cost=together("cost"), outcome=together("outcome"), ending=together("ending"),
-        first_token=together("first_token"), prompt=together("prompt"),
-    )  # fmt: skip
+        start_ns=one.start_ns, cell=cells.astype(np.int32), examples=one.examples, answers=one.answers, **columns
+    )

@@ -6,14 +6,15 @@ Only what has a meaning is kept: ids, times, names, and the attributes that a di
 import re
 from collections.abc import Iterable
 
-from service.ingest.dialects import CONTENT, EXCEPTION, RESOURCE_WANTED, STATUS, WANTED
+from service.ingest.dialects import CONTENT, EXCEPTION, HASHED, RESOURCE_WANTED, STATUS, WANTED
 from service.ingest.failures import WORDS
-from service.ingest.kernel.columns import Columns
+from service.ingest.kernel.columns import Columns, text_number
 from service.ingest.kernel.constants import (
     BOOL_KIND,
     DOUBLE_KIND,
     INT_KIND,
     IS_CONTENT,
+    IS_HASHED_TEXT,
     IS_LIST,
     IS_STATUS,
     ON_EVENT,
@@ -51,6 +52,7 @@ ROLES = tuple(
     (key in SPAN_KEYS) * ON_SPAN
     + (key in RESOURCE_KEYS) * ON_RESOURCE
     + (key in CONTENT_KEYS) * IS_CONTENT
+    + (key in HASHED) * IS_HASHED_TEXT
     + (key in SCOPE_KEYS) * ON_SCOPE
     + (key in EVENT_KEYS) * ON_EVENT
     + (key == STATUS) * ON_STATUS
@@ -164,9 +166,13 @@ class Gatherer:
     def _keep(self, attributes: Iterable[tuple[int, Value]]) -> None:
         text, rows = self._text, self._attributes
         for key, value in attributes:
-            if ROLES[key] == IS_CONTENT:
-                if isinstance(value, bytes) and value:
+            if ROLES[key] & (IS_CONTENT | IS_HASHED_TEXT):
+                if not (isinstance(value, bytes) and value):
+                    continue
+                if ROLES[key] & IS_CONTENT:
                     self._content[key] = self._content.get(key, 0) + 1
+                if ROLES[key] & IS_HASHED_TEXT:
+                    rows.append((key, DOUBLE_KIND, text_number(value), 0))
             elif isinstance(value, bytes):
                 if value:
                     rows.append((key, TEXT_KIND, len(value), len(text)))

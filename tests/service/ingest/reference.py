@@ -45,6 +45,7 @@ class Ended:
     unpriced: bool
     free: bool
     is_named: bool
+    trace: tuple[int, int]
 
 
 @dataclass(eq=False)
@@ -218,5 +219,5 @@ def ended(session: Session) -> Ended:
     first, last = min(trace.first for trace in traces), max(trace.last for trace in traces)
     return Ended(
         (words[0], words[1]), root.weight, (last - first) / 1e9, any(trace.failed for trace in traces), outcome,
-        dollars, unpriced > 0, not unpriced and dollars == 0 and free > 0, any(trace.name for trace in traces),
+        dollars, unpriced > 0, not unpriced and dollars == 0 and free > 0, any(trace.name for trace in traces), main.id,
     )  # fmt: skip

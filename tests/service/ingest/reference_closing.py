@@ -8,6 +8,7 @@ import numpy as np
 
 from detectors.core.columns import ENDINGS, SLOT_NS
 from service.batch import Tally
+from service.ingest.endings import error_name
 from service.ingest.join.closing import Closed
 from service.ingest.kernel import constants
 from service.ingest.prices import CostSource, Prices, Tokens
@@ -19,6 +20,7 @@ from service.ingest.vocabulary import (
     COST,
     FIRST_TOKEN,
     GUARDRAIL,
+    HITS,
     INPUT,
     LLM,
     OTHER,
@@ -26,12 +28,13 @@ from service.ingest.vocabulary import (
     PROVIDER,
     REASONING,
     REQUEST_MODEL,
-    RESPONSE_ID,
     RESPONSE_MODEL,
     RETRIEVAL,
+    SCORE,
     TIER,
     TOOL,
     TOOL_NAME,
+    TOP_K,
     WORKFLOW,
 )
 from service.ingest.vocabulary import PARTS as VALUED
@@ -58,6 +61,10 @@ class Unit(NamedTuple):
     first: float = np.nan
     cached: tuple[float, float] = (0.0, 0.0)
     each: float = 1.0
+    error: str = ""
+    trace: tuple[int, int] = (0, 0)
+    answer: tuple[str, str] = ("", "")
+    score: float = np.nan
 
 
 def is_doubled(span: Span) -> bool:
@@ -141,7 +148,7 @@ class Closing:
                 told = span.may_be_duplicate if native else not span.is_native
                 if told and span.is_model and not span.reading.is_log and not span.covered:
                     models = tuple(filter(None, (span.says(REQUEST_MODEL), span.says(RESPONSE_MODEL))))
-                    response = hash(span.says(RESPONSE_ID)) if span.says(RESPONSE_ID) else 0
+                    response = hash(span.response) if span.response else 0
                     tokens = span.numbers.get(INPUT)
                     yield Account(span.resource, span.failed, tokens, span.start, span.end, response, models, row)
 
@@ -161,6 +168,7 @@ class Closing:
         trace.waits -= 1
         join.pending -= 1
         counts, usage = self._counts(span)
+        repeats = counts and self._repeats(span)
         tokens = span.number(INPUT) + span.number(OUTPUT)
         if span.spent and span.usage_below and not span.parent_id and not is_doubled(span):
             tally.stated_tokens += tokens
@@ -179,18 +187,40 @@ class Closing:
         spent = (span.number(INPUT) * span.weight, span.number(OUTPUT) * span.weight) if usage else (0.0, 0.0)
         seconds = (span.end - span.start) / 1e9 if span.end >= span.start else np.nan
         weight = span.weight if counts else 0.0
-        ending = self._ending(span) if counts else -1
+        ending = self._ending(span, repeats) if counts else -1
         first = span.number(FIRST_TOKEN) if counts and span.number(FIRST_TOKEN) > 0 else np.nan
+        is_scored = counts and span.operation == RETRIEVAL and span.number(SCORE) > 0
+        score = span.number(SCORE) if is_scored else np.nan
         cached = (span.number(CACHE_READ), span.number(CACHE_WRITE)) if usage else (0.0, 0.0)
         return Unit(
             words, weight, span.failed, spent, dollars * span.weight, source, seconds, -1, ending, first, cached,
-            span.weight,
+            span.weight, error_name(span.reading.error) if counts and span.failed else "", span.trace.id,
+            (span.says(REQUEST_MODEL), span.says(RESPONSE_MODEL)), score,
         )  # fmt: skip
 
     @staticmethod
-    def _ending(span: Span) -> int:
-        """What a call ended with."""
+    def _repeats(span: Span) -> bool:
+        """Whether a tool was called like this before in its trace."""
+        if span.operation != TOOL or not span.called:
+            return False
+        if span.called in span.trace.answers:
+            return True
+        if not span.is_loose:
+            span.trace.answers[span.called] = False
+        return False
+
+    @staticmethod
+    def _ending(span: Span, repeats: bool) -> int:
+        """What a call ended with, or was."""
         said = span.reading.ending
+        if span.operation == TOOL:
+            return -1 if not span.called else ENDINGS.index("repeat" if repeats else "new_call")
+        if span.operation == RETRIEVAL:
+            score, top_k = span.number(SCORE), span.number(TOP_K)
+            hits = span.numbers.get(HITS, 1.0 if score > 0 else -1.0)
+            if hits <= 0:
+                return ENDINGS.index("nothing") if hits == 0 else -1
+            return ENDINGS.index("short" if hits < top_k else "found")
         if span.operation == GUARDRAIL:
             return said
         if not span.is_model:
@@ -237,7 +267,7 @@ class Closing:
                 return False, usage and not span.usage_below
             if span.duplicate is not None and span.duplicate.is_counted:
                 return False, usage and not span.duplicate.spent
-            response = span.says(RESPONSE_ID)
+            response = span.response
             if response and span.is_model:
                 answers = span.trace.answers
                 if response in answers:
@@ -255,29 +285,39 @@ class Closing:
     ) -> Closed:  # fmt: skip
         times = Counter(unit.labels for unit in units)
         cells = {each: cell_of(each, n) for each, n in times.items()}
-        columns = np.zeros((constants.UNIT_COLUMNS, len(units)))
+        columns, words = np.zeros((constants.UNIT_COLUMNS, len(units))), {"": 0}
         for i, unit in enumerate(units):
             columns[constants.UNIT_WEIGHT, i], columns[constants.UNIT_FAILED, i] = unit.weight, unit.failed
             columns[[constants.UNIT_INPUT, constants.UNIT_OUTPUT], i] = unit.tokens
             columns[constants.UNIT_DOLLARS, i] = unit.dollars
             columns[constants.UNIT_UNPRICED, i] = unit.source is CostSource.UNPRICED
             columns[constants.UNIT_FREE, i] = unit.source is CostSource.FREE
+            columns[constants.UNIT_SCORE, i] = unit.score
             columns[constants.UNIT_ENDING, i], columns[constants.UNIT_FIRST, i] = unit.ending, unit.first
             columns[constants.UNIT_EACH, i] = unit.each
+            columns[constants.UNIT_ERROR, i] = words.setdefault(unit.error, len(words))
+            ids = np.array(unit.trace, np.int64).view(float)
+            columns[[constants.UNIT_TRACE_HIGH, constants.UNIT_TRACE_LOW], i] = ids
             columns[[constants.UNIT_CACHE_READ, constants.UNIT_CACHE_WRITE], i] = unit.cached
             columns[constants.UNIT_SECONDS, i], columns[constants.UNIT_OUTCOME, i] = unit.seconds, unit.outcome
         services = [(span.resource.agent, 1, span.weight) for span in spans]
         nameless = Counter(each.labels[1] for each in slot.ended if not each.is_named)
         found = np.array([cells[unit.labels] for unit in units], np.int32)
         ended = np.zeros(len(slot.ended), [("high", np.uint64), ("low", np.uint64)])
-        return Closed(columns, found, np.zeros(len(units), np.int64), calls, ended, services, dict(nameless), dict(cut))
+        rows, errors = np.zeros(len(units), np.int64), {number: word for word, number in words.items() if number}
+        return Closed(
+            columns, found, rows, calls, ended, services, dict(nameless), dict(cut), errors=errors,
+            answers=tuple(sorted({unit.answer for unit in units if all(unit.answer) and len({*unit.answer}) == 2})),
+        )  # fmt: skip
 
 
 def _session(each: Ended) -> Unit:
     tenant, agent = each.labels
     source = CostSource.UNPRICED if each.unpriced else CostSource.FREE if each.free else CostSource.NONE
     words = (tenant, agent, "session", "", "", "", "")
-    return Unit(words, each.weight, each.failed, (0.0, 0.0), each.dollars, source, each.seconds, each.outcome)
+    return Unit(
+        words, each.weight, each.failed, (0.0, 0.0), each.dollars, source, each.seconds, each.outcome, trace=each.trace
+    )  # fmt: skip
 
 
 def _is_spent_above(span: Span) -> bool:

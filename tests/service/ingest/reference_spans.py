@@ -20,12 +20,14 @@ from service.ingest.reader import Decoded
 from service.ingest.vocabulary import (
     AGENT_BY_NAME,
     AGENT_RUN,
+    ARGUMENTS,
     CACHE_READ,
     CACHE_WRITE,
     COST,
     EMBEDDING,
     FIRST_TOKEN,
     FIRST_TOKEN_MS,
+    HITS,
     INPUT,
     INPUT_COST,
     LLM,
@@ -36,9 +38,14 @@ from service.ingest.vocabulary import (
     REASONING,
     REQUEST_MODEL,
     RESPONSE_ID,
+    RETRIEVAL,
+    SCORE,
     SESSION,
     TENANT,
+    TOOL,
     TOOL_INPUT,
+    TOOL_NAME,
+    TOP_K,
     TOTAL,
     WORKFLOW,
     Reading,
@@ -46,7 +53,9 @@ from service.ingest.vocabulary import (
 )
 from service.ingest.vocabulary import PARTS as VALUED
 
-KEPT = (INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, *VALUED, FIRST_TOKEN)
+KEPT = (
+    INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, COST, *VALUED, FIRST_TOKEN, ARGUMENTS, HITS, TOP_K, SCORE
+)  # fmt: skip
 ANCESTORS_MAX = 64
 STATUS_OK, STATUS_ERROR = 1, 2
 
@@ -80,12 +89,22 @@ class Span:
     usage_counted: bool = False
     is_counted: bool = False
     may_be_duplicate: bool = False
+    called: Any = None
 
     @property
     def placed(self) -> int:
         """Its end, but within the slot in which it was put: see `tell_again`."""
         slot_ns = self.slot_ns or self.end - self.end % SLOT_NS
         return min(self.end, slot_ns + SLOT_NS - 1)
+
+    def __post_init__(self) -> None:
+        if self.operation == TOOL and ARGUMENTS in self.numbers:
+            self.called = (self.says(TOOL_NAME), self.numbers[ARGUMENTS])
+
+    @property
+    def response(self) -> Any:
+        """What is the same for accounts of one response, and for calls of a tool with equal arguments; or nothing."""
+        return self.called or self.says(RESPONSE_ID)
 
     def tell_again(self, later: "Span") -> None:
         """Take a later account of this span: the one that ends later, or tells more of what was used."""
@@ -94,6 +113,12 @@ class Span:
             return
         self.slot_ns = self.slot_ns or self.end - self.end % SLOT_NS
         self.end, self.failed = later.end, later.failed
+        retrieves = (self.operation == RETRIEVAL, later.operation == RETRIEVAL)
+        if len({*retrieves}) > 1 and (later.operation != OTHER or self.operation == OTHER):
+            parts = (*VALUED, FIRST_TOKEN, HITS, TOP_K, SCORE)
+            self.numbers = {name: number for name, number in self.numbers.items() if name not in parts}
+        if later.called or later.says(RESPONSE_ID):
+            self.called = later.called
         if later.spent:
             self.spent, self.numbers, self.told_empty = True, later.numbers, later.told_empty
         first, second = self.reading, later.reading
@@ -159,7 +184,7 @@ class Trace:
     session: Any = None
     waits: int = 0
     tokens: float = 0.0
-    answers: dict[str, bool] = field(default_factory=dict)
+    answers: dict[Any, bool] = field(default_factory=dict)
     """Response ids that were counted, and whether their tokens were."""
     first: float = math.inf
     last: int = 0

@@ -8,7 +8,7 @@ import pytest
 from genai_prices import Usage, calc_price
 
 from detectors.core.columns import CELL_LABELS
-from service.ingest.dialects import DIALECTS, WANTED
+from service.ingest.dialects import DIALECTS, HASHED, WANTED
 from service.ingest.prices import CostSource, Prices, Tokens
 from tests.service.ingest.wire import Sent, Stream, Value, agent, at_ns, body, chat
 
@@ -271,4 +271,5 @@ def test_dialects_are_found_and_never_read_content() -> None:
     """A dialect is found by being in the package; none asks for prompts, completions, arguments or results."""
     assert {dialect.name for dialect in DIALECTS} >= {"semconv", "handwritten", "metadata"}
     content = ("messages", "prompt", "completion", "arguments", "result", "input.value", "output.value", "query")
-    assert not [name for name in WANTED if name.endswith(content) and "token" not in name and "cost" not in name]
+    read = WANTED.keys() - HASHED  # Of those a number is kept that stands for the text.
+    assert not [name for name in read if name.endswith(content) and "token" not in name and "cost" not in name]

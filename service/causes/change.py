@@ -1,0 +1,158 @@
+"""One change of one series: which part of it is whose, looked for among the cells that the series is made of."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from alertrules.cause import Cause, How, Term
+from alertrules.lifecycle import Labels
+from alertrules.rules import Rule
+from alertrules.wording import percent
+from detectors.core.columns import ENDINGS, Bools, Finding, Ids
+from detectors.core.series import OVERFLOW_VALUE, SeriesTable
+from detectors.core.signals import SIGNALS, Signal
+from service.causes import factors, terms
+from service.causes.levels import level, own_shares, shares
+from service.causes.past import Past, only
+from service.causes.terms import Candidate, Codes, Shares
+from service.ingest.endings import error_class
+
+LABELS = ("tool", "model", "agent_version", "tenant", "agent", "operation", "provider")
+"""Labels that may be a cause; of two that mean the same calls the first is named."""
+MODEL_CALLS = ("llm", "embedding")
+UNPRICED_TOLD = 0.001
+SEEN_CHANGE = 1 / 3
+"""Part of the change that a detector found which the cells must show, for their terms to mean anything."""
+_VAGUE = ENDINGS.index("error")
+
+
+class Change:
+    """What the cells of a series counted before and since a time, by a signal.
+
+    mine     (n,) the cells, ascending
+    finding  what the detector says of the change
+    """
+
+    def __init__(
+        self, past: Past, cells: SeriesTable, errors: SeriesTable, mine: Ids, signal: Signal, finding: Finding
+    ) -> None:
+        self._past, self._cells, self._errors = past, cells, errors
+        self._mine, self._signal, self._finding = mine, signal, finding
+        every = np.arange(len(mine), dtype=np.int32)
+        self._before, self._now = past.between(mine, every, finding.since_ns)
+
+    @cached_property
+    def _parts(self) -> Shares | None:
+        return shares(self._signal, self._before, self._now)
+
+    @cached_property
+    def _labels(self) -> Mapping[str, Codes]:
+        """The labels of the cells as numbers, each (n,)."""
+        values = [self._cells.values(cell) for cell in self._mine.tolist()]
+        places = {name: self._cells.labels.index(name) for name in LABELS}
+        return {
+            name: np.unique([each[place] for each in values], return_inverse=True)[1] for name, place in places.items()
+        }  # fmt: skip
+
+    def shows(self, rule: Rule) -> bool:
+        """Whether the cells changed as the detector says, so that it makes sense to ask which of them did."""
+        parts, found, signal = self._parts, self._finding, self._signal
+        if parts is None or not (parts.units0.sum() >= terms.NEW_BELOW and parts.units1.sum() > 0 and parts.change):
+            return False
+        if rule.described.limit:
+            return parts.change > 0
+        change, told = level(signal, self._now) - level(signal, self._before), found.now - found.before
+        if found.unit == "share" and signal.unit != "share":
+            told = -told  # The detector tells of the good outcomes, the signal of the bad ones.
+        return bool(change * told > 0 and abs(change) >= SEEN_CHANGE * abs(told))
+
+    def unpriced(self) -> str:
+        """What of the calls since then has no known price, in words: a sum of dollars that lacks some is too low."""
+        calls, unpriced = (float(column.sum()) for column in (self._now.tick.count, self._now.tick.unpriced))
+        share = unpriced / calls if calls else 0.0
+        return f"unpriced: {percent(share)} of the calls have no known price" if share >= UNPRICED_TOLD else ""
+
+    def cause(self) -> tuple[Cause, Bools]:
+        """The terms that explain most of the change, and the cells that they name: all, where nothing does."""
+        parts = self._parts
+        assert parts is not None, "ask first whether the cells show the change"
+        own = own_shares(self._signal, self._before, self._now, parts)
+        chosen = terms.cause(parts, own, self._labels)
+        found = [self._term(one, parts) for one in chosen]
+        which = chosen[-1].which if chosen else np.ones(len(self._mine), np.bool_)
+        is_shift = bool(chosen) and chosen[-1].mixed
+        if self._signal is SIGNALS["error_ratio"] and not is_shift and (error := self._error(parts, which)):
+            found.append(error)
+        return tuple(found), which
+
+    def _term(self, of: Candidate, parts: Shares) -> Term:
+        place = self._cells.labels.index(of.label)
+        value = self._cells.values(int(self._mine[of.which][0]))[place]
+        if of.mixed:
+            return Term(How.MIX, of.label, value, of.share0, of.share, "share", of.explains)
+        before, now = (level(self._signal, only(each, of.which)) for each in (self._before, self._now))
+        is_new = parts.of(of.which).units0.sum() < terms.NEW_BELOW
+        return Term(
+            How.RATE, of.label, value, float("nan") if is_new else before, now, self._signal.unit, of.explains
+        )  # fmt: skip
+
+    def _error(self, parts: Shares, which: Bools) -> Term | None:
+        """What most of the failures that came besides are: a type of error, or types that mean the same."""
+        mine = parts.of(which)
+        if not (mine.units0.sum() and mine.units1.sum() and mine.change > 0):
+            return None
+        before, now = (
+            np.bincount(of.error.bucket[which[of.error.cell]], of.error.count[which[of.error.cell]], self._errors.size)
+            for of in (self._before, self._now)
+        )
+        names = [self._errors.values(i)[0] if i in self._used else "" for i in range(self._errors.size)]
+        classes = [ENDINGS[place] if (place := error_class(name)) != _VAGUE and name else "" for name in names]
+        for words in (names, classes):
+            found = []
+            for word in {*words} - {"", OVERFLOW_VALUE}:
+                is_it = np.array([each == word for each in words])
+                then, since = before[is_it].sum() / mine.units0.sum(), now[is_it].sum() / mine.units1.sum()
+                found.append(((since - then) / mine.change, word, float(then), float(since)))
+            share, word, then, since = max(found, default=(0.0, "", 0.0, 0.0))
+            if share >= terms.EXPLAINS:
+                return Term(How.RATE, "error", word, then, since, "ratio", float(share))
+        return None
+
+    @cached_property
+    def _used(self) -> frozenset[int]:
+        return frozenset(self._errors.rows().tolist())
+
+    def of_spend(self, labels: Labels) -> Cause:
+        """Which factor of a session's cost changed: looked for among the calls of models of the same agent.
+
+        labels  of the series of sessions
+        """
+        calls = self._calls_of(labels)
+        if not len(calls):
+            return ()
+        place = self._cells.labels.index("model")
+        models = [self._cells.values(cell)[place] or "a model without a name" for cell in calls.tolist()]
+        names, group = np.unique(models, return_inverse=True)
+        counted = self._past.between(calls, group.astype(np.int32), self._finding.since_ns)
+        then, since = (
+            factors.spent(float(sessions.tick.count.sum()), each)
+            for sessions, each in zip((self._before, self._now), counted, strict=True)
+        )
+        term = factors.named(then, since, names.tolist())
+        return (term,) if term and self._goes_with(then, since) else ()
+
+    def _goes_with(self, then: factors.Spent, since: factors.Spent) -> bool:
+        """Whether what the calls cost a session changed the way that the detector says."""
+        change = since.dollars.sum() / since.sessions - then.dollars.sum() / then.sessions
+        return bool(change * (self._finding.now - self._finding.before) > 0)
+
+    def _calls_of(self, labels: Labels) -> Ids:
+        """Cells of the model calls that have these labels, the operation apart."""
+        wanted = {name: value for name, value in labels if name != "operation"} | {"metric": ""}
+        found = []
+        for cell in np.sort(self._cells.rows()).tolist():
+            values = dict(zip(self._cells.labels, self._cells.values(cell), strict=True))
+            if values["operation"] in MODEL_CALLS and all(values[name] == value for name, value in wanted.items()):
+                found.append(cell)
+        return np.array(found, np.int32)

@@ -1,0 +1,101 @@
+"""A signal of some cells, before and since, as parts and units: what `terms.py` takes apart."""
+
+import numpy as np
+
+from detectors.core.columns import Entries, Floats
+from detectors.core.signals import Mean, Quantile, Signal
+from service.causes.past import Counted
+from service.causes.terms import Shares
+
+EDGES_AN_OCTAVE = 4
+"""Of the past's histograms."""
+OWN_QUANTILE, KNOWN = 0.8, 20.0
+"""What a group is measured by where it is by itself, and the units from which it knows its own."""
+
+
+def shares(signal: Signal, before: Counted, now: Counted) -> Shares | None:
+    """The signal's parts and units by group; None for a rate, which has no units.
+
+    Of a quantile the part is what lies above the level that it had before: 5% of the units, for a p95.
+    """
+    match signal.of:
+        case Mean(part, units):
+            return Shares(part(before.tick), units(before.tick), part(now.tick), units(now.tick))
+        case Quantile(share, histogram):
+            groups = len(before.tick.series)
+            then, since = histogram(before.tick), histogram(now.tick)
+            position = quantile_at(then, share)
+            return Shares(
+                above(then, position, groups), counted(then, groups), above(since, position, groups),
+                counted(since, groups),
+            )  # fmt: skip
+    return None
+
+
+def own_shares(signal: Signal, before: Counted, now: Counted, together: Shares) -> Shares:
+    """The same by each group's own level before: of a quantile, whether a group got slower than itself.
+
+    A fast group that got slower may still be faster than most; `together` would not tell.
+    """
+    if not isinstance(signal.of, Quantile):
+        return together
+    groups = len(before.tick.series)
+    then, since = signal.of.histogram(before.tick), signal.of.histogram(now.tick)
+    position = np.full(groups, quantile_at(then, OWN_QUANTILE))
+    for group in range(groups):
+        mine = Entries(then.cell[then.cell == group], then.bucket[then.cell == group], then.count[then.cell == group])
+        if mine.count.sum() >= KNOWN:
+            position[group] = quantile_at(mine, OWN_QUANTILE)
+    return Shares(
+        above(then, position[then.cell], groups), counted(then, groups),
+        above(since, position[since.cell], groups), counted(since, groups),
+    )  # fmt: skip
+
+
+def quantile_at(entries: Entries, share: float) -> float:
+    """The quantile of all groups together, in buckets and a fraction; NaN where nothing was counted.
+
+    >>> quantile_at(Entries(np.array([0, 1]), np.array([3, 4]), np.array([6.0, 2.0])), 0.5)
+    3.6666666666666665
+    """
+    if not len(entries.bucket):
+        return float("nan")
+    lowest = int(entries.bucket.min())
+    counts = np.bincount(entries.bucket - lowest, entries.count)
+    upto = np.cumsum(counts)
+    target = share * upto[-1]
+    at = int(np.searchsorted(upto, target))
+    at = min(at, len(counts) - 1)
+    return float(lowest + at + (target - (upto[at] - counts[at])) / counts[at])
+
+
+def above(entries: Entries, position: float | Floats, groups: int) -> Floats:
+    """(groups,) how many lie above a position, which may be another for each entry; linear inside its bucket."""
+    part = np.clip(entries.bucket + 1 - position, 0.0, 1.0)
+    return np.bincount(entries.cell, entries.count * part, groups).astype(float)
+
+
+def counted(entries: Entries, groups: int) -> Floats:
+    """(groups,) how many there are."""
+    return np.bincount(entries.cell, entries.count, groups).astype(float)
+
+
+def value_at(position: float) -> float:
+    """Seconds or dollars at a position.
+
+    >>> value_at(4.0)
+    2.0
+    """
+    return float(2.0 ** (position / EDGES_AN_OCTAVE))
+
+
+def level(signal: Signal, of: Counted) -> float:
+    """The signal's level of all groups together; NaN where there is nothing to tell it from."""
+    match signal.of:
+        case Mean(part, units):
+            total = float(units(of.tick).sum())
+            return float(part(of.tick).sum()) / total if total else float("nan")
+        case Quantile(share, histogram):
+            return value_at(quantile_at(histogram(of.tick), share))
+        case rate:
+            return float(rate.amount(of.tick).sum()) / of.seconds * 60 * rate.minutes if of.seconds else float("nan")

@@ -1,0 +1,125 @@
+"""What else changed: first sights of versions and models, models that answer behind a name, and what people tell of.
+
+A page names what was new within the hour before its change began. What an agent had from its own first hour on is not
+news.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from alertrules.changes import Change
+from alertrules.wording import VALUE_LENGTH_MAX, clean, length
+from detectors.core.columns import SECOND_NS, Slot
+from detectors.core.series import OVERFLOW_VALUE, SeriesTable
+
+HOUR_NS = 3600 * SECOND_NS
+WATCHED = {"agent_version": "version", "model": "model", "tool": "tool"}
+"""Labels whose new values are news, and what a page calls them."""
+SIGHTS_MAX, CHANGES_MAX, TOLD_MAX = 20_000, 1_000, 3
+CHANGE_LIFE_NS = 30 * 24 * HOUR_NS
+
+
+class News:
+    """First sights by agent, and changes that were told. One owner; slots come in time order."""
+
+    def __init__(self) -> None:
+        self._births = 0
+        self._agents: dict[str, int] = {}  # When each was first seen.
+        self._sights: dict[tuple[str, str, str], int] = {}  # By agent, label and value.
+        self._answers: dict[tuple[str, str], int] = {}  # By the model that was asked, and the one that answered.
+        self.changes: list[Change] = []
+
+    def add(self, slot: Slot, cells: SeriesTable) -> None:
+        """Note what this slot has for the first time."""
+        born = cells.born(slot.cell)
+        for cell in slot.cell[born > self._births].tolist():
+            labels = dict(zip(cells.labels, cells.values(cell), strict=True))
+            agent = labels["agent"]
+            self._agents.setdefault(agent, slot.start_ns)
+            for label in WATCHED:
+                if labels[label] and labels[label] != OVERFLOW_VALUE:
+                    self._sights.setdefault((agent, label, labels[label]), slot.start_ns)
+        self._births = max(self._births, int(born.max(initial=0)))
+        for pair in slot.answers:
+            self._answers.setdefault(pair, slot.start_ns)
+        _shorten(self._agents)
+        _shorten(self._sights)
+        _shorten(self._answers)
+
+    def tell(self, change: Change) -> None:
+        """Take in a change that somebody tells of; one that is told again is one."""
+        if change not in self.changes:
+            self.changes.append(change)
+            self.changes.sort(key=lambda one: (one.at_ns, one.summary))
+            before_ns = self.changes[-1].at_ns - CHANGE_LIFE_NS
+            self.changes = [one for one in self.changes if one.at_ns >= before_ns][-CHANGES_MAX:]
+
+    def before(self, since_ns: int, until_ns: int, labels: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
+        """What changed from an hour before `since_ns` on, told in words, the closest to `since_ns` first.
+
+        labels  of the cells that the page is about
+        """
+        begin_ns, cells = since_ns - HOUR_NS, list(labels)
+        models = {each["model"] for each in cells if each["model"]}
+        own = {(each["agent"], label, each[label]) for each in cells for label in WATCHED}
+        found = [
+            (at_ns, f"{WATCHED[label]} {clean(value, VALUE_LENGTH_MAX)} is new")
+            for (agent, label, value), at_ns in self._sights.items()
+            if (agent, label, value) in own and begin_ns <= at_ns <= until_ns and at_ns >= self._agents[agent] + HOUR_NS
+        ]
+        first_ns = min(self._answers.values(), default=0)
+        found += [
+            (at_ns, f"{clean(asked, VALUE_LENGTH_MAX)} is answered by {clean(answered, VALUE_LENGTH_MAX)}")
+            for (asked, answered), at_ns in self._answers.items()
+            if asked in models and begin_ns <= at_ns <= until_ns and at_ns >= first_ns + HOUR_NS
+        ]
+        found += [
+            (one.at_ns, one.summary)
+            for one in self.changes
+            if begin_ns <= one.at_ns <= until_ns and _concerns(one, cells)
+        ]
+        nearest = sorted(found, key=lambda one: (abs(one[0] - since_ns), one[1]))[:TOLD_MAX]
+        return tuple(f"{said} ({_when(at_ns, since_ns)})" for at_ns, said in nearest)
+
+    def state(self) -> dict[str, Any]:
+        """All state, as JSON knows it."""
+        return {
+            "births": self._births,
+            "agents": list(self._agents.items()),
+            "sights": [[*key, at_ns] for key, at_ns in self._sights.items()],
+            "answers": [[*key, at_ns] for key, at_ns in self._answers.items()],
+            "changes": [[one.at_ns, one.summary, one.labels, one.link] for one in self.changes],
+        }
+
+    @classmethod
+    def resume(cls, state: Mapping[str, Any] | None) -> "News":
+        """What `state` was told of; nothing where there is none."""
+        news = cls()
+        if state:
+            news._births = state["births"]
+            news._agents = dict(state["agents"])
+            news._sights = {(agent, label, value): at_ns for agent, label, value, at_ns in state["sights"]}
+            news._answers = {(asked, answered): at_ns for asked, answered, at_ns in state["answers"]}
+            news.changes = [
+                Change(at_ns, summary, tuple((name, value) for name, value in labels), link)
+                for at_ns, summary, labels, link in state["changes"]
+            ]
+        return news
+
+
+def _concerns(change: Change, cells: list[Mapping[str, str]]) -> bool:
+    """Whether a change may concern some of the cells: none of its labels says otherwise."""
+    return any(all(each.get(name, value) in (value, "") for name, value in change.labels) for each in cells)
+
+
+def _when(at_ns: int, since_ns: int) -> str:
+    if abs(at_ns - since_ns) < 60 * SECOND_NS:
+        return "at that time"
+    return f"{length(abs(at_ns - since_ns))} {'before' if at_ns < since_ns else 'after'} it began"
+
+
+def _shorten(times: dict[Any, int]) -> None:
+    """Forget the oldest tenth of what is too much."""
+    if len(times) > SIGHTS_MAX:
+        for key in sorted(times, key=lambda key: times[key])[: SIGHTS_MAX // 10]:
+            del times[key]

@@ -1,0 +1,1 @@
+"""Whether a page names the cause: `python -m tests.bench.causes`."""
