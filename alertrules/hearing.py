@@ -63,8 +63,9 @@ def hearing(files: Sequence[Says], rules: Sequence[Rule]) -> tuple[Hearing, list
     What can be used and that nothing comes to is dead, and not wrong: it may have been so for months.
     """
     routed = [file for file in files if file.route]
+    first = f"{routed[0].file}:{routed[0].lines['route']}" if routed else ""
     wrong = [
-        Wrong(file.file, file.lines["route"], "route", f"there is one already, at {_route_of(routed[0])}; keep one")
+        Wrong(file.file, file.lines["route"], "route", f"there is one already, at {first}; keep one")
         for file in routed[1:]
     ]
     route = (routed[0].route if routed else None) or Route()
@@ -178,10 +179,6 @@ class _RouteCheck:
             yield from self._dead(here, child, all_, before)
             if not child.continues:
                 before = [*before, (here, (*all_, *child.matchers))]
-
-
-def _route_of(file: Says) -> str:
-    return f"{file.file}:{file.lines['route']}"
 
 
 def _inhibition(files: Sequence[Says], known: set[str], rules: Sequence[Rule]) -> Iterator[tuple[Wrong, bool]]:

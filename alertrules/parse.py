@@ -78,8 +78,8 @@ class RuleFile:
     @property
     def is_empty(self) -> bool:
         """Whether it says nothing at all."""
-        says = self.rules or self.receivers or self.route or self.outcomes or self.inhibit_rules or self.time_intervals
-        return not says
+        who_hears = self.receivers or self.route or self.inhibit_rules or self.time_intervals
+        return not (self.rules or who_hears or self.outcomes)
 
     def named(self, kind: str) -> Iterator[tuple[str, int]]:
         """The names of rules, receivers or outcomes, and the line of each, as often as each stands."""
@@ -247,12 +247,13 @@ def grammar_of(words: Words) -> Grammar:
     models: dict[str, type[BaseModel]] = {
         "groups": Group, "rules": Rule, "overrides": Override, "annotations": Annotations,
         "outcomes": OutcomeClass, "route": Route, "routes": Route, "escalate": Escalation,
-        "inhibit_rules": InhibitRule, "time_intervals": TimeInterval, "time_intervals.time_intervals": Entry,
-        "times": Times, **words, "receivers": receiver_of(tuple(words.items())),
+        "inhibit_rules": InhibitRule, "time_intervals": TimeInterval, "times": Times, **words,
+        "receivers": receiver_of(tuple(words.items())),
     }  # fmt: skip
     named = ("groups", None, "rules", None)
     secrets = ("receivers", "route")
-    return Grammar(_file_keys(words), models, "groups:, receivers: or route:", named, "alert", "rule", secrets)
+    inner = {"time_intervals": Entry}
+    return Grammar(_file_keys(words), models, "groups:, receivers: or route:", named, "alert", "rule", secrets, inner)
 
 
 def _places(tree: CommentedMap, keys: FileKeys) -> Iterator[tuple[str, int]]:

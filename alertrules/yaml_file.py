@@ -4,7 +4,7 @@ Rule files and files of rules' tests are read alike: unknown keys, anchors, tags
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Grammar:
     named    where a part begins that problems call by its name: the keys that lead to it, `None` for a place in a
              list; `name_key` is its key that has the name, and `kind` what such a part is called
     secrets  keys of the file below which what was read is never repeated, as somebody may have written a key or URL
+    inner    the model of a part whose key stands in another part of that key
     """
 
     whole: type[BaseModel]
@@ -63,17 +64,14 @@ class Grammar:
     name_key: str
     kind: str
     secrets: tuple[str, ...] = ()
+    inner: Mapping[str, type[BaseModel]] = field(default_factory=dict)
 
     def model_at(self, loc: tuple[int | str, ...]) -> type[BaseModel]:
         """The model whose keys stand at a place, told by the nearest key above it."""
-        keys = [str(part) for part in loc]
-        for key in reversed(keys):
-            inner = f"{key}.{key}"  # A key within a list of the same name, as Alertmanager has one.
-            if keys.count(key) > 1 and inner in self.models:
-                return self.models[inner]
-            if key in self.models:
-                return self.models[key]
-        return self.whole
+        key = next((str(part) for part in reversed(loc) if part in self.models), None)
+        if key is None:
+            return self.whole
+        return self.inner[key] if key in self.inner and loc.count(key) > 1 else self.models[key]
 
 
 def text_of(path: Path) -> str:

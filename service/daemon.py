@@ -293,8 +293,9 @@ class Daemon:
         await self._save()  # A record that raises goes back to a state of these rules.
         self.looks.anew()
         learn = f"; {learning.anew(rules.rules, anew, self.clock.now_ns())}" if anew else ""
-        told_ = ", ".join(one.name for one in self.destinations)
-        self.rule_files.taken(f"{len(rules.rules)} rules, told: {told_}{learn}")
+        self.rule_files.taken(
+            f"{len(rules.rules)} rules, told: {', '.join(one.name for one in self.destinations)}{learn}"
+        )
         return None
 
     async def _look_at_clocks(self) -> None:

@@ -157,8 +157,8 @@ def _from_kafka(given: argparse.Namespace, settings: "Settings") -> "Iterator[Ba
     progress = _Progress()
     with asyncio.Runner() as runner:
         reading = KafkaRange(settings.kafka, given.begins, given.ends or datetime.now(UTC))
-        runner.run(reading.start())
         try:
+            runner.run(reading.start())
             while (batch := runner.run(reading.next())) is not None:
                 yield batch
                 progress.say(reading.part, reading.time_ms * 1_000_000)

@@ -1,5 +1,6 @@
 """A range of Kafka's log by time, read once: no group is joined, and no offset is committed."""
 
+import asyncio
 import time
 from datetime import datetime
 
@@ -34,7 +35,7 @@ class KafkaRange:
         self._consumer: AIOKafkaConsumer | None = None
 
     async def start(self) -> None:
-        """Find out where the range begins and ends. Raises KafkaError, ValueError."""
+        """Find out where the range begins and ends. Raises KafkaError, TimeoutError, ValueError."""
         if not self.settings.bootstrap_servers:
             raise ValueError("TOCSIN_KAFKA__BOOTSTRAP_SERVERS says no broker; set it, or read files with --otlp")
         if self._begins_ms >= self._ends_ms:
@@ -48,11 +49,12 @@ class KafkaRange:
         there = await consumer.topics()
         if missing := [topic for topic in self.settings.topics if topic not in there]:
             raise ValueError(f"Kafka has no topic {', '.join(missing)}; see TOCSIN_KAFKA__TOPICS")
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in self.settings.topics for number in sorted(consumer.partitions_for_topic(topic) or ())
-        ]  # fmt: skip
-        consumer.assign(partitions)
+        # Without a group it is assigned every partition, once the brokers have told of them.
+        consumer.subscribe(list(self.settings.topics))
+        async with asyncio.timeout(STUCK_S):
+            while not consumer.assignment():  # noqa: ASYNC110 - The client tells nobody when.
+                await asyncio.sleep(0.02)
+        partitions = sorted(consumer.assignment())
         last = await consumer.end_offsets(partitions)
         begins = await consumer.offsets_for_times(dict.fromkeys(partitions, self._begins_ms))
         ends = await consumer.offsets_for_times(dict.fromkeys(partitions, self._ends_ms))

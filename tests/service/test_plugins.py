@@ -131,7 +131,7 @@ def test_both_are_dropped_in(tmp_path: Path, command: list[str]) -> None:
             assert time.monotonic() < until_s, daemon.said
             time.sleep(0.1)
         (line,) = [line for line in daemon.said.splitlines() if "EVERYBODY" in line][:1]
-        assert "SPOKE 100% (FROM 0%)" in line and line.endswith("?")
+        assert "(FROM 0%)" in line and "SPOKE 1 OF 1 (100%" in line and line.endswith("?")
         assert "told: oncall/shout, which is shouting at everybody" in daemon.said
         assert 'tocsin_always_seen{agent="shop",rule="Spoke"}' in httpx.get(f"{web}/metrics").text
         (told,) = httpx.get(f"{web}/api/v1/destinations").json()["destinations"]

@@ -147,7 +147,6 @@ def test_a_range_of_kafka(
     status, out, err = run(capsys, "--kafka", "--from", begins, "--rules", rules, "--json")
     assert status == 0, err
     told = json.loads(out)
-    print(told)
     assert [page["alert"] for page in told["pages"]] == ["ToolsFail"] and told["spans"] == 10 * MINUTES
     later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
     status, out, err = run(capsys, "--kafka", "--from", begins, "--to", "2020-01-01T00:00Z", "--rules", rules)

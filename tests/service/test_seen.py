@@ -44,7 +44,8 @@ def test_what_is_seen() -> None:
     }
     # As it stands once much is known: the budget is not kept, and many series move by more than was asked for.
     wide = {"labels": {"agent": "a"}, "warnings": ["it moves by 2x by itself"]}
-    known = states["Wobbly"] | {"keeps_budget": False, "promise": "it cannot", "shown": [wide] * 5, "matching": 9}
+    more = {"keeps_budget": False, "promise": "it cannot", "shown": [wide] * 5, "matching": 9}
+    known = {**states["Wobbly"], **more}
     told = [str(one) for one in seen(rules, lambda rule: known) if one.rule == "Wobbly"]
     assert told == [
         'a.yaml:5: rule "Wobbly": budget: it cannot',
