@@ -49,15 +49,18 @@ class View:
 
     def _rows(self, slot: Slot, cells: SeriesTable) -> Ids:
         """Series id by cell id; NOT_SELECTED where the rule does not look at the cell."""
-        if len(self._row_of) < cells.size:
-            more = cells.size - len(self._row_of)
-            self._row_of = np.concatenate([self._row_of, np.full(more, UNKNOWN, np.int32)])
-            self._born_of = np.concatenate([self._born_of, np.full(more, -1, np.int64)])
+        self._make_room(cells)
         born = cells.born(slot.cell)
         for cell in slot.cell[(self._row_of[slot.cell] == UNKNOWN) | (self._born_of[slot.cell] != born)].tolist():
             self._row_of[cell] = self._look_up(cells.labels, cells.values(cell), slot.start_ns)
         self._born_of[slot.cell] = born
         return self._row_of
+
+    def _make_room(self, cells: SeriesTable) -> None:
+        if len(self._row_of) < cells.size:
+            more = cells.size - len(self._row_of)
+            self._row_of = np.concatenate([self._row_of, np.full(more, UNKNOWN, np.int32)])
+            self._born_of = np.concatenate([self._born_of, np.full(more, -1, np.int64)])
 
     def _look_up(self, names: Sequence[str], values: tuple[str, ...], seen_ns: int) -> int:
         if not matches(self.select, names, values):
@@ -81,20 +84,23 @@ class View:
 
     def cells_of(self, row: int, cells: SeriesTable) -> Ids:
         """The cells that a series is made of, as far as they are in use, in order."""
-        used = np.sort(cells.rows())
-        known = used[used < len(self._row_of)]
-        known = known[(self._row_of[known] != UNKNOWN) & (self._born_of[known] == cells.born(known))]
-        mine = known[self._row_of[known] == row]
-        # After a restart, and until it counts again, a cell has to be looked up; it makes no new series.
-        values, own = self.series.values(row), [cells.labels.index(name) for name in self.by]
-        met_later = np.setdiff1d(used, known)
-        more = [
-            cell
-            for cell in met_later.tolist()
-            if tuple(cells.values(cell)[place] for place in own) == values
-            and matches(self.select, cells.labels, cells.values(cell))
-        ]
-        return np.union1d(mine, np.array(more, np.int32)).astype(np.int32)
+        self._meet(cells)
+        mine: Ids = np.flatnonzero(self._row_of == row).astype(np.int32)
+        mine = mine[(self._born_of[mine] == cells.born(mine)) & cells.are_used(mine)]
+        return mine
+
+    def _meet(self, cells: SeriesTable) -> None:
+        """Look up the cells that have not counted since a restart, once. None of them makes a new series."""
+        self._make_room(cells)
+        unknown = np.flatnonzero(self._row_of == UNKNOWN).astype(np.int32)
+        for cell in unknown[cells.are_used(unknown)].tolist():
+            values = cells.values(cell)
+            if not matches(self.select, cells.labels, values):
+                row: int | None = NOT_SELECTED
+            else:
+                row = self.series.find(tuple(values[cells.labels.index(name)] for name in self.by))
+            if row is not None:
+                self._row_of[cell], self._born_of[cell] = row, cells.born(np.array([cell], np.int32))[0]
 
     def expire(self, before_ns: int, keep: Ids) -> Ids:
         """Forget the series that were last seen before then, but for those in `keep`; says which."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.core.columns import Arrays, Ids
+from detectors.core.columns import Arrays, Bools, Ids
 
 OVERFLOW = 0
 """The row that stands for every label set that came after the table was full."""
@@ -94,6 +94,10 @@ class SeriesTable:
     def born(self, rows: Ids) -> NDArray[np.int64]:
         """For each row a number that no earlier or later user of its id has."""
         return self._born[rows]
+
+    def are_used(self, rows: Ids) -> Bools:
+        """Whether each of these ids is in use; OVERFLOW is."""
+        return np.array([self._rows[row] is not None for row in rows.tolist()], np.bool_)
 
     def rows(self) -> Ids:
         """The ids in use, OVERFLOW not among them."""

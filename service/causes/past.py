@@ -83,6 +83,7 @@ class Past:
         self._pieces: list[Piece] = []
         self._open: list[tuple[Keys, Floats]] = []
         self._open_ns = 0
+        self._added_up: list[Piece] = []  # The open minute, once somebody asked.
         self._born = np.zeros(0, np.int64)
 
     def add(self, slot: Slot, cells: SeriesTable) -> Ids:
@@ -93,7 +94,15 @@ class Past:
             self._open_ns = minute_ns
         reused = self._forget_reused(slot.cell, cells)
         self._open.append(_numbers(slot))
+        self._added_up = []
         return reused
+
+    @property
+    def _every(self) -> list[Piece]:
+        """The pieces, and the open minute. Many alerts of one moment ask for it."""
+        if self._open and not self._added_up:
+            self._added_up = [_minute(self._open_ns, self._open)]
+        return [*self._pieces, *self._added_up]
 
     def _forget_reused(self, rows: Ids, cells: SeriesTable) -> Ids:
         """Drop what former users of these cells' ids counted."""
@@ -111,7 +120,7 @@ class Past:
     def _close_minute(self) -> None:
         if not self._open:
             return
-        parts, self._open = self._open, []
+        parts, self._open, self._added_up = self._open, [], []
         self._pieces.append(_minute(self._open_ns, parts))
         self._tidy()
 
@@ -155,8 +164,7 @@ class Past:
         """
         groups = int(group.max(initial=-1)) + 1
         earlier = [self._older, *(piece for piece in self._pieces if piece.end_ns <= since_ns)]
-        later = [*self._pieces, *([_minute(self._open_ns, self._open)] if self._open else [])]
-        later = [piece for piece in later if piece.begin_ns >= since_ns and piece.end_ns <= until_ns]
+        later = [piece for piece in self._every if piece.begin_ns >= since_ns and piece.end_ns <= until_ns]
         before_s = self._older_s + sum(piece.seconds for piece in earlier[1:])
         before = _gathered(earlier, cells, group, groups, before_s)
         return before, _gathered(later, cells, group, groups, sum(piece.seconds for piece in later))
@@ -164,7 +172,7 @@ class Past:
     def tens(self, cells: Ids) -> list[tuple[int, Counted]]:
         """What these cells counted together in each ten minutes of the last two hours: when they begin, and what."""
         found = []
-        pieces = [*self._pieces, *([_minute(self._open_ns, self._open)] if self._open else [])]
+        pieces = self._every
         for ten in sorted({piece.begin_ns // TEN_NS for piece in pieces}):
             mine = [piece for piece in pieces if piece.begin_ns // TEN_NS == ten]
             seconds = sum(piece.seconds for piece in mine)
