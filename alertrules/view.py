@@ -86,8 +86,8 @@ class View:
         """The cells that a series is made of, as far as they are in use, in order."""
         self._meet(cells)
         mine: Ids = np.flatnonzero(self._row_of == row).astype(np.int32)
-        mine = mine[(self._born_of[mine] == cells.born(mine)) & cells.are_used(mine)]
-        return mine
+        kept: Ids = mine[(self._born_of[mine] == cells.born(mine)) & cells.are_used(mine)]
+        return kept
 
     def _meet(self, cells: SeriesTable) -> None:
         """Look up the cells that have not counted since a restart, once. None of them makes a new series."""
