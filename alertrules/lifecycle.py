@@ -50,6 +50,7 @@ class Transition:
     reason: str = ""  # Why it closed, where no recovery was seen.
     cause: Cause = ()  # What explains most of the change; of an alert that fires.
     examples: tuple[Example, ...] = ()  # Traces that show it, likewise.
+    is_weighted: bool = False  # Whether its units stand for more than themselves, as traffic is sampled.
     news: tuple[str, ...] = ()  # What else changed then, likewise.
     trend: str = ""  # Its level over the last two hours, a character for ten minutes; likewise.
 

@@ -55,12 +55,15 @@ def interval(part: float, units: float) -> tuple[float, float]:
     return lower, upper
 
 
-def line(rule: Rule, labels: Labels, finding: Finding, cause: Cause = (), news: Sequence[str] = ()) -> str:
+def line(
+    rule: Rule, labels: Labels, finding: Finding, cause: Cause = (), news: Sequence[str] = (),
+    is_weighted: bool = False,
+) -> str:  # fmt: skip
     """One alert in one line: what changed, by how much, since when, over how many, what explains it, and news."""
     level = LEVELS.get(finding.unit, digits)
     subject = SIGNALS[rule.signal].subject if rule.signal else rule.described.subject
     change = f"{subject} {level(finding.now)} ({rule.described.arrow} {level(finding.before)})"
-    if counts := _few(finding):
+    if not is_weighted and (counts := _few(finding)):  # An interval is of units that were seen.
         change = f"{subject} {counts} ({rule.described.arrow} {level(finding.before)})"
     sessions = ("operation", "session") in labels or rule.counts_sessions
     unit = ("session" if sessions else "call") + ("" if finding.count == 1 else "s")

@@ -174,7 +174,7 @@ class Router:
         assert fired.finding is not None
         heading = said = f"{fired.rule}: {labels_text(fired.labels)}"
         if rule:
-            said = line(rule, fired.labels, fired.finding, fired.cause, fired.news)
+            said = line(rule, fired.labels, fired.finding, fired.cause, fired.news, fired.is_weighted)
             heading = title(rule, fired.labels, fired.finding, fired.cause)
         fires, within_ns = self._flaps.fired(fired.rule, fired.labels, fired.at_ns)
         if fires >= FLAPPING:

@@ -200,7 +200,8 @@ class Pipeline:
             # A quantile of buckets may lie beyond what there was.
             finding = replace(moved.finding, now=float(np.fmin(moved.finding.now, known.largest)))
             return replace(
-                moved, finding=finding, cause=known.cause, examples=known.examples, news=known.news, trend=known.trend
+                moved, finding=finding, cause=known.cause, examples=known.examples, news=known.news, trend=known.trend,
+                is_weighted=known.is_weighted
             )  # fmt: skip
         except Exception as error:
             said = f"the cause of alert {moved.alert_id[:ID_DIGITS_MIN]} of {moved.rule} was not found"

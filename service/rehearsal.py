@@ -9,9 +9,9 @@ from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
 from service.batch import Batch
 from service.explain import told as rule_told
+from service.pages_told import Page, Told
 from service.pipeline import Pipeline
 from service.settings import Settings
-from service.told import Page, Told
 from service.wiring import pipeline as wired
 
 HOUR_NS, DAY_NS = 3600 * SECOND_NS, 86_400 * SECOND_NS

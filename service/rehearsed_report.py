@@ -5,8 +5,8 @@ from typing import Any
 
 from alertrules.wording import clean, labels_text, utc
 from detectors.core.columns import SECOND_NS
+from service.pages_told import Page
 from service.rehearsal import Difference, Rehearsed, RuleOutcome
-from service.told import Page
 
 PAGES_MAX = 50
 """Pages that a report lists one by one."""

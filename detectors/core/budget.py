@@ -34,6 +34,7 @@ def rounded(series: int) -> float:
 def tick_cap(threshold: Floats, alternatives: int) -> Floats:
     """Most that one tick may add to an alternative's log evidence: four ticks at the cap page, three never do.
 
+    >>> import numpy as np
     >>> tick_cap(np.array([16.15]), 6).round(2)
     array([4.49])
     """

@@ -44,6 +44,7 @@ class Explained:
     news: tuple[str, ...] = ()
     trend: str = ""
     largest: float = math.nan
+    is_weighted: bool = False
 
 
 class Attribution:
@@ -83,7 +84,7 @@ class Attribution:
         cut = tuple(
             replace(term, now=float(np.fmin(term.now, largest))) if term.unit == "s" else term for term in found
         )
-        return Explained(cut, examples, news, self._trend(signal, mine), largest)
+        return Explained(cut, examples, news, self._trend(signal, mine), largest, change.is_weighted)
 
     def _trend(self, signal: Signal, mine: Ids) -> str:
         """The level of each ten minutes of the last two hours."""

@@ -21,7 +21,7 @@ from service.ingest.endings import error_class
 LABELS = ("tool", "model", "agent_version", "tenant", "agent", "operation", "provider")
 """Labels that may be a cause; of two that mean the same calls the first is named."""
 MODEL_CALLS = ("llm", "embedding")
-UNPRICED_TOLD = 0.001
+UNPRICED_TOLD, WEIGHTED = 0.001, 1.001
 SEEN_CHANGE = 1 / 3
 """Part of the change that a detector found which the cells must show, for their terms to mean anything."""
 _VAGUE = ENDINGS.index("error")
@@ -66,6 +66,12 @@ class Change:
         if found.unit == "share" and signal.unit != "share":
             told = -told  # The detector tells of the good outcomes, the signal of the bad ones.
         return bool(change * told > 0 and abs(change) >= SEEN_CHANGE * abs(told))
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether its units of now stand for more than themselves: then they are no counts."""
+        tick = self._now.tick
+        return bool(tick.squares.sum() > WEIGHTED * tick.count.sum())
 
     def unpriced(self) -> str:
         """What of the calls since then has no known price, in words: a sum of dollars that lacks some is too low."""

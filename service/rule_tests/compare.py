@@ -5,9 +5,9 @@ from typing import Any
 
 from alertrules.wording import labels_text, length
 from service.explain import worded
+from service.pages_told import Page, Ticket
 from service.rule_tests.play import Played
 from service.rule_tests.written import ExpectedPage, ExpectedTicket, RuleTest, Window
-from service.told import Page, Ticket
 
 STATE_LINES_MAX = 6
 

@@ -12,10 +12,10 @@ from detectors.core.columns import SECOND_NS
 from service.batch import Batch
 from service.explain import explained
 from service.ingest.limits import IngestLimits
+from service.pages_told import Page, Ticket, Told
 from service.pipeline import Pipeline
 from service.rule_tests.stream import Stream
 from service.rule_tests.written import RuleTest
-from service.told import Page, Ticket, Told
 
 
 @dataclass(frozen=True)

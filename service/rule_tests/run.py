@@ -12,10 +12,10 @@ from alertrules.marks import Mark
 from alertrules.parse import RuleSet, load
 from alertrules.yaml_file import TESTS, Problem, RuleErrors
 from service.notifiers.notifier import words
+from service.pages_told import Page
 from service.rule_tests.compare import problems
 from service.rule_tests.play import Played, chosen, marks, play
 from service.rule_tests.written import RuleTest, read
-from service.told import Page
 
 
 @dataclass(frozen=True)

@@ -111,9 +111,9 @@ def test_an_hour_without_destinations(tmp_path: Path) -> None:
 
     rig = check(tmp_path, steps)
     heads = sorted(post.text.splitlines()[0] for post in rig.slack.posts)
-    assert heads[0] == "Firing: firing 29"
+    assert heads[-1] == "🔴 Firing: firing 29"
     # What another sender had in hand when these were put together is told by itself.
-    assert len(heads) <= 5 and all(head.startswith("Over before it could be told: ") for head in heads[1:])
+    assert len(heads) <= 5 and all(head.startswith("☑️ Over before it could be told: ") for head in heads[:-1])
     assert any(" came and went, " in head for head in heads)
     assert [incident.summary for incident in rig.pagerduty.open()] == ["firing 29"]
 

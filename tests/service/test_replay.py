@@ -81,7 +81,7 @@ def test_burn(tmp_path: Path) -> None:
     usual = [span for name in ("steady", "loop") for span in calls(rng, name, MONDAY_S, end_s, 300)]
     oncall = told(tmp_path, "alert: Dear, detector: burn, above: $100", [*usual, *huge])
     incident, line = the_only(oncall)
-    assert incident.summary == "Dear: agent loop" and "(limit $100)" in line
+    assert incident.summary.startswith("Dear: agent loop: cost of the month at this pace $") and "(limit $100)" in line
     assert number(r"at this pace \$(\S+)", line) > 100
     assert 0 < number(r"\$(\S+) spent so far this month", line) < 0.30 * len(huge)
     assert spike_s - HOUR_S < began_s(incident) < spike_s
@@ -99,7 +99,7 @@ def test_absence(tmp_path: Path) -> None:
     incident, line = the_only(
         told(tmp_path, "alert: Gone, detector: absence, budget: 1/week", [*before, *after, *steady])
     )
-    assert incident.summary == "Gone: agent gone"
+    assert incident.summary.startswith("Gone: agent gone: calls a minute ")
     assert began_s(incident) - MONDAY_S == (before[-1].end_s - MONDAY_S) // MINUTE_S * MINUTE_S + MINUTE_S
     assert number(r"no call for (\d+) minutes", line) < (back_s - gone_s) / MINUTE_S
     assert number(r"in which (\d+) would have come", line) >= 12 and ", over" not in line
@@ -143,7 +143,7 @@ def test_own_prices(tmp_path: Path) -> None:
     rule = "alert: Dear, detector: burn, above: $2000"
     oncall = told(tmp_path, rule, [*dear, *free, *unknown], PRICES=str(tmp_path / "prices.yaml"))
     ((page, _),) = ((one, one.details["changed"][0]) for one in oncall.incidents)
-    assert page.summary == "Dear: agent dear"
+    assert page.summary.startswith("Dear: agent dear: cost of the month at this pace $")
     spent = number(r"\$(\S+) spent so far this month", page.details["changed"][0])
     assert spent % (DOLLARS_A_MILLION / 2) == 0 and 0 < spent <= len(dear)
     sources = {key[1]: count for key, count in oncall.metrics.items() if key[0] == "tocsin_priced_calls_total"}
@@ -164,7 +164,7 @@ def test_sampling(tmp_path: Path) -> None:
     oncall = told(tmp_path, rule, kept, SAMPLING="errors=1 rest=0.1")
     (incident,) = oncall.incidents
     (line,) = incident.details["changed"]
-    assert incident.summary == "Fails: agent failing"
+    assert incident.summary == "Fails: agent failing: failed 28.6%, limit 20%"
     assert number(r"failed (\S+)% \(limit 20%\)", line) == 28.6  # 16 failed and 4 ok, which stand for 40.
     assert number(r"over (\d+) calls", line) == 56
     counted_s = kept[-1].end_s // 10 * 10 - MINUTE_S  # What ended later waits for what may come late.
@@ -198,6 +198,6 @@ def test_a_group_that_waits(tmp_path: Path) -> None:
             failing.append(replace(call, failed=first <= minute < 20))
     rule = "alert: Fails, detector: static, signal: error_ratio, above: 20%, window: 1m"
     incident, *_ = told(tmp_path, rule, failing, "route: {group_by: [alert], group_wait: 5m}\n").incidents
-    assert (incident.triggers, incident.summary) == (1, "Fails: agent early (and 1 more)")
+    assert (incident.triggers, incident.summary) == (1, "Fails: agent early: failed 100%, limit 20% (and 1 more)")
     assert [line.split(":")[0] for line in incident.details["changed"]] == ["agent early", "agent late"]
     assert incident.resolved_s is not None
