@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
+from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick
 from detectors.core.contract import Asked, Judgement, Terms
 from detectors.core.descriptor import Descriptor, Gauge, Limit
-from detectors.core.limit import Limits
+from detectors.core.limit import Limits, compared
 from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
 from detectors.core.signals import SPENDING
 
@@ -63,8 +63,9 @@ class Burn:
         mode = np.zeros(len(self.spent.at), np.int8)
         mode[: len(modes)] = modes
         told = rows[over | (mode[rows] != Mode.WATCHED)]
-        level = dict(zip(rows.tolist(), zip(slow.tolist(), over.tolist(), strict=True), strict=True))
-        return {row: self._judge(row, *level[row], Mode(int(mode[row]))) for row in told.tolist()}
+        beyond = zip(rows[over].tolist(), slow[over].tolist(), limit[over].tolist(), strict=True)
+        found = {row: self._finding(row, usd, most) for row, usd, most in beyond}
+        return {row: compared(found.get(row), mode[row]) for row in told.tolist()}
 
     def _add(self, rows: Ids, usd: Floats) -> None:
         spent = self.spent
@@ -95,16 +96,10 @@ class Burn:
         month = spent.month[rows]
         return month + by_day * left, month + by_hour * left
 
-    def _judge(self, row: int, projected: float, over: bool, mode: Mode) -> Judgement:
-        if not over:
-            return Judgement(Verdict.RECOVERED if mode in (Mode.PAGING, Mode.MUTED) else Verdict.QUIET)
-        if mode in (Mode.PAGING, Mode.MUTED):
-            return Judgement(Verdict.QUIET)
+    def _finding(self, row: int, projected: float, limit: float) -> Finding:
         said = f"${self.spent.month[row]:,.2f} spent so far this month"
         since_ns = max(self.now - HOUR_MINUTES, 0) * TICK_NS
-        limit = float(self.limits.of(np.array([row]))[0])
-        found = Finding("usd", limit, projected, since_ns, math.nan, math.nan, math.nan, said)
-        return Judgement(Verdict.RELAPSED if mode == Mode.RECOVERING else Verdict.ANOMALOUS, found)
+        return Finding("usd", limit, projected, since_ns, math.nan, math.nan, math.nan, said)
 
     def ask(self, row: int, asked: Asked) -> None:
         """Hold one series to a limit of its own."""

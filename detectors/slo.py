@@ -12,10 +12,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from detectors.core.columns import TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
+from detectors.core.columns import TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Tick
 from detectors.core.contract import Asked, Judgement, Terms
 from detectors.core.descriptor import Descriptor, Gauge
-from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
+from detectors.core.limit import compared
+from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot, under
 from detectors.core.window import PLACES, Window
 
 HOUR_TICKS = 60
@@ -73,7 +74,7 @@ class Slo:
                 over = (level >= least) & (recent >= least) & (count >= self.terms.at_least)
             for i in np.flatnonzero(over).tolist():
                 burning.setdefault(int(rows[i]), self._finding(ticks, float(level[i]), float(count[i])))
-        return {row: self._judge(burning.get(row), Mode(int(modes[row]))) for row in rows.tolist()}
+        return {row: compared(burning.get(row), modes[row]) for row in rows.tolist()}
 
     def _finding(self, ticks: int, level: float, count: float) -> Finding:
         window, pace = self.windows[ticks], level / self.allowed
@@ -81,14 +82,6 @@ class Slo:
         said = f"over {WINDOW_NAMES[ticks]}, {pace:.3g} times the allowed: 30 days of it are gone in {days:.2g} days"
         since_ns = (window.now - ticks + 1) * TICK_NS
         return Finding(window.signal.unit, self.allowed, level, since_ns, count, math.nan, math.nan, said)
-
-    @staticmethod
-    def _judge(found: Finding | None, mode: Mode) -> Judgement:
-        if found is None:
-            return Judgement(Verdict.RECOVERED if mode in (Mode.PAGING, Mode.MUTED) else Verdict.QUIET)
-        if mode in (Mode.PAGING, Mode.MUTED):
-            return Judgement(Verdict.QUIET)
-        return Judgement(Verdict.RELAPSED if mode == Mode.RECOVERING else Verdict.ANOMALOUS, found)
 
     def ask(self, row: int, asked: Asked) -> None:
         """Nothing: the objective is the same for all."""
@@ -120,8 +113,7 @@ class Slo:
     def restore(self, arrays: Arrays) -> None:
         restore(self.known, arrays, "known")
         for ticks, window in self.windows.items():
-            first = f"{WINDOW_NAMES[ticks]}/"
-            window.restore({n.removeprefix(first): a for n, a in arrays.items() if n.startswith(first)})
+            window.restore(under(arrays, f"{WINDOW_NAMES[ticks]}/"))
 
 
 def _burn(window: str) -> Gauge:

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from detectors.core.columns import TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
+from detectors.core.columns import TICK_NS, Arrays, Bytes, Finding, Floats, Ids, Mode, Tick
 from detectors.core.contract import Asked, Detector, Judgement, Terms
 from detectors.core.descriptor import Descriptor, Gauge, Limit
-from detectors.core.limit import Limits
+from detectors.core.limit import Limits, compared
 from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
 from detectors.core.signals import SIGNALS, Rate
 from detectors.core.window import Window
@@ -41,19 +41,14 @@ class Static:
         told = np.flatnonzero((count >= at_least) & np.isfinite(level))
         found = zip(rows[told], limit[told], level[told], count[told], beyond[told], strict=True)
         return {
-            int(row): self._judge(float(most), float(now), float(n), bool(is_beyond), modes[row])
+            int(row): compared(self._finding(float(most), float(now), float(n)) if is_beyond else None, modes[row])
             for row, most, now, n, is_beyond in found
         }
 
-    def _judge(self, limit: float, now: float, count: float, is_beyond: bool, mode: int) -> Judgement:
-        if not is_beyond:
-            return Judgement(Verdict.RECOVERED if mode in (Mode.PAGING, Mode.MUTED) else Verdict.QUIET)
-        if mode in (Mode.PAGING, Mode.MUTED):
-            return Judgement(Verdict.QUIET)
+    def _finding(self, limit: float, now: float, count: float) -> Finding:
         since = (self.window.now - self.window.ticks + 1) * TICK_NS
         # The one `math.nan`, as equal findings must be equal values.
-        finding = Finding(self.window.signal.unit, limit, now, since, count, math.nan, math.nan, "")
-        return Judgement(Verdict.RELAPSED if mode == Mode.RECOVERING else Verdict.ANOMALOUS, finding)
+        return Finding(self.window.signal.unit, limit, now, since, count, math.nan, math.nan, "")
 
     def ask(self, row: int, asked: Asked) -> None:
         """Compare one series with a limit of its own."""
