@@ -60,12 +60,12 @@ class Change:
         parts, found, signal = self._parts, self._finding, self._signal
         if parts is None or not (parts.units0.sum() >= terms.NEW_BELOW and parts.units1.sum() > 0 and parts.change):
             return False
-        if rule.described.limit:
-            return parts.change > 0
         change, told = level(signal, self._now) - level(signal, self._before), found.now - found.before
         if found.unit == "share" and signal.unit != "share":
             told = -told  # The detector tells of the good outcomes, the signal of the bad ones.
-        return bool(change * told > 0 and abs(change) >= SEEN_CHANGE * abs(told))
+        # How far a level is beyond a limit says nothing of how far it went.
+        least = 0.0 if rule.described.limit else SEEN_CHANGE * abs(told)
+        return bool(change * told > 0 and abs(change) >= least)
 
     @property
     def is_weighted(self) -> bool:

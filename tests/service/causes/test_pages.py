@@ -146,3 +146,32 @@ def test_a_page_of_spend_says_what_has_no_price() -> None:
             spans.append(Sent(number * 10 + i + 1, 1, at_s, at_s + 1, 0, "chat", attributes=attributes))
         told += one.step(Batch((Record(Signal.TRACES, body(*spans), "p/0"),), {}), at_ns(60 * number + 59)).notices
     assert "; unpriced: 40% of the calls have no known price" in told[0].lines[0]
+
+
+CACHE = """
+groups:
+  - name: test
+    rules:
+      - {alert: CacheCold, detector: static, signal: cache_read_share, below: 55%, window: 3m, by: [agent]}
+"""
+
+
+def test_a_level_that_fell_below_its_limit_has_a_cause() -> None:
+    """One of two models no longer reads its prompts from the cache."""
+    one, told = Pipeline(IngestLimits(), rules(CACHE), 0), list[Notice]()
+    for number in range(BREAKS + 10):
+        spans = []
+        for i in range(20):
+            model = ("gpt-4o", "gpt-4o-mini")[i % 2]
+            read = 0 if i % 2 and number >= BREAKS else 700
+            attributes: dict[str, Any] = {
+                "gen_ai.operation.name": "chat", "gen_ai.request.model": model, "gen_ai.provider.name": "openai",
+                "gen_ai.agent.name": "support", "gen_ai.usage.input_tokens": 1000,
+                "gen_ai.usage.cache_read.input_tokens": read,
+            }  # fmt: skip
+            at_s = 60 * number + 2 * i
+            spans.append(Sent(number * 100 + i + 1, 1, at_s, at_s + 1, 0, "chat", attributes=attributes))
+        told += one.step(Batch((Record(Signal.TRACES, body(*spans), "p/0"),), {}), at_ns(60 * number + 59)).notices
+    assert told[0].alerts[0].cause == "gpt-4o-mini"
+    # Its window of three minutes has one of before: (70% + 0% + 0%) / 3.
+    assert "gpt-4o-mini went from 70% to 23.3%" in told[0].lines[0]
