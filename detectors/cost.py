@@ -164,7 +164,7 @@ def _without(tick: Tick, rows: Ids) -> Tick:
     if not len(rows):
         return tick
     keep = ~np.isin(tick.cost.cell, rows)
-    cost = Entries(tick.cost.cell[keep], tick.cost.bucket[keep], tick.cost.count[keep])
+    cost = tick.cost.at(keep)
     return Tick(**{**vars(tick), "cost": cost})
 
 

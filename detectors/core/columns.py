@@ -70,9 +70,9 @@ class Entries:
         first[1:] = self.cell[1:] != self.cell[:-1]
         return self.cell[first], np.cumsum(first) - 1
 
-    def between(self, begin: int, end: int) -> "Entries":
-        """The entries of these places."""
-        return Entries(self.cell[begin:end], self.bucket[begin:end], self.count[begin:end])
+    def at(self, places: slice | Bools) -> "Entries":
+        """Some of the entries."""
+        return Entries(self.cell[places], self.bucket[places], self.count[places])
 
 
 NOTHING = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
@@ -218,7 +218,7 @@ def parts(tick: Tick, rows: int) -> Iterator[Tick]:
     columns = {name: column for name, column in vars(tick).items() if isinstance(column, np.ndarray)}
     for i, (begin, end) in enumerate(pairwise(edges.tolist())):
         some = {name: column[begin:end] for name, column in columns.items()}
-        entries = {name: column.between(*cuts[name][i : i + 2].tolist()) for name, column in histograms.items()}
+        entries = {name: column.at(slice(*cuts[name][i : i + 2].tolist())) for name, column in histograms.items()}
         yield replace(tick, **some, **entries)  # type: ignore[arg-type]
 
 
@@ -228,12 +228,12 @@ def without(tick: Tick, rows: Ids) -> Tick | None:
     if not kept.any():
         return None
 
-    def left(entries: Entries) -> Entries:
-        mine = ~np.isin(entries.cell, rows)
-        return Entries(entries.cell[mine], entries.bucket[mine], entries.count[mine])
-
     columns = {name: column[kept] for name, column in vars(tick).items() if isinstance(column, np.ndarray)}
-    histograms = {name: left(column) for name, column in vars(tick).items() if isinstance(column, Entries)}
+    histograms = {
+        name: column.at(~np.isin(column.cell, rows))
+        for name, column in vars(tick).items()
+        if isinstance(column, Entries)
+    }
     return replace(tick, **columns, **histograms)  # type: ignore[arg-type]
 
 

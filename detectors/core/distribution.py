@@ -150,7 +150,7 @@ class Distribution:
         new = b.placed[rows] == UNSEEN
         if new.any():
             mine = new[cell]
-            first = Entries(entries.cell[mine], entries.bucket[mine], entries.count[mine])
+            first = entries.at(mine)
             b.offset[rows[new]] = medians(first) - BELOW
             b.placed[rows[new]] = ON_FIRST_TICK
 

@@ -9,18 +9,18 @@ from alertrules.cause import Cause, How, Term
 from alertrules.lifecycle import Labels
 from alertrules.rules import Rule
 from alertrules.wording import percent
-from detectors.core.columns import ENDINGS, Bools, Finding, Ids
-from detectors.core.series import OVERFLOW_VALUE, SeriesTable
+from detectors.core.columns import ENDINGS, Bools, Entries, Finding, Floats, Ids
+from detectors.core.series import OVERFLOW, SeriesTable
 from detectors.core.signals import SIGNALS, Signal
 from service.causes import factors, terms
 from service.causes.levels import level, own_shares, shares
 from service.causes.past import Past, only
 from service.causes.terms import Candidate, Codes, Shares
 from service.ingest.endings import error_class
+from service.ingest.vocabulary import MODEL_OPERATIONS
 
 LABELS = ("tool", "model", "agent_version", "tenant", "agent", "operation", "provider")
 """Labels that may be a cause; of two that mean the same calls the first is named."""
-MODEL_CALLS = ("llm", "embedding")
 UNPRICED_TOLD, WEIGHTED = 0.001, 1.001
 SEEN_CHANGE = 1 / 3
 """Part of the change that a detector found which the cells must show, for their terms to mean anything."""
@@ -108,26 +108,26 @@ class Change:
         mine = parts.of(which)
         if not (mine.units0.sum() and mine.units1.sum() and mine.change > 0):
             return None
-        before, now = (
-            np.bincount(of.error.bucket[which[of.error.cell]], of.error.count[which[of.error.cell]], self._errors.size)
-            for of in (self._before, self._now)
-        )
-        names = [self._errors.values(i)[0] if i in self._used else "" for i in range(self._errors.size)]
-        classes = [ENDINGS[place] if (place := error_class(name)) != _VAGUE and name else "" for name in names]
+        before, now = (self._by_error(each.error, which) for each in (self._before, self._now))
+        ids = np.flatnonzero(before + now).astype(np.int32)
+        ids = ids[self._errors.are_used(ids) & (ids != OVERFLOW)]
+        names = [self._errors.values(one)[0] for one in ids.tolist()]
+        classes = ["" if (kind := error_class(name)) == _VAGUE else ENDINGS[kind] for name in names]
         for words in (names, classes):
-            found = []
-            for word in {*words} - {"", OVERFLOW_VALUE}:
-                is_it = np.array([each == word for each in words])
-                then, since = before[is_it].sum() / mine.units0.sum(), now[is_it].sum() / mine.units1.sum()
-                found.append(((since - then) / mine.change, word, float(then), float(since)))
-            share, word, then, since = max(found, default=(0.0, "", 0.0, 0.0))
-            if share >= terms.EXPLAINS:
-                return Term(How.RATE, "error", word, then, since, "ratio", float(share))
+            found, at = np.unique(np.array(words, np.str_), return_inverse=True)
+            then = np.bincount(at, before[ids], len(found)) / mine.units0.sum()
+            since = np.bincount(at, now[ids], len(found)) / mine.units1.sum()
+            explains = np.where(found == "", 0.0, (since - then) / mine.change)
+            if explains.max(initial=0.0) >= terms.EXPLAINS:
+                most = int(np.argmax(explains))
+                levels = float(then[most]), float(since[most])
+                return Term(How.RATE, "error", str(found[most]), *levels, "ratio", float(explains[most]))
         return None
 
-    @cached_property
-    def _used(self) -> frozenset[int]:
-        return frozenset(self._errors.rows().tolist())
+    def _by_error(self, errors: Entries, which: Bools) -> Floats:
+        """(types of errors,) failures of these cells."""
+        mine = errors.at(which[errors.cell])
+        return np.bincount(mine.bucket, mine.count, self._errors.size).astype(float)
 
     def of_spend(self, labels: Labels) -> Cause:
         """Which factor of a session's cost changed: looked for among the calls of models of the same agent.
@@ -155,10 +155,12 @@ class Change:
 
     def _calls_of(self, labels: Labels) -> Ids:
         """Cells of the model calls that have these labels, the operation apart."""
-        wanted = {name: value for name, value in labels if name != "operation"} | {"metric": ""}
-        found = []
-        for cell in np.sort(self._cells.rows()).tolist():
-            values = dict(zip(self._cells.labels, self._cells.values(cell), strict=True))
-            if values["operation"] in MODEL_CALLS and all(values[name] == value for name, value in wanted.items()):
-                found.append(cell)
+        cells, at = self._cells, self._cells.labels.index
+        wanted = [(at(name), value) for name, value in (*labels, ("metric", "")) if name != "operation"]
+        found = [
+            cell
+            for cell in np.sort(cells.rows()).tolist()
+            if (values := cells.values(cell))[at("operation")] in MODEL_OPERATIONS
+            and all(values[place] == value for place, value in wanted)
+        ]
         return np.array(found, np.int32)

@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from alertrules.cause import Example
 from detectors.core.columns import DEAREST, FAILED, NO_EXAMPLES, SLOWEST, TICK_NS, Arrays, Examples, Ids, Slot
@@ -96,16 +94,12 @@ class Kept:
 
 def _best(parts: list[Examples]) -> Examples:
     """One of each cell and kind: the one of the largest value, and among equal ones the last."""
-    cell, kind, value, trace = (_joined([getattr(part, name) for part in parts]) for name in vars(NO_EXAMPLES))
+    cell, kind, value, trace = (np.concatenate([getattr(part, name) for part in parts]) for name in vars(NO_EXAMPLES))
     order = np.lexsort((value, kind, cell))
     cell, kind, value, trace = cell[order], kind[order], value[order], trace[order]
     last = np.ones(len(cell), np.bool_)
     last[:-1] = (cell[1:] != cell[:-1]) | (kind[1:] != kind[:-1])
     return Examples(cell[last], kind[last], value[last], trace[last])
-
-
-def _joined(columns: list[NDArray[Any]]) -> NDArray[Any]:
-    return np.concatenate(columns)
 
 
 def _without(kept: Examples, cells: Ids) -> Examples:

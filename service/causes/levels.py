@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detectors.core.columns import Entries, Floats
+from detectors.core.columns import Entries, Floats, added_up
 from detectors.core.signals import Mean, Quantile, Signal
 from service.causes.past import Counted
 from service.causes.terms import Shares
@@ -41,11 +41,8 @@ def own_shares(signal: Signal, before: Counted, now: Counted, together: Shares) 
         return together
     groups = len(before.tick.series)
     then, since = signal.of.histogram(before.tick), signal.of.histogram(now.tick)
-    position = np.full(groups, quantile_at(then, OWN_QUANTILE))
-    for group in range(groups):
-        mine = Entries(then.cell[then.cell == group], then.bucket[then.cell == group], then.count[then.cell == group])
-        if mine.count.sum() >= KNOWN:
-            position[group] = quantile_at(mine, OWN_QUANTILE)
+    knows_own = counted(then, groups) >= KNOWN
+    position = np.where(knows_own, quantiles(then, OWN_QUANTILE, groups), quantile_at(then, OWN_QUANTILE))
     return Shares(
         above(then, position[then.cell], groups), counted(then, groups),
         above(since, position[since.cell], groups), counted(since, groups),
@@ -53,20 +50,27 @@ def own_shares(signal: Signal, before: Counted, now: Counted, together: Shares) 
 
 
 def quantile_at(entries: Entries, share: float) -> float:
-    """The quantile of all groups together, in buckets and a fraction; NaN where nothing was counted.
+    """The quantile of all groups together, in buckets and a fraction; NaN where nothing was counted."""
+    together = added_up(np.zeros_like(entries.cell), entries.bucket, entries.count)
+    return float(quantiles(together, share, 1)[0])
 
-    >>> quantile_at(Entries(np.array([0, 1]), np.array([3, 4]), np.array([6.0, 2.0])), 0.5)
-    3.6666666666666665
+
+def quantiles(entries: Entries, share: float, groups: int) -> Floats:
+    """(groups,) the quantile of each, in buckets and a fraction; NaN where nothing was counted.
+
+    entries  ascending by cell, and by bucket within a cell · share  above 0 and below 1
+
+    >>> quantiles(Entries(np.array([0, 0, 2]), np.array([3, 4, 9]), np.array([6.0, 2.0, 1.0])), 0.5, 3).round(2)
+    array([3.67,  nan, 9.5 ])
     """
-    if not len(entries.bucket):
-        return float("nan")
-    lowest = int(entries.bucket.min())
-    counts = np.bincount(entries.bucket - lowest, entries.count)
-    upto = np.cumsum(counts)
-    target = share * upto[-1]
-    at = int(np.searchsorted(upto, target))
-    at = min(at, len(counts) - 1)
-    return float(lowest + at + (target - (upto[at] - counts[at])) / counts[at])
+    found = np.full(groups, np.nan)
+    cells, first, size = np.unique(entries.cell, return_index=True, return_counts=True)
+    upto = np.cumsum(entries.count)
+    target = upto[first] - entries.count[first] + share * counted(entries, groups)[cells]
+    # Within the group, whatever a huge weight of another one costs in digits.
+    at = np.clip(np.searchsorted(upto, target), first, first + size - 1)
+    found[cells] = entries.bucket[at] + 1 - (upto[at] - target) / entries.count[at]
+    return found
 
 
 def above(entries: Entries, position: float | Floats, groups: int) -> Floats:

@@ -61,11 +61,12 @@ class News:
         """
         begin_ns, cells = since_ns - HOUR_NS, list(labels)
         models = {each["model"] for each in cells if each["model"]}
-        own = {(each["agent"], label, each[label]) for each in cells for label in WATCHED}
+        own = {(each["agent"], label, each[label]) for each in cells for label in WATCHED} & self._sights.keys()
         found = [
             (at_ns, f"{WATCHED[label]} {clean(value, VALUE_LENGTH_MAX)} is new")
-            for (agent, label, value), at_ns in self._sights.items()
-            if (agent, label, value) in own and begin_ns <= at_ns <= until_ns and at_ns >= self._agents[agent] + HOUR_NS
+            for agent, label, value in own
+            if begin_ns <= (at_ns := self._sights[agent, label, value]) <= until_ns
+            and at_ns >= self._agents[agent] + HOUR_NS
         ]
         first_ns = min(self._answers.values(), default=0)
         found += [

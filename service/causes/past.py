@@ -218,16 +218,16 @@ class Past:
 
 def only(counted: Counted, which: Bools) -> Counted:
     """What some of the groups counted; they keep their numbers."""
-
-    def left(entries: Entries) -> Entries:
-        mine = which[entries.cell]
-        return Entries(entries.cell[mine], entries.bucket[mine], entries.count[mine])
-
     columns = {name: column * which for name, column in vars(counted.tick).items() if name in _SUMS}
-    histograms = {name: left(column) for name, column in vars(counted.tick).items() if isinstance(column, Entries)}
+    histograms = {
+        name: column.at(which[column.cell])
+        for name, column in vars(counted.tick).items()
+        if isinstance(column, Entries)
+    }
     tick = replace(counted.tick, **columns, **histograms)  # type: ignore[arg-type]
     return Counted(
-        tick, counted.seconds, counted.input_tokens * which, counted.output_tokens * which, left(counted.error)
+        tick, counted.seconds, counted.input_tokens * which, counted.output_tokens * which,
+        counted.error.at(which[counted.error.cell]),
     )  # fmt: skip
 
 
@@ -288,9 +288,7 @@ def _gathered(pieces: Sequence[Piece], cells: Ids, group: Ids, groups: int, seco
         begin, end = np.searchsorted(piece.keys, firsts), np.searchsorted(piece.keys, firsts + (1 << _KEY_BITS))
         length = end - begin
         at = np.repeat(begin - np.cumsum(length) + length, length) + np.arange(length.sum())
-        keys.append(
-            (np.repeat(group.astype(np.int64), length) << _KEY_BITS) + (piece.keys[at] & ((1 << _KEY_BITS) - 1))
-        )
+        keys.append((np.repeat(group.astype(np.int64), length) << _KEY_BITS) + (piece.keys[at] & _PARTS))
         values.append(piece.values[at])
     return _counted(*_added(keys, values), groups, seconds)
 

@@ -184,7 +184,7 @@ def _spent(minutes: list[Minute], count: Floats) -> tuple[Floats, Floats, Entrie
         np.concatenate([tokens * (1 - cached), tokens * cached]),
     )  # fmt: skip
     kept = prompt.count > 0
-    return usd, tokens, Entries(prompt.cell[kept], prompt.bucket[kept], prompt.count[kept])
+    return usd, tokens, prompt.at(kept)
 
 
 def _sessions(minute: Minute, chance: Generator, usd: Floats, cells: Ids) -> tuple[Ids, Counts, Floats]:
