@@ -9,9 +9,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from alertrules.matchers import accept
 from alertrules.routes import Matching
 from alertrules.rules import Written
+from alertrules.select import accept
 
 
 def _some(written: object) -> object:

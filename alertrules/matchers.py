@@ -56,11 +56,6 @@ def _unescaped(found: re.Match[str]) -> str:
     return "\n" if found[1] == "n" else found[1]
 
 
-def accept(matchers: Matchers, labels: Mapping[str, str]) -> bool:
-    """Whether every matcher accepts its label's value; a missing label is empty."""
-    return all(matcher.accepts(labels.get(matcher.label, "")) for matcher in matchers)
-
-
 def text_of(matchers: Matchers) -> str:
     """The matchers as Prometheus writes them, in one order whatever theirs.
 

@@ -13,9 +13,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from alertrules.fields import written
-from alertrules.matchers import accept, matchers_of, text_of
+from alertrules.matchers import matchers_of, text_of
 from alertrules.rules import DurationNs, Written
-from alertrules.select import Matchers
+from alertrules.select import Matchers, accept
 from detectors.core.columns import SECOND_NS
 
 ALL = "..."

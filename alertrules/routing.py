@@ -60,9 +60,7 @@ class Kept:
 class Router:
     """The open groups, and the alerts held back as too old or kept as suppressed. Calls come in time order."""
 
-    def __init__(
-        self, rules: RuleSet, max_page_age_ns: int, level_of: LevelOf = lambda rule, labels, at_ns: ""
-    ) -> None:
+    def __init__(self, rules: RuleSet, max_page_age_ns: int, level_of: LevelOf = unknown_level) -> None:
         self._level_of = level_of
         self._rules = {rule.name: rule for rule in rules.rules}
         self._inhibits = rules.inhibit_rules

@@ -64,8 +64,12 @@ Matchers = tuple[Matcher, ...]
 
 
 def matches(matchers: Matchers, label_names: Sequence[str], values: Sequence[str]) -> bool:
-    """Whether a label set is selected: every matcher accepts its label's value."""
-    labels = dict(zip(label_names, values, strict=True))
+    """Whether a label set is selected, whose names and values these are."""
+    return accept(matchers, dict(zip(label_names, values, strict=True)))
+
+
+def accept(matchers: Matchers, labels: Mapping[str, str]) -> bool:
+    """Whether every matcher accepts its label's value; a missing label is empty."""
     return all(matcher.accepts(labels.get(matcher.label, "")) for matcher in matchers)
 
 

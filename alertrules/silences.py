@@ -11,9 +11,9 @@ from typing import Any
 
 from alertrules.groups import digest
 from alertrules.marks import ID_DIGITS_MIN, moment, said, window_length
-from alertrules.matchers import accept, matchers_of, text_of
+from alertrules.matchers import matchers_of, text_of
 from alertrules.notice import Notice
-from alertrules.select import Matcher, Matchers, Operator
+from alertrules.select import Matcher, Matchers, Operator, accept
 from alertrules.wording import utc
 from detectors.core.columns import SECOND_NS
 
