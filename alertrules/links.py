@@ -71,7 +71,7 @@ def _linked(alert: NoticeAlert, notice: Notice, links: Links) -> NoticeAlert:
         found += [
             (f"{what} trace", _filled(links.trace, values | {"trace_id": trace})) for what, trace in alert.examples
         ]  # fmt: skip
-    return replace(alert, links=tuple(found))
+    return replace(alert, links=tuple(found), runbook=alert.runbook or dict(found).get("runbook", ""))
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:

@@ -26,6 +26,7 @@ class NoticeAlert:
     cause     what explains most of the change, in a few words; empty where nothing does
     examples  traces worth a look: slowest, failed or dearest, and the trace's id
     trend     its level over the last two hours, a character for ten minutes; empty where that is not known
+    runbook   the rule's address of what to do, or the operator's template filled in; empty where there is none
     links     names and addresses, as the operator's templates have them
     """
 
@@ -44,6 +45,11 @@ class NoticeAlert:
     trend: str = ""
     links: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def other_links(self) -> tuple[tuple[str, str], ...]:
+        """Its links, the runbook's apart: that has a place of its own."""
+        return tuple((name, address) for name, address in self.links if name != "runbook")
+
     def annotations(self) -> dict[str, str]:
         """Its words by the names that Alertmanager's users know; `change` is the line, where a rule describes more."""
         told = {"summary": self.title, "description": self.description or self.line}
@@ -51,7 +57,7 @@ class NoticeAlert:
         told |= {"cause": self.cause} if self.cause else {}
         told |= {"trend": self.trend} if self.trend else {}
         told |= {f"trace_{what}": trace for what, trace in self.examples}
-        told |= {f"link_{name.replace(' ', '_')}": address for name, address in self.links if name != "runbook"}
+        told |= {f"link_{name.replace(' ', '_')}": address for name, address in self.other_links}
         return told | ({"runbook_url": self.runbook} if self.runbook else {})
 
 
@@ -87,6 +93,11 @@ class Notice:
     description: str = ""
     alerts: tuple[NoticeAlert, ...] = ()
     reference: str = ""
+
+    @property
+    def links(self) -> tuple[tuple[str, str], ...]:
+        """Those of its first alert, the runbook's apart."""
+        return self.alerts[0].other_links if self.alerts else ()
 
 
 _PAIRS = ("labels", "examples", "links")

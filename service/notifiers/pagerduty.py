@@ -131,17 +131,12 @@ def _request(notice: Notice, target: Target, details: Mapping[str, Any]) -> Http
     if tenant := labels.get("tenant"):
         event["payload"]["group"] = tenant
     links = [("Runbook", notice.runbook)] if notice.runbook else []
-    links += [(name.capitalize(), address) for name, address in _first_links(notice) if name != "runbook"]
+    links += [(name.capitalize(), address) for name, address in notice.links]
     if links:
         event["links"] = [{"href": address, "text": name} for name, address in links]
     headers = {"Content-Type": "application/json"}
     url = target.base_url.rstrip("/") + "/v2/enqueue"
     return HttpRequest("POST", url, headers, json.dumps(event, allow_nan=False).encode())
-
-
-def _first_links(notice: Notice) -> tuple[tuple[str, str], ...]:
-    """The links of a notice's first alert."""
-    return notice.alerts[0].links if notice.alerts else ()
 
 
 def _of_first(notice: Notice) -> dict[str, Any]:

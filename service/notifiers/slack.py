@@ -239,8 +239,8 @@ def _more(notice: Notice) -> str:
     if not notice.alerts:
         return ""
     first = notice.alerts[0]
-    links = [f"<{_entities(address)}|{_entities(name)}>" for name, address in first.links if name != "runbook"]
-    if not any(name.endswith(" trace") for name, _ in first.links):
+    links = [f"<{_entities(address)}|{_entities(name)}>" for name, address in notice.links]
+    if not any(name.endswith(" trace") for name, _ in notice.links):
         links += [f"{what} trace `{trace}`" for what, trace in first.examples]
     said = f"`{first.trend}` last two hours" if first.trend else ""
     for link in links:

@@ -44,8 +44,7 @@ def render(notice: Notice) -> tuple[str, ...]:
     heading = f"{utc(notice.at_ns)}  {_WORDS[notice.status]}  [{notice.severity}] {notice.title}"
     runbook = (f"    runbook: {notice.runbook}",) if notice.runbook else ()
     described = (f"    {notice.description}",) if notice.description else ()
-    links = notice.alerts[0].links if notice.alerts else ()
-    more = (f"    {name}: {address}" for name, address in links if name != "runbook")
+    more = (f"    {name}: {address}" for name, address in notice.links)
     return (heading, *(f"    {line}" for line in shown), *described, *more, *runbook)
 
 

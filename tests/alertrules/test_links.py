@@ -37,6 +37,7 @@ def test_all_of_them() -> None:
     assert from_json(to_json(made)) == made
     annotations = made.alerts[0].annotations()
     assert annotations["link_failed_trace"].endswith("ab") and annotations["trace_failed"] == "ab" * 16
+    assert annotations["runbook_url"] == "https://r/ToolErrors" and "link_runbook" not in annotations
 
 
 def test_none_are_set() -> None:
