@@ -141,6 +141,9 @@ class Outcomes:
         shows: Bools = distance >= self.gates.points_of(rows) / 2
         return shows
 
+    def asked(self) -> Floats:
+        return self.gates.points_of(np.arange(len(self.baseline.mix), dtype=np.int32))
+
     def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids:
         return np.where(alternatives >= self.classes, alternatives - self.classes, alternatives).astype(np.int32)
 
