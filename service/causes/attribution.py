@@ -64,8 +64,10 @@ class Attribution:
         if signal.unit == "usd" and not watch.rule.counts_sessions and (unpriced := change.unpriced()):
             news = (unpriced, *news)
         found, which = change.cause() if change.shows(watch.rule) else ((), np.ones(len(mine), np.bool_))
-        if not found and watch.rule.counts_sessions and signal.unit == "usd":
-            found = change.of_spend(watch.view.labels(row))
+        if not found:
+            found = change.of_calls(watch.view.labels(row), watch.rule.counts_sessions)
+        if beside := change.beside(watch.view.labels(row)):
+            news = (beside, *news)
         examples = self.kept.of(mine[which], SHOWN.get(signal.unit, SHOWN_ELSE))
         largest = self.kept.largest(mine, LARGEST[signal], finding.since_ns) if signal in LARGEST else math.nan
         cut = tuple(
