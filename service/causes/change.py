@@ -16,7 +16,7 @@ from service.causes import below, factors, terms
 from service.causes.levels import level, own_shares, shares
 from service.causes.past import Counted, Past, only
 from service.causes.terms import Candidate, Codes, Shares
-from service.ingest.endings import error_class
+from service.ingest.reasons import error_class
 from service.ingest.vocabulary import AGENT_RUN, MODEL_OPERATIONS, RETRIEVAL, SESSION_UNIT, TOOL, WORKFLOW
 
 LABELS = ("tool", "model", "agent_version", "tenant", "agent", "operation", "provider")
