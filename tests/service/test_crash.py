@@ -53,13 +53,13 @@ route:
 """
 
 
-def stream(rng: random.Random, begin_s: int) -> Iterator[bytes]:
+def stream(rng: random.Random, begin_s: int, minutes: int = MINUTES) -> Iterator[bytes]:
     """Record values in order of event time: agents that fail for a minute or two now and then, and some garbage."""
     bad_until = [0] * AGENTS
     number = 0
-    for minute in range(MINUTES + QUIET_MINUTES):
+    for minute in range(minutes + QUIET_MINUTES):
         for agent in range(AGENTS):
-            if minute < MINUTES and minute >= bad_until[agent] + 4 and rng.random() < 0.25:
+            if minute < minutes and minute >= bad_until[agent] + 4 and rng.random() < 0.25:
                 bad_until[agent] = minute + rng.randint(1, 2)
         for part in range(3):
             for agent in range(AGENTS):
