@@ -198,6 +198,7 @@ class Pipeline:
             watch, row = self.detect.found(moved)
             names = self.ingest.sights.errors
             finding, known = self.causes.known(watch, row, self.ingest.cells, names, moved.finding)
+            watch.tell(row, finding)
             return replace(moved, finding=finding, known=known)
         except Exception as error:
             said = f"the cause of alert {moved.alert_id[:ID_DIGITS_MIN]} of {moved.rule} was not found"
