@@ -283,7 +283,8 @@ def main() -> None:
         incidents, twice = incidents + result.incidents, twice + result.twice
         if result.problems or given.seed is not None:
             print(f"seed {seed} ({result.digest}):", "; ".join(result.problems) or "nothing is wrong", flush=True)
-    print(f"{len(seeds)} seeds, {incidents} incidents, {crashes} crashes, {twice} posts sent twice: {failed} seeds failed")
+    print(f"{len(seeds)} seeds, {incidents} incidents, {crashes} crashes, {twice} posts sent twice")
+    print(f"seeds that failed: {failed}")
     sys.exit(bool(failed))
 
 
