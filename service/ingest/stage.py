@@ -93,6 +93,14 @@ class Ingest:
         """The partitions of Kafka that nobody could read to their end of late; no slot closes before somebody can."""
         return self._watermark.waits_for(now_ns)
 
+    def passed_ns(self, partition: str) -> int | None:
+        """Event time that a partition of Kafka has passed by its silence alone; None while that proves nothing."""
+        return self._watermark.passed_ns(partition)
+
+    def pass_to(self, ns: int) -> None:
+        """Have event time come as far as this: what ends before is late from here on."""
+        self._watermark.force(ns)
+
     def read(self, record: Record, now_ns: int, tally: Tally) -> Answer:
         """Take in one body. Any bytes get an answer."""
         return next(self.read_all((record,), now_ns, tally))[0]
