@@ -27,7 +27,7 @@ from service.ingest.prices import DAY_NS
 from service.ingest.sights import Sights
 from service.ingest.stage import CELL_LIFE_NS
 
-FORMAT = 1
+MERGE_FORMAT = 1
 """Of what a snapshot of ours adds to the pipeline's."""
 HELD_BYTES_MAX = 128 << 20
 """Parts that may wait for a partition of which nobody reports; with more the oldest slot closes without it."""
@@ -199,7 +199,7 @@ class Merge:
             for body in bodies
         ]
         text = {
-            "format": FORMAT, "topics": dict(self.topics), "watermark_ns": self.watermark_ns,
+            "format": MERGE_FORMAT, "topics": dict(self.topics), "watermark_ns": self.watermark_ns,
             "sources": {name: asdict(source) for name, source in self.sources.items()},
             "waiting": [(start_ns, source, len(body)) for start_ns, source, body in waiting],
             "answers": self.sights.answers(),
@@ -217,8 +217,8 @@ class Merge:
         if "merge" not in arrays:
             raise ValueError("it was written by role all; a detect instance begins with a directory of its own")
         merge, text = cls(limits, local), json.loads(arrays["merge"].tobytes())
-        if text["format"] != FORMAT:
-            raise ValueError(f"its slots have format {text['format']}, this version reads {FORMAT}")
+        if text["format"] != MERGE_FORMAT:
+            raise ValueError(f"its slots have format {text['format']}, this version reads {MERGE_FORMAT}")
         merge.topics, merge.watermark_ns = text["topics"], text["watermark_ns"]
         for name, fields in text["sources"].items():
             place = fields.pop("place")

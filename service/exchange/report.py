@@ -12,7 +12,7 @@ from typing import Any
 
 from service.exchange.part import TIME_MAX_NS, whole_number
 
-FORMAT = 1
+REPORT_FORMAT = 1
 """Of reports and parts together. A reader knows its own and those before it, so detect instances are upgraded first."""
 HEAD_MAX, PARTS_MAX, TOPICS_MAX, PARTITIONS_MAX = 1 << 20, 10_000, 1_000, 1_000_000
 _MAGIC = b"tocsin-slots"
@@ -58,15 +58,15 @@ def encoded(report: Report) -> bytes:
         "spans": report.spans,
     }  # fmt: skip
     pieces = [json.dumps(head, separators=(",", ":")).encode(), *report.parts]
-    return _MAGIC + bytes([FORMAT]) + b"".join(_LENGTH.pack(len(piece)) + piece for piece in pieces)
+    return _MAGIC + bytes([REPORT_FORMAT]) + b"".join(_LENGTH.pack(len(piece)) + piece for piece in pieces)
 
 
 def decoded(body: bytes) -> Report:
     """The report that a record holds; its parts are not looked into. Raises ReportError."""
     if not body.startswith(_MAGIC) or len(body) == len(_MAGIC):
         raise ReportError("it is not a report of slots")
-    if (written := body[len(_MAGIC)]) != FORMAT:
-        raise ReportError(f"it has format {written}, this version reads {FORMAT}; upgrade detect instances first")
+    if (written := body[len(_MAGIC)]) != REPORT_FORMAT:
+        raise ReportError(f"it has format {written}, this version reads {REPORT_FORMAT}; upgrade detect instances first")
     pieces, at = list[bytes](), len(_MAGIC) + 1
     while at < len(body):
         if len(pieces) > PARTS_MAX or at + _LENGTH.size > len(body):

@@ -23,7 +23,7 @@ from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.stage import Ingest
 
-FORMAT = 1
+SHARD_FORMAT = 1
 """Of a snapshot, beside that of the ingest state in it."""
 REPORT_BYTES_MAX = 512 << 10
 """A report with more is followed by another one: brokers take records of a megabyte."""
@@ -125,7 +125,7 @@ class Shard:
     def snapshot(self) -> Arrays:
         """All state, as named arrays. What was closed must have been taken."""
         assert not self._parts, "take the reports before saving: they are in no snapshot"
-        said = {"format": FORMAT, "source": self.source, "next_offset": self.next_offset, "reported": self._reported}
+        said = {"format": SHARD_FORMAT, "source": self.source, "next_offset": self.next_offset, "reported": self._reported}
         return {
             "shard": np.frombuffer(json.dumps(said).encode(), np.uint8),
             "format": np.array([self._made.state_format]),
@@ -137,9 +137,9 @@ class Shard:
         """Go on from a snapshot. Raises HandedOverError where it is of another partition or version, or damaged."""
         try:
             said, written = json.loads(arrays["shard"].tobytes()), int(arrays["format"][0])
-            if said["format"] != FORMAT or written not in made.readable:
+            if said["format"] != SHARD_FORMAT or written not in made.readable:
                 raise HandedOverError(
-                    f"it has format {said['format']} with state {written}; this version reads {FORMAT} with "
+                    f"it has format {said['format']} with state {written}; this version reads {SHARD_FORMAT} with "
                     f"{', '.join(map(str, made.readable))}"
                 )
             if said["source"] != source:
