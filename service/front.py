@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from alertrules.parse import RuleSet
 from detectors.core.columns import Arrays, Slot
@@ -23,6 +23,7 @@ class Intake(Protocol):
 
     cells: SeriesTable
     sights: Sights
+    WAITS: ClassVar[str]
 
     @property
     def watermark_ns(self) -> int | None: ...

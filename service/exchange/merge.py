@@ -9,6 +9,7 @@ evidence.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -54,6 +55,8 @@ class Source:
 
 class Merge:
     """The source partitions, and the parts that wait for their slot to be whole. Does what `Ingest` does for others."""
+
+    WAITS: ClassVar = "of which no ingest instance reports"
 
     def __init__(self, limits: IngestLimits, local: Local) -> None:
         self.limits, self.local = limits, local

@@ -66,7 +66,8 @@ def decoded(body: bytes) -> Report:
     if not body.startswith(_MAGIC) or len(body) == len(_MAGIC):
         raise ReportError("it is not a report of slots")
     if (written := body[len(_MAGIC)]) != REPORT_FORMAT:
-        raise ReportError(f"it has format {written}, this version reads {REPORT_FORMAT}; upgrade detect instances first")
+        said = f"it has format {written}, this version reads {REPORT_FORMAT}"
+        raise ReportError(f"{said}; upgrade detect instances before ingest instances")
     pieces, at = list[bytes](), len(_MAGIC) + 1
     while at < len(body):
         if len(pieces) > PARTS_MAX or at + _LENGTH.size > len(body):

@@ -67,7 +67,7 @@ class Shard:
 
     def step(self, batch: Batch, now_ns: int, tally: Tally) -> list[Answer]:
         """Read records of the partition, or learn by `checked` how far it was read. Any bytes get an answer."""
-        answers = list[Answer]()
+        answers, before = list[Answer](), tally.spans
         if batch.gap != NO_GAP:
             self.ingest.adjust(batch.gap)
         for answered in self.ingest.read_all(batch.records, now_ns, tally):
@@ -78,7 +78,7 @@ class Shard:
         for slot in self.ingest.closed_slots(now_ns, tally):
             self._close(slot)
         self.next_offset = batch.offsets.get(self.source, self.next_offset)
-        self._spans += tally.spans
+        self._spans += tally.spans - before
         return answers
 
     def _close(self, slot: Slot) -> None:
@@ -125,7 +125,9 @@ class Shard:
     def snapshot(self) -> Arrays:
         """All state, as named arrays. What was closed must have been taken."""
         assert not self._parts, "take the reports before saving: they are in no snapshot"
-        said = {"format": SHARD_FORMAT, "source": self.source, "next_offset": self.next_offset, "reported": self._reported}
+        said = {
+            "format": SHARD_FORMAT, "source": self.source, "next_offset": self.next_offset, "reported": self._reported,
+        }  # fmt: skip
         return {
             "shard": np.frombuffer(json.dumps(said).encode(), np.uint8),
             "format": np.array([self._made.state_format]),

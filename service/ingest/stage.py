@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -50,6 +51,9 @@ class Ingest:
     Whether a span is late is decided against the watermark as it stood before its record, and slots and sessions
     close as records are read, so how records are batched changes nothing.
     """
+
+    WAITS: ClassVar = "which cannot be read to the end"
+    """What is said of the partitions that event time waits for."""
 
     def __init__(
         self, limits: IngestLimits, review: Review | None = None, decoder: Decoder | None = None,
