@@ -52,7 +52,8 @@ log = logging.getLogger("tocsin")
 AGAIN_S = 1.0
 STOP_WRITES_MAX = 5
 """How often a stop tries to write before it ends without: what was not written is read again by the next owner."""
-DRAIN_S = 10.0
+LEAVE_S, LEAVE_JOINING_S = 10.0, 1.0
+"""How long the last commit may take. Without a partition of ours there is none, and joining may wait for others."""
 RENEW_S = 3600.0
 """A state is written anew after so long although nothing came: its topic need not keep records for longer."""
 
@@ -152,7 +153,7 @@ class Ingester:
                 clocks.cancel()
                 await self._keep(list(self.owned))
                 self.kafka.leave()
-                await asyncio.wait([kafka], timeout=DRAIN_S)
+                await asyncio.wait([kafka], timeout=LEAVE_S if self.owned else LEAVE_JOINING_S)
                 kafka.cancel()
                 server.should_exit = True
                 await serving

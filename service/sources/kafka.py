@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from service.batch import Answer, Record, Signal
 from service.sources.arrival import Arrival, Arrivals, Begin
 from service.sources.handed import Handed
-from service.sources.kafka_consumer import METADATA_MS, consumer, rejected, stopped, text_of
+from service.sources.kafka_consumer import METADATA_MS, consumer, rejected, stopped, text_of, until
 from service.sources.kafka_security import Security
 from service.sources.kafka_settings import KafkaSettings
 from service.sources.kafka_start import where
@@ -104,7 +104,7 @@ class KafkaSource:
                     again_s = AGAIN_FIRST_S if time.monotonic() - born_s > LIVED_S else again_s
                     self._say_silent(f"{said}; trying again, from where reading stopped")
                     await self._drop()
-                    await _until(self._leaving, again_s)
+                    await until(self._leaving, again_s)
                     again_s = min(2 * again_s, AGAIN_MAX_S)
         finally:
             await self._drop()
@@ -176,7 +176,7 @@ class KafkaSource:
 
     async def _start(self) -> AIOKafkaConsumer:
         """Reach the brokers. Raises KafkaError where they cannot be reached."""
-        made = consumer(self.security, self._instance)
+        made = consumer(self.security, self._instance, is_shared=self._positions is not self._kept)
         try:
             await made.start()
         except KafkaError:
@@ -392,11 +392,3 @@ class _Seek(ConsumerRebalanceListener):  # type: ignore[misc]
             await self.source.seek(self.made, assigned)
         except Exception as error:  # Any: swallowed, it would leave a daemon that reads nothing and says nothing.
             self.source.fail(error)
-
-
-async def _until(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass

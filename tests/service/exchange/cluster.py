@@ -38,9 +38,13 @@ class Cluster:
         """Start an instance; it has the data directory of its name."""
         place = self.directory / name
         place.mkdir(exist_ok=True)
-        settings = {"ROLE": role, "DATA_DIR": str(place / "state"), **self._settings, **more}
-        self.running[name] = Running(place, {f"TOCSIN_{key}": value for key, value in settings.items()})
+        self.running[name] = Running(place, self.settings(name, role) | more)
         return self.running[name]
+
+    def settings(self, name: str, role: str) -> dict[str, str]:
+        """Its environment."""
+        settings = {"ROLE": role, "DATA_DIR": str(self.directory / name / "state"), **self._settings}
+        return {f"TOCSIN_{key}": value for key, value in settings.items()}
 
     def end(self) -> None:
         """Nothing outlives the test."""
