@@ -136,4 +136,6 @@ class Tally:
     failed: Counter[tuple[str, str]] = field(default_factory=Counter)  # By agent and type of error: calls.
     cut: Counter[str] = field(default_factory=Counter)  # By agent: calls with a value too long for a label.
     refused: Counter[str] = field(default_factory=Counter)  # By agent: calls and sessions under `_other`.
+    repeats: int = 0  # Parts of slots that were told before: a partition has another owner, or went back to its state.
+    gaps: int = 0  # Reports before which another one is missing.
     saturated: Counter[str] = field(default_factory=Counter)  # By metric: values over the last bound of a histogram.

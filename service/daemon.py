@@ -39,29 +39,28 @@ from service.readiness import Readiness
 from service.rule_files import RuleFiles, RulesError, told
 from service.selfmetrics import Parts, SelfMetrics
 from service.setting_types import revealed
-from service.settings import Settings
+from service.settings import Role, Settings
 from service.sources.arrival import Arrival, Arrivals, answer_all
 from service.sources.kafka import KafkaSource
 from service.sources.otlp_grpc import GrpcDoor
 from service.sources.otlp_http import Door
 from service.steps import HELD_BYTES_MAX, Steps
+from service.store.directory import StoreError
 from service.store.outbox import Outbox
 from service.store.rejected import Rejected
 from service.store.rescue import put_back
-from service.store.sqlite import Delivery, Store, StoreError, connect, exposed
+from service.store.sqlite import Delivery, Store, connect, exposed
+from service.taking import Taking
 from service.watched import Watched
 from service.web.app import Web
 from service.web.connections import Connections
 from service.web.people import People
 from service.web.server import Server, certificate
 from service.web.vendors import REPLIES_MAX, Vendors
-from service.wiring import pipeline
+from service.wiring import pipeline, read_by
 
 log = logging.getLogger("tocsin")
 
-TAKE_BYTES_MAX = 4 << 20
-"""A step takes no further arrival once it has so many bytes: what bounds the time between two saves."""
-IDLE_S = 1.0
 DRAIN_S = 10.0
 """How long a clean stop waits for the senders; what they do not manage is sent after the next start."""
 SAVE_AGAIN_S = 1.0
@@ -108,9 +107,10 @@ class Daemon:
         self.steps = Steps(self.pipeline, self._saved_state)
         self.rejected = Rejected(settings.data_dir)
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)
+        self.taking = Taking(self.arrivals)
         self.door = Door(self.arrivals, settings.otlp.body_max, revealed(settings.otlp.token))
         self.kafka = (
-            KafkaSource(settings.kafka, self.arrivals, self.offsets, self.store.instance)
+            KafkaSource(read_by(settings), self.arrivals, self.offsets, self.store.instance)
             if settings.kafka.bootstrap_servers
             else None
         )
@@ -125,7 +125,7 @@ class Daemon:
         self.work = Watched(settings.step_max / SECOND_NS)
         parts = Parts(
             rules, self.destinations, self.pipeline, self.deliverer, self.outbox, self.door, self.kafka, self.arrivals,
-            clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections, self.rule_files,
+            clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections, self.rule_files, settings.role.value,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         self.looks = Looks(self.pipeline, self.metrics, self.work, lambda look: asyncio.create_task(look, name="look"))
@@ -137,7 +137,6 @@ class Daemon:
         self.listening: tuple[str, ...] = ()
         self.grpc: GrpcDoor | None = None
         self._stop = asyncio.Event()
-        self._ahead: Arrival | None = None  # Taken, but not to be read together with what came before it.
         self._untold: list[Delivery] = []
         self._unsaved = False
         self._saved_s = 0.0
@@ -193,13 +192,18 @@ class Daemon:
             self.kafka.stop_reading()
         self._stop.set()
 
+    def hang_up(self) -> None:
+        """SIGHUP: read the rule files again."""
+        self.rule_files.ask()
+
     async def run(self) -> None:
         """Serve until `stop`; nothing that was accepted is lost then. Raises OSError or KafkaError where it cannot."""
         servers = []
         try:
             web, otlp, pair = self.settings.web, self.settings.otlp, certificate(self.settings.otlp)
-            servers.append(Server(self.door.app, otlp.listen, self.connections["otlp"], pair))
-            if otlp.grpc_listen:
+            if self.settings.role is Role.ALL:
+                servers.append(Server(self.door.app, otlp.listen, self.connections["otlp"], pair))
+            if self.settings.role is Role.ALL and otlp.grpc_listen:
                 self.grpc = GrpcDoor(self.door, otlp.grpc_listen, self.grpc_connections, pair)
             servers.append(Server(self.web.app, web.listen, self.connections["web"], certificate(web)))
             async with asyncio.TaskGroup() as group:
@@ -224,7 +228,10 @@ class Daemon:
             log.info("OTLP/gRPC on %s", self.grpc.address)
         self.listening = tuple(server.address for server in servers)
         await asyncio.gather(*(server.listens() for server in servers))
-        log.info("OTLP on http://%s, metrics and API on http://%s", *self.listening)
+        if self.settings.role is Role.ALL:
+            log.info("OTLP on http://%s, metrics and API on http://%s", *self.listening)
+        else:
+            log.info("role %s: metrics and API on http://%s", self.settings.role, *self.listening)
         # Spans live for minutes, by the hundred thousand: the default collector would walk them all the time.
         gc.set_threshold(50_000, 20, 50)
         self.ready.set()
@@ -248,10 +255,10 @@ class Daemon:
 
     async def _loop(self) -> None:
         """Take, step, answer, save; until asked to stop and nothing is left on the queue."""
-        while not (self._stop.is_set() and self.arrivals.empty() and self._ahead is None):
+        while not (self._stop.is_set() and self.taking.is_empty()):
             if self.rule_files.is_due():
                 await self._take_rules()
-            arrivals = await self._take()
+            arrivals = await self.taking.take()
             records = tuple(record for arrival in arrivals for record in arrival.records)
             offsets = {name: offset for arrival in arrivals for name, offset in arrival.offsets.items()}
             checked = {name: at_ns for arrival in arrivals for name, at_ns in arrival.checked.items()}
@@ -305,32 +312,9 @@ class Daemon:
                 systemd.notify(systemd.ALIVE)
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _take(self) -> list[Arrival]:
-        """What has arrived, after a short wait at most: time alone can close slots too.
-
-        An arrival with news of what is to be read begins a step of its own, as they hold from its records on; what a
-        person said is a step alone.
-        """
-        arrivals = [self._ahead] if self._ahead else []
-        self._ahead = None
-        if not arrivals:
-            try:
-                async with asyncio.timeout(IDLE_S):
-                    arrivals.append(await self.arrivals.get())
-            except TimeoutError:
-                return []
-        size_bytes = arrivals[0].size_bytes
-        while size_bytes < TAKE_BYTES_MAX and not arrivals[0].marks and not self.arrivals.empty():
-            arrival = self.arrivals.get_nowait()
-            if arrival.expected is not None or arrival.marks:
-                self._ahead = arrival
-                break
-            arrivals.append(arrival)
-            size_bytes += arrival.size_bytes
-        return arrivals
-
     def _gather(self, outcome: Outcome) -> None:
-        self.minutely.add(outcome.tally, self.pipeline.ingest.waits_for(self.clock.now_ns()), time.monotonic())
+        intake = self.pipeline.ingest
+        self.minutely.add(outcome.tally, intake.waits_for(self.clock.now_ns()), intake.WAITS, time.monotonic())
         for line in outcome.digest:
             log.info("not paged, as it began and ended in a backlog: %s", line)
         for line in outcome.tickets:

@@ -144,7 +144,36 @@ HEALTH = {
     ),
     "tocsin_kafka_topic_missing": Declared("gauge", ("topic",), "1 for a topic of the settings that there is not."),
     "tocsin_kafka_unread_partition": Declared(
-        "gauge", ("partition",), "1 for a partition that could not be read to its end of late; event time waits for it."
+        "gauge",
+        ("partition",),
+        "1 for a partition that could not be read to its end of late, or that nobody reports; event time waits for it.",
+    ),
+    "tocsin_role_info": Declared("gauge", ("role",), "1, for what this instance does: `all`, `ingest` or `detect`."),
+    "tocsin_slot_repeats_total": Declared(
+        "counter", (), "Parts of slots that were reported before, by the same or another owner of their partition."
+    ),
+    "tocsin_slot_gaps_total": Declared(
+        "counter", (), "Reports before which another one is missing: what it counted counts nowhere."
+    ),
+    "tocsin_source_delay_seconds": Declared(
+        "gauge", ("partition",), "How far event time of a source partition lies behind the clock, as it is reported."
+    ),
+    "tocsin_source_silent_seconds": Declared(
+        "gauge", ("partition",), "For how long no ingest instance has reported a source partition."
+    ),
+    "tocsin_owned_partitions": Declared("gauge", (), "Source partitions that this instance of role ingest owns."),
+    "tocsin_handovers_total": Declared(
+        "counter",
+        ("from",),
+        "Source partitions that were begun: from their `state`, from their `beginning`, or from an offset whose state "
+        "is `lost`.",
+    ),
+    "tocsin_reports_total": Declared("counter", (), "Reports of slots that were written to Kafka."),
+    "tocsin_report_bytes_total": Declared("counter", (), "Bytes of these reports, before compression."),
+    "tocsin_states_total": Declared("counter", (), "States of source partitions that were written to Kafka."),
+    "tocsin_state_bytes_total": Declared("counter", (), "Bytes of these states, before compression."),
+    "tocsin_write_failures_total": Declared(
+        "counter", (), "Writes to Kafka that failed; nothing more is read until one works."
     ),
     "tocsin_kafka_tombstones_total": Declared("counter", (), "Kafka records without a value."),
     "tocsin_kafka_restarts_total": Declared("counter", (), "Kafka consumers that failed and were replaced."),

@@ -50,8 +50,8 @@ class Minutely:
     _waited: set[str] | None = None
     _since_s: float | None = None  # When this minute began; None before the first step.
 
-    def add(self, tally: Tally, waits_for: Collection[str], now_s: float) -> None:
-        """Take in a step; says what the minute brought, once it is over."""
+    def add(self, tally: Tally, waits_for: Collection[str], why: str, now_s: float) -> None:
+        """Take in a step; says what the minute brought, once it is over. `why` says what of those waited for."""
         self.dropped.update(tally.dropped)
         self.read.update(tally.read)
         self.foreign.update(tally.foreign)
@@ -64,7 +64,7 @@ class Minutely:
         if now_s - self._since_s >= EVERY_S:
             self._say_dropped()
             self._say_foreign()
-            self._say_waiting(self._waited)
+            self._say_waiting(self._waited, why)
             self.taken = 0
             self.dropped.clear()
             self.read.clear()
@@ -92,10 +92,8 @@ class Minutely:
         nothing = sorted(source for source, count in by_source.items() if count == self.read[source])
         self.unreadable = f"nothing that comes from {', '.join(nothing)} is OTLP" if nothing else ""
 
-    def _say_waiting(self, waited: Collection[str]) -> None:
+    def _say_waiting(self, waited: Collection[str], why: str) -> None:
         before = self.waiting
-        self.waiting = (
-            f"event time waits for {', '.join(sorted(waited)[:SAID_MAX])}, which cannot be read" if waited else ""
-        )
+        self.waiting = f"event time waits for {', '.join(sorted(waited)[:SAID_MAX])}, {why}" if waited else ""
         if self.waiting and self.waiting != before:
-            log.error("%s to the end; nobody is paged of what is newer", self.waiting)
+            log.error("%s; nobody is paged of what is newer", self.waiting)

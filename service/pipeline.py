@@ -26,13 +26,12 @@ from service.causes.examples import Kept
 from service.causes.news import News
 from service.causes.past import Past
 from service.detect import Detect
+from service.front import Front, Ingesting
 from service.ingest.decode import Decoder
 from service.ingest.join.join import UNSEEDED, Seed
 from service.ingest.limits import IngestLimits
 from service.ingest.local import NOTHING_LOCAL, Local
-from service.ingest.metrics.meters import Meters
 from service.ingest.otlp.scanner import Scanner
-from service.ingest.stage import Ingest
 from service.watch import Level, Moved
 
 
@@ -106,11 +105,11 @@ class Pipeline:
 
     def __init__(
         self, limits: IngestLimits, rules: RuleSet, max_page_age_ns: int, decoder: Decoder | None = None,
-        local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED, calendar: Calendar = UTC,
+        local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED, calendar: Calendar = UTC, front: Front | None = None,
     ) -> None:  # fmt: skip
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
-        self.decoder, self._local = decoder or Scanner(), local
-        self._seed, self._calendar = seed, calendar
+        self.decoder, self._local, self._calendar = decoder or Scanner(), local, calendar
+        self._front = front or Ingesting(limits, self.decoder, seed)
         self.begin_anew()
 
     @property
@@ -120,8 +119,7 @@ class Pipeline:
 
     def begin_anew(self) -> None:
         """Forget everything, as if nothing had been read."""
-        meters = Meters(self.rules.names_metric, rates=self.local.rates)
-        self.ingest = Ingest(self.limits, decoder=self.decoder, meters=meters, local=self.local, seed=self._seed)
+        self.ingest = self._front.anew(self.local, self.rules)
         self.detect = Detect(self.rules, self._calendar)
         self.router = Router(self.rules, self.max_page_age_ns, self._level_of)
         self.causes = Attribution()
@@ -269,8 +267,7 @@ class Pipeline:
         if written not in READABLE:
             formats = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
             raise FormatError(f"state format {written}; this version reads {formats}")
-        meters = Meters(self.rules.names_metric, rates=self.local.rates)
-        self.ingest = Ingest.restore(under(state.arrays, "ingest/"), self.limits, self.decoder, meters, self.local)
+        self.ingest = self._front.restored(under(state.arrays, "ingest/"), self.local, self.rules)
         anew = self.detect.restore(under(state.arrays, "detect/"), state.alerts["detect"])
         past, kept = (under(state.arrays, f"causes/{name}.") for name in ("past", "kept"))  # None in format 10.
         news = News.resume(state.alerts.get("news"))

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from service.sources.kafka import SILENT_S
+from service.sources.topics import Topics
 
 if TYPE_CHECKING:
     from service.daemon import Daemon
@@ -46,4 +47,9 @@ class Readiness:
 
     def _missing_topics(self) -> str:
         assert self._daemon.kafka is not None
-        return f"Kafka has no topic {', '.join(self._daemon.kafka.topics.missing)}; see TOCSIN_KAFKA__TOPICS"
+        return told_missing(self._daemon.kafka.topics)
+
+
+def told_missing(topics: Topics) -> str:
+    """The topics that there are not, in words."""
+    return f"Kafka has no topic {', '.join(topics.missing)}; see {topics.setting}"

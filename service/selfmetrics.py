@@ -9,9 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from alertrules.audience import NOBODY
@@ -19,33 +17,30 @@ from alertrules.marks import Kind
 from alertrules.notice import Status
 from alertrules.parse import RuleSet
 from detectors.core.columns import CELL_LABELS, SECOND_NS
-from detectors.core.series import OVERFLOW_VALUE
-from service.batch import Dropped
 from service.clocks import KINDS, ClockWatch
 from service.declared import DECLARED, HEALTH, LEVELS
 from service.deliver import Deliverer
+from service.exchange.merge import Merge
 from service.explain import keeps_budget
-from service.ingest.prices import CostSource
+from service.front import Intake
+from service.ingester_metrics import OF_INGEST
 from service.notifiers.destination import Destination
 from service.notifiers.request import Reason
 from service.pipeline import Outcome, Pipeline
 from service.rule_files import RuleFiles
+from service.sources import of_kafka
 from service.sources.arrival import Arrivals
 from service.sources.kafka import KafkaSource
 from service.sources.otlp_http import Door, Refused
 from service.store.outbox import Outbox
+from service.tallied import Tallied, Values, family, valid
 from service.watch import Level
 from service.watched import Watched
 from service.web.connections import Closed, Connections
 
-AGENTS_MAX = 1_000
-BY_PRICE = (CostSource.OVERRIDE, CostSource.PRICED, CostSource.FREE, CostSource.UNPRICED)
-"""Where a cost comes from that nobody stated."""
 ENDS = (Reason.MALFORMED, Reason.EXPIRED)
 """Why a delivery is given up; every other failure is tried again."""
 FAILURES = tuple(reason for reason in Reason if reason is not Reason.EXPIRED)
-STEP_BOUNDS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
-Values = Mapping[tuple[str, ...], float]
 
 
 @dataclass(frozen=True)
@@ -66,23 +61,7 @@ class Parts:
     clocks: ClockWatch
     connections: Mapping[str, Connections]
     rule_files: RuleFiles
-
-
-class ByName:
-    """Counts by names of agents, scopes or errors; of a million of them, those after the first thousand are one."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[tuple[str, ...]] = Counter()
-
-    def add(self, more: Mapping[Any, int]) -> None:
-        """Count these more; a name is a text, or a tuple of them."""
-        for name, count in more.items():
-            names = (name,) if isinstance(name, str) else name
-            known = names in self.counts or len(self.counts) < AGENTS_MAX
-            self.counts[names if known else (OVERFLOW_VALUE,) * len(names)] += count
-
-    def values(self) -> "Values":
-        return self.counts
+    role: str
 
 
 class SelfMetrics:
@@ -94,24 +73,8 @@ class SelfMetrics:
         self.spend: dict[tuple[str, ...], float] = {}
         self.unpriced: dict[tuple[str, ...], float] = {}
         self.audience = NOBODY
-        self.read: Counter[str] = Counter()
-        self.dropped: Counter[Dropped] = Counter()
-        self.foreign: Counter[tuple[str, str]] = Counter()
-        self.snake_case: Counter[str] = Counter()
-        self.saturated: Counter[str] = Counter()
-        self.costs: Counter[str] = Counter()
-        self.priced_tokens: Counter[str] = Counter()
-        self.content: Counter[str] = Counter()
-        self.sessionless = ByName()
-        self.cut = ByName()
-        self.failed = ByName()
-        self.unexplained = ByName()
-        self.refused = ByName()
-        self.weighted = 0
-        self.stated_tokens = self.leaf_tokens = 0.0
+        self.tallied = Tallied()
         self.notices: Counter[Status] = Counter()
-        self.step_counts = [0] * (len(STEP_BOUNDS_S) + 1)
-        self.step_sum_s = 0.0
         self.save_failures = self.put_back = 0
         self._save: tuple[float, float] | None = None
         self._heard_s = time.monotonic()
@@ -125,33 +88,13 @@ class SelfMetrics:
         """Take in one step, and what it led to."""
         for outcome in outcomes:
             self._take(outcome)
-        self.step_counts[sum(seconds > bound for bound in STEP_BOUNDS_S)] += 1
-        self.step_sum_s += seconds
+        self.tallied.timed(seconds)
 
     def _take(self, outcome: Outcome) -> None:
         tally = outcome.tally
         if tally.spans or tally.points or tally.logs:
             self._heard_s = time.monotonic()
-        self.read["spans"] += tally.spans
-        self.read["points"] += tally.points
-        self.read["log_records"] += tally.logs
-        self.read["sessions_closed"] += tally.sessions
-        self.read["slots"] += tally.slots
-        self.dropped.update(tally.dropped)
-        self.foreign.update(tally.foreign)
-        self.snake_case.update(tally.snake_case)
-        self.saturated.update(tally.saturated)
-        self.costs.update(tally.costs)
-        self.priced_tokens.update(tally.priced_tokens)
-        self.content.update(tally.content)
-        self.sessionless.add(tally.sessionless)
-        self.cut.add(tally.cut)
-        self.failed.add(tally.failed)
-        self.unexplained.add({scope: round(tokens) for scope, tokens in tally.unexplained.items()})
-        self.refused.add(tally.refused)
-        self.weighted += tally.weighted
-        self.stated_tokens += tally.stated_tokens
-        self.leaf_tokens += tally.leaf_tokens
+        self.tallied.add(tally)
         self.expired.update(moved.rule for moved in outcome.transitions if moved.reason)
         self.notices.update(notice.status for notice in outcome.notices)
 
@@ -161,23 +104,14 @@ class SelfMetrics:
 
     def health(self) -> list[Metric]:
         """All families but the levels. Quick, and not to be called while the daemon moves: on its event loop."""
-        families = [_family(name, values) for name, values in (self._counters() | self._gauges()).items()]
-        total, buckets = 0, []
-        for bound, count in zip((*map(str, STEP_BOUNDS_S), "+Inf"), self.step_counts, strict=True):
-            total += count
-            buckets.append((bound, float(total)))
-        help_ = HEALTH["tocsin_step_seconds"].help
-        return [*families, HistogramMetricFamily("tocsin_step_seconds", help_, buckets, self.step_sum_s)]
+        families = [family(name, values) for name, values in (self._counters() | self._gauges()).items()]
+        return [*families, self.tallied.steps()]
 
     def _counters(self) -> dict[str, Values]:
         parts, deliveries = self.parts, self.parts.deliverer.counts
         names = [destination.name for destination in parts.destinations]
-        kafka = parts.kafka
         return {
-            **{
-                f"tocsin_{noun}_total": {(): self.read[noun]}
-                for noun in ("spans", "points", "log_records", "sessions_closed", "slots")
-            },
+            **self.tallied.counters(),
             "tocsin_pages_total": {(level.rule.name,): level.sums.paged for level in self.levels},
             "tocsin_pages_marked_total": {
                 (level.rule.name, kind.value): count
@@ -185,18 +119,6 @@ class SelfMetrics:
                 for kind, count in ((Kind.NOISE, level.sums.noise), (Kind.INCIDENT, level.sums.incident))
             },
             "tocsin_notices_total": {(status.value,): self.notices[status] for status in Status},
-            "tocsin_dropped_total": {(reason.value,): self.dropped[reason] for reason in Dropped},
-            "tocsin_content_attributes_total": {(name,): count for name, count in self.content.items()},
-            "tocsin_sessionless_total": self.sessionless.values(),
-            "tocsin_values_cut_total": self.cut.values(),
-            "tocsin_failed_calls_total": self.failed.values(),
-            "tocsin_overflowed_total": self.refused.values(),
-            "tocsin_priced_calls_total": {
-                (source.value,): self.costs[source] for source in CostSource if source is not CostSource.NONE
-            },
-            "tocsin_priced_metric_tokens_total": {(source.value,): self.priced_tokens[source] for source in BY_PRICE},
-            "tocsin_weighted_calls_total": {(): self.weighted},
-            "tocsin_metric_saturated_total": {(metric,): float(n) for metric, n in self.saturated.items()},
             "tocsin_otlp_refused_total": {(reason.value,): parts.door.refused[reason] for reason in Refused},
             "tocsin_connections_closed_total": {
                 (server, why.value): connections.closed[why]
@@ -209,13 +131,10 @@ class SelfMetrics:
             "tocsin_rule_failures_total": {
                 (rule.name,): parts.pipeline.detect.failed[rule.name] for rule in parts.rules.rules
             },
-            "tocsin_foreign_bodies_total": dict(self.foreign.items()),
-            "tocsin_snake_case_bodies_total": {(source,): count for source, count in self.snake_case.items()},
             "tocsin_clock_gaps_total": {(kind,): parts.clocks.gaps[kind] for kind in KINDS},
             "tocsin_clock_gap_seconds_total": {(kind,): parts.clocks.seconds[kind] for kind in KINDS},
-            "tocsin_kafka_lost_records_total": {(n,): kafka.lost[n] for n in kafka.topics.names} if kafka else {},
-            "tocsin_kafka_tombstones_total": {(): kafka.empty if kafka else 0},
-            "tocsin_kafka_restarts_total": {(): kafka.restarts if kafka else 0},
+            **of_kafka.counters(parts.kafka),
+            **{name: {} for name in OF_INGEST},
             "tocsin_save_failures_total": {(): self.save_failures},
             "tocsin_state_put_back_total": {(): self.put_back},
             "tocsin_outbox_write_failures_total": {(): deliveries.unwritten},
@@ -235,10 +154,8 @@ class SelfMetrics:
         tracked: Values = {(level.rule.name,): float(len(level.labels)) for level in self.levels}
         budgets: Values = {(r.name,): r.budget_per_week for r in parts.rules.rules if r.budget_per_week is not None}
         waited_s = None if oldest_ns is None else max(0.0, (parts.wall_ns() - oldest_ns) / SECOND_NS)
-        agree = self.leaf_tokens / self.stated_tokens if self.stated_tokens else None
         return {
-            "tocsin_leaf_tokens_ratio": _if_any(agree),
-            "tocsin_unexplained_tokens_total": self.unexplained.values(),
+            **self.tallied.gauges(),
             "tocsin_alerts_suppressed": {key: float(count) for key, count in self.audience.suppressed().items()},
             "tocsin_alerts_acknowledged": {(): float(self.audience.acknowledged)},
             "tocsin_silences": {(state,): float(count) for state, count in self.audience.states().items()},
@@ -263,15 +180,10 @@ class SelfMetrics:
             "tocsin_connections_max": {
                 (name,): float(all_.connections_max) for name, all_ in parts.connections.items()
             },
-            "tocsin_kafka_lag_records": {(n,): lag for n, lag in (parts.kafka.lag() if parts.kafka else {}).items()},
-            "tocsin_kafka_topic_missing": {
-                (name,): float(name in parts.kafka.topics.missing) for name in parts.kafka.topics.names
-            }
-            if parts.kafka
-            else {},
             "tocsin_kafka_unread_partition": {(name,): 1.0 for name in parts.pipeline.ingest.waits_for(now_ns)},
-            "tocsin_kafka_partitions_elsewhere": {(): float(parts.kafka.elsewhere.count)} if parts.kafka else {},
-            "tocsin_kafka_silent_seconds": {(): parts.kafka.silent_s()} if parts.kafka else {},
+            **of_kafka.gauges(parts.kafka),
+            **sources(parts.pipeline.ingest, now_ns),
+            "tocsin_role_info": {(parts.role,): 1},
             "tocsin_last_save_duration_seconds": _if_any(self._save and self._save[0]),
             "tocsin_last_save_timestamp_seconds": _if_any(self._save and self._save[1]),
             "tocsin_outbox_depth": {key: float(count) for key, count in parts.outbox.counts().items()},
@@ -283,7 +195,7 @@ class SelfMetrics:
 
 def level_families(levels: list[Level]) -> Iterator[Metric]:
     """The levels of every series of every rule, as they stood: slow where series are many, and fit for a thread."""
-    families: dict[str, Metric] = {name: _family(name, {}) for name in (*LEVELS, "tocsin_alert_state")}
+    families: dict[str, Metric] = {name: family(name, {}) for name in (*LEVELS, "tocsin_alert_state")}
     for level in levels:
         rows = [_row(level, values) for values in level.labels]
         for gauge, values in level.gauges.items():
@@ -300,17 +212,14 @@ def level_families(levels: list[Level]) -> Iterator[Metric]:
     yield from families.values()
 
 
-def _family(name: str, values: Values) -> Metric:
-    """A counter or gauge as declared, with a value by labels."""
-    declared = DECLARED[name]
-    family: CounterMetricFamily | GaugeMetricFamily = (
-        CounterMetricFamily(name, declared.help, labels=declared.labels)
-        if declared.type == "counter"
-        else GaugeMetricFamily(name, declared.help, labels=declared.labels)
-    )
-    for key, value in values.items():
-        family.add_metric([_valid(label) for label in key], value)
-    return family
+def sources(intake: Intake, now_ns: int) -> dict[str, Values]:
+    """Of role detect: how each source partition stands, as far as it was reported."""
+    found = dict(intake.sources) if isinstance(intake, Merge) else {}
+    behind: Values = {
+        (n,): (now_ns - one.watermark_ns) / SECOND_NS for n, one in found.items() if one.watermark_ns is not None
+    }
+    silent: Values = {(n,): max(0.0, (now_ns - one.heard_ns) / SECOND_NS) for n, one in found.items()}
+    return {"tocsin_source_delay_seconds": behind, "tocsin_source_silent_seconds": silent}
 
 
 def _if_any(value: float | None) -> dict[tuple[str, ...], float]:
@@ -320,17 +229,12 @@ def _if_any(value: float | None) -> dict[tuple[str, ...], float]:
 def _row(level: Level, values: tuple[str, ...]) -> tuple[str, ...]:
     """A series' values in the order of SERIES."""
     known = dict(zip(level.rule.by, values, strict=True))
-    return (level.rule.name, *(_valid(known.get(name, "")) for name in CELL_LABELS))
+    return (level.rule.name, *(valid(known.get(name, "")) for name in CELL_LABELS))
 
 
 def _filled(labels: Iterable[str], values: Iterable[str]) -> dict[str, str]:
     """The labels that have a value: to Prometheus an empty one is a missing one, and eight of them are most bytes."""
     return {name: value for name, value in zip(labels, values, strict=False) if value}
-
-
-def _valid(text: str) -> str:
-    """Text that can be encoded: one lone surrogate would fail the whole scrape, though ingest leaves none."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _version() -> str:

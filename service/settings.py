@@ -1,8 +1,10 @@
 """Every setting of the daemon: `TOCSIN_…` in the environment (`__` between levels), or its `…_FILE` for a secret."""
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
@@ -48,6 +50,14 @@ Rates = Annotated[tuple[tuple[str, float], ...], BeforeValidator(rates)]
 PolicyShares = Annotated[tuple[tuple[str, float], ...], BeforeValidator(policies)]
 Shares = Annotated[Sampling | None, BeforeValidator(shares)]
 Zone = Annotated[Calendar, BeforeValidator(time_zone)]
+
+
+class Role(StrEnum):
+    """What an instance does of the three stages."""
+
+    ALL = "all"
+    INGEST = "ingest"
+    DETECT = "detect"
 
 
 class OtlpSettings(Section):
@@ -108,6 +118,11 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
+    role: Role = Field(
+        Role.ALL,
+        description="what this instance does: all; or, on several machines, ingest (reads a share of the topics of "
+        "spans) or detect (adds up what those count, judges and pages)",
+    )
     otlp: OtlpSettings = OtlpSettings()
     web: WebSettings = WebSettings()
     kafka: KafkaSettings = KafkaSettings()
@@ -265,6 +280,6 @@ def _in_units(amount: int, units: tuple[tuple[str, int], ...]) -> str:
     return f"{amount // size}{unit}"
 
 
-def from_environment() -> Settings:
-    """Settings of this process."""
-    return load(dict(os.environ))
+def from_environment(more: Mapping[str, str] = MappingProxyType({})) -> Settings:
+    """Settings of this process; `more` stands for what its options say."""
+    return load(dict(os.environ) | dict(more))

@@ -1,19 +1,44 @@
-"""What settings describe of the daemon: its pipeline."""
+"""What settings describe of an instance: its pipeline, what each source partition is ingested by, what is read."""
 
 import secrets
+from dataclasses import replace
 
 from alertrules.parse import RuleSet
+from service.exchange.shard import Made
+from service.front import Merging
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.otlp.scanner import Scanner
-from service.pipeline import Pipeline
-from service.settings import Settings
+from service.pipeline import FORMAT, READABLE, Pipeline
+from service.settings import Role, Settings
+from service.sources.kafka_settings import KafkaSettings
 
 
 def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
-    """The core, as the settings want it, before anything was read or restored."""
-    limits = IngestLimits(
+    """The core of role all or detect, as the settings want it, before anything was read or restored."""
+    bounds = _limits(settings)
+    front = Merging(bounds) if settings.role is Role.DETECT else None
+    seed = secrets.randbits(63), secrets.randbits(63)  # Of what was saved, if there is anything.
+    return Pipeline(
+        bounds, rules, settings.max_page_age, _decoder(settings), _local(settings), seed, settings.time_zone, front
+    )
+
+
+def made(settings: Settings, rules: RuleSet) -> Made:
+    """What role ingest makes of each source partition."""
+    seed = secrets.randbits(63), secrets.randbits(63)  # Of the state that was left, if there is any.
+    local = _local(settings, rules)
+    return Made(_limits(settings), _decoder(settings), local, seed, FORMAT, READABLE)
+
+
+def read_by(settings: Settings) -> KafkaSettings:
+    """What is read of Kafka: by role detect what the others report."""
+    return settings.kafka.of_reports if settings.role is Role.DETECT else settings.kafka
+
+
+def _limits(settings: Settings) -> IngestLimits:
+    return IngestLimits(
         lateness_ns=settings.lateness,
         idle_hold_ns=settings.idle_hold,
         future_max_ns=settings.future_max,
@@ -21,8 +46,13 @@ def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
         body_bytes_max=settings.otlp.body_max,
         **settings.limits.model_dump(),
     )
-    decoder = Scanner() if settings.decoder == "compiled" else ProtobufDecoder()
+
+
+def _decoder(settings: Settings) -> Scanner | ProtobufDecoder:
+    return Scanner() if settings.decoder == "compiled" else ProtobufDecoder()
+
+
+def _local(settings: Settings, rules: RuleSet | None = None) -> Local:
     weights = {name: 1 / share for name, share in settings.sampling_policies}
     local = Local(settings.prices, settings.sampling, weights, frozenset(settings.no_failures), dict(settings.rates))
-    seed = secrets.randbits(63), secrets.randbits(63)  # Of what was saved, if there is anything.
-    return Pipeline(limits, rules, settings.max_page_age, decoder, local, seed, settings.time_zone)
+    return replace(local, outcomes=rules.outcomes) if rules else local

@@ -22,6 +22,7 @@ SLOW = (
     "tests/service/test_state_lost.py", "tests/service/test_trust.py", "tests/service/ingest/test_elements.py",
     "tests/service/ingest/test_plans.py", "tests/service/ingest/test_reference.py", "tests/test_deploy.py",
     "tests/service/test_rehearsal.py",
+    "tests/service/exchange/test_roles.py",
     "tests/service/test_trial.py", "tests/service/test_metric_cases.py", "tests/service/test_cases_daemon.py",
 )  # fmt: skip
 """Files and folders that start servers, or stream weeks through a detector, the longest first.

@@ -19,6 +19,8 @@ CORE_OF_SERVICE = (
     "service/spend.py",
     "service/causes",
     "service/ingest",
+    "service/exchange",
+    "service/front.py",
     "service/notifiers",
     "service/setting_types.py",
 )

@@ -3,7 +3,7 @@
 Ids are dense int32 row keys of a `SeriesTable`; weights are adjusted counts, 1 where nothing was sampled.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import pairwise
@@ -79,7 +79,7 @@ NOTHING = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
 
 
 SLOWEST, FAILED, DEAREST = range(3)
-"""What an example is of its cell: its slowest unit, the last one that failed, its dearest."""
+"""What an example is of its cell: its slowest unit, one that failed of late, its dearest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +101,18 @@ class Examples:
 NO_EXAMPLES = Examples(
     np.empty(0, np.int32), np.empty(0, np.int8), np.empty(0), np.empty((0, 2), np.uint64)
 )  # fmt: skip
+
+
+def best_of(parts: Sequence[Examples]) -> Examples:
+    """One example of each cell and kind: the one of the largest value, and among equal ones the last."""
+    cell, kind, value, trace = (
+        np.concatenate([getattr(part, name) for part in (NO_EXAMPLES, *parts)]) for name in vars(NO_EXAMPLES)
+    )
+    order = np.lexsort((value, kind, cell))
+    cell, kind, value, trace = cell[order], kind[order], value[order], trace[order]
+    last = np.ones(len(cell), np.bool_)
+    last[:-1] = (cell[1:] != cell[:-1]) | (kind[1:] != kind[:-1])
+    return Examples(cell[last], kind[last], value[last], trace[last])
 
 
 def added_up(cell: Ids, bucket: Ids, count: Floats) -> Entries:

@@ -6,7 +6,18 @@ from collections.abc import Iterable
 import numpy as np
 
 from alertrules.cause import Example
-from detectors.core.columns import DEAREST, FAILED, NO_EXAMPLES, SLOWEST, TICK_NS, Arrays, Examples, Ids, Slot
+from detectors.core.columns import (
+    DEAREST,
+    FAILED,
+    NO_EXAMPLES,
+    SLOWEST,
+    TICK_NS,
+    Arrays,
+    Examples,
+    Ids,
+    Slot,
+    best_of,
+)
 
 LIFE_NS = 15 * TICK_NS
 """Examples are kept for as long as this, and for twice that at most."""
@@ -37,7 +48,7 @@ class Kept:
 
     def _gather(self) -> None:
         if self._met:
-            self._now, self._met = _best([self._now, *self._met]), []
+            self._now, self._met = best_of([self._now, *self._met]), []
 
     def forget(self, cells: Ids) -> None:
         """Drop those of cells that are in use by others now."""
@@ -90,16 +101,6 @@ class Kept:
         )  # fmt: skip
         kept._since_ns, kept._met_ns = (int(time_ns) for time_ns in arrays["times"])
         return kept
-
-
-def _best(parts: list[Examples]) -> Examples:
-    """One of each cell and kind: the one of the largest value, and among equal ones the last."""
-    cell, kind, value, trace = (np.concatenate([getattr(part, name) for part in parts]) for name in vars(NO_EXAMPLES))
-    order = np.lexsort((value, kind, cell))
-    cell, kind, value, trace = cell[order], kind[order], value[order], trace[order]
-    last = np.ones(len(cell), np.bool_)
-    last[:-1] = (cell[1:] != cell[:-1]) | (kind[1:] != kind[:-1])
-    return Examples(cell[last], kind[last], value[last], trace[last])
 
 
 def _without(kept: Examples, cells: Ids) -> Examples:

@@ -8,14 +8,16 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from service import settings as settings_module
 from service.commands import NO, WRONG_USE, YES, Commands, said
-from service.settings import SettingsError, table
+from service.settings import Role, SettingsError, table
 
 if TYPE_CHECKING:
     from service.daemon import Daemon
+    from service.ingester import Ingester
 
 
 def add(commands: Commands) -> None:
@@ -24,15 +26,19 @@ def add(commands: Commands) -> None:
     run = commands.add_parser(
         "run",
         help="read telemetry, judge it, page",
-        description="Reads OTLP over HTTP, and from Kafka if told where it is; judges by the rules; pages.",
+        description="Reads OTLP over HTTP, and from Kafka if told where it is; judges by the rules; pages. On several "
+        "machines, instances of role ingest share what is read, and one of role detect judges and pages.",
         epilog="settings, from the environment (a secret also from the file that …_FILE names):\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    run.add_argument("--role", choices=[role.value for role in Role], help="what this instance does: TOCSIN_ROLE")
     run.set_defaults(run=_run)
 
 
-def _run(_: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace) -> int:
     from service.daemon import WALL, Daemon
+    from service.ingester import Ingester
+    from service.roles import checked
     from service.rule_files import read, told
     from service.seldom import Seldom
     from service.sources.kafka_security import Security
@@ -44,24 +50,26 @@ def _run(_: argparse.Namespace) -> int:
     for flooded in ("asyncio", "uvicorn.error"):
         logging.getLogger(flooded).addFilter(Seldom(time.monotonic))
     try:
-        settings = settings_module.from_environment()
-        rules = read(settings)
-        told(rules, settings)
+        settings = settings_module.from_environment({"TOCSIN_ROLE": given.role} if given.role else {})
+        rules = read(checked(settings))
+        if settings.role is not Role.INGEST:
+            told(rules, settings)
         Security(settings.kafka)
     except (SettingsError, ValueError) as error:
         print(error, file=sys.stderr)
         return WRONG_USE
-    problems = asyncio.run(_serve(lambda: Daemon(settings, rules, WALL, lambda line: print(line, flush=True))))
+    make = partial(Daemon, settings, rules, WALL, partial(print, flush=True))
+    problems = asyncio.run(_serve(partial(Ingester, settings, rules) if settings.role is Role.INGEST else make))
     for problem in problems:
         print(f"tocsin: {problem}", file=sys.stderr)
     return NO if problems else YES
 
 
-async def _serve(make: "Callable[[], Daemon]") -> list[str]:
+async def _serve(make: "Callable[[], Daemon | Ingester]") -> list[str]:
     """Serve until SIGTERM or SIGINT; what kept it from that, where no traceback would make it clearer."""
     from aiokafka.errors import KafkaError
 
-    from service.store.sqlite import StoreError
+    from service.store.directory import StoreError
 
     problems: list[str] = []
     try:
@@ -69,7 +77,7 @@ async def _serve(make: "Callable[[], Daemon]") -> list[str]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop)
-        loop.add_signal_handler(signal.SIGHUP, daemon.rule_files.ask)
+        loop.add_signal_handler(signal.SIGHUP, daemon.hang_up)
         await daemon.run()
     except* (StoreError, OSError, KafkaError, sqlite3.DatabaseError) as errors:
         problems = [said(error) for error in _leaves(errors)]

@@ -1,10 +1,11 @@
 """What calls tell beside the labels of their cells: types of error, by number, and models that answer for others."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
-from detectors.core.columns import Arrays, Ids
+from detectors.core.columns import Arrays, Ids, Slot
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 from service.ingest.join.closing import Closed
@@ -33,10 +34,17 @@ class Sights:
 
     def first_answers(self, closed: Closed) -> tuple[tuple[str, str], ...]:
         """The models that answer by another name than was asked for, where that was not seen before."""
-        new = tuple(pair for pair in closed.answers if pair not in self._answers)
+        return self._first(closed.answers)
+
+    def _first(self, answers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        new = tuple(pair for pair in answers if pair not in self._answers)
         if len(self._answers) < ANSWERS_MAX:
             self._answers.update(dict.fromkeys(new))
         return new
+
+    def told(self, slot: Slot) -> Slot:
+        """A slot that was counted elsewhere, without the answers that were seen before."""
+        return replace(slot, answers=self._first(slot.answers))
 
     def expire(self, before_ns: int) -> None:
         """Forget the types of error that were last seen before then."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -51,6 +52,9 @@ class Ingest:
     close as records are read, so how records are batched changes nothing.
     """
 
+    WAITS: ClassVar = "which cannot be read to the end"
+    """What is said of the partitions that event time waits for."""
+
     def __init__(
         self, limits: IngestLimits, review: Review | None = None, decoder: Decoder | None = None,
         meters: Meters | None = None, local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED,
@@ -92,6 +96,14 @@ class Ingest:
     def waits_for(self, now_ns: int) -> tuple[str, ...]:
         """The partitions of Kafka that nobody could read to their end of late; no slot closes before somebody can."""
         return self._watermark.waits_for(now_ns)
+
+    def passed_ns(self, partition: str) -> int | None:
+        """Event time that a partition of Kafka has passed by its silence alone; None while that proves nothing."""
+        return self._watermark.passed_ns(partition)
+
+    def pass_to(self, ns: int) -> None:
+        """Have event time come as far as this: what ends before is late from here on."""
+        self._watermark.force(ns)
 
     def read(self, record: Record, now_ns: int, tally: Tally) -> Answer:
         """Take in one body. Any bytes get an answer."""

@@ -146,6 +146,20 @@ class Watermark:
         own = self._partitions.get(name)
         return 0 if own is not None and own.end_ns >= end_ns else end_ns
 
+    def passed_ns(self, name: str) -> int | None:
+        """Event time that a log has passed by its silence alone; None while that proves nothing.
+
+        Of a log that never brought a span: as far as it was read. Of one whose last spans were old: once nothing came
+        for as long as makes a stream a replay, it is not one.
+        """
+        partition = self._partitions.get(name)
+        if partition is None or not partition.checked_ns:
+            return None
+        is_old = partition.heard_ns - partition.end_ns > LIVE_NS
+        if partition.end_ns and not (is_old and partition.checked_ns - partition.silent_ns >= LIVE_NS):
+            return None
+        return max(partition.end_ns, partition.checked_ns) - self.lateness_ns
+
     def force(self, ns: int) -> None:
         """Give up waiting for whatever could still come before `ns`."""
         self.ns = ns if self.ns is None else max(self.ns, ns)

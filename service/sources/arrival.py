@@ -3,8 +3,16 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from service.batch import Answer, Record, Said
+
+
+class Begin(NamedTuple):
+    """Where a partition is read from on, and what its owner before said of the state that it left."""
+
+    offset: int
+    said: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,6 +23,7 @@ class Arrival:
     answers   resolved with one Answer a record once they are read; None if nobody waits
     expected  all partitions of spans that the source reads from here on, before these records; None is no news
     checked   by partition of spans, the wall time by which all in its log is read, once these records are
+    begins    of the expected partitions, those that go on from what another owner left
     marks     what a person said, instead of records; answered one by one too, once it is saved
     """
 
@@ -24,6 +33,7 @@ class Arrival:
     expected: tuple[str, ...] | None = None
     checked: Mapping[str, int] = field(default_factory=dict)
     marks: tuple[Said, ...] = ()
+    begins: Mapping[str, Begin] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:

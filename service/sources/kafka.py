@@ -20,12 +20,14 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from service.batch import Answer, Record, Signal
-from service.sources.arrival import Arrival, Arrivals
-from service.sources.kafka_consumer import METADATA_MS, consumer, rejected, stopped, text_of
+from service.sources.arrival import Arrival, Arrivals, Begin
+from service.sources.handed import Handed
+from service.sources.kafka_consumer import METADATA_MS, consumer, rejected, stopped, text_of, until
 from service.sources.kafka_security import Security
 from service.sources.kafka_settings import KafkaSettings
 from service.sources.kafka_start import where
-from service.sources.topics import Elsewhere, Topics
+from service.sources.positions import Kept, Positions, name_of
+from service.sources.topics import Elsewhere, Topics, signal_of
 from service.steps import SetAside
 
 log = logging.getLogger("tocsin.kafka")
@@ -41,16 +43,6 @@ SILENT_MAX_S = 300.0
 """A consumer that has heard from no broker for this long is stuck, whatever it says: it is replaced."""
 SILENT_S = 5.0
 """For how long brokers may be silent before we say so: a new leader takes a few seconds, too."""
-WORDS = {"spans": Signal.TRACES, "traces": Signal.TRACES, "metrics": Signal.METRICS, "logs": Signal.LOGS}
-
-
-def signal_of(topic: str) -> Signal:
-    """What a topic holds, by the words in its name; spans if it does not say.
-
-    >>> signal_of("otlp_metrics"), signal_of("agents")
-    (<Signal.METRICS: 'metrics'>, <Signal.TRACES: 'traces'>)
-    """
-    return next((signal for word, signal in WORDS.items() if word in topic.lower()), Signal.TRACES)
 
 
 class KafkaSource:
@@ -58,19 +50,23 @@ class KafkaSource:
 
     saved     next offset by `topic/partition`, and by `topic` the id that it had, as the state was saved with them
     instance  names this daemon to the group for good
+    handed    where the group shares the partitions: who knows where each goes on
     """
 
-    def __init__(self, settings: KafkaSettings, arrivals: Arrivals, saved: Mapping[str, int], instance: str) -> None:
+    def __init__(
+        self, settings: KafkaSettings, arrivals: Arrivals, saved: Mapping[str, int], instance: str,
+        handed: Handed | None = None,
+    ) -> None:  # fmt: skip
         self.settings, self.arrivals, self._instance = settings, arrivals, instance
         self.security = Security(settings)
-        self.topics = Topics(settings.topics, {name: saved[name] for name in settings.topics if name in saved})
+        ids = {name: saved[name] for name in settings.topics if name in saved}
+        self.topics = Topics(settings.topics, settings.name_of_topics, ids)
         self.empty = 0  # Records without a value: tombstones, which OTLP never writes.
         self.restarts = 0  # Consumers that had to be replaced.
         self.elsewhere = Elsewhere(settings.group)
         self.lost: Counter[str] = Counter()  # By topic: records that were deleted before they were read.
-        self._saved = {name: offset for name, offset in saved.items() if "/" in name}
-        self._committed: dict[str, int] = {}
-        self._next = dict(self._saved)
+        self._kept = Kept({name: offset for name, offset in saved.items() if "/" in name})
+        self._positions: Positions = handed or self._kept
         self._answered: dict[str, int] = {}  # By partition: the answer of its broker that was told last, ms.
         self._unread: deque[asyncio.Future[tuple[Answer, ...]]] = deque()
         self._closing = asyncio.Event()
@@ -78,6 +74,8 @@ class KafkaSource:
         self._news: tuple[str, ...] | None = tuple(
             f"{topic}/0" for topic in settings.topics if signal_of(topic) is Signal.TRACES
         )  # Event time waits for the topics before it is known how many partitions they have.
+        self._generation = 0  # Grows whenever partitions are put where reading goes on.
+        self._again: set[str] = set()
         self._sought: set[TopicPartition] = set()  # Those that were put where reading goes on.
         self._broken: Exception | None = None
         self._begun = False
@@ -106,7 +104,7 @@ class KafkaSource:
                     again_s = AGAIN_FIRST_S if time.monotonic() - born_s > LIVED_S else again_s
                     self._say_silent(f"{said}; trying again, from where reading stopped")
                     await self._drop()
-                    await _until(self._leaving, again_s)
+                    await until(self._leaving, again_s)
                     again_s = min(2 * again_s, AGAIN_MAX_S)
         finally:
             await self._drop()
@@ -125,7 +123,7 @@ class KafkaSource:
 
     def saved(self, offsets: Mapping[str, int]) -> None:
         """These offsets are saved: the group may be told of them."""
-        self._saved |= {name: offset for name, offset in offsets.items() if offset <= self._next.get(name, -1)}
+        self._kept.saved(offsets)
 
     def fail(self, error: Exception) -> None:
         """End this consumer with an error at its next turn: nothing more is read from it."""
@@ -140,6 +138,21 @@ class KafkaSource:
             topic = self.settings.rejected_topic
             log.error("%d records that were set aside cannot go to topic %s: %s", len(found), topic, text_of(error))
 
+    def again(self, name: str) -> None:
+        """Read a partition again from where its state on Kafka was left."""
+        self._again.add(name)
+
+    async def _go_back(self, made: AIOKafkaConsumer) -> None:
+        names, self._again = self._again, set()
+        for name in names:
+            self._positions.forget(name)
+        await self.seek(made, {partition for partition in made.assignment() if name_of(partition) in names})
+
+    def counts(self) -> dict[str, int]:
+        """How many partitions each of the topics has, of those that there are."""
+        known = {topic: self._consumer.partitions_for_topic(topic) for topic in self.topics.names if self._consumer}
+        return {topic: len(partitions) for topic, partitions in known.items() if partitions}
+
     def silent_s(self) -> float:
         """Seconds since a broker last answered; 0 while none is asked."""
         return max(0.0, time.monotonic() - self._heard_s) if self._asks else 0.0
@@ -150,8 +163,12 @@ class KafkaSource:
         for partition in self._consumer.assignment() if self._consumer else ():
             end = self._consumer.last_stable_offset(partition) if self._consumer else None
             if end is not None and end >= 0:
-                found[_name(partition)] = max(0, end - self._next.get(_name(partition), 0))
+                found[name_of(partition)] = max(0, end - self._next.get(name_of(partition), 0))
         return found
+
+    @property
+    def _next(self) -> dict[str, int]:
+        return self._positions.next
 
     @property
     def _servers(self) -> str:
@@ -159,7 +176,7 @@ class KafkaSource:
 
     async def _start(self) -> AIOKafkaConsumer:
         """Reach the brokers. Raises KafkaError where they cannot be reached."""
-        made = consumer(self.security, self._instance)
+        made = consumer(self.security, self._instance, is_shared=self._positions is not self._kept)
         try:
             await made.start()
         except KafkaError:
@@ -184,10 +201,17 @@ class KafkaSource:
             fetched = await made.getmany(timeout_ms=int(POLL_S * 1000), max_records=RECORDS_MAX)
             if self._broken:
                 raise self._broken
+            if self._again:
+                await self._go_back(made)
             if self._news is not None:
                 await self._tell_news()
             self._asks, put_s = False, time.monotonic()
+            generation = self._generation
             for partition, messages in fetched.items():
+                while len(self._unread) >= AHEAD_MAX:
+                    await self._unread.popleft()
+                if generation != self._generation:
+                    break  # Partitions were put elsewhere meanwhile: what was fetched before comes again.
                 await self._put(made, partition, messages)
             await self._tell_checked(made)
             self._heard_s += time.monotonic() - put_s
@@ -200,14 +224,15 @@ class KafkaSource:
 
     async def _tell_news(self) -> None:
         expected, self._news = self._news, None
-        await self.arrivals.put(Arrival((), {}, None, expected))
+        begins = {name: Begin(self._next[name], said) for name, said in self._positions.begins().items()}
+        await self.arrivals.put(Arrival((), {}, None, expected, begins=begins))
 
     async def _put(self, made: AIOKafkaConsumer, partition: TopicPartition, messages: list) -> None:  # type: ignore[type-arg]
-        name, signal = _name(partition), signal_of(partition.topic)
+        name, signal = name_of(partition), signal_of(partition.topic)
         end = made.highwater(partition)
         if end is not None and end < self._next.get(name, 0):
             log.warning("%s ends before what was read of it: it was made anew, and is read from its beginning", name)
-            self._begin_anew(name)
+            self._positions.begin_anew(name)
         if partition not in self._sought:
             return  # Between assignment and seek: they come again, from where reading is to go on.
         known = self._next[name]
@@ -217,8 +242,6 @@ class KafkaSource:
             return
         if messages[0].offset > known:
             self._count_lost(name, known, (await made.beginning_offsets([partition]))[partition])
-        while len(self._unread) >= AHEAD_MAX:
-            await self._unread.popleft()
         read: asyncio.Future[tuple[Answer, ...]] = asyncio.get_running_loop().create_future()
         self._unread.append(read)
         records = tuple(Record(signal, message.value, name) for message in messages if message.value)
@@ -231,7 +254,7 @@ class KafkaSource:
         """Tell which logs of spans are read to their ends, as of the last answer of their brokers."""
         checked = {}
         for partition in made.assignment() & self._sought:
-            name, answered_ms = _name(partition), made.last_poll_timestamp(partition)
+            name, answered_ms = name_of(partition), made.last_poll_timestamp(partition)
             if signal_of(partition.topic) is not Signal.TRACES or answered_ms in (None, self._answered.get(name)):
                 continue
             end = made.last_stable_offset(partition)
@@ -279,13 +302,14 @@ class KafkaSource:
 
     async def look(self, made: AIOKafkaConsumer) -> None:
         """Ask which topics there are, and begin those anew that have been made anew. Raises KafkaError."""
-        self.elsewhere.look(made, self.settings.topics)
+        if self._positions is self._kept:  # Else others read the rest, as they should.
+            self.elsewhere.look(made, self.settings.topics)
         before = self.topics.missing
         async with asyncio.timeout(LOOK_TIMEOUT_S):
             found = await self.topics.look(made)
         self._looked_s = time.monotonic()
         if missing := [name for name in self.topics.missing if name not in before]:
-            log.error("Kafka at %s has no topic %s; see TOCSIN_KAFKA__TOPICS", self._servers, ", ".join(missing))
+            log.error("Kafka at %s has no topic %s; see %s", self._servers, ", ".join(missing), self.topics.setting)
         for topic in before:
             if topic not in self.topics.missing:
                 log.info("topic %s is there now", topic)
@@ -295,30 +319,25 @@ class KafkaSource:
                 for partition in [one for one in made.assignment() if one.topic == topic]:
                     made.seek(partition, 0)
                 for name in [name for name in self._next if name.rpartition("/")[0] == topic]:
-                    self._begin_anew(name)
+                    self._positions.begin_anew(name)
             self.topics.ids[topic] = number
-
-    def _begin_anew(self, name: str) -> None:
-        self._next[name], self._committed[name] = 0, 0
-        self._saved.pop(name, None)
 
     async def seek(self, made: AIOKafkaConsumer, partitions: set[TopicPartition]) -> None:
         """Put newly assigned partitions where reading left off, or the group."""
         await self.look(made)
+        self._generation += 1
         begins = await made.beginning_offsets(list(partitions))
-        told = {partition: await made.committed(partition) for partition in partitions}
-        new = [partition for partition in partitions if told[partition] is None and _name(partition) not in self._next]
+        known = await self._positions.known(made, partitions, self.topics.ids)
+        new = [partition for partition in partitions if known[partition] is None]
         starts = await where(self.settings.start, made, new, time.time_ns())
         for partition in partitions:
-            name, committed = _name(partition), told[partition] or 0
-            known = max(self._next.get(name, 0), committed)
-            if known and begins[partition] > known:
-                self._count_lost(name, known, begins[partition])
-            self._committed[name] = committed
-            self._next[name] = max(known, starts.get(partition, 0), begins[partition])
+            name, at = name_of(partition), known[partition] or 0
+            if at and begins[partition] > at:
+                self._count_lost(name, at, begins[partition])
+            self._next[name] = max(at, starts.get(partition, 0), begins[partition])
             made.seek(partition, self._next[name])
             self._sought.add(partition)
-        self._news = tuple(sorted(_name(p) for p in partitions if signal_of(p.topic) is Signal.TRACES))
+        self._news = tuple(sorted(name_of(p) for p in made.assignment() if signal_of(p.topic) is Signal.TRACES))
         self._begun = True
 
     def revoked(self) -> None:
@@ -340,8 +359,8 @@ class KafkaSource:
         Only of partitions that are ours and were put where reading goes on: until then the group may know more of
         one than we do, and its offset would go back.
         """
-        mine = {_name(partition): partition for partition in made.assignment() & self._sought}
-        due = {n: offset for n, offset in self._saved.items() if n in mine and offset > self._committed.get(n, 0)}
+        mine = {name_of(partition): partition for partition in made.assignment() & self._sought}
+        due = self._positions.due(mine)
         if not due:
             return
         try:
@@ -350,7 +369,7 @@ class KafkaSource:
         except (KafkaError, TimeoutError) as error:
             log.warning("the group did not take our offsets (%s); they are saved, and told again", text_of(error))
         else:
-            self._committed |= due
+            self._positions.told(due)
 
     async def _drop(self) -> None:
         made, self._consumer = self._consumer, None
@@ -368,20 +387,8 @@ class _Seek(ConsumerRebalanceListener):  # type: ignore[misc]
         self.source.revoked()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        log.info("reading %s", ", ".join(sorted(_name(p) for p in assigned)) or "nothing: no partition is ours")
+        log.info("reading %s", ", ".join(sorted(name_of(p) for p in assigned)) or "nothing: no partition is ours")
         try:
             await self.source.seek(self.made, assigned)
         except Exception as error:  # Any: swallowed, it would leave a daemon that reads nothing and says nothing.
             self.source.fail(error)
-
-
-async def _until(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass
-
-
-def _name(partition: TopicPartition) -> str:
-    return f"{partition.topic}/{partition.partition}"

@@ -15,17 +15,21 @@ from service.steps import SetAside
 
 log = logging.getLogger("tocsin.kafka")
 
-SESSION_MS, REBALANCE_MS = 30_000, 60_000
+SESSION_MS, SHARED_SESSION_MS, REBALANCE_MS = 30_000, 10_000, 60_000
+BEAT_MS = 1_000
+"""After how long without a heartbeat a member is taken for dead: sooner where others take its partitions over."""
 METADATA_MS = 10_000
 """How soon a topic that is made after our start is found."""
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S, JOINING_STOP_S = 10.0, 1.0
+"""How long a consumer may take to stop. One that is joining its group would wait until all others have joined."""
 
 
-def consumer(security: Security, instance: str) -> AIOKafkaConsumer:
+def consumer(security: Security, instance: str, is_shared: bool) -> AIOKafkaConsumer:
     """A consumer of the group that was not started yet.
 
-    instance  names this daemon to the group for good: started again after any end, it has its partitions back at once
-              instead of after the session of its former self has expired
+    instance   names this daemon to the group for good: started again after any end, it has its partitions back at once
+               instead of after the session of its former self has expired
+    is_shared  others take its partitions over at its end, so it has no name there, leaves, and is missed soon
 
     With other topics it is another member: to one that is known by name Kafka gives back the partitions that it had,
     whatever it asks for now. So after a change of topics the group takes it in once its former session has expired.
@@ -36,14 +40,15 @@ def consumer(security: Security, instance: str) -> AIOKafkaConsumer:
         **security.arguments(),
         client_rack=settings.rack,
         group_id=settings.group,
-        group_instance_id=f"{instance}-{topics:08x}",
+        group_instance_id=None if is_shared else f"{instance}-{topics:08x}",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
         max_partition_fetch_bytes=settings.fetch_bytes,
         check_crcs=settings.check_crcs,
         metadata_max_age_ms=METADATA_MS,
-        session_timeout_ms=SESSION_MS,
+        session_timeout_ms=SHARED_SESSION_MS if is_shared else SESSION_MS,
+        heartbeat_interval_ms=BEAT_MS,
         rebalance_timeout_ms=REBALANCE_MS,
         # Sticky: a member that comes takes its share, the others keep theirs. Round robin for members of before.
         partition_assignment_strategy=(StickyPartitionAssignor, RoundRobinPartitionAssignor),
@@ -64,12 +69,14 @@ async def rejected(security: Security, found: Sequence[SetAside]) -> None:
 
 async def stopped(one: AIOKafkaConsumer) -> None:
     """Stop a consumer, which may hang in a rebalance that never ends, or stop halfway where brokers are gone."""
+    joins = getattr(one._coordinator, "_rejoin_needed_fut", None)
+    patience_s = JOINING_STOP_S if joins is not None and joins.done() else STOP_TIMEOUT_S
     try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
+        async with asyncio.timeout(patience_s):
             await one.stop()
         return
     except TimeoutError:
-        log.warning("the consumer did not stop within %.0f s", STOP_TIMEOUT_S)
+        log.warning("the consumer did not stop within %.0f s", patience_s)
     except KafkaError as error:
         log.warning("the consumer did not stop cleanly: %s", text_of(error))
     except asyncio.CancelledError:
@@ -94,6 +101,15 @@ async def _abandoned(one: AIOKafkaConsumer) -> None:
             await one._client.close()
     except TimeoutError:
         log.warning("the consumer's connections did not close within %.0f s", STOP_TIMEOUT_S)
+
+
+async def until(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, for so long at most."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
 
 
 def text_of(error: Exception) -> str:

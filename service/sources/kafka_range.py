@@ -8,10 +8,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from service.batch import Batch, Record, Signal
-from service.sources.kafka import RECORDS_MAX, signal_of
+from service.sources.kafka import RECORDS_MAX
 from service.sources.kafka_consumer import stopped
 from service.sources.kafka_security import Security
 from service.sources.kafka_settings import KafkaSettings
+from service.sources.topics import signal_of
 
 STUCK_S = 60.0
 """Brokers that bring nothing for so long, while there is more to read, are given up."""

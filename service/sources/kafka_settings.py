@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from service.setting_types import Secret, Section, Size, Token, Url, duration, words
+from detectors.core.columns import SECOND_NS
+from service.setting_types import Duration, Secret, Section, Size, Token, Url, duration, words
 
 
 def topics(text: object) -> object:
@@ -61,6 +62,15 @@ def entry_point(text: object) -> object:
     raise ValueError("this is not a function; write package.module:function")
 
 
+def topic(text: object) -> object:
+    """One name that Kafka allows for a topic."""
+    named = topics(text)
+    if isinstance(named, tuple) and len(named) != 1:
+        raise ValueError("this is not one topic; write one name")
+    return named[0] if isinstance(named, tuple) else named
+
+
+Topic = Annotated[str, BeforeValidator(topic)]
 Topics = Annotated[tuple[str, ...], BeforeValidator(topics)]
 Start = Annotated[Literal["earliest", "latest"] | int | datetime, BeforeValidator(start)]
 
@@ -79,6 +89,17 @@ class KafkaSettings(Section):
         "(2026-11-01T00:00:00Z). What is old is learnt from and pages nothing",
     )
     rejected_topic: str = Field("tocsin.rejected", description="where records go that cannot be read without an error")
+    slots_topic: Topic = Field(
+        "tocsin.slots", description="where instances of role ingest report slots, and those of role detect read them"
+    )
+    state_topic: Topic = Field(
+        "tocsin.state", description="where instances of role ingest leave the state of a partition for its next owner"
+    )
+    state_every: Duration = Field(
+        300 * SECOND_NS,
+        gt=0,
+        description="how often such a state is written: what came since is read again by the next owner",
+    )
     fetch_bytes: Size = Field(1 << 20, description="most that one fetch takes from a partition")
     check_crcs: bool = Field(True, description="whether record checksums are verified")
     client_id: str = Field("tocsin", description="what the brokers' logs and quotas call this client")
@@ -104,6 +125,17 @@ class KafkaSettings(Section):
     oauth_provider: Annotated[str, BeforeValidator(entry_point)] | None = Field(
         None, description="function that returns a token, as package.module:function; for the IAM of a cloud"
     )
+
+    @property
+    def of_reports(self) -> "KafkaSettings":
+        """The same of an instance of role detect, which reads what the others report, in a group of its own."""
+        update = {"topics": (self.slots_topic,), "group": f"{self.group}-detect", "start": "earliest"}
+        return self.model_copy(update=update)
+
+    @property
+    def name_of_topics(self) -> str:
+        """The setting that says which topics are read."""
+        return "TOCSIN_KAFKA__SLOTS_TOPIC" if self.topics == (self.slots_topic,) else "TOCSIN_KAFKA__TOPICS"
 
 
 def secret(text: SecretStr | None) -> str | None:

@@ -24,9 +24,21 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+from service.batch import Signal
+
 log = logging.getLogger("tocsin.kafka")
 
 UNKNOWN_TOPIC = 3
+WORDS = {"spans": Signal.TRACES, "traces": Signal.TRACES, "metrics": Signal.METRICS, "logs": Signal.LOGS}
+
+
+def signal_of(topic: str) -> Signal:
+    """What a topic holds, by the words in its name; spans if it does not say.
+
+    >>> signal_of("otlp_metrics"), signal_of("agents")
+    (<Signal.METRICS: 'metrics'>, <Signal.TRACES: 'traces'>)
+    """
+    return next((signal for word, signal in WORDS.items() if word in topic.lower()), Signal.TRACES)
 
 
 class _Uuid(AbstractType[int]):  # type: ignore[misc]
@@ -102,11 +114,13 @@ class _Metadata(Request[_Question]):  # type: ignore[misc]
 class Topics:
     """The topics to read, as the brokers last told of them.
 
+    setting  which says them
     ids      by topic; none where the brokers tell no ids
     missing  those that there are not
     """
 
     names: tuple[str, ...]
+    setting: str
     ids: dict[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 

@@ -4,20 +4,17 @@ A save writes and syncs the arrays first, then commits one transaction that name
 and what is to be told. So offsets never run ahead of state, and a page is as durable as the state behind it.
 """
 
-import fcntl
 import json
 import logging
 import os
-import re
 import sqlite3
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from alertrules.notice import Notice
 from detectors.core.columns import Arrays
+from service.store.directory import StoreError, instance_of, locked
 from service.store.files import (
     DATABASE,
     DamagedError,
@@ -42,10 +39,6 @@ GENERATIONS = 2
 """Saves whose array files are kept: the last one, and the one before it."""
 log = logging.getLogger("tocsin")
 _APPLICATION_ID = 0x746F6373
-
-
-class StoreError(Exception):
-    """What is on disk cannot be used; the text says what it is and what to do."""
 
 
 @dataclass(frozen=True)
@@ -128,33 +121,6 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         create_outbox(connection)
 
 
-def _locked(directory: Path) -> IO[bytes]:
-    """The directory's lock, which the system takes back however we end. Raises StoreError if another has it."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except FileExistsError:
-        raise StoreError(f"{directory} is not a directory; set TOCSIN_DATA_DIR to one") from None
-    lock = open(directory / "lock", "a+b", opener=private)  # noqa: SIM115 - it is held until the end.
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise StoreError(f"{directory} is in use by another Tocsin; stop it, or set TOCSIN_DATA_DIR") from None
-    return lock
-
-
-def _instance(lock: IO[bytes]) -> str:
-    """The name that the directory's state has for good, written into its lock file at first."""
-    lock.seek(0)
-    name = lock.read(64).decode("ascii", "ignore")
-    if not re.fullmatch("tocsin-[0-9a-f]{32}", name):
-        name = f"tocsin-{uuid.uuid4().hex}"
-        lock.truncate(0)
-        lock.write(name.encode())
-        lock.flush()
-    return name
-
-
 def _refuse_orphans(directory: Path) -> None:
     """Array files without a database were learnt by somebody. Raises StoreError: beginning afresh would end them."""
     database = directory / FILE_NAME
@@ -175,8 +141,8 @@ class Store:
 
     def __init__(self, directory: Path, waiting_max: int = WAITING_MAX) -> None:
         self.directory, self._waiting_max = directory, waiting_max
-        self._lock = _locked(directory)
-        self.instance = _instance(self._lock)
+        self._lock = locked(directory)
+        self.instance = instance_of(self._lock)
         try:
             _refuse_orphans(directory)
             self._connection = connect(directory)
@@ -299,7 +265,7 @@ class Store:
         """
         lock, now = self._lock, identities(self.directory)
         if now["lock"] != self._files["lock"]:
-            lock = _locked(self.directory)
+            lock = locked(self.directory)
             lock.truncate(0)
             lock.write(self.instance.encode())
             lock.flush()

@@ -17,6 +17,7 @@ from prometheus_client import generate_latest
 from alertrules.parse import load
 from service.batch import Batch, Dropped, Record, Signal
 from service.ingest.limits import IngestLimits
+from service.ingest.stage import Ingest
 from service.pipeline import Pipeline, State
 from service.web.app import Scrape
 from tests.service.ingest.wire import agent, at_ns, body, chat
@@ -212,6 +213,7 @@ def test_a_label_may_be_any_number(path: Path, label: float) -> None:
     state = pipeline.snapshot()
     pipeline.restore(state)
     check(pipeline, pipeline.snapshot())
+    assert isinstance(pipeline.ingest, Ingest)
     assert len(pipeline.ingest.meters.streams.streams) == 1
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from service.batch import NO_GAP, Dropped, Gap, Tally
 from service.clocks import ClockWatch
+from service.ingest.stage import Ingest
 from service.minutely import Minutely
 
 SECOND = 10**9
@@ -63,8 +64,8 @@ def test_what_is_dropped_is_said_by_the_minute(caplog: pytest.LogCaptureFixture)
     """One line a minute and kind, however many; and a topic of which nothing can be read is known until some can."""
     caplog.set_level(logging.INFO, "tocsin")
     minutely = Minutely()
-    minutely.add(Tally(), (), 0.0)
-    minutely.add(Tally(), (), 60.0)
+    minutely.add(Tally(), (), Ingest.WAITS, 0.0)
+    minutely.add(Tally(), (), Ingest.WAITS, 60.0)
     for second in range(61, 121):
         tally = Tally()
         tally.dropped[Dropped.LATE] = 2
@@ -72,25 +73,25 @@ def test_what_is_dropped_is_said_by_the_minute(caplog: pytest.LogCaptureFixture)
         tally.foreign.update({("a", "zipkin_json"): 2, ("b", "json"): 1})
         if second == 100:
             tally.read["b"] += 1
-        minutely.add(tally, ("a/0", f"a/{second}"), second)
+        minutely.add(tally, ("a/0", f"a/{second}"), Ingest.WAITS, second)
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 4
     assert "120 spans came too late" in lines[0]
     assert "a: 120 of 120 bodies hold no OTLP: it looks like Zipkin" in lines[1]
     assert minutely.unreadable == "nothing that comes from a is OTLP"
-    assert minutely.waiting == "event time waits for a/0, which cannot be read"
-    minutely.add(Tally(), (), 180.0)
+    assert minutely.waiting == "event time waits for a/0, which cannot be read to the end"
+    minutely.add(Tally(), (), Ingest.WAITS, 180.0)
     assert not minutely.unreadable and not minutely.waiting
 
 
 def test_a_clock_that_is_behind_everybody_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """Where all of a minute comes from the future it is this clock or theirs; where some does, a sender."""
     minutely, minute_s = Minutely(), 0.0
-    minutely.add(Tally(), (), minute_s)
+    minutely.add(Tally(), (), Ingest.WAITS, minute_s)
     for taken, says in ((0, True), (5, False)):
         tally, minute_s = Tally(spans=taken), minute_s + 60.0
         tally.dropped[Dropped.FUTURE] = 7
-        minutely.add(tally, (), minute_s)
+        minutely.add(tally, (), Ingest.WAITS, minute_s)
         assert bool(minutely.clock) is says
     assert "7 spans or points end after what this clock allows" in caplog.text
 
@@ -98,7 +99,7 @@ def test_a_clock_that_is_behind_everybody_is_said(caplog: pytest.LogCaptureFixtu
 def test_a_start_is_no_minute(caplog: pytest.LogCaptureFixture) -> None:
     """A partition that was not read yet when the first step was taken is nothing to be told."""
     minutely = Minutely()
-    minutely.add(Tally(), ("a/0",), 12_345.0)
-    minutely.add(Tally(), (), 12_346.0)
-    minutely.add(Tally(), ("a/0",), 12_405.0)
+    minutely.add(Tally(), ("a/0",), Ingest.WAITS, 12_345.0)
+    minutely.add(Tally(), (), Ingest.WAITS, 12_346.0)
+    minutely.add(Tally(), ("a/0",), Ingest.WAITS, 12_405.0)
     assert not minutely.waiting and not caplog.text

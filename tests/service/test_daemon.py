@@ -212,7 +212,7 @@ def test_news_of_partitions_begins_a_step(tmp_path: Path) -> None:
         news = [None, None, ("s/0",), None, ("s/0", "s/1"), None]
         for number, expected in enumerate(news):
             daemon.arrivals.put_nowait(Arrival((), {"s/0": number}, None, expected))
-        steps = [[dict(arrival.offsets)["s/0"] for arrival in await daemon._take()] for _ in range(3)]
+        steps = [[dict(arrival.offsets)["s/0"] for arrival in await daemon.taking.take()] for _ in range(3)]
         assert steps == [[0, 1], [2, 3], [4, 5]]
         daemon.outbox.close()
         daemon.store.close()

@@ -7,6 +7,7 @@ import pytest
 from alertrules.parse import combine, parse_rules
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
+from service.ingest.stage import Ingest
 from service.pipeline import Outcome, Pipeline
 from tests.service.ingest.test_metrics import DELTA, counter, evaluation, points
 from tests.service.ingest.wire import agent, at_ns, body
@@ -127,6 +128,7 @@ def test_words_that_never_repeat_are_few_tickets() -> None:
         words = [f"ticket {1000 * minute + i}" for i in range(60)]
         tickets += fed(one, minute, spans(minute, *words), Signal.TRACES).tickets
     assert any("more words that no table knows" in line for line in tickets)
+    assert isinstance(one.ingest, Ingest)
     assert len(tickets) <= 21 * 16 and len(one.ingest.words.heard) <= 1000
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from service.sources.otlp_http import PROTOBUF
+from service.store.directory import StoreError
 from service.store.files import DamagedError, read
 from service.store.outbox import Outbox
 from service.store.rescue import put_back
-from service.store.sqlite import FILE_NAME, Store, StoreError, connect
+from service.store.sqlite import FILE_NAME, Store, connect
 from tests.service.replay import values
 from tests.service.running import ended, running
 from tests.service.test_cli import post

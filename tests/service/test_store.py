@@ -9,9 +9,10 @@ import pytest
 
 from alertrules.notice import Status
 from service.notifiers.request import Habit
+from service.store.directory import StoreError
 from service.store.due import Due, next_due
 from service.store.outbox import Outbox, lifetime_ns
-from service.store.sqlite import FILE_NAME, Delivery, Store, StoreError, connect
+from service.store.sqlite import FILE_NAME, Delivery, Store, connect
 from tests.service.test_notifiers import NOTICE
 
 DAY_NS = 86400 * 10**9

@@ -1,10 +1,10 @@
 """Units of one slot added up by cell, in the order given: equal ones give equal sums."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from service.ingest.kernel.rows cimport (
-    UNIT_DOLLARS, UNIT_FAILED, UNIT_FREE, UNIT_INPUT, UNIT_OUTPUT, UNIT_SECONDS,
+    UNIT_DOLLARS, UNIT_FAILED, UNIT_FREE, UNIT_INPUT, UNIT_OUTPUT, UNIT_SECONDS, UNIT_TRACE_HIGH, UNIT_TRACE_LOW,
     UNIT_UNPRICED, UNIT_WEIGHT
 )
 
@@ -15,11 +15,29 @@ cdef enum:
     SQUARES, FAILED_CALLS, INPUT_TOKENS, OUTPUT_TOKENS, COST_USD, UNPRICED_CALLS, FREE_CALLS, SUMS
 
 
+cdef inline bint _stands_before(const double[:, :] units, int value, Py_ssize_t i, Py_ssize_t best) noexcept nogil:
+    """Whether a unit stands for its cell rather than the best so far. Of equal ones that of the largest trace does.
+
+    So it is the same one however the units of a slot are split, and added up again.
+    """
+    if best < 0:
+        return True
+    if units[value, i] != units[value, best]:
+        return units[value, i] > units[value, best]
+    if _bits(units[UNIT_TRACE_HIGH, i]) != _bits(units[UNIT_TRACE_HIGH, best]):
+        return _bits(units[UNIT_TRACE_HIGH, i]) > _bits(units[UNIT_TRACE_HIGH, best])
+    return _bits(units[UNIT_TRACE_LOW, i]) >= _bits(units[UNIT_TRACE_LOW, best])
+
+
+cdef inline uint64_t _bits(double number) noexcept nogil:
+    return (<uint64_t*>&number)[0]
+
+
 def by_cell(const double[:, :] units, const int32_t[::1] cells, Py_ssize_t calls):
     """The cells that there are, in order, their sums (8, cells), and which units stand for each (3, cells).
 
-    Sums are those of `detectors/core/columns.py`, `Slot`. The units that stand for a cell are its slowest, its last one
-    that failed, and its dearest; -1 where it has none. The first `calls` units are calls, the others sessions, whose
+    Sums are those of `detectors/core/columns.py`, `Slot`. The units that stand for a cell are its slowest, one that
+    failed, and its dearest; -1 where it has none. The first `calls` units are calls, the others sessions, whose
     dollars are those of calls.
     """
     cdef Py_ssize_t n = cells.shape[0], i, most = -1, size = 0
@@ -58,11 +76,11 @@ def by_cell(const double[:, :] units, const int32_t[::1] cells, Py_ssize_t calls
             sums[UNPRICED_CALLS, at] += weight * units[UNIT_UNPRICED, i]
             sums[FREE_CALLS, at] += weight * units[UNIT_FREE, i]
             if weight > 0.0:
-                if units[UNIT_SECONDS, i] >= (units[UNIT_SECONDS, best[0, at]] if best[0, at] >= 0 else 0.0):
+                if units[UNIT_SECONDS, i] >= 0.0 and _stands_before(units, UNIT_SECONDS, i, best[0, at]):
                     best[0, at] = i
-                if units[UNIT_FAILED, i] > 0.0:
+                if units[UNIT_FAILED, i] > 0.0 and _stands_before(units, UNIT_FAILED, i, best[1, at]):
                     best[1, at] = i
-            if units[UNIT_DOLLARS, i] > (units[UNIT_DOLLARS, best[2, at]] if best[2, at] >= 0 else 0.0):
+            if units[UNIT_DOLLARS, i] > 0.0 and _stands_before(units, UNIT_DOLLARS, i, best[2, at]):
                 best[2, at] = i
         free(place)
     return found, totals, stands

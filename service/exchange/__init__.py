@@ -1,0 +1,1 @@
+"""What passes between machines: ingest instances report what their partitions counted, detect adds the reports up."""

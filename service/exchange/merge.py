@@ -1,0 +1,236 @@
+"""The front of a detect instance: reports of all source partitions in, whole slots out, as Ingest gives them.
+
+Of each partition the parts are taken in their order and each once: what comes again, from who had the partition before
+or took it over, is dropped and counted. So a slot is counted exactly once, whatever is sent twice. A slot is whole once
+the watermark of every partition has passed it. A partition of which nobody reports holds all others: silence is not
+evidence.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, Arrays, Slot
+from detectors.core.rows import under
+from detectors.core.series import SeriesTable
+from service.batch import Answer, Dropped, Gap, Record, Tally
+from service.exchange.part import Part, PartError
+from service.exchange.part import decoded as part_of
+from service.exchange.pieces import Together
+from service.exchange.report import Place, Report, ReportError
+from service.exchange.report import decoded as report_of
+from service.ingest.limits import IngestLimits
+from service.ingest.local import Local
+from service.ingest.prices import DAY_NS
+from service.ingest.sights import Sights
+from service.ingest.stage import CELL_LIFE_NS
+
+MERGE_FORMAT = 1
+"""Of what a snapshot of ours adds to the pipeline's."""
+HELD_BYTES_MAX = 128 << 20
+"""Parts that may wait for a partition of which nobody reports; with more the oldest slot closes without it."""
+SILENT_NS = 30 * SECOND_NS
+"""An ingest instance reports each of its partitions every ten seconds."""
+
+
+@dataclass
+class Source:
+    """One source partition, as far as it was reported.
+
+    place         of the last part that was taken; None before the first
+    next_offset   where its ingest goes on in it
+    watermark_ns  None while that is not known
+    heard_ns      the clock when it was reported last
+    """
+
+    place: Place | None = None
+    next_offset: int = 0
+    watermark_ns: int | None = None
+    is_heard: bool = False
+    heard_ns: int = 0
+
+
+class Merge:
+    """The source partitions, and the parts that wait for their slot to be whole. Does what `Ingest` does for others."""
+
+    WAITS: ClassVar = "of which no ingest instance reports"
+
+    def __init__(self, limits: IngestLimits, local: Local) -> None:
+        self.limits, self.local = limits, local
+        self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
+        self.sights = Sights()
+        self.sources: dict[str, Source] = {}
+        self.topics: Mapping[str, int] = {}
+        self.watermark_ns: int | None = None
+        self._waiting: dict[int, dict[str, list[bytes]]] = {}
+        self._held_bytes = 0
+        self._ready: list[Slot] = []
+        self._expired_day = 0
+
+    def adjust(self, gap: Gap) -> None:
+        """Nobody listened for a while: it is not the ingest instances that were silent."""
+        for source in self.sources.values():
+            source.heard_ns += gap.stood_ns + gap.stepped_ns
+
+    def expect(self, partitions: Iterable[str]) -> None:
+        """Which partitions hold the reports says nothing of event time: the reports tell which sources there are."""
+
+    def check(self, checked: Mapping[str, int]) -> None:
+        """That there is no further report is no evidence of anything."""
+
+    def waits_for(self, now_ns: int) -> tuple[str, ...]:
+        """The source partitions of which no ingest instance has reported of late; event time waits for them."""
+        silent = (name for name in self._known() if not self._speaks(name, now_ns))
+        return tuple(silent)
+
+    def _speaks(self, name: str, now_ns: int) -> bool:
+        source = self.sources.get(name)
+        return source is not None and now_ns - source.heard_ns <= SILENT_NS
+
+    def _known(self) -> list[str]:
+        return [f"{topic}/{number}" for topic, count in list(self.topics.items()) for number in range(count)]
+
+    def read_all(self, records: Sequence[Record], now_ns: int, tally: Tally) -> Iterator[list[Answer]]:
+        """Take in reports one by one, and give the answer to each before the next one moves anything."""
+        for record in records:
+            self._expire_cells()
+            yield [self._read(record, now_ns, tally)]
+
+    def _read(self, record: Record, now_ns: int, tally: Tally) -> Answer:
+        tally.read[record.source] += 1
+        try:
+            report = report_of(record.body)
+            parts = [(part_of(body), body) for body in report.parts]
+        except (ReportError, PartError) as error:
+            tally.dropped[Dropped.MALFORMED] += 1
+            return Answer(error=f"a record of {record.partition} is not taken: {error}")
+        self._take(report, parts, now_ns, tally)
+        self._move(tally)
+        return Answer()
+
+    def _take(self, report: Report, parts: Sequence[tuple[Part, bytes]], now_ns: int, tally: Tally) -> None:
+        source = self.sources.setdefault(report.source, Source())
+        if source.place is not None and report.after is not None and report.after > source.place:
+            tally.gaps += 1
+            tally.tickets.append(
+                f"a report of {report.source} is missing: what it counted in the slots after {source.place[0]} and up "
+                f"to {report.after[0]} counts nowhere"
+            )
+        for part, body in parts:
+            if source.place is not None and part.place <= source.place:
+                tally.repeats += 1
+                continue
+            source.place = part.place
+            if self.watermark_ns is not None and part.slot.start_ns + SLOT_NS <= self.watermark_ns:
+                tally.dropped[Dropped.LATE] += round(float(part.slot.count.sum()))
+                continue
+            self._waiting.setdefault(part.slot.start_ns, {}).setdefault(report.source, []).append(body)
+            self._held_bytes += len(body)
+        if report.next_offset >= source.next_offset:  # Not of who had it before, and does not know that yet.
+            source.next_offset = report.next_offset
+            tally.spans += report.spans
+            self.topics = report.topics
+        if report.watermark_ns is not None:
+            source.watermark_ns = max(report.watermark_ns, source.watermark_ns or 0)
+        source.is_heard |= report.is_heard
+        source.heard_ns = now_ns
+
+    def _move(self, tally: Tally) -> None:
+        """Close the slots that every partition has passed."""
+        known = [self.sources.get(name) for name in self._known()]
+        marks = [source.watermark_ns for source in known if source is not None and source.watermark_ns is not None]
+        if known and len(marks) == len(known) and any(source is not None and source.is_heard for source in known):
+            self.watermark_ns = max(min(marks), self.watermark_ns or 0)
+            self._close(self.watermark_ns, tally)
+        while self._held_bytes > HELD_BYTES_MAX:
+            start_ns = min(self._waiting)
+            tally.dropped[Dropped.SPANS_FULL] += len(self._waiting[start_ns])
+            self.watermark_ns = max(start_ns + SLOT_NS, self.watermark_ns or 0)
+            self._close(self.watermark_ns, tally)
+
+    def _close(self, until_ns: int | None, tally: Tally) -> None:
+        together = Together(self.cells, self.sights.errors, self._outcome_of)
+        for start_ns in sorted(self._waiting):
+            if until_ns is not None and start_ns + SLOT_NS > until_ns:
+                return
+            waiting = self._waiting.pop(start_ns)
+            bodies = [body for source in sorted(waiting) for body in waiting[source]]
+            self._held_bytes -= sum(map(len, bodies))
+            slot, refused = together.slot([part_of(body) for body in bodies])
+            if refused:
+                tally.dropped[Dropped.SERIES_FULL] += round(refused)
+            self.cells.touch(slot.cell, start_ns)
+            tally.slots += 1
+            self._ready.append(self.sights.told(slot))
+
+    def _outcome_of(self, name: str) -> int:
+        outcomes = self.local.outcomes
+        return outcomes.names.index(name) if name in outcomes.names else outcomes.unmapped
+
+    def closed_slots(self, now_ns: int, tally: Tally) -> Iterator[Slot]:
+        """The slots that closed and were not given before, oldest first. Time alone closes none."""
+        return self.take_closed()
+
+    def take_closed(self) -> Iterator[Slot]:
+        """The slots that the reports read last have closed, oldest first."""
+        ready, self._ready = self._ready, []
+        return iter(ready)
+
+    def flush(self, tally: Tally) -> Iterator[Slot]:
+        """Close whatever waits: the end of a finite replay."""
+        self._close(None, tally)
+        return self.take_closed()
+
+    def _expire_cells(self) -> None:
+        """Once a day of event time, free the cells long unseen; never while slots wait to be taken."""
+        day = (self.watermark_ns or 0) // DAY_NS
+        if day > self._expired_day and not self._ready:
+            self._expired_day = day
+            self.cells.expire(day * DAY_NS - CELL_LIFE_NS)
+            self.sights.expire(day * DAY_NS - CELL_LIFE_NS)
+
+    def snapshot(self) -> Arrays:
+        """All state as named arrays. The slots that closed must have been taken."""
+        assert not self._ready, "take the closed slots before saving: they are in no snapshot"
+        waiting = [
+            (start_ns, source, body)
+            for start_ns, sources in self._waiting.items()
+            for source, bodies in sources.items()
+            for body in bodies
+        ]
+        text = {
+            "format": MERGE_FORMAT, "topics": dict(self.topics), "watermark_ns": self.watermark_ns,
+            "sources": {name: asdict(source) for name, source in self.sources.items()},
+            "waiting": [(start_ns, source, len(body)) for start_ns, source, body in waiting],
+            "answers": self.sights.answers(),
+        }  # fmt: skip
+        return {
+            "merge": np.frombuffer(json.dumps(text).encode(), np.uint8),
+            "waiting": np.frombuffer(b"".join(body for *_, body in waiting), np.uint8),
+            **{f"cells.{name}": array for name, array in self.cells.snapshot().items()},
+            **self.sights.snapshot(),
+        }
+
+    @classmethod
+    def restore(cls, arrays: Arrays, limits: IngestLimits, local: Local) -> "Merge":
+        """What `snapshot` was taken of. Raises ValueError where it is of another version or role."""
+        if "merge" not in arrays:
+            raise ValueError("it was written by role all; a detect instance begins with a directory of its own")
+        merge, text = cls(limits, local), json.loads(arrays["merge"].tobytes())
+        if text["format"] != MERGE_FORMAT:
+            raise ValueError(f"its slots have format {text['format']}, this version reads {MERGE_FORMAT}")
+        merge.topics, merge.watermark_ns = text["topics"], text["watermark_ns"]
+        for name, fields in text["sources"].items():
+            place = fields.pop("place")
+            merge.sources[name] = Source(place=None if place is None else (place[0], place[1]), **fields)
+        held, at = arrays["waiting"].tobytes(), 0
+        for start_ns, source, size in text["waiting"]:
+            merge._waiting.setdefault(start_ns, {}).setdefault(source, []).append(held[at : at + size])
+            at += size
+        merge._held_bytes = at
+        merge.cells = SeriesTable.restore(under(arrays, "cells."), limits.cells_max)
+        merge.sights = Sights.restore(arrays, text["answers"])
+        return merge

@@ -1,0 +1,221 @@
+"""A partial slot: what the spans of one source partition counted in one slot, or a piece of that, as bytes.
+
+A line of JSON says what follows: the texts of labels, and how long each column is. The columns stand after it. A part
+is read without trust in who wrote it: sizes, order and range of every column are checked before any is used.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from detectors.core.columns import (
+    CELL_LABELS,
+    ENDINGS,
+    NO_EXAMPLES,
+    NOTHING,
+    PROMPT,
+    SLOT_NS,
+    Entries,
+    Examples,
+    Floats,
+    Ids,
+    Slot,
+)
+from service.exchange.packing import EXACT, ZERO, packed, size_of, unpacked
+from service.ingest.rollup import BUCKET_MAX, BUCKET_MIN
+
+CELLS_MAX = 4_096
+"""Cells of one part: what more a slot has goes into further pieces, so that a record stays under a broker's limit."""
+WORDS_MAX, TEXT_MAX, ANSWERS_MAX = 40_000, 4_096, 10_000
+ENTRIES_MAX = 1 << 20
+TIME_MAX_NS = 2**63 - 1
+COLUMNS = (
+    "count", "squares", "failed", "input_tokens", "output_tokens", "cost_usd", "unpriced", "free", "amount",
+)  # fmt: skip
+MIXES: Mapping[str, tuple[int, int]] = {
+    "duration": (BUCKET_MIN, BUCKET_MAX), "cost": (BUCKET_MIN, BUCKET_MAX), "outcome": (0, 63),
+    "ending": (0, len(ENDINGS) - 1), "first_token": (BUCKET_MIN, BUCKET_MAX), "prompt": (0, len(PROMPT) - 1),
+    "score": (BUCKET_MIN, BUCKET_MAX), "error": (0, WORDS_MAX - 1),
+}  # fmt: skip
+"""The first and the last bucket that each may have; of outcomes and errors, a place in the part's own list."""
+
+
+class PartError(ValueError):
+    """Bytes that are not a part; the text says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A piece of what one source partition counted in one slot.
+
+    piece     its number among the pieces of the slot, from 0 on
+    labels    of each cell, in the order of CELL_LABELS
+    slot      its `cell` is a place in `labels`; a bucket of `outcome` and `error` one in the lists here
+    outcomes  names of the classes of outcomes
+    errors    types of error
+    """
+
+    piece: int
+    labels: tuple[tuple[str, ...], ...]
+    slot: Slot
+    outcomes: tuple[str, ...]
+    errors: tuple[str, ...]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Its place among the parts of its partition: they come in this order, and none comes twice."""
+        return self.slot.start_ns, self.piece
+
+
+def encoded(part: Part) -> bytes:
+    """A part as bytes: the same ones for the same part."""
+    slot, words = part.slot, dict[str, int]()
+    rows = np.array([[words.setdefault(text, len(words)) for text in one] for one in part.labels], np.int64)
+    columns = [packed(column) for column in rows.reshape(-1, len(CELL_LABELS)).T]
+    columns += [packed(getattr(slot, name)) for name in COLUMNS]
+    sizes = []
+    for name, (lowest, _) in MIXES.items():
+        entries: Entries = getattr(slot, name)
+        sizes.append(len(entries.cell))
+        columns += [packed(np.diff(entries.cell, prepend=0)), packed(entries.bucket - lowest), packed(entries.count)]
+    seen = slot.examples
+    columns += [packed(seen.cell), packed(seen.kind.astype(np.int64)), packed(seen.value)]
+    head = {
+        "start": slot.start_ns, "piece": part.piece, "words": list(words), "cells": len(part.labels), "mixes": sizes,
+        "examples": len(seen.cell), "kinds": "".join(kind for kind, _ in columns), "outcomes": part.outcomes,
+        "errors": part.errors, "answers": slot.answers,
+    }  # fmt: skip
+    body = b"".join(column for _, column in columns) + seen.trace.astype("<u8").tobytes()
+    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + body
+
+
+def decoded(body: bytes) -> Part:
+    """The part that some bytes are. Raises PartError."""
+    line, newline, columns = body.partition(b"\n")
+    if not newline:
+        raise PartError("it has no head")
+    try:
+        head = json.loads(line)
+        return _Reader(head, columns).part()
+    except PartError:
+        raise
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise PartError(f"it cannot be read ({type(error).__name__}: {str(error)[:200]})") from None
+
+
+class _Reader:
+    """Takes one column after another from the bytes of a part."""
+
+    def __init__(self, head: Any, body: bytes) -> None:
+        self.head, self.body, self.at, self.column = head, body, 0, 0
+        self.kinds = _text(head["kinds"])
+        wanted = len(CELL_LABELS) + len(COLUMNS) + 3 * len(MIXES) + 3
+        if len(self.kinds) != wanted:
+            raise PartError(f"it has {len(self.kinds)} columns, not {wanted}")
+
+    def take(self, rows: int) -> Floats:
+        kind = self.kinds[self.column]
+        size = size_of(kind, rows)
+        found = self.body[self.at : self.at + size]
+        if len(found) != size:
+            raise PartError("it is cut short")
+        self.column += 1
+        self.at += size
+        return np.zeros(rows) if kind == ZERO else unpacked(kind, found)
+
+    def whole(self, rows: int, largest: int) -> Ids:
+        """A column of whole numbers from 0 to `largest`."""
+        if self.kinds[self.column] == EXACT:
+            raise PartError(f"column {self.column} has numbers that are not whole")
+        values = self.take(rows)
+        if rows and values.max() > largest:
+            raise PartError(f"column {self.column - 1} has {values.max():.0f}, more than {largest}")
+        return values.astype(np.int32)
+
+    def part(self) -> Part:
+        head = self.head
+        start_ns = whole_number(head["start"], TIME_MAX_NS)
+        if start_ns % SLOT_NS:
+            raise PartError(f"no slot begins at {start_ns}")
+        words, outcomes, errors = (texts(head[name]) for name in ("words", "outcomes", "errors"))
+        cells = whole_number(head["cells"], CELLS_MAX)
+        rows = [self.whole(cells, len(words) - 1) for _ in CELL_LABELS]
+        labels = tuple(tuple(words[word] for word in row) for row in np.stack(rows, 1).tolist())
+        if len(set(labels)) != cells:
+            raise PartError("a cell is in it twice")
+        columns = {name: self.take(cells) for name in COLUMNS}
+        if any(cells and column.min() < 0 for name, column in columns.items() if name != "amount"):
+            raise PartError("a sum is negative")
+        limits = dict(MIXES) | {"outcome": (0, len(outcomes) - 1), "error": (0, len(errors) - 1)}
+        sizes = head["mixes"]
+        if len(sizes) != len(MIXES) or len(outcomes) > MIXES["outcome"][1] + 1:
+            raise PartError("it has other mixes")
+        mixes = {
+            name: self.entries(whole_number(size, ENTRIES_MAX), cells, limits[name])
+            for name, size in zip(MIXES, sizes, strict=True)
+        }
+        examples = self.examples(whole_number(head["examples"], 3 * CELLS_MAX), cells)
+        if self.at != len(self.body):
+            raise PartError(f"{len(self.body) - self.at} bytes are left over")
+        slot = Slot(
+            start_ns=start_ns, cell=np.arange(cells, dtype=np.int32), **columns, **mixes,  # type: ignore[arg-type]
+            examples=examples, answers=pairs(head["answers"]),
+        )  # fmt: skip
+        return Part(whole_number(head["piece"], ENTRIES_MAX), labels, slot, outcomes, errors)
+
+    def entries(self, rows: int, cells: int, limits: tuple[int, int]) -> Entries:
+        lowest, highest = limits
+        steps = self.whole(rows, max(cells - 1, 0))
+        bucket, count = self.whole(rows, max(highest - lowest, 0)), self.take(rows)
+        if not rows:
+            return NOTHING
+        cell = np.cumsum(steps.astype(np.int64))
+        if cell[-1] >= cells or highest < lowest:
+            raise PartError("a mix is of a cell or class that is not there")
+        if not (np.diff(cell * (1 << 32) + bucket) > 0).all() or not (count > 0).all():
+            raise PartError("the rows of a mix are not in order, or count nothing")
+        return Entries(cell.astype(np.int32), bucket + np.int32(lowest), count)
+
+    def examples(self, rows: int, cells: int) -> Examples:
+        cell, kind, value = self.whole(rows, max(cells - 1, 0)), self.whole(rows, 2), self.take(rows)
+        found = self.body[self.at : self.at + 16 * rows]
+        if len(found) != 16 * rows or (rows and not cells):
+            raise PartError("its examples are cut short")
+        self.at += len(found)
+        if not rows:
+            return NO_EXAMPLES
+        trace = np.frombuffer(found, "<u8").reshape(-1, 2).astype(np.uint64)
+        return Examples(cell, kind.astype(np.int8), value, trace)
+
+
+def whole_number(value: object, largest: int) -> int:
+    """A number of a head, from 0 on. Raises PartError."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
+        raise PartError(f"{str(value)[:40]} is not a whole number from 0 to {largest}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > TEXT_MAX:
+        raise PartError(f"{str(value)[:40]} is not a text of at most {TEXT_MAX} characters")
+    return value
+
+
+def texts(values: object) -> tuple[str, ...]:
+    """A list of texts of a head. Raises PartError."""
+    if not isinstance(values, list) or len(values) > WORDS_MAX:
+        raise PartError(f"a list has not at most {WORDS_MAX} texts")
+    return tuple(_text(value) for value in values)
+
+
+def pairs(values: object) -> tuple[tuple[str, str], ...]:
+    """A list of pairs of texts. Raises PartError."""
+    if not isinstance(values, list) or len(values) > ANSWERS_MAX:
+        raise PartError(f"a list has not at most {ANSWERS_MAX} pairs")
+    found = tuple(texts(value) for value in values)
+    if any(len(pair) != 2 for pair in found):
+        raise PartError("a pair has not two texts")
+    return tuple((pair[0], pair[1]) for pair in found)

@@ -1,0 +1,120 @@
+"""A slot cut into parts, and parts of many partitions added up into one slot."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from detectors.core.columns import (
+    NOTHING,
+    Entries,
+    Examples,
+    Floats,
+    Ids,
+    Places,
+    Slot,
+    added_up,
+    best_of,
+)
+from detectors.core.series import OVERFLOW, SeriesTable
+from service.exchange.part import CELLS_MAX, COLUMNS, MIXES, Part
+
+
+def cut(slot: Slot, cells: SeriesTable, errors: SeriesTable, outcomes: tuple[str, ...]) -> Iterator[Part]:
+    """The parts of a slot, whose cells and types of error are those of these tables."""
+    for piece, first in enumerate(range(0, len(slot.cell), CELLS_MAX)):
+        rows = slice(first, first + CELLS_MAX)
+        known = slot.cell[rows]
+        mixes = {name: _of(getattr(slot, name), known) for name in MIXES}
+        named, mixes["error"] = _numbered(mixes["error"])
+        columns = {name: getattr(slot, name)[rows] for name in COLUMNS}
+        part = Slot(
+            start_ns=slot.start_ns, cell=np.arange(len(known), dtype=np.int32), **columns, **mixes,  # type: ignore[arg-type]
+            examples=_examples_of(slot.examples, known), answers=() if piece else slot.answers,
+        )  # fmt: skip
+        yield Part(
+            piece, tuple(cells.values(cell) for cell in known.tolist()), part, outcomes,
+            tuple(errors.values(error)[0] for error in named.tolist()),
+        )  # fmt: skip
+
+
+def _of(entries: Entries, known: Ids) -> Entries:
+    """The entries of some cells, by their places."""
+    begin, end = np.searchsorted(entries.cell, [known[0], known[-1] + 1])
+    some = entries.at(slice(int(begin), int(end)))
+    return Entries(np.searchsorted(known, some.cell).astype(np.int32), some.bucket, some.count)
+
+
+def _numbered(entries: Entries) -> tuple[Ids, Entries]:
+    """The buckets that are there, and the entries with the places of their buckets among these."""
+    named, places = np.unique(entries.bucket, return_inverse=True)
+    return named.astype(np.int32), Entries(entries.cell, places.astype(np.int32), entries.count)
+
+
+def _examples_of(seen: Examples, known: Ids) -> Examples:
+    mine = np.isin(seen.cell, known) & np.isfinite(seen.value)
+    order = np.lexsort((seen.kind[mine], seen.cell[mine]))
+    cell = np.searchsorted(known, seen.cell[mine]).astype(np.int32)
+    return Examples(cell[order], seen.kind[mine][order], seen.value[mine][order], seen.trace[mine][order])
+
+
+class Together:
+    """Adds parts of one slot up. Cells, types of error and classes of outcomes get the numbers of the reader.
+
+    cells, errors  where they have their numbers
+    outcome_of     the number of a class of outcomes by its name
+    """
+
+    def __init__(self, cells: SeriesTable, errors: SeriesTable, outcome_of: Callable[[str], int]) -> None:
+        self._cells, self._errors, self._outcome_of = cells, errors, outcome_of
+
+    def slot(self, parts: Sequence[Part]) -> tuple[Slot, float]:
+        """The slot of parts that begin alike, and what of it counts under `_other` for want of room."""
+        start_ns = parts[0].slot.start_ns
+        errors = {text: 0 for part in parts for text in part.errors}
+        for text in sorted(errors):  # In this order, so that numbers do not depend on whose part came first.
+            errors[text] = self._errors.id_of((text,), start_ns)
+        other = self._cells.values(OVERFLOW)
+        ids, refused = list[Ids](), 0.0
+        for part in parts:
+            mine = [OVERFLOW if row == other else self._cells.id_of(row, start_ns) for row in part.labels]
+            full = [i for i, row in enumerate(part.labels) if mine[i] == OVERFLOW and row != other]
+            refused += float(part.slot.count[full].sum())
+            ids.append(np.array(mine, np.int32))
+        cells, places = np.unique(np.concatenate(ids), return_inverse=True)
+        columns = {name: _summed([getattr(part.slot, name) for part in parts], places, len(cells)) for name in COLUMNS}
+        named = {
+            "outcome": [np.array([*map(self._outcome_of, part.outcomes)], np.int32) for part in parts],
+            "error": [np.array([errors[text] for text in part.errors], np.int32) for part in parts],
+        }
+        mixes = {name: _mix([getattr(part.slot, name) for part in parts], ids, named.get(name)) for name in MIXES}
+        answers = tuple(sorted({pair for part in parts for pair in part.slot.answers}))
+        slot = Slot(
+            start_ns=start_ns, cell=cells.astype(np.int32), **columns, **mixes,  # type: ignore[arg-type]
+            examples=_best([part.slot.examples for part in parts], ids), answers=answers,
+        )  # fmt: skip
+        return slot, refused
+
+
+def _summed(columns: list[Floats], places: Places, cells: int) -> Floats:
+    summed: Floats = np.bincount(places, np.concatenate(columns), cells).astype(np.float64)
+    return summed
+
+
+def _mix(parts: list[Entries], ids: list[Ids], named: list[Ids] | None) -> Entries:
+    """The entries of all parts as one, by the reader's numbers."""
+    rows = [i for i, part in enumerate(parts) if len(part.cell)]
+    if not rows:
+        return NOTHING
+    cell = np.concatenate([ids[i][parts[i].cell] for i in rows])
+    bucket = np.concatenate([named[i][parts[i].bucket] if named else parts[i].bucket for i in rows])
+    return added_up(cell, bucket, np.concatenate([parts[i].count for i in rows]))
+
+
+def _best(parts: list[Examples], ids: list[Ids]) -> Examples:
+    """The best example of each cell and kind, by the reader's numbers; of equal ones that of the largest trace."""
+    cell = np.concatenate([mine[part.cell] for part, mine in zip(parts, ids, strict=True)])
+    kind, value, trace = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("kind", "value", "trace")
+    )
+    order = np.lexsort((trace[:, 1], trace[:, 0]))
+    return best_of([Examples(cell[order], kind[order], value[order], trace[order])])

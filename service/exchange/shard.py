@@ -1,0 +1,183 @@
+"""One source partition's ingest: its records in, reports of its closed slots out. One owner, wherever that runs.
+
+Each partition has its own watermark and its own live traces, so what it reports is a function of its records alone. Who
+takes it over goes on from a snapshot, reads the records since, and reports again what was reported: byte for byte the
+same, and a repeat to who reads it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from detectors.core.columns import FAILED, SECOND_NS, SLOT_NS, Arrays, Bools, Examples, Slot
+from service.batch import NO_GAP, Answer, Batch, Tally
+from service.causes.examples import LIFE_NS
+from service.exchange.part import encoded
+from service.exchange.pieces import cut
+from service.exchange.report import Place, Report
+from service.ingest.decode import Decoder
+from service.ingest.join.join import Seed
+from service.ingest.limits import IngestLimits
+from service.ingest.local import Local
+from service.ingest.stage import Ingest
+
+SHARD_FORMAT = 1
+"""Of a snapshot, beside that of the ingest state in it."""
+REPORT_BYTES_MAX = 512 << 10
+"""A report with more is followed by another one: brokers take records of a megabyte."""
+BEAT_NS = 10 * SECOND_NS
+"""How often a partition is reported of which there is nothing new."""
+
+
+class HandedOverError(ValueError):
+    """A snapshot that cannot be gone on from; the text says why."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a shard is made of, the same on every instance.
+
+    state_format  of the ingest state within snapshots, and `readable` those that can be gone on from
+    """
+
+    limits: IngestLimits
+    decoder: Decoder
+    local: Local
+    seed: Seed
+    state_format: int
+    readable: tuple[int, ...]
+
+
+class Shard:
+    """The ingest of one source partition, and what of it is not reported yet."""
+
+    def __init__(self, made: Made, source: str) -> None:
+        self._made, self.source = made, source
+        self.ingest = Ingest(made.limits, decoder=made.decoder, local=made.local, seed=made.seed)
+        self.ingest.expect((source,))
+        self.next_offset = 0
+        self._parts: list[tuple[Place, bytes]] = []
+        self._last: Place | None = None  # Of the parts that were reported, or wait to be.
+        self._reported: Place | None = None
+        self._reported_ns = self._told_slot = -1
+        self._spans = 0
+        self._best = _Best()
+
+    def step(self, batch: Batch, now_ns: int, tally: Tally) -> list[Answer]:
+        """Read records of the partition, or learn by `checked` how far it was read. Any bytes get an answer."""
+        answers, before = list[Answer](), tally.spans
+        if batch.gap != NO_GAP:
+            self.ingest.adjust(batch.gap)
+        for answered in self.ingest.read_all(batch.records, now_ns, tally):
+            answers += answered
+        self.ingest.check(batch.checked)
+        if (passed_ns := self.ingest.passed_ns(self.source)) is not None and self.ingest.watermark_ns is not None:
+            self.ingest.pass_to(passed_ns)
+        for slot in self.ingest.closed_slots(now_ns, tally):
+            self._close(slot)
+        self.next_offset = batch.offsets.get(self.source, self.next_offset)
+        self._spans += tally.spans - before
+        return answers
+
+    def _close(self, slot: Slot) -> None:
+        slot = replace(slot, examples=self._best.new(slot))
+        outcomes = self.ingest.local.outcomes.names
+        for part in cut(slot, self.ingest.cells, self.ingest.sights.errors, outcomes):
+            self._parts.append((part.place, encoded(part)))
+            self._last = part.place
+
+    @property
+    def watermark_ns(self) -> int | None:
+        """Event time of the partition; of one that is empty, how far it was read."""
+        if self.ingest.watermark_ns is not None:
+            return self.ingest.watermark_ns
+        return self.ingest.passed_ns(self.source)
+
+    def take(self, topics: Mapping[str, int], now_ns: int) -> list[Report]:
+        """What is to be reported now, in this order; nothing where nothing is new and the last time was just now."""
+        watermark_ns = self.watermark_ns
+        slot = -1 if watermark_ns is None else watermark_ns // SLOT_NS
+        if not self._parts and slot == self._told_slot and now_ns - self._reported_ns < BEAT_NS:
+            return []
+        reports, parts, size = [], list[tuple[Place, bytes]](), 0
+        for place, body in self._parts:
+            if parts and size + len(body) > REPORT_BYTES_MAX:
+                # Its last slot may go on in the next report, so event time is only come to where that begins.
+                reports.append(self._report(topics, parts, parts[-1][0][0]))
+                parts, size = [], 0
+            parts.append((place, body))
+            size += len(body)
+        reports.append(self._report(topics, parts, watermark_ns))
+        self._parts, self._told_slot, self._reported_ns = [], slot, now_ns
+        return reports
+
+    def _report(
+        self, topics: Mapping[str, int], parts: list[tuple[Place, bytes]], watermark_ns: int | None
+    ) -> Report:  # fmt: skip
+        is_heard, spans, self._spans = self.ingest.watermark_ns is not None, self._spans, 0
+        after, self._reported = self._reported, parts[-1][0] if parts else self._reported
+        return Report(
+            self.source, topics, after, self.next_offset, watermark_ns, is_heard, spans, [body for _, body in parts]
+        )
+
+    def snapshot(self) -> Arrays:
+        """All state, as named arrays. What was closed must have been taken."""
+        assert not self._parts, "take the reports before saving: they are in no snapshot"
+        said = {
+            "format": SHARD_FORMAT, "source": self.source, "next_offset": self.next_offset, "reported": self._reported,
+        }  # fmt: skip
+        return {
+            "shard": np.frombuffer(json.dumps(said).encode(), np.uint8),
+            "format": np.array([self._made.state_format]),
+            **{f"ingest/{name}": array for name, array in self.ingest.snapshot().items()},
+        }
+
+    @classmethod
+    def restore(cls, made: Made, source: str, arrays: Arrays) -> "Shard":
+        """Go on from a snapshot. Raises HandedOverError where it is of another partition or version, or damaged."""
+        try:
+            said, written = json.loads(arrays["shard"].tobytes()), int(arrays["format"][0])
+            if said["format"] != SHARD_FORMAT or written not in made.readable:
+                raise HandedOverError(
+                    f"it has format {said['format']} with state {written}; this version reads {SHARD_FORMAT} with "
+                    f"{', '.join(map(str, made.readable))}"
+                )
+            if said["source"] != source:
+                raise HandedOverError(f"it is of {said['source']}, not of {source}")
+            shard = cls(made, source)
+            inner = {name.removeprefix("ingest/"): a for name, a in arrays.items() if name.startswith("ingest/")}
+            shard.ingest = Ingest.restore(inner, made.limits, made.decoder, local=made.local)
+            shard.ingest.expect((source,))
+            shard.next_offset = int(said["next_offset"])
+            reported = said["reported"]
+            shard._reported = shard._last = None if reported is None else (int(reported[0]), int(reported[1]))
+        except HandedOverError:
+            raise
+        except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
+            raise HandedOverError(f"it is damaged ({type(error).__name__}: {str(error)[:200]})") from None
+        return shard
+
+
+class _Best:
+    """Keeps examples back that cannot be told: a better one of their cell was reported in the same quarter of an hour.
+
+    Who reads the reports keeps the best of that time (service/causes/examples.py), and among equal ones the last.
+    """
+
+    def __init__(self) -> None:
+        self._life = -1
+        self._values: dict[tuple[int, int], float] = {}
+
+    def new(self, slot: Slot) -> Examples:
+        """Those of a slot that may be told."""
+        if slot.start_ns // LIFE_NS != self._life:
+            self._life, self._values = slot.start_ns // LIFE_NS, {}
+        seen = slot.examples
+        kept: Bools = seen.kind == FAILED
+        for i in np.flatnonzero(~kept).tolist():
+            key, value = (int(seen.cell[i]), int(seen.kind[i])), float(seen.value[i])
+            if value >= self._values.get(key, value):
+                self._values[key], kept[i] = value, True
+        return Examples(seen.cell[kept], seen.kind[kept], seen.value[kept], seen.trace[kept])

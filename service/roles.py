@@ -1,0 +1,25 @@
+"""What a role needs of the settings, before anything is started."""
+
+from service.batch import Signal
+from service.settings import Role, Settings, SettingsError
+from service.sources.topics import signal_of
+
+
+def checked(settings: Settings) -> Settings:
+    """The settings, fit for their role. Raises SettingsError with a line a problem."""
+    kafka, problems = settings.kafka, list[str]()
+    if settings.role is Role.ALL:
+        return settings
+    if not kafka.bootstrap_servers:
+        problems.append(f"TOCSIN_KAFKA__BOOTSTRAP_SERVERS: role {settings.role} works through Kafka; say the brokers")
+    if others := [topic for topic in kafka.topics if signal_of(topic) is not Signal.TRACES]:
+        spans = [topic for topic in kafka.topics if topic not in others]
+        problems.append(
+            f"TOCSIN_KAFKA__TOPICS: roles ingest and detect read spans alone; write {' '.join(spans) or 'otlp_spans'}, "
+            f"and leave {' '.join(others)} to an instance of role all, with a group and a data directory of its own"
+        )
+    if kafka.slots_topic in kafka.topics or kafka.slots_topic == kafka.state_topic:
+        problems.append(f"TOCSIN_KAFKA__SLOTS_TOPIC: {kafka.slots_topic} is another topic, too; write one of its own")
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings

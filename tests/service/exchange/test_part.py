@@ -1,0 +1,143 @@
+"""Parts and reports as bytes: what goes in comes out, and whatever else comes in gets an answer."""
+
+import random
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.core.columns import Entries, Examples, Slot
+from service.batch import Batch, Dropped, Record, Signal
+from service.exchange import part as parts
+from service.exchange import report as reports
+from service.exchange.packing import packed, size_of, unpacked
+from service.exchange.part import CELLS_MAX, PartError
+from service.exchange.report import Report, ReportError
+from tests.service.exchange.machines import Owner, detecting
+from tests.service.exchange.test_machines import streams
+from tests.service.ingest.wire import agent, at_ns, body
+from tests.service.test_pipeline import end_ns, rules
+
+
+def told() -> list[bytes]:
+    """Reports of a partition, as they are sent."""
+    owner = Owner("spans/0", streams(1, 1)[0], {"spans": 1})
+    return [report for index in range(150) for report in owner.read(1, end_ns(index))]
+
+
+TOLD = told()
+BODIES = [part for report in TOLD for part in reports.decoded(report).parts]
+
+
+@given(st.lists(st.one_of(st.integers(0, 2**40).map(float), st.floats(allow_nan=False, allow_infinity=False))))
+def test_a_column_comes_back_as_it_was(values: list[float]) -> None:
+    """Exactly, whatever kind it is packed as."""
+    kind, body = packed(np.array(values))
+    assert size_of(kind, len(values)) == len(body)
+    assert not body or unpacked(kind, body).tolist() == values
+
+
+def same(one: Slot, other: Slot) -> None:
+    for field in fields(Slot):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(a, Entries | Examples):
+            assert all(np.array_equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True)), field
+        else:
+            assert np.array_equal(a, b), field
+
+
+def test_a_part_comes_back_as_it_was() -> None:
+    """With labels, sums, mixes and examples; and the same part gives the same bytes."""
+    assert len(BODIES) > 50
+    for written in BODIES:
+        part = parts.decoded(written)
+        assert parts.encoded(part) == written
+        same(parts.decoded(parts.encoded(part)).slot, part.slot)
+    seen = parts.decoded(BODIES[-5])
+    assert ("acme", "agent-1") in {row[:2] for row in seen.labels}
+    assert seen.slot.count.sum() > 10 and len(seen.slot.examples.cell) and "resolved" in seen.outcomes
+
+
+@settings(max_examples=300)
+@given(st.integers(0, len(BODIES) - 1), st.integers(0, 2**32).map(random.Random))
+def test_damaged_parts_and_reports_get_an_answer(which: int, chance: random.Random) -> None:
+    """Cut, overwritten or made longer: they are refused, or are some other whole part; nothing else is raised."""
+    damaged = bytearray(BODIES[which])
+    for _ in range(chance.randrange(1, 4)):
+        at, size = chance.randrange(len(damaged)), chance.randrange(3)
+        damaged[at : at + size] = chance.randbytes(chance.randrange(3))
+    try:
+        part = parts.decoded(bytes(damaged))
+    except PartError as error:
+        assert str(error)
+    else:
+        assert all(np.isfinite(getattr(part.slot, name)).all() for name in parts.COLUMNS)
+    try:
+        reports.decoded(TOLD[-1][:12] + bytes(damaged))
+        reports.decoded(bytes(damaged))
+    except ReportError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (b"", "not a report"), (b"OTLP", "not a report"), (b"tocsin-slots\x09", "format 9"),
+        (b"tocsin-slots\x01", "no head"), (b"tocsin-slots\x01\xff\xff\xff\x7f", "do not fit"),
+        (b"tocsin-slots\x01\x02\x00\x00\x00[]", "cannot be read"),
+        (b"tocsin-slots\x01\x88\x13\x00\x00" + b"[" * 5000, "cannot be read"),
+    ],
+)  # fmt: skip
+def test_what_is_not_a_report_is_refused_and_counted(value: bytes, said: str) -> None:
+    """With the reason, and what comes after it is read."""
+    detect = detecting(rules())
+    records = tuple(Record(Signal.TRACES, each, "tocsin.slots/0") for each in (value, TOLD[0]))
+    outcome = detect.step(Batch(records, {}), end_ns(1))
+    assert outcome.answers[0].error is not None and said in outcome.answers[0].error
+    assert outcome.answers[1].error is None
+    assert outcome.tally.dropped == {Dropped.MALFORMED: 1}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("source", "a b/1", "not a partition"), ("source", 3, "not a partition"), ("topics", {"a b": 1}, "not topics"),
+        ("topics", {"a": -1}, "whole number"), ("watermark_ns", 2**70, "whole number"), ("after", [1], "cannot be"),
+        ("is_heard", 1, "is_heard"), ("next_offset", True, "whole number"), ("spans", None, "whole number"),
+    ],
+)  # fmt: skip
+def test_a_head_with_another_value_is_refused(field: str, value: object, said: str) -> None:
+    """Each field is looked at before it is used."""
+    right = reports.decoded(TOLD[0])
+    wrong = Report(**{**vars(right), "parts": (), field: value})
+    with pytest.raises((ReportError, PartError), match=said):
+        reports.decoded(reports.encoded(wrong))
+
+
+def test_many_cells_are_several_parts() -> None:
+    """A slot of more cells than a part holds comes in pieces, and is counted whole."""
+    spans = [agent(i + 1, 1, 1.0, 2.0, f"agent-{i}") for i in range(CELLS_MAX + 100)]
+    log = [
+        Record(Signal.TRACES, body(*spans), "spans/0"),
+        Record(Signal.TRACES, body(agent(9, 9, 199, 200)), "spans/0"),
+    ]
+    owner, detect = Owner("spans/0", log, {"spans": 1}), detecting(rules())
+    sent = [report for index in (100, 200) for report in owner.read(1, at_ns(index))]
+    found = [parts.decoded(part) for report in sent for part in reports.decoded(report).parts]
+    assert [part.piece for part in found if part.slot.start_ns == at_ns(0)] == [0, 1]
+    counted = sum(float(part.slot.count.sum()) for part in found)
+    outcome = detect.step(Batch(tuple(Record(Signal.TRACES, one, "tocsin.slots/0") for one in sent), {}), at_ns(200))
+    assert outcome.tally.slots == 2 and counted == 2 * len(spans)
+    assert len(detect.ingest.cells) == 2 * len(spans)
+
+
+def test_a_missing_report_is_said() -> None:
+    """A report names the last part before it: if that never came, it is counted and told, once."""
+    detect = detecting(rules())
+    sent = [Record(Signal.TRACES, one, "tocsin.slots/0") for one in TOLD]
+    lost = next(i for i in range(60, len(TOLD)) if reports.decoded(TOLD[i]).parts)
+    outcome = detect.step(Batch((*sent[:lost], *sent[lost + 1 :]), {}), end_ns(200))
+    assert outcome.tally.gaps == 1
+    assert [line for line in outcome.tickets if "is missing" in line]

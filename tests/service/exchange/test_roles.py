@@ -1,0 +1,228 @@
+"""Roles ingest and detect over a real broker: what they tell, and what they say where something is wrong."""
+
+import asyncio
+import dataclasses
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from service.declared import DECLARED
+from service.exchange.part import decoded as part
+from service.exchange.report import decoded
+from service.ingest.kernel.columns import Columns
+from service.ingest.otlp.scanner import Scanner
+from service.ingester import Ingester
+from service.rule_files import read
+from service.settings import load
+from tests.broker import make_topics
+from tests.service.exchange.cluster import Cluster, differences, payloads, produce
+from tests.service.exchange.machines import Owner
+from tests.service.exchange.test_machines import alone, facts, streams
+from tests.service.ingest.wire import agent, body
+from tests.service.replay import values
+from tests.service.running import Running, running
+from tests.service.test_pipeline import end_ns
+
+ROWS = 480
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, kafka: str) -> Iterator[Callable[..., Cluster]]:
+    """Makes clusters on the broker, none of which outlives the test."""
+    made: list[Cluster] = []
+
+    def make(name: str, partitions: int, **settings: str) -> Cluster:
+        made.append(Cluster(tmp_path, kafka, name, partitions, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+def web(one: Running, path: str) -> httpx.Response:
+    """What its web server says, once it listens."""
+    until_s = time.monotonic() + 20
+    while time.monotonic() < until_s:
+        if found := re.search(r"metrics(?: and API)? on (http://\S+)", one.said):
+            return httpx.get(found[1] + path, trust_env=False)
+        time.sleep(0.05)
+    raise AssertionError(one.said)
+
+
+def until(holds: Callable[[], bool], seconds: float = 30) -> bool:
+    """Whether something holds within a while."""
+    until_s = time.monotonic() + seconds
+    while not (held := holds()) and time.monotonic() < until_s:
+        time.sleep(0.1)
+    return held
+
+
+def test_one_to_four_to_two_with_kills_and_a_rolling_restart(cluster: Callable[..., Cluster], kafka: str) -> None:
+    """While a fleet runs instances come, are killed, restarted one by one, and go: detect tells what one undisturbed
+    instance of role all tells, each notice once and word for word."""
+    chance, system = random.Random(4), cluster("machines", 6, KAFKA__STATE_EVERY="1s")
+    logs = streams(6, 4)
+    expected = facts(alone(logs))
+    fleet = Thread(target=lambda: asyncio.run(produce(kafka, logs, system.spans, range(ROWS), 0.03)))
+    fleet.start()
+    system.start("detect", "detect")
+    system.start("i0", "ingest")
+    time.sleep(3)
+    for name in ("i1", "i2", "i3"):
+        system.start(name, "ingest")
+    time.sleep(3)
+    for name in (f"i{chance.randrange(4)}", "detect"):
+        system.running[name].kill()
+        system.start(name, "detect" if name == "detect" else "ingest")
+    fleet.join()
+    for name in ("i0", "i1", "i2", "i3"):
+        system.running[name].stop()
+        if name in ("i0", "i2"):
+            system.start(name, "ingest")
+    told = system.until_told("detect", expected)
+    assert differences(told, payloads(expected)) == []
+    assert not [line for one in system.running.values() for line in one.said.splitlines() if "Traceback" in line]
+    shown = values(web(system.running["detect"], "/metrics").text)
+    assert shown["tocsin_slot_gaps_total",] == 0
+    assert len(told) == len(expected) >= 4
+
+
+def test_what_an_instance_exports_and_says(cluster: Callable[..., Cluster], kafka: str) -> None:
+    """Its metrics are declared ones; it is ready; detect says of which partition nobody reports, and of none else."""
+    system = cluster("exported", 2)
+    asyncio.run(produce(kafka, streams(2, 1), system.spans, range(60)))
+    one, detect = system.start("i0", "ingest"), system.start("detect", "detect")
+    assert until(lambda: values(web(detect, "/metrics").text).get(("tocsin_slots_total",), 0) > 10)
+    shown = web(one, "/metrics").text
+    assert set(re.findall(r"(?m)^# TYPE (\S+) ", shown)) <= set(DECLARED)
+    found = values(shown)
+    assert found["tocsin_owned_partitions",] == 2 and found["tocsin_handovers_total", "beginning"] == 2
+    assert found["tocsin_reports_total",] >= 2 and found["tocsin_role_info", "ingest"] == 1
+    assert web(one, "/-/ready").text == "ready\n" and web(one, "/-/healthy").text == "ok\n"
+    of_detect = values(web(detect, "/metrics").text)
+    assert of_detect["tocsin_role_info", "detect"] == 1
+    assert of_detect["tocsin_spans_total",] == found["tocsin_spans_total",]
+    assert {name[1] for name in of_detect if name[0] == "tocsin_source_silent_seconds"} == {
+        f"{system.spans}/0", f"{system.spans}/1"
+    }  # fmt: skip
+    assert not [name for name in of_detect if name[0] == "tocsin_kafka_unread_partition"]
+
+
+def test_a_missing_topic_of_slots_is_said_and_waited_for(cluster: Callable[..., Cluster], kafka: str) -> None:
+    """The instance is not ready, names the topic and the setting, reads on no further, and goes on once it is there."""
+    system = cluster("untopical", 1, KAFKA__SLOTS_TOPIC="untopical.other")
+    asyncio.run(produce(kafka, streams(1, 1), system.spans, range(60)))
+    one = system.start("i0", "ingest")
+    assert until(lambda: web(one, "/-/ready").status_code == 503 and "untopical.other" in web(one, "/-/ready").text, 60)
+    assert "TOCSIN_KAFKA__SLOTS_TOPIC" in web(one, "/-/ready").text
+    make_topics(kafka, {"untopical.other": 1})
+    assert until(lambda: web(one, "/-/ready").text == "ready\n", 60), one.said
+    assert "writing to Kafka works again" in one.said
+
+
+def test_a_state_that_is_gone_is_said(cluster: Callable[..., Cluster], kafka: str) -> None:
+    """Its topic was deleted: the next owner goes on from the offset without it, counts that, and says what is lost."""
+    system = cluster("stateless", 1, KAFKA__STATE_EVERY="1s")
+    asyncio.run(produce(kafka, streams(1, 1), system.spans, range(60)))
+    one = system.start("i0", "ingest")
+    assert until(lambda: values(web(one, "/metrics").text)["tocsin_states_total",] > 0)
+    assert one.stop() == 0
+
+    async def make_anew() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        await admin.start()
+        await admin.delete_topics([system.state])
+        await admin.close()
+
+    asyncio.run(make_anew())
+    time.sleep(1)
+    make_topics(kafka, {system.state: 1})
+    again = system.start("i0", "ingest")
+    assert until(lambda: values(web(again, "/metrics").text)["tocsin_handovers_total", "lost"] == 1)
+    assert "begins without one at offset 60" in again.said
+
+
+class Faulty(Scanner):
+    """A decoder with a bug, which one body shows."""
+
+    def scan(self, bodies: Sequence[bytes]) -> Columns:
+        if any(b"poison" in body for body in bodies):
+            raise RuntimeError("a bug")
+        return super().scan(bodies)
+
+
+def test_a_record_that_raises_is_set_aside(cluster: Callable[..., Cluster], kafka: str, tmp_path: Path) -> None:
+    """Its partition goes back to its state, everything else counts once, and the record is kept for a person."""
+    system = cluster("choosy", 1, KAFKA__REJECTED_TOPIC="choosy.rejected")
+    make_topics(kafka, {"choosy.rejected": 1})
+    logs = streams(1, 1)
+    logs[0][30] = logs[0][30]._replace(body=body(agent(7, 7, 150, 155, "poison")))
+    asyncio.run(produce(kafka, logs, system.spans, range(100)))
+    settings = load(system.settings("poisoned", "ingest") | {"TOCSIN_WEB__LISTEN": "127.0.0.1:0"})
+
+    async def run() -> None:
+        one = Ingester(settings, read(settings))
+        one._made = dataclasses.replace(one._made, decoder=Faulty())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one.run())
+            async with asyncio.timeout(40):
+                while not (owned := one.owned.get(f"{system.spans}/0")) or owned.shard.next_offset < 100:
+                    await asyncio.sleep(0.05)
+            one.stop()
+
+    asyncio.run(run())
+    (kept,) = (settings.data_dir / "rejected").glob("*.bin")
+    assert kept.read_bytes() == logs[0][30].body
+    reports = [decoded(value) for value in asyncio.run(everything(kafka, system.slots))]
+    told = [part(body) for report in reports for body in report.parts]
+    counted = {one.place: float(one.slot.count.sum()) for one in told}
+    owner, expected = Owner("spans/0", [*logs[0][:30], *logs[0][31:100]], {}), dict[tuple[int, int], float]()
+    for index in range(99):
+        for report in owner.read(1, end_ns(index)):
+            expected |= {one.place: float(one.slot.count.sum()) for one in map(part, decoded(report).parts)}
+    assert counted == expected
+    rejected = asyncio.run(everything(kafka, "choosy.rejected"))
+    assert rejected == [logs[0][30].body]
+
+
+async def everything(address: str, topic: str) -> list[bytes]:
+    """All values of a topic of one partition."""
+    reader, there = AIOKafkaConsumer(bootstrap_servers=address), TopicPartition(topic, 0)
+    await reader.start()
+    try:
+        reader.assign([there])
+        await reader.seek_to_beginning(there)
+        end, found = (await reader.end_offsets([there]))[there], list[bytes]()
+        while await reader.position(there) < end:
+            found += [one.value for one in (await reader.getmany(timeout_ms=500)).get(there, ())]
+        return found
+    finally:
+        await reader.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"ROLE": "ingest"}, "TOCSIN_KAFKA__BOOTSTRAP_SERVERS: role ingest works through Kafka; say the brokers"),
+        ({"ROLE": "detect", "KAFKA__BOOTSTRAP_SERVERS": "x:1"}, "leave otlp_metrics otlp_logs to an instance of role"),
+        (
+            {"ROLE": "ingest", "KAFKA__BOOTSTRAP_SERVERS": "x:1", "KAFKA__TOPICS": "tocsin.slots"},
+            "TOCSIN_KAFKA__SLOTS_TOPIC: tocsin.slots is another topic, too",
+        ),
+        ({"ROLE": "both"}, "TOCSIN_ROLE: Input should be 'all', 'ingest' or 'detect'"),
+    ],
+)
+def test_settings_that_do_not_fit_a_role(tmp_path: Path, settings: dict[str, str], said: str) -> None:
+    """What is wrong, and what to write."""
+    with running(tmp_path, **settings) as one:
+        status, lines = one.process.wait(30), one.said.splitlines()
+    assert status == 2 and any(said in line for line in lines), lines
