@@ -162,7 +162,7 @@ def test_a_problem_says_where_what_and_what_else(line: str, said: str) -> None:
         ("        detector: errors\n", "rules.yaml:4: rule \"ToolErrorsUp\": budget: is missing; write how many false"),
         ("        detector: errors\n        budget: 0/week\n", "out of range"),
         ("        detector: errors\n        budget: 1 a week\n", 'budget: "1 a week" is not a budget'),
-        ("        detector: errrors\n", "absence, burn, cost, errors, latency, level, outcomes, river.NAME, slo, "),
+        ("        detector: errrors\n", "absence, burn, cost, endings, errors, latency, level, outcomes, "),
         ("        detector: level\n", "signal: is missing"),
         ("        detector: level\n        budget: 1/week\n        series_max: 5000\n", "write at most 2000"),
         ("        detector: level\n        effect: 2x\n", "effect: detector: level has no effect"),

@@ -55,7 +55,7 @@ def facts(notices: Sequence[Notice]) -> list[Notice]:
     return sorted({notice.notice_id: notice for notice in notices}.values(), key=lambda one: (one.at_ns, one.notice_id))
 
 
-@pytest.mark.parametrize("partitions", [1, 2, 5])
+@pytest.mark.parametrize("partitions", [1, 3])
 def test_undisturbed_machines_say_what_one_says(partitions: int) -> None:
     """The very same notices, in the same order."""
     logs = streams(partitions, 1)
@@ -70,7 +70,7 @@ def test_undisturbed_machines_say_what_one_says(partitions: int) -> None:
     assert facts(told) == facts(expected)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_restarts_repeats_and_delays_change_nothing(seed: int) -> None:
     """Owners stop and go back to what they kept, two own a partition at once, reports of partitions come in any order
     among each other and again, and detect goes on from its state: the same notices."""
