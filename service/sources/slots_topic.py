@@ -109,7 +109,8 @@ class SlotsTopic:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 producer = await self._started()
                 sent = [await producer.send(topic, value, key=key) for key, value in values]
-                done = await asyncio.gather(*sent)
+                await asyncio.wait(sent)
+                done = [one.result() for one in sent]
         except (KafkaError, TimeoutError) as error:
             self.written.failures += 1
             self._say(self._why(topic, error))

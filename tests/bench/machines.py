@@ -1,0 +1,143 @@
+"""What passes between machines, and what a core of each role does.
+
+    python -m tests.bench.machines [--rates 200,2000,10000] [--json]
+
+Two streams: sessions of 50 agents for 40 tenants, each pair as busy as any other, which is the hardest for cells; and
+the demo's fleet of 40 agents. One source partition is ingested as role ingest does, its reports are compressed as the
+producer does (zstd), and merged as role detect does. Seconds are CPU time of one process. Bytes are told as a share of
+the spans' own, both as SDKs write them and as Kafka keeps them with zstd. A state is what the next owner goes on from:
+its bytes are told for a live span, and as a share of the spans where it is written every five minutes.
+"""
+
+import argparse
+import io
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cramjam
+import numpy as np
+
+from alertrules.parse import load
+from detectors.core.columns import NO_EXAMPLES, SECOND_NS
+from service.batch import Batch, Record, Signal, Tally
+from service.demo.fleet import LIVE_NS, Fleet
+from service.exchange.part import decoded as part_of
+from service.exchange.part import encoded as part_bytes
+from service.exchange.report import decoded, encoded
+from service.exchange.shard import Made, Shard
+from service.front import Merging
+from service.ingest.join.join import UNSEEDED
+from service.ingest.limits import IngestLimits
+from service.ingest.local import Local
+from service.ingest.otlp.scanner import Scanner
+from service.pipeline import FORMAT, READABLE, Pipeline
+from tests.bench.sessions import BEGIN_NS, bodies
+
+ROOT = Path(__file__).parents[2]
+SOURCE, LIMITS = "spans/0", IngestLimits()
+SPANS_A_SESSION = 10
+SPANS_MAX = 300_000
+"""Of one case: few seconds of a fast stream show what many would."""
+LIVE_S, STATE_EVERY_S = 110, 300
+"""How long a span is live, by lateness, the idle time of its session and its own length; and how often a state is."""
+Row = dict[str, Any]
+
+
+def steady(rate: int) -> tuple[int, list[tuple[bytes, int]]]:
+    """Bodies of a second each, with the clock at their ends."""
+    seconds = max(20, min(900, SPANS_MAX // rate))
+    made = bodies(seconds, max(1, rate // SPANS_A_SESSION))
+    return seconds, [(body, BEGIN_NS + (i + 1) * SECOND_NS) for i, body in enumerate(made)]
+
+
+def fleet(minutes: int) -> tuple[int, list[tuple[bytes, int]]]:
+    """The live part of the demo's fleet."""
+    chunks = (chunk for chunk in Fleet(1).chunks() if chunk.live)
+    until_ns = LIVE_NS + minutes * 60 * SECOND_NS
+    return minutes * 60, [(c.body, c.until_ns) for c in chunks if c.until_ns <= until_ns]
+
+
+def compressed(parts: Sequence[bytes]) -> int:
+    """Bytes of what is written together, one batch each."""
+    return sum(len(bytes(cramjam.zstd.compress(part))) for part in parts)
+
+
+def _without_examples(report: bytes) -> bytes:
+    """A report whose cells have no traces to look at: what sums and histograms alone take."""
+    known = decoded(report)
+    parts = [part_of(body) for body in known.parts]
+    slots = [replace(part, slot=replace(part.slot, examples=NO_EXAMPLES)) for part in parts]
+    return encoded(replace(known, parts=[part_bytes(part) for part in slots]))
+
+
+def measured(name: str, seconds: int, stream: list[tuple[bytes, int]]) -> Row:
+    """One stream through one shard and one detect instance."""
+    shard = Shard(Made(LIMITS, Scanner(), Local(), UNSEEDED, FORMAT, READABLE), SOURCE)
+    tally, reports, begun_s, state = Tally(), list[bytes](), time.process_time(), b""
+    for at, (body, now_ns) in enumerate(stream):
+        shard.step(Batch((Record(Signal.TRACES, body, SOURCE),), {SOURCE: at + 1}), now_ns, tally)
+        reports += map(encoded, shard.take({"spans": 1}, now_ns))
+    ingest_s = time.process_time() - begun_s
+    file, live = io.BytesIO(), shard.ingest.join.spans
+    begun_s = time.process_time()
+    np.savez(file, allow_pickle=False, **shard.snapshot())
+    state, state_s = file.getvalue(), time.process_time() - begun_s
+    begun_s, end_ns = time.process_time(), stream[-1][1] + 3600 * SECOND_NS
+    shard.ingest.pass_to(end_ns)  # All that is open closes, as it would have a minute later.
+    shard.step(Batch((), {}), end_ns, tally)
+    reports += map(encoded, shard.take({"spans": 1}, end_ns))
+    ingest_s += time.process_time() - begun_s
+    detect = Pipeline(LIMITS, load([ROOT / "alertrules" / "packs"]), 0, front=Merging(LIMITS))
+    begun_s = time.process_time()
+    for report in reports:
+        detect.step(Batch((Record(Signal.TRACES, report, "tocsin.slots/0"),), {}), end_ns)
+    detect_s = time.process_time() - begun_s
+    spans, raw = tally.spans, sum(len(body) for body, _ in stream)
+    packed, slots = compressed([body for body, _ in stream]), compressed(reports)
+    plain = compressed([_without_examples(report) for report in reports])
+    a_live = compressed([state]) / max(live, 1)
+    states = a_live * LIVE_S / STATE_EVERY_S * spans
+    return {
+        "stream": name, "spans": spans, "spans_a_second": spans / seconds, "span_bytes": raw / spans,
+        "span_bytes_zstd": packed / spans, "cells": len(detect.ingest.cells), "report_bytes_a_span": slots / spans,
+        "examples_a_span": (slots - plain) / spans, "reports_of_raw": slots / raw, "reports_of_zstd": slots / packed,
+        "state_bytes_a_live_span": a_live,
+        "states_of_raw": states / raw, "state_s_a_million": state_s / max(live, 1) * 1e6,
+        "ingest_kspans_a_core": spans / ingest_s / 1e3, "detect_ms_a_slot": detect_s / max(1, tally.slots) * 1e3,
+        "detect_kspans_a_core": spans / detect_s / 1e3,
+    }  # fmt: skip
+
+
+def cases(rates: Sequence[int]) -> Iterator[Row]:
+    """All of them."""
+    yield measured("fleet", *fleet(10))
+    for rate in rates:
+        yield measured(f"sessions, {rate}/s", *steady(rate))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rates", default="200,2000,10000", help="spans a second of the partition")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    for row in cases([int(rate) for rate in given.rates.split(",")]):
+        print(
+            json.dumps(row)
+            if given.json
+            else "{stream:18} {spans_a_second:7.0f} spans/s, {span_bytes:5.0f} B each ({span_bytes_zstd:4.0f} B zstd), "
+            "{cells:6} cells; reports {report_bytes_a_span:6.2f} B a span, {examples_a_span:5.2f} of it examples = "
+            "{reports_of_raw:7.3%} of raw, {reports_of_zstd:7.3%} of zstd; "
+            "state {state_bytes_a_live_span:5.1f} B a live span = {states_of_raw:6.3%}; "
+            "a core: ingest {ingest_kspans_a_core:5.0f}k, detect {detect_kspans_a_core:6.0f}k spans/s, "
+            "{detect_ms_a_slot:5.1f} ms a slot, state {state_s_a_million:.2f} s a million".format(**row),
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
