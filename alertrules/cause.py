@@ -47,3 +47,24 @@ class Example:
 
 Cause = tuple[Term, ...]
 """The terms that explain most of a change, each within those before it; empty where nothing does."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a change besides the change itself, when an alert begins.
+
+    cause        what explains most of it
+    examples     traces that show it
+    news         what else changed then, in words
+    trend        the level over the last two hours, a character for ten minutes; empty where it is not known
+    is_weighted  whether units stand for more than themselves, as traffic is sampled
+    """
+
+    cause: Cause = ()
+    examples: tuple[Example, ...] = ()
+    news: tuple[str, ...] = ()
+    trend: str = ""
+    is_weighted: bool = False
+
+
+UNKNOWN = Known()

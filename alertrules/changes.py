@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alertrules.lifecycle import Labels
-from alertrules.marks import moment, said
+from alertrules.marks import labels_said, moment, said
 from alertrules.wording import TITLE_LENGTH_MAX, clean, utc
 from detectors.core.columns import CELL_LABELS, SECOND_NS
 
@@ -41,7 +41,7 @@ def change_from(written: object, now_ns: int) -> Change:
         written = _of_pagerduty(written, written["payload"])
     if unknown := [str(key)[:80] for key in written if key not in KEYS]:
         raise ValueError(f'"{unknown[0]}" is not a field of a change; there are {", ".join(KEYS)}')
-    summary = clean(_text(written, "summary"), TITLE_LENGTH_MAX)
+    summary = said(written, "summary")
     if not summary:
         raise ValueError(f'"summary" is missing, what changed in a line; write {EXAMPLE}')
     at_ns = moment(written, now_ns, "at")
@@ -60,18 +60,9 @@ def _of_pagerduty(event: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[
     return found | ({"at": payload["timestamp"]} if payload.get("timestamp") else {})
 
 
-def _text(written: Mapping[str, Any], key: str) -> str:
-    text = written.get(key, "")
-    if not isinstance(text, str):
-        raise ValueError(f"{key}: {text!r:.80} is not text")
-    return text
-
-
 def _labels(written: Mapping[str, Any]) -> Labels:
-    labels = written.get("labels", {})
-    if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):
-        raise ValueError(f'labels: {labels!r:.80} is not an object of texts; write {{"agent": "support"}}')
-    for name in labels:
+    labels = labels_said(written, "labels")
+    for name, _ in labels:
         if name not in LABELS:
-            raise ValueError(f'"{str(name)[:80]}" is not a label; there are {", ".join(LABELS)}')
-    return tuple(sorted((name, clean(value, TITLE_LENGTH_MAX)) for name, value in labels.items() if value))
+            raise ValueError(f'"{name[:80]}" is not a label; there are {", ".join(LABELS)}')
+    return tuple((name, clean(value, TITLE_LENGTH_MAX)) for name, value in labels if value)

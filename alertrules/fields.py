@@ -22,6 +22,8 @@ from detectors.slo import WINDOW_NAMES
 _MINUTE_NS = 60 * 1_000_000_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
 _LINK = re.compile(r"https?://[^\s<>|\"{}\\^`]+")
+SEASONS = ("day", "week")
+"""What each day may be expected to be like: the day before, or that of a week ago."""
 GROUP_LABELS = ("alert", "severity", *CELL_LABELS)
 """What notices may be grouped by, with the rules' own `labels`."""
 
@@ -107,6 +109,12 @@ def _objective(text: object) -> float:
     if not 0 < value < 1:
         raise ValueError(f"{text!r:.80} is not an objective, which is more than 0% and less than 100%; write 99.5%")
     return value
+
+
+def _season(text: object) -> str:
+    if text not in SEASONS:
+        raise ValueError(f"{text!r:.80} is not one of {', '.join(SEASONS)}; write season: week")
+    return str(text)
 
 
 def _spans(written: object) -> object:
@@ -195,6 +203,7 @@ Spans = Annotated[
     BeforeValidator(_spans),
     written(anyOf=[_one_of(*SPANS), {"type": "array", "items": _one_of(*SPANS), "minItems": 1}]),
 ]
+Season = Annotated[str, BeforeValidator(_season), written(**_one_of(*SEASONS))]
 Link = Annotated[str, BeforeValidator(_url), _text_of(_LINK.pattern, maxLength=2000)]
 
 

@@ -82,6 +82,7 @@ def _fields(described: Descriptor) -> Json:
         "below": limit is not None and limit.below,
         "budget": limit is None and not described.takes_objective,
         "window": described.takes_window,
+        "season": described.takes_season,
         "select": not described.of_pipeline,
     }
     fields: Json = {name: {"type": "null"} for name, is_taken in takes.items() if not is_taken}

@@ -16,7 +16,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
-from alertrules.cause import Cause, Example
+from alertrules.cause import UNKNOWN, Known
 from detectors.core.columns import SECOND_NS, Finding, Mode, Verdict
 
 Labels = tuple[tuple[str, str], ...]
@@ -48,11 +48,7 @@ class Transition:
     fired_ns: int  # End of the tick that paged; 0 while pending.
     finding: Finding | None  # The latest anomalous tick's.
     reason: str = ""  # Why it closed, where no recovery was seen.
-    cause: Cause = ()  # What explains most of the change; of an alert that fires.
-    examples: tuple[Example, ...] = ()  # Traces that show it, likewise.
-    is_weighted: bool = False  # Whether its units stand for more than themselves, as traffic is sampled.
-    news: tuple[str, ...] = ()  # What else changed then, likewise.
-    trend: str = ""  # Its level over the last two hours, a character for ten minutes; likewise.
+    known: Known = UNKNOWN  # What is known of the change besides; of an alert that begins.
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def mark_from(written: object, rules: Mapping[str, Sequence[str]], now_ns: int) 
     if unknown := [str(key)[:80] for key in written if key not in KEYS]:
         raise ValueError(f'"{unknown[0]}" is no field of a mark; there are {", ".join(KEYS)}')
     kind = _kind(written.get("mark"))
-    alert, rule, series = said(written, "alert").lower(), said(written, "rule"), _series(written)
+    alert, rule, series = said(written, "alert").lower(), said(written, "rule"), labels_said(written, "series")
     if bool(alert) == bool(rule):
         raise ValueError('write either "alert", the id that the page shows, or "rule" and perhaps "series"')
     if alert and (len(alert) < ID_DIGITS_MIN or set(alert) - set("0123456789abcdef") or series):
@@ -101,11 +101,12 @@ def said(written: Mapping[str, Any], key: str) -> str:
     return clean(text, TEXT_LENGTH_MAX)
 
 
-def _series(written: Mapping[str, Any]) -> Labels:
-    series = written.get("series", {})
-    if not isinstance(series, Mapping) or not all(isinstance(value, str) for value in series.values()):
-        raise ValueError(f'series: {series!r:.80} is not an object of texts; write {{"agent": "support"}}')
-    return tuple(sorted((str(name), value) for name, value in series.items()))
+def labels_said(written: Mapping[str, Any], key: str) -> Labels:
+    """The labels of a request; none where they are missing. Raises ValueError."""
+    labels = written.get(key, {})
+    if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):
+        raise ValueError(f'{key}: {labels!r:.80} is not an object of texts; write {{"agent": "support"}}')
+    return tuple(sorted((str(name), value) for name, value in labels.items()))
 
 
 def _window(written: Mapping[str, Any], kind: Kind, now_ns: int) -> tuple[int, int]:

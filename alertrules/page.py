@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
-from alertrules.cause import Cause, How, Term
+from alertrules.cause import UNKNOWN, Cause, How, Known, Term
 from alertrules.lifecycle import Labels
 from alertrules.rules import Rule
 from alertrules.summary import filled
@@ -55,22 +55,19 @@ def interval(part: float, units: float) -> tuple[float, float]:
     return lower, upper
 
 
-def line(
-    rule: Rule, labels: Labels, finding: Finding, cause: Cause = (), news: Sequence[str] = (),
-    is_weighted: bool = False,
-) -> str:  # fmt: skip
+def line(rule: Rule, labels: Labels, finding: Finding, known: Known = UNKNOWN) -> str:
     """One alert in one line: what changed, by how much, since when, over how many, what explains it, and news."""
     level = LEVELS.get(finding.unit, digits)
     subject = SIGNALS[rule.signal].subject if rule.signal else rule.described.subject
     change = f"{subject} {level(finding.now)} ({rule.described.arrow} {level(finding.before)})"
-    if not is_weighted and (counts := _few(finding)):  # An interval is of units that were seen.
+    if not known.is_weighted and (counts := _few(finding)):  # An interval is of units that were seen.
         change = f"{subject} {counts} ({rule.described.arrow} {level(finding.before)})"
     sessions = ("operation", "session") in labels or rule.counts_sessions
     unit = ("session" if sessions else "call") + ("" if finding.count == 1 else "s")
     counted = "" if math.isnan(finding.count) else f", over {finding.count:,.0f} {unit}"
     said = f"{labels_text(labels)}: {change} since {utc(finding.since_ns)}{counted}"
     said += f"; {clean(finding.detail, VALUE_LENGTH_MAX)}" if finding.detail else ""
-    return "; ".join([said, *([told(cause)] if cause else []), *news])
+    return "; ".join([said, *([told(known.cause)] if known.cause else []), *known.news])
 
 
 def _few(finding: Finding) -> str:

@@ -114,10 +114,10 @@ class RuleSet:
         matchers = [matcher for rule in self.rules for matcher in rule.select if matcher.label == "metric"]
         return any(matcher.accepts(metric) for matcher in matchers)
 
-    def receiver(self, name: str | None = None) -> Receiver:
-        """Who is told, or who has that name. Raises ValueError where nobody has."""
+    def receiver(self, name: str) -> Receiver:
+        """Who has that name. Raises ValueError where nobody has."""
         named = {receiver.name: receiver for receiver in self.receivers}
-        if (found := named.get(name or self.route.receiver)) is None:
+        if (found := named.get(name)) is None:
             raise ValueError(f'"{name}" is not a receiver; there are {", ".join(named)}')
         return found
 

@@ -168,12 +168,12 @@ class Router:
         return not self._max_page_age_ns or now_ns - at_ns <= self._max_page_age_ns
 
     def _member(self, fired: Transition) -> Member:
-        rule = self._rules.get(fired.rule)
+        rule, known = self._rules.get(fired.rule), fired.known
         assert fired.finding is not None
         heading = said = f"{fired.rule}: {labels_text(fired.labels)}"
         if rule:
-            said = line(rule, fired.labels, fired.finding, fired.cause, fired.news, fired.is_weighted)
-            heading = title(rule, fired.labels, fired.finding, fired.cause)
+            said = line(rule, fired.labels, fired.finding, known)
+            heading = title(rule, fired.labels, fired.finding, known.cause)
         fires, within_ns = self._flaps.fired(fired.rule, fired.labels, fired.at_ns)
         if fires >= FLAPPING:
             heading += f" (flapping: fired {fires} times in {length(within_ns)})"
@@ -190,10 +190,10 @@ class Router:
             fired_ns=fired.fired_ns,
             own_labels=rule.labels if rule else (),
             description=description(rule, fired.labels, fired.finding) if rule else "",
-            cause=named(fired.cause),
-            named=tuple((term.label, term.value) for term in fired.cause if term.value and term.how is How.RATE),
-            examples=tuple((one.what, one.trace) for one in fired.examples),
-            trend=fired.trend,
+            cause=named(known.cause),
+            named=tuple((term.label, term.value) for term in known.cause if term.value and term.how is How.RATE),
+            examples=tuple((one.what, one.trace) for one in known.examples),
+            trend=known.trend,
             fires=fires,
         )
 

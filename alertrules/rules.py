@@ -26,6 +26,7 @@ from alertrules.fields import (
     Link,
     Name,
     Objective,
+    Season,
     Selection,
     Severity,
     SeverityWord,
@@ -50,6 +51,8 @@ _MINUTE_NS = 60 * 1_000_000_000
 _T = TypeVar("_T")
 _SESSIONS = Matcher("operation", Operator.EQUAL, "session")
 _BY = ("tenant", "agent")
+_OF_SOME = {"every_ns": "takes_every", "spans": "takes_objective", "season": "takes_season"}
+"""Fields that rules of some detectors may have, and what such a detector takes."""
 
 
 class Annotations(Written):
@@ -88,6 +91,7 @@ class Rule(Written):
     below: LimitText | None = None
     above: LimitText | None = Field(default=None, validate_default=True)
     window_ns: DurationNs = Field(default=5 * _MINUTE_NS, alias="window", validate_default=False)
+    season: Season | None = None
     at_least: float = Field(default=1.0, gt=0, le=1e12, strict=False)
     for_ns: DurationNs = Field(default=0, alias="for")
     keep_firing_for_ns: DurationNs = Field(default=30 * _MINUTE_NS, alias="keep_firing_for")
@@ -134,10 +138,10 @@ class Rule(Written):
             raise ValueError(f"it keeps four weeks of every series; write at most {10 * usual}")
         return written
 
-    @field_validator("every_ns", mode="before")
+    @field_validator(*_OF_SOME, mode="before")
     @classmethod
-    def _every(cls, text: object, info: ValidationInfo) -> object:
-        return _of_some(info, text, lambda written: written, _may(info, "takes_every"))
+    def _of_some(cls, text: object, info: ValidationInfo) -> object:
+        return _of_some(info, text, lambda written: written, _may(info, _OF_SOME[str(info.field_name)]))
 
     @field_validator("grace_ns", mode="after")
     @classmethod
@@ -156,11 +160,6 @@ class Rule(Written):
         if takes and text is None:
             raise ValueError("is missing; write which share must be good: 99.5%")
         return _of_some(info, text, lambda written: written, takes or _described(info) is None)
-
-    @field_validator("spans", mode="before")
-    @classmethod
-    def _spans(cls, written: object, info: ValidationInfo) -> object:
-        return _of_some(info, written, lambda names: names, _may(info, "takes_objective"))
 
     @field_validator("budget_per_week", mode="before")
     @classmethod
@@ -302,6 +301,7 @@ class Rule(Written):
             budget, ratio, points, self.signal or "", above=_number(self.above), below=_number(self.below),
             window_ns=self.window_ns, at_least=self.at_least, of_sessions=_SESSIONS in self.select,
             objective=_number(self.objective), spans=spans, every_ns=every_ns, grace_ns=grace_ns,
+            of_week=self.season == "week",
         )  # fmt: skip
 
 

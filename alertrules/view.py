@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alertrules.select import Matcher, matches
+from alertrules.select import Matcher
 from detectors.core.columns import NOTHING, Arrays, Entries, Ids, Slot, Tick, added_up
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
@@ -14,6 +14,8 @@ from detectors.core.series import SeriesTable
 SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free", "amount")
 HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt", "score")
 UNKNOWN, NOT_SELECTED = -2, -1
+VALUES_MAX = 10_000
+"""Values of one label whose answer is remembered; with more of them all are asked for again."""
 
 
 class View:
@@ -28,6 +30,7 @@ class View:
         self._row_of = np.empty(0, np.int32)
         self._born_of = np.empty(0, np.int64)
         self._columns: list[dict[str, NDArray[Any]]] = []
+        self._accepted: tuple[dict[str, bool], ...] = tuple({} for _ in self.select)  # By value, for each matcher.
 
     def add(self, slot: Slot, cells: SeriesTable) -> bool:
         """Add a closed slot of the open tick, and say whether it held anything that the rule looks at."""
@@ -63,9 +66,22 @@ class View:
             self._born_of = np.concatenate([self._born_of, np.full(more, -1, np.int64)])
 
     def _look_up(self, names: Sequence[str], values: tuple[str, ...], seen_ns: int) -> int:
-        if not matches(self.select, names, values):
+        if not self._selects(names, values):
             return NOT_SELECTED
         return self.series.id_of(tuple(values[names.index(name)] for name in self.by), seen_ns)
+
+    def _selects(self, names: Sequence[str], values: tuple[str, ...]) -> bool:
+        """Whether the rule looks at a cell. Many cells share a value, so a value is held against a matcher once."""
+        for matcher, accepted in zip(self.select, self._accepted, strict=True):
+            value = values[names.index(matcher.label)] if matcher.label in names else ""
+            is_accepted = accepted.get(value)
+            if is_accepted is None:
+                if len(accepted) >= VALUES_MAX:
+                    accepted.clear()
+                is_accepted = accepted[value] = matcher.accepts(value)
+            if not is_accepted:
+                return False
+        return True
 
     def close(self, start_ns: int) -> Tick | None:
         """The open tick added up by series, None if it counted nothing; the next one is open then."""
@@ -95,7 +111,7 @@ class View:
         unknown = np.flatnonzero(self._row_of == UNKNOWN).astype(np.int32)
         for cell in unknown[cells.are_used(unknown)].tolist():
             values = cells.values(cell)
-            if not matches(self.select, cells.labels, values):
+            if not self._selects(cells.labels, values):
                 row: int | None = NOT_SELECTED
             else:
                 row = self.series.find(tuple(values[cells.labels.index(name)] for name in self.by))

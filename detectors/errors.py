@@ -119,6 +119,15 @@ class Errors:
         """The run's failed share against the expected one, not against the upper null."""
         return _beyond(run, self.gates.ratios(rows), self.gates.points_of(rows))
 
+    def asked(self) -> Floats:
+        """Points are so many times the usual share: 5 of them are 6x where 1% fails."""
+        usual = self.baseline.share.mean(1)
+        rows = np.arange(len(usual), dtype=np.int32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            of_points = np.nan_to_num(self.gates.points_of(rows) / usual, nan=0.0)
+        asked: Floats = np.maximum(self.gates.ratios(rows), 1 + of_points)
+        return asked
+
     def shows_outage(self, rows: Ids, run: Floats) -> Bools:
         ratios, points = self.gates.ratios(rows), self.gates.points_of(rows)
         return _beyond(run, np.maximum(OUTAGE_RATIO, ratios), np.maximum(OUTAGE_POINTS, points))

@@ -1,14 +1,16 @@
 """Any numeric series, one value a step: how far it is from where it should be, and how far is worth a page.
 
-The residual against the usual level of the time of day (or the last hour's, whichever has been the better guess) is
-taken at two scales, the step itself and the mean of four, in units of its own usual size. The threshold comes from the
-series' own history: see `detectors.core.extremes`. Only the past is used, and of it no episode: from its first step
-until it was calm for half an hour the series is expected where it was, and what is above the bar is remembered as
-what was expected. A level that has lasted a day is learnt.
+The residual against the usual level of the time of day (of the week, if the rule says so; or the last hour's, whichever
+has been the better guess) is taken at two scales, the step itself and the mean of four, in units of its own usual size.
+The threshold comes from the series' own history: see `detectors.core.extremes`. Only the past is used, and of it no
+episode: from its first step until it was calm for half an hour the series is expected where it was, and what is above
+the bar is remembered as what was expected. A level that has lasted a day is learnt.
 """
 
 import math
 from dataclasses import astuple, dataclass
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,8 @@ HOUR_S, DAY_S, WEEK_S = 3600.0, 86_400.0, 604_800.0
 HISTORY_DAYS = 28
 GUESS_DAYS = 3
 """Scores that must be known before any is judged."""
+WEEK = 7
+"""Days of a season that knows each day of the week."""
 YOUNG_DAYS, YOUNG_REFITS = 3, 6
 """A young series is refitted six times a day, an older one at midnight UTC."""
 SLOW = 4
@@ -59,7 +63,7 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What history says, frozen until the next refit; `season` and `spread` are by slot of the day."""
+    """What history says, frozen until the next refit; `season` is by its slots, `spread` by those of the day."""
 
     season: Floats
     spread: Floats
@@ -90,12 +94,15 @@ class Level:
 
     step_s           seconds between values; each belongs to the step its time falls into
     budget_per_week  false pages a week that this series may cost, > 0
+    season_days      1, where each day is like the one before; WEEK, where each is like that of a week ago
     """
 
-    def __init__(self, step_s: float, budget_per_week: float) -> None:
+    def __init__(self, step_s: float, budget_per_week: float, season_days: int = 1) -> None:
         assert step_s > 0 and budget_per_week > 0
         self.step_s, self.budget_per_week = step_s, budget_per_week
         self.day = max(1, round(DAY_S / step_s))
+        self.season_days, self.season = season_days, season_days * self.day
+        self.seasons = seasonal.SEASON_DAYS if season_days == 1 else seasonal.SEASON_WEEKS
         self.half_hour, self.hour, self.two_hours = (
             int(np.clip(round(seconds / step_s), *limits))
             for seconds, limits in ((HOUR_S / 2, (3, 30)), (HOUR_S, (5, 60)), (2 * HOUR_S, (12, 120)))
@@ -104,7 +111,7 @@ class Level:
         self._start()
 
     def _start(self) -> None:
-        self.history = History(self.day)
+        self.history = History(self.day, self.seasons * self.season_days, max(GUESS_DAYS, self.season_days))
         self.fit: Fit | None = None
         self.new_values = False
         self.last: int | None = None
@@ -173,8 +180,9 @@ class Level:
         self.new_values, at = bool(new_values), 8
         if has_fit:
             size, floor, is_seasonal, threshold = state[8:12].tolist()
-            season, spread = state[12 : 12 + 2 * self.day].reshape(2, -1).copy()
-            self.fit, at = Fit(season, spread, size, floor, bool(is_seasonal), threshold), 12 + 2 * self.day
+            ends = np.cumsum([12, self.season, self.day])
+            season, spread = (state[begin:end].copy() for begin, end in pairwise(ends))
+            self.fit, at = Fit(season, spread, size, floor, bool(is_seasonal), threshold), int(ends[-1])
         self.history.resume(state[at:])
 
     def _refit_after(self, step: int) -> int:
@@ -202,7 +210,7 @@ class Level:
         """
         first = 0 if self.last is None else self.last + 1
         own = self.history.extend(values)
-        usual = self._score(own, (first + np.arange(len(values))) % self.day)
+        usual = self._score(own, (first + np.arange(len(values))) % self.season)
         upto, begins = self._turn(first, own["score"], threshold)
         self.history.drop(len(values) - upto)
         score, expected, page = own["score"][:upto].copy(), own["expected"][:upto].copy(), np.zeros(upto, np.bool_)
@@ -220,7 +228,7 @@ class Level:
     def _score(self, own: dict[str, Floats], slots: Ints) -> tuple[Floats, Floats, Floats]:
         """Fill in the columns of the next steps; returns the last hour's median, its drift, and the usual residual."""
         history, values, n, hold = self.history, own["value"], len(slots), self.hold
-        fit = self.fit or Fit(np.full(self.day, np.nan), np.full(self.day, np.nan), np.nan, TINY, False, np.inf)
+        fit = self.fit or Fit(np.full(self.season, np.nan), np.full(self.day, np.nan), np.nan, TINY, False, np.inf)
         own["deviation"][:] = values - fit.season[slots]
         by_hour = np.full(n, hold.value) if hold else seasonal.trailing(history["value"], n, self.hour, 3)
         drift = np.full(n, hold.drift) if hold else seasonal.trailing(history["deviation"], n, self.hour, 3)
@@ -230,7 +238,8 @@ class Level:
         error = values - own["expected"]
         own["size"][:] = abs(error)
         recent = np.full(n, hold.size) if hold else seasonal.trailing(history["size"], n, self.two_hours, 5)
-        usual = np.where(np.isfinite(fit.spread[slots]), fit.spread[slots], recent)
+        spread = fit.spread[slots % self.day]
+        usual = np.where(np.isfinite(spread), spread, recent)
         local = (recent + usual) / 2
         unit = TO_SD * np.maximum(fit.size, np.where(np.isfinite(local), local, 0.0))
         own["step"][:] = np.clip(error / np.maximum(unit, fit.floor), -SCORE_MAX, SCORE_MAX)
@@ -275,14 +284,15 @@ class Level:
             return
         self.new_values = False
         history, end, day = self.history, self.last + 1, self.day
-        recent, guess = max(seasonal.SEASON_DAYS * day, JUDGED_MIN), max(GUESS_DAYS * day, JUDGED_MIN)
+        recent = max(seasonal.SEASON_DAYS * day, JUDGED_MIN)
+        guess = max(max(GUESS_DAYS, self.season_days) * day, JUDGED_MIN)
         sizes, score = history["size"][-recent:], history["score"]
         sizes = sizes[np.isfinite(sizes)]
         usual = seasonal.median(abs(history["value"][-recent:]))
         judged = int(np.count_nonzero(np.isfinite(score)))
         weeks = judged * self.step_s / WEEK_S
         self.fit = Fit(
-            seasonal.season(history["value"], end, day),
+            seasonal.season(history["value"], end, self.season, self.seasons),
             seasonal.usual_spread(history["size"], end, day, self.half_hour),
             _usual_size(sizes),
             max(FLOOR * usual, TINY),
@@ -307,19 +317,19 @@ def _usual_size(sizes: Floats) -> float:
 class History:
     """What is remembered of consecutive steps: columns of float64, each for as long as it is looked at.
 
-    days  by column; two more than nothing, as a whole day is judged at once and looks two hours back
+    Two days are more than nothing, as a whole day is judged at once and looks two hours back.
+
+    season_days, guess_days  that the season is made of, and over which it is held against the last hour
     """
 
-    DAYS = {  # noqa: RUF012
-        "value": seasonal.SEASON_DAYS + 1, "expected": 2, "deviation": 2, "hourly": GUESS_DAYS + 1,
-        "daily": GUESS_DAYS + 1, "size": seasonal.SEASON_DAYS + 1, "step": 2, "score": HISTORY_DAYS,
-    }  # fmt: skip
-    NAMES = tuple(DAYS)
+    NAMES = ("value", "expected", "deviation", "hourly", "daily", "size", "step", "score")
 
-    def __init__(self, day: int) -> None:
+    def __init__(self, day: int, season_days: int, guess_days: int) -> None:
+        days = dict.fromkeys(self.NAMES, 2) | {"value": season_days + 1, "size": seasonal.SEASON_DAYS + 1}
+        days |= {"hourly": guess_days + 1, "daily": guess_days + 1, "score": HISTORY_DAYS}
         self.most = max(HISTORY_DAYS * day, 4 * JUDGED_MIN)
         self.used = 0
-        self._most = {name: max(days * day, 4 * JUDGED_MIN) for name, days in self.DAYS.items()}
+        self._most = {name: max(many * day, 4 * JUDGED_MIN) for name, many in days.items()}
         self._columns = {name: np.empty(64) for name in self.NAMES}
         self._used = dict.fromkeys(self.NAMES, 0)
 
@@ -369,11 +379,12 @@ class History:
 
 
 DETECTOR = Descriptor(
-    lambda terms: Scored(terms, Level),
+    lambda terms: Scored(terms, partial(Level, season_days=WEEK if terms.of_week else 1)),
     GAUGES,
     arrow="expected",
     learns=LEARNS,
     takes_signal=True,
     takes_window=True,
+    takes_season=True,
     series_usual=200,
 )

@@ -8,14 +8,14 @@ Dirichlet-multinomial ratios. The null is the baseline whose good class (the fir
 alternative takes 10, 20 or 40 points more from the good class, and gives them to one bad class or to all in proportion.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from detectors.core.anchor import Anchor
-from detectors.core.columns import OUTCOMES, TICK_NS, Bools, Floats, Ids, Precision, Singles, Tick
+from detectors.core.columns import OUTCOMES, TICK_NS, Bools, Entries, Floats, Ids, Precision, Singles, Tick
 from detectors.core.contract import Terms
 from detectors.core.count_signal import Counted
 from detectors.core.descriptor import Descriptor, Effects, Gauge
@@ -66,12 +66,16 @@ class Outcomes:
     class exceed the expected.
 
     names  of the classes by id, as the sessions have them: `goods` good ones, then bad ones, the last those of no class
+    mix    of a tick: what is counted by class
     """
 
     precision: Precision = np.float32
 
-    def __init__(self, points: float, names: tuple[str, ...] = OUTCOMES, goods: int = 1) -> None:
-        self.names, self.goods = names, goods
+    def __init__(
+        self, points: float, names: tuple[str, ...] = OUTCOMES, goods: int = 1,
+        mix: Callable[[Tick], Entries] = lambda tick: tick.outcome,
+    ) -> None:  # fmt: skip
+        self.names, self.goods, self._mix = names, goods, mix
         self.classes = len(names) - goods + 1
         self.alternatives, self.sums = len(DROPS) * self.classes, self.classes + 1
         self.residual_of = np.zeros(self.alternatives, np.int32)
@@ -90,11 +94,11 @@ class Outcomes:
 
         Those of no class are among the good ones, and once more alone in the place of ratios.
         """
-        rows, at = tick.outcome.cells()
-        ids = len(self.names)
+        mix, ids = self._mix(tick), len(self.names)
+        rows, at = mix.cells()
         # What was counted with more classes than there are now is of none.
-        place = np.minimum(tick.outcome.bucket, ids - 1)
-        flat = np.bincount(at * ids + place, tick.outcome.count, minlength=len(rows) * ids)
+        place = np.minimum(mix.bucket, ids - 1)
+        flat = np.bincount(at * ids + place, mix.count, minlength=len(rows) * ids)
         here = np.searchsorted(tick.series, rows)
         scale = tick.count[here] / np.where(tick.squares[here] > 0, tick.squares[here], 1)
         told: Floats = flat.reshape(len(rows), ids) * scale[:, None]
@@ -140,6 +144,9 @@ class Outcomes:
         distance = (np.abs(surplus).sum(1) + np.abs(surplus.sum(1))) / 2 / run[:, 2]
         shows: Bools = distance >= self.gates.points_of(rows) / 2
         return shows
+
+    def asked(self) -> Floats:
+        return self.gates.points_of(np.arange(len(self.baseline.mix), dtype=np.int32))
 
     def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids:
         return np.where(alternatives >= self.classes, alternatives - self.classes, alternatives).astype(np.int32)

@@ -15,6 +15,7 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -98,11 +99,13 @@ class Deliverer:
     rng         for the jitter of the backoff
     write       takes a line for the terminal
     new_client  an httpx client with connections for that many senders
+    thread      that writes to the outbox; default: one of its own
     """
 
     def __init__(
         self, outbox: Outbox, destinations: Iterable[Destination], former: Iterable[Destination], clocks: Clocks,
         rng: random.Random, write: Callable[[str], None], new_client: Callable[[int], httpx.AsyncClient],
+        thread: Executor | None = None,
     ) -> None:  # fmt: skip
         self.counts = DeliveryCounts()
         self._outbox, self._clocks, self._rng, self._write = outbox, clocks, rng, write
@@ -110,7 +113,7 @@ class Deliverer:
         self._direct(destinations, former)
         self.senders = max(SENDERS_MIN, min(SENDERS_MAX, SENDERS_EACH * len(self._lines)))
         self.client = Client(partial(new_client, self.senders), clocks.steady_ns)
-        self._writer = Writer(outbox.together)
+        self._writer = Writer(outbox.together, thread or ThreadPoolExecutor(1, "outbox"))
         self._running = 0
         self._stopping = False
         self._is_settled = asyncio.Event()

@@ -25,6 +25,8 @@ def fingerprint(rule: Rule, outcomes: Outcomes = SHIPPED) -> str:
     by_class = rule.signal is not None and SIGNALS[rule.signal].by_class is not None
     if rule.every_ns or rule.objective or rule.below is not None:
         facts += repr((bool(rule.every_ns), rule.spans if rule.objective else None, rule.below is not None))
+    if rule.season == "week":
+        facts += repr(rule.season)
     if outcomes is not SHIPPED and (rule.described.named or by_class):
         facts += repr(outcomes.facts)
     return _hashed(facts)

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from alertrules.lifecycle import AlertState, Transition
 from alertrules.notice import Notice, NoticeAlert, Status
+from detectors.core.columns import SECOND_NS
 from service.pipeline import Outcome
 
 
@@ -19,6 +21,15 @@ class Page:
     receiver: str
     at_ns: int
     ended_ns: int | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """The same for JSON; times are seconds."""
+        alert = self.alert
+        return {
+            "alert": alert.rule, "labels": dict(alert.labels), "severity": alert.severity, "receiver": self.receiver,
+            "title": alert.title, "text": alert.line, "at_s": self.at_ns / SECOND_NS,
+            "ended_s": None if self.ended_ns is None else self.ended_ns / SECOND_NS,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)

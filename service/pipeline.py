@@ -194,13 +194,10 @@ class Pipeline:
             return moved
         try:
             watch, row = self.detect.found(moved)
-            known = self.causes.explained(watch, row, self.ingest.cells, self.ingest.sights.errors, moved.finding)
-            # A quantile of buckets may lie beyond what there was.
-            finding = replace(moved.finding, now=float(np.fmin(moved.finding.now, known.largest)))
-            return replace(
-                moved, finding=finding, cause=known.cause, examples=known.examples, news=known.news, trend=known.trend,
-                is_weighted=known.is_weighted
-            )  # fmt: skip
+            names = self.ingest.sights.errors
+            finding, known = self.causes.known(watch, row, self.ingest.cells, names, moved.finding)
+            watch.tell(row, finding)
+            return replace(moved, finding=finding, known=known)
         except Exception as error:
             said = f"the cause of alert {moved.alert_id[:ID_DIGITS_MIN]} of {moved.rule} was not found"
             step.tickets.append(f"{said} ({type(error).__name__}: {error})")

@@ -93,9 +93,9 @@ def shown(now: Rehearsed, before: Rehearsed | None, changed: Difference | None) 
         "tickets": dict(now.tickets),
     }  # fmt: skip
     if changed is None:
-        return found | {"pages": [_page(page) for page in now.pages]}
+        return found | {"pages": [page.shown() for page in now.pages]}
     return found | {
-        "new": [_page(page) for page in changed.new], "gone": [_page(page) for page in changed.gone],
+        "new": [page.shown() for page in changed.new], "gone": [page.shown() for page in changed.gone],
         "both": changed.both,
     }  # fmt: skip
 
@@ -108,11 +108,3 @@ def _rules(one: Rehearsed) -> list[dict[str, Any]]:
         }
         for rule in one.rules
     ]  # fmt: skip
-
-
-def _page(page: Page) -> dict[str, Any]:
-    return {
-        "alert": page.alert.rule, "labels": dict(page.alert.labels), "severity": page.alert.severity,
-        "receiver": page.receiver, "at_s": page.at_ns / SECOND_NS, "title": page.alert.title, "text": page.alert.line,
-        "ended_s": None if page.ended_ns is None else page.ended_ns / SECOND_NS,
-    }  # fmt: skip

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import httpx
@@ -31,15 +31,19 @@ def page(receiver: str, now_ns: int) -> Notice:
     )  # fmt: skip
 
 
-def send(destinations: Iterable[Destination], receiver: str) -> list[tuple[Destination, Outcome]]:
-    """Send one to each destination, once, and return what each answered."""
-    return asyncio.run(_send(tuple(destinations), page(receiver, time.time_ns())))
+def send(receivers: Mapping[str, Iterable[Destination]]) -> list[tuple[Destination, Outcome]]:
+    """Send one to each destination of these receivers, once, and return what each answered."""
+    asked: dict[str, tuple[Destination, str]] = {}
+    for name, mine in receivers.items():
+        for one in mine:
+            asked.setdefault(one.identity, (one, name))
+    return asyncio.run(_send(tuple(asked.values())))
 
 
-async def _send(destinations: tuple[Destination, ...], notice: Notice) -> list[tuple[Destination, Outcome]]:
-    client = Client(partial(new_client, len(destinations), authorities(os.environ)), time.monotonic_ns)
+async def _send(asked: tuple[tuple[Destination, str], ...]) -> list[tuple[Destination, Outcome]]:
+    client = Client(partial(new_client, len(asked), authorities(os.environ)), time.monotonic_ns)
     try:
-        return [(one, await _told(client, one, notice)) for one in destinations]
+        return [(one, await _told(client, one, page(name, time.time_ns()))) for one, name in asked]
     finally:
         await client.close()
 

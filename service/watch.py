@@ -30,6 +30,7 @@ from detectors.core.columns import (
     SLOT_NS,
     TICK_NS,
     Bytes,
+    Finding,
     Floats,
     Ids,
     Slot,
@@ -269,6 +270,10 @@ class Watch:
 
     def _identity(self, row: int) -> Identity:
         return Identity(self.rule.name, self.view.labels(row), self.rule.severity.value)
+
+    def tell(self, row: int, finding: Finding) -> None:
+        """Keep of an open alert the finding that people are told, for all who ask later."""
+        self.alerts[row] = replace(self.alerts[row], finding=finding)
 
     def row_of(self, labels: Labels) -> int | None:
         """The series that has these labels; None where that is gone."""

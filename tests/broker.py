@@ -23,7 +23,7 @@ node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{more}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}{more}
+advertised.listeners=PLAINTEXT://127.0.0.1:{announced}{more}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 inter.broker.listener.name=PLAINTEXT
 log.dirs={directory}/log
@@ -56,19 +56,24 @@ class Secured:
 
 
 class Broker:
-    """A broker that keeps its log in `directory`, and has one address for good, and one for each further listener."""
+    """A broker that keeps its log in `directory`, and has one address for good, and one for each further listener.
 
-    def __init__(self, directory: Path, secured: Secured = Secured()) -> None:
+    announced  the port that it tells clients to come to, where something is between
+    """
+
+    def __init__(self, directory: Path, secured: Secured = Secured(), announced: int = 0) -> None:
         port, controller = free_port(), free_port()
-        self._directory, self._port = directory, port
+        self._directory, self.port = directory, port
+        self.announced = f"127.0.0.1:{announced or port}"
         self.addresses = {name: f"127.0.0.1:{free_port()}" for name in secured.protocols}
         more = "".join(f",{name}://{address}" for name, address in self.addresses.items())
         protocols = "".join(f",{name}:{protocol}" for name, protocol in secured.protocols.items())
         self._config = directory / "server.properties"
-        self._config.write_text(
-            PROPERTIES.format(port=port, controller=controller, directory=directory, more=more, protocols=protocols)
-            + secured.properties
-        )
+        properties = PROPERTIES.format(
+            port=port, announced=announced or port, controller=controller, directory=directory, more=more,
+            protocols=protocols,
+        )  # fmt: skip
+        self._config.write_text(properties + secured.properties)
         self._process: subprocess.Popen[bytes] | None = None
         self.address = f"127.0.0.1:{port}"
         with (directory / "broker.log").open("w") as log:
@@ -80,7 +85,13 @@ class Broker:
         """Start it, for the first time or again on the data it has; it answers then."""
         with (self._directory / "broker.log").open("a") as log:
             self._process = subprocess.Popen([*JAVA, "kafka.Kafka", str(self._config)], stdout=log, stderr=log)
-        _wait(self._port, self._process, self._directory)
+        _wait(self.port, self._process, self._directory)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """It ends without a word to anyone."""
@@ -100,13 +111,13 @@ class Broker:
 
 
 @contextmanager
-def running(directory: Path, secured: Secured = Secured()) -> Iterator[Broker]:
+def running(directory: Path, secured: Secured = Secured(), announced: int = 0) -> Iterator[Broker]:
     """A started broker, which does not outlive the block. Where it cannot be had tests are skipped, but in CI."""
     if reason := missing():
         if os.environ.get("CI"):
             pytest.fail(f"CI skips nothing: {reason}")
         pytest.skip(reason)
-    broker = Broker(directory, secured)
+    broker = Broker(directory, secured, announced)
     try:
         broker.start()
         yield broker

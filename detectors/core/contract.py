@@ -28,6 +28,7 @@ class Terms:
     spans            windows that an objective is looked at over, ticks each
     every_ns         within which something must come; 0 where that is learnt
     grace_ns         how much later than that it may come
+    of_week          whether each day is expected to be like that of a week ago, rather than like the day before
     """
 
     budget_per_week: float
@@ -47,6 +48,7 @@ class Terms:
     spans: tuple[int, ...] = ()
     every_ns: int = 0
     grace_ns: int = 0
+    of_week: bool = False
 
 
 @dataclass(frozen=True)

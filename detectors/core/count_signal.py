@@ -95,6 +95,9 @@ class Decides(Protocol):
     def shows_effect(self, rows: Ids, run: Floats) -> Bools:
         """Return (r,) whether the run shows the effect that the rule asks for."""
 
+    def asked(self) -> Floats:
+        """Return (S,) the smallest change that the rule asks for at the usual level, as `effects` are stated."""
+
     def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids:
         """Return (r,) the alternative against which the end of a page is tested."""
 

@@ -109,6 +109,7 @@ class Descriptor:
     limit           None: it keeps a budget
     takes_signal    whether a rule says `signal`, and must
     takes_window    whether a rule may say `window`
+    takes_season    whether a rule may say `season`
     takes_every     whether a rule may say `every`, within which something must come, in place of a budget
     takes_objective whether a rule says `objective`, and must, in place of a limit or budget
     window_ticks_max longest window of a mean or a rate, minutes; of a quantile it is an hour
@@ -133,6 +134,7 @@ class Descriptor:
     limit: Limit | None = None
     takes_signal: bool = False
     takes_window: bool = False
+    takes_season: bool = False
     takes_every: bool = False
     takes_objective: bool = False
     window_ticks_max: int = 60

@@ -210,6 +210,9 @@ class Distribution:
         shows: Bools = (run[:, 0] >= GATE_SHARE * run[:, 1]) & (run[:, 0] >= GATE_COUNT)
         return shows
 
+    def asked(self) -> Floats:
+        return self.gates.ratios(np.arange(len(self.baseline.p95), dtype=np.int32))
+
     def weaker(self, alternatives: Ids, rows: Ids, run: Floats) -> Ids:
         return shape.WEAKER[alternatives]
 

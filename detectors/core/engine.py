@@ -342,7 +342,8 @@ class Engine:
     def _visible(self, minutes: float) -> Floats:
         """(S,) smallest effect whose evidence, at usual traffic, reaches a page within so many minutes; NaN if none.
 
-        A mean: `(h + log J) / (eta d)` minutes, d the drift a tick; with luck it is sooner, in a quiet hour later.
+        A mean: `(h + log J) / (eta d)` minutes, d the drift a tick; with luck it is sooner, in a quiet hour later. A
+        smaller one than the rule asks for is never paged, whatever its evidence.
         """
         spread = self.dispersion
         a_tick = spread.effective_sum / np.maximum(spread.ticks_sum, 1)[:, None]
@@ -350,7 +351,7 @@ class Engine:
         enough = (self.thresholds(np.arange(self.size, dtype=np.int32)) + np.log(self.signal.alternatives))[:, None]
         seen = (drift * minutes >= enough) & self.life.warm[:, None] & np.isfinite(self.signal.effects)
         smallest = np.where(seen, self.signal.effects, np.inf).min(1)
-        return np.where(np.isfinite(smallest), smallest, np.nan)
+        return np.where(np.isfinite(smallest), np.maximum(smallest, self.signal.asked()), np.nan)
 
     def excess(self) -> float:
         """The tail's mean excess (see `tail.py`); NaN while too few days are known."""

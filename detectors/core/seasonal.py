@@ -9,7 +9,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from detectors.core.columns import Floats
 
-SEASON_DAYS = 7
+SEASON_DAYS, SEASON_WEEKS = 7, 4
+"""Days, or weeks, that a season is the median of."""
 SPREAD_DAYS = 4
 
 
@@ -45,7 +46,7 @@ def trailing(history: Floats, block: int, window: int, least: int) -> Floats:
 
 
 def by_slot(history: Floats, end: int, day: int, days: int) -> Floats:
-    """Median over the last `days` of each slot of the day; (day,), NaN where no day has the slot.
+    """Median over the last `days` of each slot of the day (or of a longer season); (day,), NaN where none has the slot.
 
     history  steps up to, not with, grid step `end`; slot of step i is i % day
     """
@@ -62,9 +63,9 @@ def smoothed(values: Floats, window: int) -> Floats:
     return medians(sliding_window_view(padded, window), 1)
 
 
-def season(history: Floats, end: int, day: int) -> Floats:
-    """The usual level of each slot of the day, over a week of days; (day,), NaN while no day has the slot."""
-    return by_slot(smoothed(history[-SEASON_DAYS * day :], 3), end, day, SEASON_DAYS)
+def season(history: Floats, end: int, slots: int, seasons: int) -> Floats:
+    """The usual level of each slot of a season, over so many of them; (slots,), NaN while none has the slot."""
+    return by_slot(smoothed(history[-seasons * slots :], 3), end, slots, seasons)
 
 
 def usual_spread(sizes: Floats, end: int, day: int, half_hour: int) -> Floats:

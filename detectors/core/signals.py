@@ -150,6 +150,9 @@ SIGNALS: Mapping[str, Signal] = {
         "calls without a known price", "ratio", Mean(lambda tick: tick.unpriced), operations=(*_MODELS, "session")
     ),
     "calls_per_minute": Signal("calls a minute", "per minute", Rate(lambda tick: tick.count)),
+    "bad_ending_share": Signal(
+        "bad ends", "ratio", Mean(_ended(*ENDINGS[2 : ENDINGS.index("passed")]), _TOLD), operations=_MODELS
+    ),
     "truncated_share": Signal("truncated answers", "ratio", Mean(_ended("length"), _TOLD), operations=_MODELS),
     "empty_share": Signal("empty answers", "ratio", Mean(_ended("empty"), _TOLD), operations=_MODELS),
     "refused_share": Signal("refusals", "ratio", Mean(_ended("content_filter", "refusal"), _TOLD), operations=_MODELS),

@@ -1,11 +1,11 @@
 """What is known of a change besides the change itself: its cause, and traces that show it."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from alertrules.cause import Cause, Example
+from alertrules.cause import Known
 from alertrules.lifecycle import Labels
 from alertrules.page import trend
 from alertrules.wording import LEVELS, digits
@@ -32,21 +32,6 @@ SHOWN_ELSE = (FAILED, SLOWEST, DEAREST)
 """Which examples a page has first, by the unit of its signal."""
 
 
-@dataclass(frozen=True)
-class Explained:
-    """What a page says beside the change itself.
-
-    largest  no level of now is above it: the largest value that was seen; NaN where that is not known
-    """
-
-    cause: Cause = ()
-    examples: tuple[Example, ...] = ()
-    news: tuple[str, ...] = ()
-    trend: str = ""
-    largest: float = math.nan
-    is_weighted: bool = False
-
-
 class Attribution:
     """The past of all cells, and what it says of a change. One owner."""
 
@@ -61,10 +46,12 @@ class Attribution:
         self.kept.add(slot)
         self.news.add(slot, cells)
 
-    def explained(
+    def known(
         self, watch: Watch, row: int, cells: SeriesTable, errors: SeriesTable, finding: Finding
-    ) -> Explained:  # fmt: skip
-        """What explains most of the change of a series since its run of evidence began, and traces that show it.
+    ) -> tuple[Finding, Known]:  # fmt: skip
+        """What is known of the change of a series since its run of evidence began; and the finding as it is told.
+
+        A quantile of buckets may lie beyond what there was: no level of now is told above the largest value seen.
 
         errors  the names of types of error, by their numbers
         """
@@ -72,19 +59,22 @@ class Attribution:
         labels = [dict(zip(cells.labels, cells.values(cell), strict=True)) for cell in mine.tolist()]
         news = self.news.before(finding.since_ns, max(self.past.end_ns, finding.since_ns), labels)
         if not len(mine) or signal is None:
-            return Explained((), self.kept.of(mine, SHOWN_ELSE), news)
+            return finding, Known((), self.kept.of(mine, SHOWN_ELSE), news)
         change = Change(self.past, cells, errors, mine, signal, finding)
         if signal.unit == "usd" and not watch.rule.counts_sessions and (unpriced := change.unpriced()):
             news = (unpriced, *news)
         found, which = change.cause() if change.shows(watch.rule) else ((), np.ones(len(mine), np.bool_))
-        if not found and watch.rule.counts_sessions and signal.unit == "usd":
-            found = change.of_spend(watch.view.labels(row))
+        if not found:
+            found = change.of_calls(watch.view.labels(row), watch.rule.counts_sessions)
+        if beside := change.beside(watch.view.labels(row)):
+            news = (beside, *news)
         examples = self.kept.of(mine[which], SHOWN.get(signal.unit, SHOWN_ELSE))
         largest = self.kept.largest(mine, LARGEST[signal], finding.since_ns) if signal in LARGEST else math.nan
         cut = tuple(
             replace(term, now=float(np.fmin(term.now, largest))) if term.unit == "s" else term for term in found
         )
-        return Explained(cut, examples, news, self._trend(signal, mine), largest, change.is_weighted)
+        told = replace(finding, now=float(np.fmin(finding.now, largest)))
+        return told, Known(cut, examples, news, self._trend(signal, mine), change.is_weighted)
 
     def _trend(self, signal: Signal, mine: Ids) -> str:
         """The level of each ten minutes of the last two hours."""

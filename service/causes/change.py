@@ -1,6 +1,6 @@
 """One change of one series: which part of it is whose, looked for among the cells that the series is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -8,16 +8,16 @@ import numpy as np
 from alertrules.cause import Cause, How, Term
 from alertrules.lifecycle import Labels
 from alertrules.rules import Rule
-from alertrules.wording import percent
+from alertrules.wording import VALUE_LENGTH_MAX, clean, percent
 from detectors.core.columns import ENDINGS, Bools, Entries, Finding, Floats, Ids
 from detectors.core.series import OVERFLOW, SeriesTable
 from detectors.core.signals import SIGNALS, Signal
-from service.causes import factors, terms
+from service.causes import below, factors, terms
 from service.causes.levels import level, own_shares, shares
-from service.causes.past import Past, only
+from service.causes.past import Counted, Past, only
 from service.causes.terms import Candidate, Codes, Shares
-from service.ingest.endings import error_class
-from service.ingest.vocabulary import MODEL_OPERATIONS
+from service.ingest.reasons import error_class
+from service.ingest.vocabulary import AGENT_RUN, MODEL_OPERATIONS, RETRIEVAL, SESSION_UNIT, TOOL, WORKFLOW
 
 LABELS = ("tool", "model", "agent_version", "tenant", "agent", "operation", "provider")
 """Labels that may be a cause; of two that mean the same calls the first is named."""
@@ -25,6 +25,11 @@ UNPRICED_TOLD, WEIGHTED = 0.001, 1.001
 SEEN_CHANGE = 1 / 3
 """Part of the change that a detector found which the cells must show, for their terms to mean anything."""
 _VAGUE = ENDINGS.index("error")
+_WHOLES = frozenset((SESSION_UNIT, AGENT_RUN, WORKFLOW))
+"""Operations whose units have calls below them."""
+_STEPS = MODEL_OPERATIONS | {TOOL, RETRIEVAL}
+"""Operations of calls that wait for no call of another kind, mostly."""
+SPEND_OF = SIGNALS["spend_per_hour"]
 
 
 class Change:
@@ -129,38 +134,84 @@ class Change:
         mine = errors.at(which[errors.cell])
         return np.bincount(mine.bucket, mine.count, self._errors.size).astype(float)
 
-    def of_spend(self, labels: Labels) -> Cause:
-        """Which factor of a session's cost changed: looked for among the calls of models of the same agent.
+    def of_calls(self, labels: Labels, counts_sessions: bool) -> Cause:
+        """What the calls of the same labels did, where nothing among the series' own cells explains the change.
 
-        labels  of the series of sessions
+        labels  of the series
         """
-        calls = self._calls_of(labels)
-        if not len(calls):
+        if self._signal is SPEND_OF or (self._signal.unit == "usd" and counts_sessions):
+            return self._of_spend(labels)
+        return self._of_waiting(labels) if self._signal.unit == "s" and self._is_of_wholes else ()
+
+    @cached_property
+    def _is_of_wholes(self) -> bool:
+        """Whether its units are sessions, or runs of agents."""
+        place = self._cells.labels.index("operation")
+        return all(self._cells.values(cell)[place] in _WHOLES for cell in self._mine.tolist())
+
+    def _of_spend(self, labels: Labels) -> Cause:
+        """Which factor of a session's cost (of an hour's spend) changed, among the calls of models."""
+        models, (then, since) = self._calls_of(labels, MODEL_OPERATIONS)
+        if not models:
             return ()
-        place = self._cells.labels.index("model")
-        models = [self._cells.values(cell)[place] or "a model without a name" for cell in calls.tolist()]
-        names, group = np.unique(models, return_inverse=True)
-        counted = self._past.between(calls, group.astype(np.int32), self._finding.since_ns)
-        then, since = (
-            factors.spent(float(sessions.tick.count.sum()), each)
-            for sessions, each in zip((self._before, self._now), counted, strict=True)
+        hourly = self._signal is SPEND_OF
+        spent0, spent1 = (
+            factors.spent(one.seconds / 3600 if hourly else float(one.tick.count.sum()), calls)
+            for one, calls in ((self._before, then), (self._now, since))
         )
-        term = factors.named(then, since, names.tolist())
-        return (term,) if term and self._goes_with(then, since) else ()
+        names = [value or "a model without a name" for _, value in models]
+        term = factors.named(spent0, spent1, names, "an hour" if hourly else "a session")
+        return (term,) if term and self._goes_with(spent0, spent1) else ()
+
+    def _of_waiting(self, labels: Labels) -> Cause:
+        """The tool or model that sessions (or runs) wait longer for, where that explains how much longer they take."""
+        kinds, calls = self._calls_of(labels, _STEPS)
+        if not kinds:
+            return ()
+        told = self._finding.now - self._finding.before
+        if (found := below.waited_for((self._before, self._now), calls, told)) is None:
+            return ()
+        group, explains = found
+        which = np.arange(len(kinds)) == group
+        levels = [level(self._signal, only(each, which)) for each in calls]
+        return (Term(How.RATE, *kinds[group], levels[0], levels[1], "s", explains),)
+
+    def beside(self, labels: Labels) -> str:
+        """The tool or model that failed more as sessions (or runs) went worse, in words; empty where none did.
+
+        It explains nothing by itself: nobody counts which sessions had the failed calls.
+        """
+        if self._signal.unit != "ratio" or not self._is_of_wholes or not len(self._mine):
+            return ""
+        kinds, calls = self._calls_of(labels, _STEPS)
+        if not kinds or (found := below.failing(calls)) is None:
+            return ""
+        group, before, now = found
+        label, value = kinds[group]
+        name = clean(value, VALUE_LENGTH_MAX) or f"calls without a {label}"
+        return f"beside it, {name} failed {percent(before)} to {percent(now)}"
 
     def _goes_with(self, then: factors.Spent, since: factors.Spent) -> bool:
         """Whether what the calls cost a session changed the way that the detector says."""
         change = since.dollars.sum() / since.sessions - then.dollars.sum() / then.sessions
         return bool(change * (self._finding.now - self._finding.before) > 0)
 
-    def _calls_of(self, labels: Labels) -> Ids:
-        """Cells of the model calls that have these labels, the operation apart."""
+    def _calls_of(
+        self, labels: Labels, operations: Collection[str]
+    ) -> tuple[list[tuple[str, str]], tuple[Counted, Counted]]:  # fmt: skip
+        """What the calls counted that have these labels, the operation apart: by tool or model, before and since."""
         cells, at = self._cells, self._cells.labels.index
         wanted = [(at(name), value) for name, value in (*labels, ("metric", "")) if name != "operation"]
         found = [
             cell
             for cell in np.sort(cells.rows()).tolist()
-            if (values := cells.values(cell))[at("operation")] in MODEL_OPERATIONS
+            if (values := cells.values(cell))[at("operation")] in operations
             and all(values[place] == value for place, value in wanted)
         ]
-        return np.array(found, np.int32)
+        kinds = []
+        for values in map(cells.values, found):
+            label = "model" if values[at("operation")] in MODEL_OPERATIONS else "tool"
+            kinds.append((label, values[at(label)]))
+        names = sorted(set(kinds))
+        group = np.array([names.index(kind) for kind in kinds], np.int32)
+        return names, self._past.between(np.array(found, np.int32), group, self._finding.since_ns)

@@ -24,7 +24,10 @@ TINY = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Spent:
-    """What one time spent: sessions, and by model calls, tokens, input tokens, worth of the input, and dollars."""
+    """What one time spent: by model calls, tokens, input tokens, worth of the input, and dollars.
+
+    sessions  or hours, where spend is told by the hour
+    """
 
     sessions: float
     calls: Floats
@@ -94,8 +97,8 @@ def _each(of: Spent) -> dict[str, Floats]:
     }
 
 
-def named(before: Spent, now: Spent, models: Sequence[str]) -> Term | None:
-    """The factor that explains most of the change of what a session costs, as a term; None where none does."""
+def named(before: Spent, now: Spent, models: Sequence[str], unit: str = "a session") -> Term | None:
+    """The factor that explains most of the change of what a unit costs, as a term; None where none does."""
     found = factors(before, now)
     change = float(sum(each.sum() for each in found.values()))
     if not change:
@@ -104,6 +107,9 @@ def named(before: Spent, now: Spent, models: Sequence[str]) -> Term | None:
     share = float(parts.sum()) / change
     if share < NAMED_FROM:
         return None
+    if name == "calls a session":
+        levels = [float(_each(of)[name][0]) for of in (before, now)]
+        return Term(How.FACTOR, f"model calls {unit}", "", levels[0], levels[1], "", share)
     return _term(name, parts * np.sign(change), share, before, now, models)
 
 
@@ -111,8 +117,6 @@ def _term(name: str, parts: Floats, share: float, before: Spent, now: Spent, mod
     most = int(np.argmax(parts))
     then, since = _each(before), _each(now)
     match name:
-        case "calls a session":
-            return Term(How.FACTOR, "model calls a session", "", then[name][0], since[name][0], "", share)
         case "mix of models":
             return Term(
                 How.MIX, "model", models[most], float(then[name][most]), float(since[name][most]), "share", share

@@ -3,20 +3,23 @@
 import numpy as np
 
 from detectors.core.columns import Entries, Floats, added_up
-from detectors.core.signals import Mean, Quantile, Signal
+from detectors.core.signals import Mean, Quantile, Rate, Signal
 from service.causes.past import Counted
 from service.causes.terms import Shares
 
 EDGES_AN_OCTAVE = 4
 """Of the past's histograms."""
+ALMOST_NONE = 1e-3
+"""Units that stand for those of a group of which there was nothing before."""
 OWN_QUANTILE, KNOWN = 0.8, 20.0
 """What a group is measured by where it is by itself, and the units from which it knows its own."""
 
 
 def shares(signal: Signal, before: Counted, now: Counted) -> Shares | None:
-    """The signal's parts and units by group; None for a rate, which has no units.
+    """The signal's parts and units by group; None for a rate of which one of the times knows nothing.
 
-    Of a quantile the part is what lies above the level that it had before: 5% of the units, for a p95.
+    Of a quantile the part is what lies above the level that it had before: 5% of the units, for a p95. A rate has no
+    units: each group's are what it amounts to in both times, so that its mix never changes.
     """
     match signal.of:
         case Mean(part, units):
@@ -29,14 +32,35 @@ def shares(signal: Signal, before: Counted, now: Counted) -> Shares | None:
                 above(then, position, groups), counted(then, groups), above(since, position, groups),
                 counted(since, groups),
             )  # fmt: skip
-    return None
+        case rate:
+            if (amounts := _amounts(rate, before, now)) is None:
+                return None
+            came0, came1 = amounts
+            return Shares(came0, came0 + came1, came1, came0 + came1)
+
+
+def _amounts(rate: Rate, before: Counted, now: Counted) -> tuple[Floats, Floats] | None:
+    """(groups,) what came in the time of now, and what would have come in it at the rate of before.
+
+    Both are told in units, as calls of the mean price, so that they may be held against chance.
+    """
+    counted = [float(rate.units(one.tick).sum()) for one in (before, now)]
+    amounts = [rate.amount(one.tick) for one in (before, now)]
+    total = sum(float(one.sum()) for one in amounts)
+    if not (before.seconds and now.seconds and total > 0 and sum(counted) > 0):
+        return None
+    worth = total / sum(counted)
+    return amounts[0] / worth * (now.seconds / before.seconds), amounts[1] / worth
 
 
 def own_shares(signal: Signal, before: Counted, now: Counted, together: Shares) -> Shares:
     """The same by each group's own level before: of a quantile, whether a group got slower than itself.
 
-    A fast group that got slower may still be faster than most; `together` would not tell.
+    A fast group that got slower may still be faster than most; `together` would not tell. Of a rate, how many times as
+    much as before came.
     """
+    if isinstance(signal.of, Rate):
+        return Shares(together.part0, together.part0, together.part1, np.maximum(together.part0, ALMOST_NONE))
     if not isinstance(signal.of, Quantile):
         return together
     groups = len(before.tick.series)

@@ -18,10 +18,10 @@ def add(commands: Commands) -> None:
         "page",
         help="send a marked test page to every destination",
         description="Sends one test page to each destination that the settings and rule files name, and says what each "
-        "answered. Exit status 1 if one of them did not take it.",
+        "answered. A destination that several receivers share gets one. Exit status 1 if one of them did not take it.",
     )
     page.add_argument("--test", action="store_true", required=True, help="the only kind of page that is made by hand")
-    page.add_argument("--receiver", metavar="NAME", help="of the rule files; default: the one that the route names")
+    page.add_argument("--receiver", metavar="NAME", help="of the rule files; default: all of them")
     page.add_argument("--json", action="store_true", help="one JSON object on standard output")
     page.set_defaults(run=_page)
 
@@ -34,8 +34,8 @@ def _page(given: argparse.Namespace) -> int:
     try:
         settings = settings_module.from_environment()
         rules = load(list(map(Path, settings.rules)) or [PACKS], words())
-        receiver = rules.receiver(given.receiver)
-        answers = trial.send(destinations(receiver, settings.notifiers), receiver.name)
+        receivers = [rules.receiver(given.receiver)] if given.receiver else rules.receivers
+        answers = trial.send({one.name: destinations(one, settings.notifiers) for one in receivers})
     except (SettingsError, RuleErrors, ValueError) as error:
         print(error, file=sys.stderr)
         return WRONG_USE

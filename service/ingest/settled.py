@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 
 from detectors.core.columns import ENDINGS
-from service.ingest.endings import error_class, reason_class, verdict_class
 from service.ingest.failures import judged
 from service.ingest.local import Local
 from service.ingest.prices import BATCH_TIER
+from service.ingest.reasons import error_class, reason_class, verdict_class
 from service.ingest.vocabulary import (
     BATCH,
     CURRENCY,

@@ -12,7 +12,6 @@ from alertrules.marks import Mark
 from alertrules.parse import RuleSet, load
 from alertrules.yaml_file import TESTS, Problem, RuleErrors
 from service.notifiers.notifier import words
-from service.pages_told import Page
 from service.rule_tests.compare import problems
 from service.rule_tests.play import Played, chosen, marks, play
 from service.rule_tests.written import RuleTest, read
@@ -37,19 +36,10 @@ class Result:
         """The same for JSON; times are seconds of the test."""
         return {
             "file": self.file, "line": self.line, "name": self.name, "ok": self.ok, "problems": list(self.problems),
-            "pages": [_page(page) for page in self.played.pages],
+            "pages": [page.shown() for page in self.played.pages],
             "tickets": [{"alert": one.rule, "text": one.text, "at_s": one.at_ns / 1e9} for one in self.played.tickets],
             "spans": self.played.spans, "seconds": round(self.seconds, 3),
         }  # fmt: skip
-
-
-def _page(page: Page) -> dict[str, Any]:
-    alert = page.alert
-    return {
-        "alert": alert.rule, "labels": dict(alert.labels), "severity": alert.severity, "receiver": page.receiver,
-        "title": alert.title, "text": alert.line, "at_s": page.at_ns / 1e9,
-        "ended_s": None if page.ended_ns is None else page.ended_ns / 1e9,
-    }  # fmt: skip
 
 
 def run(paths: Iterable[Path], name: str = "", jobs: int = 1) -> Iterator[Result]:

@@ -6,7 +6,7 @@ One thread writes, as the disk is slow and a save may hold the file.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,11 +17,11 @@ class Writer:
     """One outbox's.
 
     together  carries out writes in one transaction; it raises where one of them does, and has written none then
+    thread    that writes; it is this writer's alone
     """
 
-    def __init__(self, together: Callable[[Sequence[Write]], list[Any]]) -> None:
-        self._together = together
-        self._thread = ThreadPoolExecutor(1, "outbox")
+    def __init__(self, together: Callable[[Sequence[Write]], list[Any]], thread: Executor) -> None:
+        self._together, self._thread = together, thread
         self._waiting: deque[tuple[Write, Future[Any]]] = deque()
 
     async def written(self, write: Callable[[], T]) -> T:

@@ -50,7 +50,7 @@ def test_the_shipped_rules() -> None:
     assert {rule.severity for rule in rules.rules[:5]} == {Severity.PAGE}
     assert rules.rules[5].severity is Severity.TICKET
     assert (rules.rules[6].budget_per_week, rules.rules[6].severity) == (7 / 30, Severity.PAGE)
-    assert rules.receiver().name == "oncall"
+    assert rules.receiver("oncall").name == "oncall"
     assert (rules.route.group_by, rules.route.group_window_ns) == (("agent", "severity"), 1800 * SECOND_NS)
 
 
@@ -256,5 +256,5 @@ def test_the_default_receiver() -> None:
     """Without receivers there is `oncall`, which has every destination that the settings know."""
     rules = load([PACKS])
     assert isinstance(rules, RuleSet)
-    receiver = rules.receiver()
+    receiver = rules.receiver("oncall")
     assert receiver.named() == {}

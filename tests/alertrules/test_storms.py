@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from alertrules.cause import How, Term
+from alertrules.cause import How, Known, Term
 from alertrules.flapping import CALM_NS, Flaps
 from alertrules.lifecycle import Labels
 from alertrules.notice import Notice
@@ -170,6 +170,6 @@ def test_a_cause_that_pages_name_is_shared() -> None:
     """Series of agents have no provider; their causes do: agents that one provider fails are one page."""
     told = Telling()
     cause = (Term(How.RATE, "provider", "openai", 0.01, 0.5, "ratio", 0.98),)
-    told.tick(0, *(replace(fires(0, agent(number)), cause=cause) for number in range(4)))
+    told.tick(0, *(replace(fires(0, agent(number)), known=Known(cause)) for number in range(4)))
     (page,) = told.notices
     assert page.title.startswith("4 agents with provider openai, 4 alerts: ")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from alertrules.select import parse_matchers
-from alertrules.view import View
+from alertrules.view import VALUES_MAX, View
 from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, TICK_NS, Entries, Slot
 from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
 
@@ -115,3 +115,17 @@ def test_saved_in_the_middle_of_a_tick_it_goes_on() -> None:
         (right.count.tolist(), right.failed.tolist()) == (left.count.tolist(), left.failed.tolist()) == ([3.0], [1.0])
     )
     assert right.duration.count.tolist() == [3.0]
+
+
+def test_more_values_than_are_remembered() -> None:
+    """A cell is selected by what its labels say, however many tenants were seen before it."""
+    cells, one = (
+        SeriesTable(CELL_LABELS, 3 * VALUES_MAX),
+        view('tenant=~".*7", operation!="tool"', series_max=VALUES_MAX),
+    )
+    ids = [cells.id_of(labels(f"t{i}", "x", ("llm", "tool")[i % 3 == 0]), 0) for i in range(VALUES_MAX + 50)]
+    for _ in range(2):
+        assert one.add(slot(0, dict.fromkeys(ids, (1.0, 0.0, 3))), cells)
+    ticked = one.close(0)
+    wanted = {f"t{i}" for i in range(VALUES_MAX + 50) if i % 10 == 7 and i % 3}
+    assert ticked is not None and {one.series.values(row)[0] for row in ticked.series.tolist()} == wanted

@@ -31,7 +31,7 @@ from service.ingest.otlp.scanner import Scanner
 from tests import broker
 from tests.bench.kafka import PARTITIONS, SESSIONS_A_SECOND, SHAPES, produce
 from tests.bench.sessions import bodies
-from tests.service.running import running
+from tests.service.running import RUN, running
 
 CONNECTOR = {
     "exclude_dimensions": ["service.name", "span.name", "span.kind"],
@@ -118,10 +118,10 @@ def collector(path: Path, directory: Path, topic: str, kafka: str) -> Iterator[D
 
 
 @contextmanager
-def tocsin(directory: Path, topic: str, kafka: str) -> Iterator[Deployed]:
-    """The daemon with the rules it is shipped with."""
+def tocsin(directory: Path, topic: str = "", kafka: str = "", command: Sequence[str] = RUN) -> Iterator[Deployed]:
+    """The daemon with the rules and the decoder that it is shipped with."""
     told = {"KAFKA__BOOTSTRAP_SERVERS": kafka, "KAFKA__TOPICS": topic} if topic else {}
-    with running(directory, **told) as daemon:
+    with running(directory, command, DECODER="compiled", **told) as daemon:
         door, web = daemon.addresses()
         yield Deployed(daemon.process, door, lambda: _sum(f"{web}/metrics", "tocsin_spans_total"))
         daemon.stop()

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cramjam
 import numpy as np
@@ -44,7 +43,7 @@ SPANS_MAX = 300_000
 """Of one case: few seconds of a fast stream show what many would."""
 LIVE_S, STATE_EVERY_S = 110, 300
 """How long a span is live, by lateness, the idle time of its session and its own length; and how often a state is."""
-Row = dict[str, Any]
+Row = dict[str, float | str]
 
 
 def steady(rate: int) -> tuple[int, list[tuple[bytes, int]]]:
@@ -84,7 +83,7 @@ def measured(name: str, seconds: int, stream: list[tuple[bytes, int]]) -> Row:
     ingest_s = time.process_time() - begun_s
     file, live = io.BytesIO(), shard.ingest.join.spans
     begun_s = time.process_time()
-    np.savez(file, allow_pickle=False, **shard.snapshot())
+    np.savez(file, **shard.snapshot())  # type: ignore[arg-type]
     state, state_s = file.getvalue(), time.process_time() - begun_s
     begun_s, end_ns = time.process_time(), stream[-1][1] + 3600 * SECOND_NS
     shard.ingest.pass_to(end_ns)  # All that is open closes, as it would have a minute later.
@@ -112,6 +111,16 @@ def measured(name: str, seconds: int, stream: list[tuple[bytes, int]]) -> Row:
     }  # fmt: skip
 
 
+LINE = (
+    "{stream:18} {spans_a_second:7.0f} spans/s, {span_bytes:5.0f} B each ({span_bytes_zstd:4.0f} B zstd), "
+    "{cells:6} cells; reports {report_bytes_a_span:6.2f} B a span, {examples_a_span:5.2f} of it examples = "
+    "{reports_of_raw:7.3%} of raw, {reports_of_zstd:7.3%} of zstd; "
+    "state {state_bytes_a_live_span:5.1f} B a live span = {states_of_raw:6.3%}; "
+    "a core: ingest {ingest_kspans_a_core:5.0f}k, detect {detect_kspans_a_core:6.0f}k spans/s, "
+    "{detect_ms_a_slot:5.1f} ms a slot, state {state_s_a_million:.2f} s a million"
+)
+
+
 def cases(rates: Sequence[int]) -> Iterator[Row]:
     """All of them."""
     yield measured("fleet", *fleet(10))
@@ -127,14 +136,7 @@ def main() -> None:
     given = parser.parse_args()
     for row in cases([int(rate) for rate in given.rates.split(",")]):
         print(
-            json.dumps(row)
-            if given.json
-            else "{stream:18} {spans_a_second:7.0f} spans/s, {span_bytes:5.0f} B each ({span_bytes_zstd:4.0f} B zstd), "
-            "{cells:6} cells; reports {report_bytes_a_span:6.2f} B a span, {examples_a_span:5.2f} of it examples = "
-            "{reports_of_raw:7.3%} of raw, {reports_of_zstd:7.3%} of zstd; "
-            "state {state_bytes_a_live_span:5.1f} B a live span = {states_of_raw:6.3%}; "
-            "a core: ingest {ingest_kspans_a_core:5.0f}k, detect {detect_kspans_a_core:6.0f}k spans/s, "
-            "{detect_ms_a_slot:5.1f} ms a slot, state {state_s_a_million:.2f} s a million".format(**row),
+            json.dumps(row) if given.json else LINE.format(**row),
             flush=True,
         )
 

@@ -1,12 +1,13 @@
 """What every detector owes: learnt from nothing but its ticks, saved and restored whole, blind to its neighbours."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
-from detectors.core.columns import Entries, Mode, Tick, Verdict
+from detectors.core.columns import ENDINGS, Entries, Mode, Tick, Verdict
 from detectors.core.contract import Detector, Terms
 from detectors.core.descriptor import build, modules
 from tests.detectors.ticks import MIDNIGHT, tick
@@ -16,6 +17,7 @@ TERMS = {
     "latency": Terms(1.0, 1.5, None),
     "cost": Terms(1.0, 1.5, None),
     "outcomes": Terms(1.0, None, 0.10),
+    "endings": Terms(1.0, None, 0.10),
     "static": Terms(math.nan, None, None, "error_ratio", "", 0.2, 5 * 60 * 10**9, 1),
     "level": Terms(1.0, None, None, "error_ratio", "", math.nan, 5 * 60 * 10**9, 1),
     "river": Terms(1.0, None, None, "latency_p95", "", math.nan, 10 * 60 * 10**9, 1),
@@ -25,7 +27,7 @@ TERMS = {
     "telemetry": Terms(1.0, None, None, window_ns=5 * 60 * 10**9),
 }
 BUILT_AS = {"river": "river.GaussianScorer"}
-WITH_EVIDENCE = ["cost", "errors", "latency", "outcomes"]
+WITH_EVIDENCE = ["cost", "endings", "errors", "latency", "outcomes"]
 DAYS = {"absence": 11.0}
 """How long a stream must be for a page; five days are enough for the others."""
 SERIES = 5
@@ -58,7 +60,9 @@ def _tick(index: int, rows, draws, wrong: bool) -> Tick:  # type: ignore[no-unty
     histogram = _entries(rows, {r: np.ceil(np.log2(value[r]) * 8).astype(int) - 1 for r in rows})
     usd = n * (0.5 if wrong else 0.001)
     classes = {r: (draws[r][2][: draws[r][0]] > (0.4 if wrong else 0.8)).astype(int) for r in rows}
-    return tick(index, rows, n, failed, histogram, histogram, _entries(rows, classes), usd=usd)
+    outcomes = _entries(rows, classes)
+    cut_off = replace(outcomes, bucket=outcomes.bucket * ENDINGS.index("length"))
+    return replace(tick(index, rows, n, failed, histogram, histogram, outcomes, usd=usd), ending=cut_off)
 
 
 def _entries(rows, buckets) -> Entries:  # type: ignore[no-untyped-def]

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from detectors.core.columns import Floats
 from detectors.core.extremes import episodes, peaks, tail, threshold
-from detectors.level import DAY_S, WEEK_S, Level, Scores
+from detectors.level import DAY_S, WEEK, WEEK_S, Level, Scores
 
 MIDNIGHT_S = 1_767_225_600.0
 FIVE_MINUTES_S = 300.0
@@ -228,3 +228,41 @@ def test_a_blip_that_repeats_stops_paging() -> None:
     values[2500::2016] = 90
     found = Level(FIVE_MINUTES_S, 0.25).scores(times, values)
     assert found.page.sum() <= 3
+
+
+def by_week(rng: np.random.Generator, weeks: int, weekend: float = 0.2) -> tuple[Floats, Floats]:
+    """Times and values of a series that is a fifth as high at weekends, with a step of half an hour."""
+    times = steps(round(weeks * WEEK_S / 1800), 1800.0)
+    day = (times // DAY_S).astype(int) % 7  # 1970 began on a Thursday: 2 is a Saturday.
+    wave = 100 + 60 * np.sin(2 * np.pi * times / DAY_S)
+    values: Floats = wave * np.where((day == 2) | (day == 3), weekend, 1.0) + 3 * rng.standard_t(5, len(times))
+    return times, values
+
+
+def test_a_season_of_a_week_knows_its_weekends() -> None:
+    """The budget is kept, and a Saturday that is like a Friday is seen: by days, it is what the last days were."""
+    rng, spent, seen = np.random.default_rng(21), 0, {1: 0, WEEK: 0}
+    for _ in range(6):
+        times, values = by_week(rng, 10)
+        detector = Level(1800.0, 0.5, WEEK)
+        spent += len(pages(times, detector.scores(times, values)))
+        saturday = next(i for i in range(8 * 7 * 48, len(times)) if int(times[i] // DAY_S) % 7 == 2) + 24
+        for season_days in seen:
+            fresh, changed = Level(1800.0, 0.5, season_days), values.copy()
+            changed[saturday : saturday + 8] *= 5
+            found = fresh.scores(times[: saturday + 8], changed[: saturday + 8])
+            seen[season_days] += bool(found.page[saturday:].any())
+    assert spent <= 1.5 * 0.5 * 6 * 10
+    assert seen[WEEK] == 6 and seen[WEEK] >= seen[1]
+
+
+def test_a_season_of_a_week_goes_on_after_a_restart() -> None:
+    """The same scores, whether it was saved in between or not."""
+    times, values = by_week(np.random.default_rng(22), 4)
+    whole, first, again = (Level(1800.0, 1.0, WEEK) for _ in range(3))
+    half = len(times) // 2 + 17
+    first.scores(times[:half], values[:half])
+    again.resume(first.state())
+    expected, found = whole.scores(times, values), again.scores(times[half:], values[half:])
+    for name in ("score", "threshold", "expected", "page"):
+        np.testing.assert_array_equal(getattr(expected, name)[half:], getattr(found, name))

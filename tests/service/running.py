@@ -58,9 +58,9 @@ class Running:
 
 
 @contextmanager
-def running(directory: Path, **settings: str) -> Iterator[Running]:
+def running(directory: Path, command: Sequence[str] = RUN, **settings: str) -> Iterator[Running]:
     """A daemon with these settings (without their prefix), which does not outlive the block."""
-    daemon = Running(directory, {f"TOCSIN_{name}": value for name, value in settings.items()})
+    daemon = Running(directory, {f"TOCSIN_{name}": value for name, value in settings.items()}, command)
     try:
         yield daemon
     finally:

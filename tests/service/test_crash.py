@@ -53,17 +53,19 @@ route:
 """
 
 
-def stream(rng: random.Random, begin_s: int) -> Iterator[bytes]:
+def stream(
+    rng: random.Random, begin_s: int, minutes: int = MINUTES, agents: int = AGENTS, often: float = 0.25
+) -> Iterator[bytes]:  # fmt: skip
     """Record values in order of event time: agents that fail for a minute or two now and then, and some garbage."""
-    bad_until = [0] * AGENTS
+    bad_until = [0] * agents
     number = 0
-    for minute in range(MINUTES + QUIET_MINUTES):
-        for agent in range(AGENTS):
-            if minute < MINUTES and minute >= bad_until[agent] + 4 and rng.random() < 0.25:
+    for minute in range(minutes + QUIET_MINUTES):
+        for agent in range(agents):
+            if minute < minutes and minute >= bad_until[agent] + 4 and rng.random() < often:
                 bad_until[agent] = minute + rng.randint(1, 2)
         for part in range(3):
-            for agent in range(AGENTS):
-                end_s = begin_s - EPOCH_S + minute * 60 + part * 20 + agent
+            for agent in range(agents):
+                end_s = begin_s - EPOCH_S + minute * 60 + part * 20 + agent % 20
                 spans: list[Sent] = []
                 for _ in range(4):
                     number += 1

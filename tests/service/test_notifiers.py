@@ -171,7 +171,7 @@ def told(receiver: str, **settings: str) -> list[str]:
     named = f"receivers: [{{name: ops{', ' if receiver else ''}{receiver}}}]\nroute: {{receiver: ops}}\n"
     rules = combine([parse_rules(named, "test.yaml", words())])
     notifiers = load({f"TOCSIN_{name}": value for name, value in settings.items()}).notifiers
-    return [f"{one.name}: {one.target.place}" for one in destinations(rules.receiver(), notifiers)]
+    return [f"{one.name}: {one.target.place}" for one in destinations(rules.receiver(rules.route.receiver), notifiers)]
 
 
 HOOK, PAYMENTS = "https://hooks.slack.com/services/T0/B0/hunter2", "https://hooks.slack.com/services/T0/B1/hunter3"

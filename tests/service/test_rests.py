@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -81,7 +82,7 @@ def test_what_waits_is_written_together() -> None:
         return number
 
     async def steps() -> None:
-        writer = Writer(together)
+        writer = Writer(together, ThreadPoolExecutor(1))
         numbers = [n for n in range(100) if n != 13]
         assert await asyncio.gather(*(writer.written(lambda n=n: put(n)) for n in numbers)) == numbers  # type: ignore[misc]
         found = await asyncio.gather(*(writer.written(lambda n=n: put(n)) for n in (13, 200)), return_exceptions=True)  # type: ignore[misc]

@@ -44,6 +44,35 @@ def test_a_test_page_to_both(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_every_receiver_is_asked(tmp_path: Path) -> None:
+    """All receivers of the rule files, the key that two of them share once; a name asks one alone."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "groups:\n- name: g\n  rules:\n"
+        "  - {alert: Fails, detector: static, signal: error_ratio, above: 5%, severity: page}\n"
+        "receivers:\n- {name: sre, pagerduty: {}}\n- {name: support, pagerduty: {key: support}}\n"
+        "- {name: boss, pagerduty: {}}\n"
+        "route:\n  receiver: sre\n  routes:\n  - {receiver: support, matchers: ['agent=\"support\"'], continue: true}\n"
+        "  - {receiver: boss, matchers: ['agent=\"support\"']}\n"
+    )
+    pagerduty = PagerDutyStandIn(time.monotonic)
+
+    async def run() -> None:
+        async with serving(pagerduty) as at:
+            settings = {
+                "PAGERDUTY__ROUTING_KEY": "k" * 32, "PAGERDUTY__URL": at.url, "RULES": str(rules),
+                "PAGERDUTY__ROUTING_KEYS__SUPPORT": "s" * 32,
+            }  # fmt: skip
+            done = await asked("--test", **settings)
+            assert (done.returncode, done.stderr) == (0, "")
+            names = [line.partition(",")[0] for line in done.stdout.splitlines()]
+            assert names == ["sre/pagerduty", "support/pagerduty"]
+            done = await asked("--test", "--receiver", "support", **settings)
+            assert len(done.stdout.splitlines()) == 1 and len(pagerduty.open()) == 3
+
+    asyncio.run(run())
+
+
 def test_nobody_by_that_name() -> None:
     """Wrong use is said, and exits with 2; a page that is no test cannot be made."""
     done = asyncio.run(asked("--test", "--receiver", "nobody"))

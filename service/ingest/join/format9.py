@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ingest.endings import UNTOLD
+from service.ingest.reasons import UNTOLD
 
 Array = NDArray[Any]
 PARTS = 9

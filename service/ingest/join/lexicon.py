@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from alertrules.outcome_classes import SHIPPED, Outcomes, plain
 from detectors.core.series import OVERFLOW_VALUE
-from service.ingest.endings import UNTOLD, error_name
 from service.ingest.kernel.constants import APART, INCLUDED, SEEN_TOKENS
 from service.ingest.kernel.tables import READINGS_MAX, RESOURCES_MAX, TEXT_BYTES, WORDS_MAX, Tables
+from service.ingest.reasons import UNTOLD, error_name
 from service.ingest.vocabulary import (
     AGENT,
     AGENT_BY_NAME,

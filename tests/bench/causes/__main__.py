@@ -86,7 +86,7 @@ def _run(incidents: int, seed: int) -> tuple[Counter[str], dict[str, Counter[str
             agent = dict(moved.labels).get("agent", "")
             begins = moved.before == "inactive" and moved.after == "firing"
             if begins and agent in current and agent not in told and _rule(current[agent]) == moved.rule:
-                told[agent] = moved.cause
+                told[agent] = moved.known.cause
         if minute % 300 == 0 and sys.stderr.isatty():
             print(f"\r{minute / (LEARNT_MINUTES + rounds * EVERY):.0%}", end="", file=sys.stderr, flush=True)
     return verdicts, kinds, shown

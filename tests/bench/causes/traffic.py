@@ -167,8 +167,8 @@ def slot(start_ns: int, minutes: list[Minute], chance: Generator, errors: Series
     none = np.zeros(len(every))
     return Slot(
         start_ns, every, column(count, closed), column(count, closed), column(failed), column(tokens),
-        none, column(usd), none, none, none, duration, cost, NOTHING, NOTHING, NOTHING, prompt,
-        _errors(minutes, chance, errors),
+        none, column(usd), none, none, none, duration, cost, outcome=NOTHING, prompt=prompt,
+        error=_errors(minutes, chance, errors),
     )  # fmt: skip
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from detectors.core.columns import SECOND_NS, Bools, Floats, Places
+from service.rule_tests.spans import FAILED, resource, text
 from tests.bench.fleet.laws import DAY_S, GRID_S, HOUR_S, MINUTE_S, NIGHTLY, OUTCOMES, WEEK_S, Agent, Incident, World
-from tests.bench.fleet.wire import FAILED, OUTCOME, body, double, integer, resource, span, template, text
+from tests.bench.fleet.wire import OUTCOME, body, double, integer, span, template
 
 PRICES = {"gpt-4o-mini": 0.15e-6, "claude-sonnet-4-5": 3e-6, "gpt-4o": 2.5e-6, "house-7b": 0.5e-6}
 """Dollars a token in; a token out is four times as dear. What an agent that states its cost says."""

@@ -6,47 +6,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from service.rule_tests.spans import field, pair, text, varint
+
 Pack = Callable[..., bytes]
 _TIMES: Pack = struct.Struct("<BQBQ").pack
 _DOUBLE: Pack = struct.Struct("<Bd").pack
-FAILED = b"\x7a\x02\x18\x02"
-"""Field 15, a status whose code is 2."""
 KIND = b"\x30\x03"
-
-
-def varint(number: int) -> bytes:
-    """`number` in protobuf's base 128."""
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def field(number: int, content: bytes) -> bytes:
-    """A length-delimited field."""
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def _pair(key: str, value: bytes) -> bytes:
-    return field(1, key.encode()) + field(2, value)
-
-
-def text(key: str, value: str) -> bytes:
-    """A span's attribute of text."""
-    return field(9, _pair(key, field(1, value.encode())))
 
 
 @lru_cache(maxsize=100_000)
 def integer(key: str, value: int) -> bytes:
     """A span's attribute that is a whole number."""
-    return field(9, _pair(key, b"\x18" + varint(value)))
+    return field(9, pair(key, b"\x18" + varint(value)))
 
 
 def double(key: str, value: float) -> bytes:
     """A span's attribute that is a number."""
-    return field(9, _pair(key, _DOUBLE(0x21, value)))
+    return field(9, pair(key, _DOUBLE(0x21, value)))
 
 
 def span(
@@ -56,11 +32,6 @@ def span(
     head = b"\x0a\x10" + trace + b"\x12\x08" + own + (b"\x22\x08" + parent if parent else b"")
     content = head + template + _TIMES(0x39, start_ns, 0x41, end_ns) + more
     return b"\x12" + varint(len(content)) + content
-
-
-def resource(attributes: dict[str, str]) -> bytes:
-    """A resource as a field of its spans."""
-    return field(1, b"".join(field(1, _pair(key, field(1, value.encode()))) for key, value in attributes.items()))
 
 
 def body(groups: Iterable[tuple[bytes, list[bytes]]]) -> bytes:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from alertrules.lifecycle import AlertState
 from alertrules.notice import Notice, Status
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
@@ -103,6 +104,15 @@ def test_an_example_is_a_trace_that_was_sent() -> None:
     cells = np.array(one.ingest.cells.rows(), np.int32)
     traces = {example.what: int(example.trace, 16) for example in kept.of(cells, (0, 1))}
     assert traces == {"slowest": 0xDEF + 2, "failed": 0xABC}
+
+
+def test_who_asks_later_sees_what_the_page_said() -> None:
+    """The p95 of an open alert is the one that was told: never beyond the largest value that was seen."""
+    one = Pipeline(IngestLimits(), rules(RULES), 0)
+    moved = [moved for outcome in fed(one, 0, MINUTES) for moved in outcome.transitions]
+    told = next(one.finding for one in moved if one.rule == "Slow" and one.after is AlertState.FIRING)
+    slow = next(watch for watch in one.detect.watches if watch.rule.name == "Slow")
+    assert told is not None and told.now <= 6.0 and [alert.finding for alert in slow.alerts.values()] == [told]
 
 
 def test_a_restored_pipeline_names_the_same() -> None:

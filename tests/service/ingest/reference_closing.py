@@ -8,10 +8,10 @@ import numpy as np
 
 from detectors.core.columns import ENDINGS, SLOT_NS
 from service.batch import Tally
-from service.ingest.endings import error_name
 from service.ingest.join.closing import Closed
 from service.ingest.kernel import constants
 from service.ingest.prices import CostSource, Prices, Tokens
+from service.ingest.reasons import error_name
 from service.ingest.twins import Account, Twins
 from service.ingest.vocabulary import (
     AGENT_RUN,

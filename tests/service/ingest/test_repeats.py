@@ -9,8 +9,8 @@ from detectors.core.signals import SIGNALS, Quantile
 from service.ingest.dialects import CONTENT, HASHED
 from service.ingest.kernel.columns import text_number
 from tests.service.ingest.test_cases import protobuf
-from tests.service.ingest.test_endings import share, tick_of
 from tests.service.ingest.test_neighbours import TOOL, body, span
+from tests.service.ingest.test_reasons import share, tick_of
 from tests.service.ingest.wire import Stream
 
 SECRET = '{"order": "4711-secret"}'

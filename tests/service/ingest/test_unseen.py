@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.ingest.cases import Case, chat, found_in, kind, quoted, usage
+from tests.service.ingest.cases import Attributes, Case, chat, found_in, kind, quoted, usage
 
 MLFLOW_CHAT = quoted(
     mlflow__spanType="CHAT_MODEL",
@@ -14,6 +14,16 @@ MLFLOW_CHAT = quoted(
     mlflow__chat__tokenUsage={"input_tokens": 90, "output_tokens": 10, "cache_read_input_tokens": 40},
 )
 OI_CHAT = kind("LLM", llm__model_name="gpt-4o", llm__token_count__prompt=9, llm__token_count__completion=1)
+
+
+def logfire_message(inside: int) -> Attributes:
+    """A call of Anthropic's as Logfire tells it, with that many input tokens."""
+    used = {"input_tokens": 12_000, "cache_read_input_tokens": 7_000, "cache_creation_input_tokens": 1_000,
+            "output_tokens": 500}  # fmt: skip
+    response = {"message": {"role": "assistant", "content": '{"usage": 1}'}, "usage": used}
+    told = {"gen_ai.system": "anthropic", "response_data": json.dumps(response)}
+    return chat("claude-sonnet-4-5") | usage(inside, 500) | told
+
 
 CASES = {
     # mlflow/mlflow, tracing/constant.py: LangChain's and OpenAI's autologging each write a span of the call.
@@ -197,6 +207,20 @@ CASES = {
             (4, 2, "Function: {name}", {"name": "look_up", "gen_ai.system": "openai"}),
         ),
         "llm 1/1, tool 1", agent="assistant", models=("gpt-4o",), failed=(3,),
+    ),
+    # logfire 4.30.0, integrations/llm_providers/anthropic.py: the cache stands in the response, and not in the input.
+    "logfire, Anthropic's usage": Case(
+        (
+            (1, 0, "Message with {request_data[model]!r}", logfire_message(12_000)),
+        ),
+        "llm 1", (20_000, 500, 7_000, 1_000, 0), models=("claude-sonnet-4-5",),
+    ),
+    # From logfire 4.31.0 on it is.
+    "logfire, input with the cache": Case(
+        (
+            (1, 0, "Message with {request_data[model]!r}", logfire_message(20_000)),
+        ),
+        "llm 1", (20_000, 500, 7_000, 1_000, 0), models=("claude-sonnet-4-5",),
     ),
     # google-adk 1.0, telemetry.py: what ran side by side is handed in once more.
     "adk of old": Case(

@@ -8,7 +8,7 @@ import pytest
 from alertrules.view import View
 from detectors.core.columns import ENDINGS, SLOT_NS, Tick
 from detectors.core.signals import SIGNALS, Mean, Quantile
-from service.ingest.endings import error_class, reason_class, verdict_class
+from service.ingest.reasons import error_class, reason_class, verdict_class
 from tests.service.ingest.test_cases import protobuf, read
 from tests.service.ingest.test_neighbours import CHAT, ERROR, TOOL, body, raised, span
 from tests.service.ingest.wire import Stream

@@ -1,0 +1,253 @@
+"""What a real daemon on a real broker tells while everything fails, against a run that nothing disturbs.
+
+    python -m tests.chaos [--faults 200] [--seed N]
+
+A fleet of agents writes to Kafka, with batches that come twice or in another order. Every few seconds one thing
+fails: the daemon is killed or stands still; the broker is killed or stands still; the network between them is cut,
+silent or slow. Of the requests to PagerDuty some meet a 429, a 5xx, a cut connection, or an answer that never comes.
+The topic is then read back and given to a pipeline that is never interrupted: that is what should have been told. It
+stops by itself, after three seconds for each fault and two minutes at most for the rest.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from service.demo.standins import PagerDutyStandIn, Serving, serving
+from tests import broker
+from tests.bench.tell import Chance, Recorded
+from tests.chaos.network import Network, network
+from tests.service.running import Running
+from tests.service.test_crash import AGO_S, KEY, RULES, expected, produce, same_state, stream
+
+TOPIC = "spans"
+FLEET = broker.Secured({"FLEET": "PLAINTEXT"})
+"""The fleet has a listener of its own, which nothing comes between."""
+FAULT_EVERY_S, FAULT_LASTS_S = 3.0, (0.5, 2.5)
+MINUTES_A_FAULT = 1.5
+"""Of the stream's own time."""
+INCIDENTS_AN_AGENT = 1.2
+"""Few, as an agent that fails again and again is told once as flapping, and stays open."""
+REST_S = 120.0
+FAILS = 0.15
+"""Share of the requests to PagerDuty that meet a fault."""
+AGAIN, SWAPPED = 0.02, 0.05
+"""Shares of batches that come twice, and in another order."""
+KINDS = ("daemon killed", "daemon stands still", "broker killed", "broker stands still", "network cut",
+         "network silent", "network slow")  # fmt: skip
+WEIGHTS = (6, 2, 1, 1, 2, 1, 1)
+
+
+@dataclass
+class Found:
+    """What came of it all; `wrong` is empty where it is as it should be."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    figures: dict[str, float] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+
+def disturbed(values: Sequence[bytes], rng: random.Random) -> Iterator[bytes]:
+    """The same batches, of which some come twice, and some change places with the next one."""
+    held: list[bytes] = []
+    for value in values:
+        if not held and rng.random() < SWAPPED:
+            held.append(value)
+            continue
+        yield value
+        yield from held
+        held.clear()
+        if rng.random() < AGAIN:
+            yield value
+    yield from held
+
+
+class Chaos:
+    """One run: the daemon, its broker, what is between them, and what fails."""
+
+    def __init__(self, directory: Path, kafka: broker.Broker, between: Network, settings: dict[str, str]) -> None:
+        self._directory, self._kafka, self._between, self._settings = directory, kafka, between, settings
+        self.daemon = self._started()
+        self.killed: list[float] = []
+
+    def _started(self) -> Running:
+        return Running(self._directory, {f"TOCSIN_{name}": value for name, value in self._settings.items()})
+
+    async def fail(self, kind: str, seconds: float) -> None:
+        """Have one thing fail for so long."""
+        match kind:
+            case "daemon killed":
+                self.daemon.kill()
+                self.killed.append(time.monotonic())
+                self.daemon = self._started()
+                await asyncio.sleep(seconds)
+            case "daemon stands still":
+                await _stopped(self.daemon.process.pid, seconds)
+            case "broker killed":
+                self._kafka.kill()
+                await asyncio.sleep(seconds)
+                await asyncio.to_thread(self._kafka.start)
+            case "broker stands still":
+                await _stopped(self._kafka.pid, seconds)
+            case _:
+                self._between.turn(kind.removeprefix("network "))
+                await asyncio.sleep(seconds)
+                self._between.turn("open")
+
+
+async def _stopped(pid: int, seconds: float) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def run(directory: Path, faults: int, seed: int) -> Found:
+    """Let so many faults happen while a fleet runs, and say what was told."""
+    rng = random.Random(seed)
+    announced = broker.free_port()
+    with broker.running(directory, FLEET, announced) as kafka:
+        async with AsyncExitStack() as stack:
+            between = await stack.enter_async_context(network(announced, kafka.port))
+            await asyncio.to_thread(broker.make_topics, kafka.addresses["FLEET"], {TOPIC: 1})
+            chance = Chance(rng, FAILS)
+            told = Recorded(PagerDutyStandIn(time.monotonic, per_s=1000, burst=10_000), chance)
+            place = await stack.enter_async_context(serving(told))
+            return await _disturb(directory, kafka, between, told, place, rng, faults)
+
+
+async def _disturb(
+    directory: Path, kafka: broker.Broker, between: Network, told: Recorded, place: Serving, rng: random.Random,
+    faults: int,
+) -> Found:  # fmt: skip
+    rules = directory / "rules.yaml"
+    rules.write_text(RULES)
+    begin_s = int(time.time() - AGO_S) // 60 * 60
+    minutes, agents = round(MINUTES_A_FAULT * faults), min(80, 30 + faults // 4)
+    meant = list(stream(rng, begin_s, minutes, agents, INCIDENTS_AN_AGENT / minutes))
+    sent = list(disturbed(meant, rng))
+    chaos = Chaos(directory, kafka, between, {
+        "PAGERDUTY__URL": place.url, "PAGERDUTY__ROUTING_KEY": KEY, "MAX_PAGE_AGE": "0", "RULES": str(rules),
+        "KAFKA__BOOTSTRAP_SERVERS": kafka.announced, "KAFKA__TOPICS": TOPIC, "SAVE_EVERY": "100ms",
+    })  # fmt: skip
+    found = Found()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(produce(kafka.addresses["FLEET"], TOPIC, sent, seconds=FAULT_EVERY_S * faults))
+            for _ in range(faults):
+                kind = rng.choices(KINDS, WEIGHTS)[0]
+                found.faults[kind] += 1
+                seconds = rng.uniform(*FAULT_LASTS_S)
+                await asyncio.sleep(FAULT_EVERY_S - seconds)
+                await chaos.fail(kind, seconds)
+        told.chance.share = 0.0
+        log = await _read_back(kafka.addresses["FLEET"], len(sent))
+        wanted, state = await asyncio.to_thread(expected, log, rules, place.url)
+        ended = {key for key, bodies in wanted.items() if json.loads(bodies[-1])["event_action"] == "resolve"}
+        await _all_told(told, ended, len(wanted) - len(ended))
+        status = await asyncio.to_thread(chaos.daemon.stop)
+    finally:
+        if chaos.daemon.process.poll() is None:
+            chaos.daemon.kill()
+    _judge(found, told, set(wanted), ended, chaos.killed)
+    undisturbed, _ = await asyncio.to_thread(expected, meant, rules, place.url)
+    if set(undisturbed) != set(wanted):
+        found.wrong.append("batches that came twice or in another order changed what should be told")
+    if status:
+        found.wrong.append(f"the daemon ended with status {status}: {chaos.daemon.said[-2000:]}")
+    try:
+        same_state(directory / "state", state)
+    except AssertionError as error:
+        found.wrong.append(f"what was learnt is not what it should be: {error}")
+    return found
+
+
+async def _read_back(address: str, least: int) -> list[bytes]:
+    """All values of the topic, in the log's order."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=address, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        part = TopicPartition(TOPIC, 0)
+        consumer.assign([part])
+        await consumer.seek_to_beginning(part)
+        end, values = (await consumer.end_offsets([part]))[part], list[bytes]()
+        async with asyncio.timeout(REST_S):
+            while await consumer.position(part) < end:
+                batches = await consumer.getmany(part, timeout_ms=500)
+                values += [record.value for records in batches.values() for record in records]
+    finally:
+        await consumer.stop()
+    assert len(values) >= least, f"{len(values)} records in the log, {least} were sent"
+    return values
+
+
+async def _all_told(told: Recorded, ended: set[str], still_open: int) -> None:
+    """Wait until every incident that has ended is resolved where it was told, or for so long."""
+    until_s = time.monotonic() + REST_S
+    while time.monotonic() < until_s:
+        over = {one["dedup_key"] for _, one in told.taken if one["event_action"] == "resolve"}
+        if ended <= over and len(told.inner.open()) <= still_open:
+            break
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(2.0)  # For what should not come.
+
+
+def _judge(found: Found, told: Recorded, wanted: set[str], ended: set[str], killed: list[float]) -> None:
+    events = Counter((one["dedup_key"], one["event_action"]) for _, one in told.taken)
+    heard, triggered = {key for key, _ in events}, {key for key, action in events if action == "trigger"}
+    twice = told.twice()
+    found.figures = {
+        "incidents that should be told": len(wanted),
+        "told when they began": len(triggered & wanted),
+        "told as over, once the way was free": len((heard - triggered) & wanted),
+        "lost": len(wanted - heard),
+        "phantom": len(heard - wanted),
+        "open, and should have ended": len({one.dedup_key for one in told.inner.open()} & ended),
+        "incidents triggered again after their resolve": len(told.inner.incidents) - len(triggered),
+        "posts whose answer was lost": sum(told.lost.values()),
+        "posts sent twice besides": len(twice),
+        "posts sent twice, a kill": round(len(twice) / max(len(killed), 1), 3),
+    }
+    for name in ("lost", "phantom", "open, and should have ended", "incidents triggered again after their resolve"):
+        if found.figures[name]:
+            found.wrong.append(f"{name}: {found.figures[name]:g}, and should be 0")
+    if len(twice) > len(killed):
+        found.wrong.append(f"posts sent twice: {len(twice)}, more than one a kill")
+
+
+def shown(found: Found) -> Iterator[str]:
+    """The table."""
+    yield from (f"{count:6}  {kind}" for kind, count in sorted(found.faults.items()))
+    yield from (f"{value:6g}  {name}" for name, value in found.figures.items())
+    yield from (f" WRONG  {wrong}" for wrong in found.wrong)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=2026)
+    given = parser.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # The fleet's own, about the broker that is gone.
+    with tempfile.TemporaryDirectory() as directory:
+        found = asyncio.run(run(Path(directory), given.faults, given.seed))
+    print("\n".join(shown(found)))
+    sys.exit(bool(found.wrong))
+
+
+if __name__ == "__main__":
+    main()
