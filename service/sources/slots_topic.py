@@ -9,13 +9,20 @@ import io
 import logging
 import secrets
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from zipfile import BadZipFile
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    CorruptRecordException,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownError,
+    UnknownTopicOrPartitionError,
+)
 
 from detectors.core.columns import Arrays
 from service.exchange.report import Report, encoded
@@ -25,6 +32,8 @@ from service.sources.kafka_security import Security
 
 log = logging.getLogger("tocsin.kafka")
 
+REFUSED = (CorruptRecordException, UnknownError)
+"""What a record without a key meets in a topic that compacts: its own error is not known to aiokafka."""
 CHUNK_BYTES = 512 << 10
 REQUEST_BYTES_MAX = 64 << 20
 WRITE_TIMEOUT_S, READ_TIMEOUT_S = 30.0, 60.0
@@ -58,11 +67,11 @@ class SlotsTopic:
 
     async def report(self, reports: Sequence[Report]) -> bool:
         """Write reports, in order for each source; whether all of them are written. Where not, write them again."""
-        values = [(one.source.encode(), encoded(one)) for one in reports]
+        values = [(one.source.encode(), encoded(one), None) for one in reports]
         if await self._write(self._settings.slots_topic, values) is None:
             return False
         self.written.reports += len(values)
-        self.written.report_bytes += sum(len(value) for _, value in values)
+        self.written.report_bytes += sum(len(value) for _, value, _ in values)
         return True
 
     async def keep(self, source: str, arrays: Arrays, topic_id: int) -> Pointer | None:
@@ -70,9 +79,10 @@ class SlotsTopic:
         packed = await asyncio.to_thread(_packed, arrays)
         state_id = secrets.token_hex(8)
         chunks = [packed[at : at + CHUNK_BYTES] for at in range(0, len(packed), CHUNK_BYTES)]
-        # One key, so that all lie in one partition of the topic. The id and the chunk's number come with each.
-        head = bytes.fromhex(state_id)
-        values = [(source.encode(), head + number.to_bytes(4, "big") + chunk) for number, chunk in enumerate(chunks)]
+        # All in one partition of the topic, and without a key: a topic that compacts refuses them, where it would have
+        # kept the last of them alone. The id and the chunk's number come with each.
+        head, place = bytes.fromhex(state_id), zlib.crc32(source.encode())
+        values = [(None, head + number.to_bytes(4, "big") + chunk, place) for number, chunk in enumerate(chunks)]
         places = await self._write(self._settings.state_topic, values)
         if places is None:
             return None
@@ -103,12 +113,21 @@ class SlotsTopic:
             await stopped(reader)
         return await asyncio.to_thread(_unpacked, b"".join(chunks[number] for number in range(where.chunks)))
 
-    async def _write(self, topic: str, values: Sequence[tuple[bytes, bytes]]) -> list[tuple[int, int]] | None:
-        """Write records; the partition and offset of each, or None where it failed. What failed is said once."""
+    async def _write(
+        self, topic: str, values: Sequence[tuple[bytes | None, bytes, int | None]]
+    ) -> list[tuple[int, int]] | None:  # fmt: skip
+        """Write records; the partition and offset of each, or None where it failed. What failed is said once.
+
+        values  keys, values, and what tells the partition where the key does not
+        """
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 producer = await self._started()
-                sent = [await producer.send(topic, value, key=key) for key, value in values]
+                there = sorted(await producer.partitions_for(topic)) if values[0][2] is not None else []
+                sent = [
+                    await producer.send(topic, value, key=key, partition=None if n is None else there[n % len(there)])
+                    for key, value, n in values
+                ]
                 await asyncio.wait(sent)
                 done = [one.result() for one in sent]
         except (KafkaError, TimeoutError) as error:
@@ -126,6 +145,8 @@ class SlotsTopic:
             return f"Kafka has no topic {topic}: make it (deploy/README.md says how), or see TOCSIN_KAFKA__SLOTS_TOPIC"
         if isinstance(error, TopicAuthorizationFailedError):
             return f"this instance may not write to topic {topic}: allow it Write and Describe"
+        if isinstance(error, REFUSED) and topic == self._settings.state_topic:
+            return f"topic {topic} compacts, which would take states apart: set its cleanup.policy to delete"
         said = "no answer in time" if isinstance(error, TimeoutError) else text_of(error)
         return f"cannot write to topic {topic}: {said}"
 

@@ -12,7 +12,7 @@ from threading import Thread
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from service.declared import DECLARED
 from service.exchange.part import decoded as part
@@ -149,6 +149,24 @@ def test_a_state_that_is_gone_is_said(cluster: Callable[..., Cluster], kafka: st
     again = system.start("i0", "ingest")
     assert until(lambda: values(web(again, "/metrics").text)["tocsin_handovers_total", "lost"] == 1)
     assert "begins without one at offset 60" in again.said
+
+
+def test_a_topic_of_states_that_compacts_is_said(cluster: Callable[..., Cluster], kafka: str) -> None:
+    """It would keep the last record of a state alone: the instance says so, with what to set, and loses nothing."""
+    system = cluster("compacting", 1, KAFKA__STATE_EVERY="1s", KAFKA__STATE_TOPIC="compacting.compact")
+
+    async def make() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        await admin.start()
+        config = {"cleanup.policy": "compact"}
+        await admin.create_topics([NewTopic("compacting.compact", 1, 1, topic_configs=config)])
+        await admin.close()
+
+    asyncio.run(make())
+    asyncio.run(produce(kafka, streams(1, 1), system.spans, range(60)))
+    one = system.start("i0", "ingest")
+    assert until(lambda: "compacts" in web(one, "/-/ready").text, 60), web(one, "/-/ready").text + one.said
+    assert web(one, "/-/ready").status_code == 503 and "cleanup.policy to delete" in one.said
 
 
 class Faulty(Scanner):
