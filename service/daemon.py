@@ -27,7 +27,7 @@ from detectors.core.columns import SECOND_NS
 from service import learning, systemd
 from service.batch import Batch
 from service.client import Client, authorities, new_client
-from service.clocks import LOOK_EVERY_S, ClockWatch
+from service.clocks import ClockWatch
 from service.deliver import Clocks, Deliverer
 from service.descriptors import KAFKA, opened, raised, shares
 from service.looks import Looks
@@ -220,7 +220,7 @@ class Daemon:
         """Everything that runs, from the first accepted body to the last page."""
         for server in servers:
             group.create_task(server.serve([server.socket]), name=f"server {server.address}")
-        clocks = group.create_task(self._look_at_clocks(), name="clocks")
+        clocks = group.create_task(systemd.keep_alive(self.clocks, self.work), name="clocks")
         kafka = group.create_task(self.kafka.run(), name="kafka") if self.kafka else None
         senders = [group.create_task(self.deliverer.run(), name=f"sender-{i}") for i in range(self.deliverer.senders)]
         if self.grpc:
@@ -304,13 +304,6 @@ class Daemon:
             f"{len(rules.rules)} rules, told: {', '.join(one.name for one in self.destinations)}{learn}"
         )
         return None
-
-    async def _look_at_clocks(self) -> None:
-        while True:
-            self.clocks.look()
-            if not self.work.hangs():
-                systemd.notify(systemd.ALIVE)
-            await asyncio.sleep(LOOK_EVERY_S)
 
     def _gather(self, outcome: Outcome) -> None:
         intake = self.pipeline.ingest

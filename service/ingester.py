@@ -23,7 +23,7 @@ from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS, Arrays
 from service import systemd
 from service.batch import Batch, Dropped, Gap, Record, Tally
-from service.clocks import LOOK_EVERY_S, ClockWatch
+from service.clocks import ClockWatch
 from service.descriptors import KAFKA, opened, raised, shares
 from service.exchange.report import Report
 from service.exchange.shard import HandedOverError, Shard
@@ -144,7 +144,7 @@ class Ingester:
                 serving = group.create_task(server.serve([server.socket]), name=f"server {server.address}")
                 await server.listens()
                 log.info("role ingest: metrics on http://%s", server.address)
-                clocks = group.create_task(self._look_at_clocks(), name="clocks")
+                clocks = group.create_task(systemd.keep_alive(self.clocks, self.work), name="clocks")
                 kafka = group.create_task(self.kafka.run(), name="kafka")
                 self.ready.set()
                 systemd.notify(systemd.READY)
@@ -161,13 +161,6 @@ class Ingester:
             server.socket.close()
             await self.topic.close()
             self._lock.close()
-
-    async def _look_at_clocks(self) -> None:
-        while True:
-            self.clocks.look()
-            if not self.work.hangs():
-                systemd.notify(systemd.ALIVE)
-            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _loop(self) -> None:
         """Take, step, report, keep; until asked to stop and nothing is left on the queue."""

@@ -1,7 +1,11 @@
 """What systemd is told of this process, where it asked to be: sd_notify's protocol, a datagram a word."""
 
+import asyncio
 import os
 import socket
+
+from service.clocks import LOOK_EVERY_S, ClockWatch
+from service.watched import Watched
 
 READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
 
@@ -18,3 +22,12 @@ def notify(word: str) -> None:
             one.sendto(word.encode(), address)
     except OSError:
         pass
+
+
+async def keep_alive(clocks: ClockWatch, work: Watched) -> None:
+    """Look at the clocks again and again, and tell systemd that we are alive, unless our work hangs."""
+    while True:
+        clocks.look()
+        if not work.hangs():
+            notify(ALIVE)
+        await asyncio.sleep(LOOK_EVERY_S)
