@@ -5,21 +5,19 @@ The engine of outcomes, over the endings of calls: one that rises from 1% to 20%
 
 from collections.abc import Mapping
 
-from detectors.core.columns import ENDINGS, Entries, Tick
+from detectors.core.columns import GOOD_ENDINGS, MODEL_ENDINGS, Entries, Tick
 from detectors.core.contract import Terms
 from detectors.core.descriptor import Descriptor, Effects, Gauge
 from detectors.core.engine import GAUGES, LEARNS, Engine
 from detectors.outcomes import MIX_LEAST_POINTS, Outcomes
 
-GOODS = 2
-"""A model stopped by itself, or asked for a tool."""
-NAMES = (*ENDINGS[: ENDINGS.index("passed")], "other")
-"""Endings of models; the last one is of no class, and no call has it."""
+NAMES = (*MODEL_ENDINGS, "other")
+"""The last one is of no class, and no call has it."""
 
 
 def of_models(tick: Tick) -> Entries:
     """Return the endings of models: guardrails', tools' and retrievals' are of other kinds."""
-    return tick.ending.at(tick.ending.bucket < len(NAMES) - 1)
+    return tick.ending.at(tick.ending.bucket < len(MODEL_ENDINGS))
 
 
 def _share(ending: str) -> Gauge:
@@ -44,7 +42,7 @@ _GAUGES: Mapping[str, Gauge] = {
 
 def build(terms: Terms) -> Engine:
     """Make the detector of a rule with `detector: endings`."""
-    return Engine(Outcomes(terms.points or MIX_LEAST_POINTS, NAMES, GOODS, of_models), terms)
+    return Engine(Outcomes(terms.points or MIX_LEAST_POINTS, NAMES, GOOD_ENDINGS, of_models), terms)
 
 
 DETECTOR = Descriptor(

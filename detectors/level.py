@@ -101,7 +101,8 @@ class Level:
         assert step_s > 0 and budget_per_week > 0
         self.step_s, self.budget_per_week = step_s, budget_per_week
         self.day = max(1, round(DAY_S / step_s))
-        self.season_days, self.season = season_days, season_days * self.day
+        self.season = season_days * self.day
+        self.season_days, self.guess_days = season_days, max(GUESS_DAYS, season_days)
         self.seasons = seasonal.SEASON_DAYS if season_days == 1 else seasonal.SEASON_WEEKS
         self.half_hour, self.hour, self.two_hours = (
             int(np.clip(round(seconds / step_s), *limits))
@@ -111,7 +112,7 @@ class Level:
         self._start()
 
     def _start(self) -> None:
-        self.history = History(self.day, self.seasons * self.season_days, max(GUESS_DAYS, self.season_days))
+        self.history = History(self.day, self.seasons * self.season_days, self.guess_days)
         self.fit: Fit | None = None
         self.new_values = False
         self.last: int | None = None
@@ -285,7 +286,7 @@ class Level:
         self.new_values = False
         history, end, day = self.history, self.last + 1, self.day
         recent = max(seasonal.SEASON_DAYS * day, JUDGED_MIN)
-        guess = max(max(GUESS_DAYS, self.season_days) * day, JUDGED_MIN)
+        guess = max(self.guess_days * day, JUDGED_MIN)
         sizes, score = history["size"][-recent:], history["score"]
         sizes = sizes[np.isfinite(sizes)]
         usual = seasonal.median(abs(history["value"][-recent:]))

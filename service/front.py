@@ -54,14 +54,16 @@ class Ingesting:
     seed: Seed
 
     def anew(self, local: Local, rules: RuleSet) -> Intake:
-        meters = Meters(rules.names_metric, rates=local.rates)
-        return Ingest(self.limits, decoder=self.decoder, meters=meters, local=local, seed=self.seed)
+        return Ingest(self.limits, decoder=self.decoder, meters=_meters(local, rules), local=local, seed=self.seed)
 
     def restored(self, arrays: Arrays, local: Local, rules: RuleSet) -> Intake:
         if "merge" in arrays:
             raise ValueError("it was written by role detect; role all begins with a directory of its own")
-        meters = Meters(rules.names_metric, rates=local.rates)
-        return Ingest.restore(arrays, self.limits, self.decoder, meters, local)
+        return Ingest.restore(arrays, self.limits, self.decoder, _meters(local, rules), local)
+
+
+def _meters(local: Local, rules: RuleSet) -> Meters:
+    return Meters(rules.names_metric, rates=local.rates)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ ENDINGS = (
 """What a call ended with: a model's reason to stop, nothing at all, the kind of its error, a guardrail's verdict; of a
 tool whether it was called like this before in its trace; and whether a retrieval found nothing, less than it asked for,
 or all."""
+GOOD_ENDINGS = 2
+"""How many of them, from the first on, are good ends of a model's call."""
+MODEL_ENDINGS = ENDINGS[: ENDINGS.index("passed")]
+"""Those of models."""
 PROMPT = ("fresh", "read", "written")
 """What the input of a model is made of: what no cache knew, what was read from one, what was written to one."""
 

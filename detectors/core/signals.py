@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detectors.core.columns import ENDINGS, OUTCOMES, PROMPT, Bools, Entries, Floats, Tick
+from detectors.core.columns import ENDINGS, GOOD_ENDINGS, MODEL_ENDINGS, OUTCOMES, PROMPT, Bools, Entries, Floats, Tick
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _ended(*names: str) -> Callable[[Tick], Floats]:
     return lambda tick: _mixed(tick, tick.ending, np.isin(tick.ending.bucket, places))
 
 
-_TOLD = _ended(*ENDINGS[: ENDINGS.index("passed")])
+_TOLD = _ended(*MODEL_ENDINGS)
 """Calls that tell what they ended with."""
 
 
@@ -151,7 +151,7 @@ SIGNALS: Mapping[str, Signal] = {
     ),
     "calls_per_minute": Signal("calls a minute", "per minute", Rate(lambda tick: tick.count)),
     "bad_ending_share": Signal(
-        "bad ends", "ratio", Mean(_ended(*ENDINGS[2 : ENDINGS.index("passed")]), _TOLD), operations=_MODELS
+        "bad ends", "ratio", Mean(_ended(*MODEL_ENDINGS[GOOD_ENDINGS:]), _TOLD), operations=_MODELS
     ),
     "truncated_share": Signal("truncated answers", "ratio", Mean(_ended("length"), _TOLD), operations=_MODELS),
     "empty_share": Signal("empty answers", "ratio", Mean(_ended("empty"), _TOLD), operations=_MODELS),

@@ -10,7 +10,7 @@ and of that rest. Calls that ran beside one another may explain more than all of
 import numpy as np
 
 from detectors.core.columns import Entries, Floats
-from service.causes.levels import EDGES_AN_OCTAVE
+from service.causes.levels import values_at
 from service.causes.past import Counted
 from service.causes.terms import EXPLAINS, NEW_BELOW, UNCHANGED
 
@@ -27,8 +27,7 @@ def seconds(of: Entries, groups: int) -> Floats:
     >>> seconds(Entries(np.array([1]), np.array([3]), np.array([2.0])), 2).round(2)
     array([0.  , 3.67])
     """
-    middle = 2.0 ** ((of.bucket + 0.5) / EDGES_AN_OCTAVE)
-    return np.bincount(of.cell, of.count * middle, groups).astype(float)
+    return np.bincount(of.cell, of.count * values_at(of.bucket.astype(float) + 0.5), groups).astype(float)
 
 
 def waited_for(

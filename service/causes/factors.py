@@ -107,16 +107,15 @@ def named(before: Spent, now: Spent, models: Sequence[str], unit: str = "a sessi
     share = float(parts.sum()) / change
     if share < NAMED_FROM:
         return None
-    if name == "calls a session":
-        levels = [float(_each(of)[name][0]) for of in (before, now)]
-        return Term(How.FACTOR, f"model calls {unit}", "", levels[0], levels[1], "", share)
-    return _term(name, parts * np.sign(change), share, before, now, models)
+    return _term(name, parts * np.sign(change), share, before, now, models, unit)
 
 
-def _term(name: str, parts: Floats, share: float, before: Spent, now: Spent, models: Sequence[str]) -> Term:
+def _term(name: str, parts: Floats, share: float, before: Spent, now: Spent, models: Sequence[str], unit: str) -> Term:
     most = int(np.argmax(parts))
     then, since = _each(before), _each(now)
     match name:
+        case "calls a session":
+            return Term(How.FACTOR, f"model calls {unit}", "", float(then[name][0]), float(since[name][0]), "", share)
         case "mix of models":
             return Term(
                 How.MIX, "model", models[most], float(then[name][most]), float(since[name][most]), "share", share

@@ -108,13 +108,14 @@ def counted(entries: Entries, groups: int) -> Floats:
     return np.bincount(entries.cell, entries.count, groups).astype(float)
 
 
-def value_at(position: float) -> float:
-    """Seconds or dollars at a position.
+def values_at(positions: Floats) -> Floats:
+    """Seconds or dollars at positions.
 
-    >>> value_at(4.0)
-    2.0
+    >>> values_at(np.array([4.0, 0.0]))
+    array([2., 1.])
     """
-    return float(2.0 ** (position / EDGES_AN_OCTAVE))
+    values: Floats = 2.0 ** (positions / EDGES_AN_OCTAVE)
+    return values
 
 
 def level(signal: Signal, of: Counted) -> float:
@@ -124,6 +125,6 @@ def level(signal: Signal, of: Counted) -> float:
             total = float(units(of.tick).sum())
             return float(part(of.tick).sum()) / total if total else float("nan")
         case Quantile(share, histogram):
-            return value_at(quantile_at(histogram(of.tick), share))
+            return float(values_at(np.array(quantile_at(histogram(of.tick), share))))
         case rate:
             return float(rate.amount(of.tick).sum()) / of.seconds * 60 * rate.minutes if of.seconds else float("nan")
