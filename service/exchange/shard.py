@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detectors.core.columns import FAILED, SECOND_NS, SLOT_NS, Arrays, Bools, Examples, Slot
+from detectors.core.rows import under
 from service.batch import NO_GAP, Answer, Batch, Tally
 from service.causes.examples import LIFE_NS
 from service.exchange.part import encoded
@@ -147,8 +148,7 @@ class Shard:
             if said["source"] != source:
                 raise HandedOverError(f"it is of {said['source']}, not of {source}")
             shard = cls(made, source)
-            inner = {name.removeprefix("ingest/"): a for name, a in arrays.items() if name.startswith("ingest/")}
-            shard.ingest = Ingest.restore(inner, made.limits, made.decoder, local=made.local)
+            shard.ingest = Ingest.restore(under(arrays, "ingest/"), made.limits, made.decoder, local=made.local)
             shard.ingest.expect((source,))
             shard.next_offset = int(said["next_offset"])
             reported = said["reported"]

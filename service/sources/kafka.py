@@ -176,7 +176,7 @@ class KafkaSource:
 
     async def _start(self) -> AIOKafkaConsumer:
         """Reach the brokers. Raises KafkaError where they cannot be reached."""
-        made = consumer(self.security, self._instance, is_shared=self._positions is not self._kept)
+        made = consumer(self.security, self._instance, is_shared=self._positions.is_shared)
         try:
             await made.start()
         except KafkaError:
@@ -302,7 +302,7 @@ class KafkaSource:
 
     async def look(self, made: AIOKafkaConsumer) -> None:
         """Ask which topics there are, and begin those anew that have been made anew. Raises KafkaError."""
-        if self._positions is self._kept:  # Else others read the rest, as they should.
+        if not self._positions.is_shared:  # Else others read the rest, as they should.
             self.elsewhere.look(made, self.settings.topics)
         before = self.topics.missing
         async with asyncio.timeout(LOOK_TIMEOUT_S):

@@ -17,10 +17,12 @@ def name_of(partition: TopicPartition) -> str:
 class Positions(Protocol):
     """Who knows where each partition goes on.
 
-    next  by partition, the offset after what was put on the queue last
+    next       by partition, the offset after what was put on the queue last
+    is_shared  whether other members of the group are to read the other partitions
     """
 
     next: dict[str, int]
+    is_shared: bool
 
     def forget(self, name: str) -> None:
         """Go on in a partition from what the group knows of it, as if it were new here."""
@@ -51,6 +53,8 @@ class Kept:
     A partition goes on at whichever is further: what this process has read, what our state was saved with, or what the
     group was told, as another member may have moved that on.
     """
+
+    is_shared = False
 
     def __init__(self, saved: Mapping[str, int]) -> None:
         self.next = dict(saved)
