@@ -25,7 +25,7 @@ class Pointer:
 
     partition, first, last  the records from the first offset to the last one hold it, among others' records
     chunks    how many of them there are
-    state_id  what the keys of its records have in common
+    state_id  what each of its records begins with
     topic_id  of the source's topic; 0 where the brokers tell none
     """
 
@@ -63,6 +63,8 @@ def pointer(text: str) -> Pointer | None:
 class Handed:
     """Positions of a member that owns some of the partitions for a while."""
 
+    is_shared = True
+
     def __init__(self) -> None:
         self.next: dict[str, int] = {}
         self._begins: dict[str, str] = {}
@@ -85,8 +87,9 @@ class Handed:
     ) -> Mapping[TopicPartition, int | None]:  # fmt: skip
         """Of a partition that was ours before and comes back at once, what was read goes on; of others, the state."""
         mine = {name_of(partition) for partition in made.assignment()}
-        for part in (self.next, self._saved, self._committed):
-            for name in [name for name in part if name not in mine]:
+        # Of one that was taken from us before it was told, too, nothing is known any more.
+        for part in (self.next, self._saved, self._committed, self._begins):
+            for name in part.keys() - mine:
                 del part[name]
         found: dict[TopicPartition, int | None] = {}
         commits = await made._coordinator.fetch_committed_offsets(list(partitions)) if partitions else {}
@@ -107,12 +110,15 @@ class Handed:
                     "%s: the group knows an offset without a state of role ingest: traces that were under way there "
                     "begin without their first spans; no instance of role all may be in the same group", name
                 )  # fmt: skip
+            self.next.pop(name, None)  # Not to be believed until reading was put where it goes on.
             self._begins[name] = text
             found[partition] = committed
         return found
 
     def begins(self) -> Mapping[str, str]:
-        begins, self._begins = self._begins, {}
+        """Those that reading was put to; a partition of which that is under way still waits for the next time."""
+        begins = {name: said for name, said in self._begins.items() if name in self.next}
+        self._begins = {name: said for name, said in self._begins.items() if name not in begins}
         return begins
 
     def due(self, mine: Collection[str]) -> Mapping[str, Told]:
