@@ -202,7 +202,7 @@ class Daemon:
         try:
             web, otlp, pair = self.settings.web, self.settings.otlp, certificate(self.settings.otlp)
             if self.settings.role is Role.ALL:
-                servers.append(Server(self.door.app, otlp.listen, self.connections["otlp"], pair))
+                servers.append(Server(self.door, otlp.listen, self.connections["otlp"], pair))
             if self.settings.role is Role.ALL and otlp.grpc_listen:
                 self.grpc = GrpcDoor(self.door, otlp.grpc_listen, self.grpc_connections, pair)
             servers.append(Server(self.web.app, web.listen, self.connections["web"], certificate(web)))
@@ -277,10 +277,9 @@ class Daemon:
             if self.steps.set_aside:
                 await self._set_aside()
             self._unsaved |= bool(records or offsets or marks or any(outcome.tally.slots for outcome in outcomes))
-            self._unsaved |= bool(self.store.lost())
             overdue = time.monotonic() - self._saved_s >= self.settings.save_every / SECOND_NS
             overdue |= self.steps.held_bytes > HELD_BYTES_MAX
-            if self._untold or (self._unsaved and overdue):
+            if self._untold or (overdue and (self._unsaved or self.store.lost())):
                 await self._save()
 
     async def _take_rules(self) -> None:
