@@ -67,6 +67,16 @@ def acknowledge(address: str, said: Mapping[str, Any], token: str) -> str:
     return _told("POST", address, "/api/v1/acks", token, json=dict(said))
 
 
+def session(address: str, session_id: str) -> dict[str, Any]:
+    """All that the daemon at `address` knows of a session. Raises AskError."""
+    return _asked("GET", address, f"/api/v1/sessions/{quote(session_id, safe='')}", {})
+
+
+def sessions(address: str, days: float) -> dict[str, Any]:
+    """Who named sessions in the last days. Raises AskError."""
+    return _asked("GET", address, "/api/v1/sessions", {}, params={"days": days})
+
+
 def _told(method: str, address: str, path: str, token: str, **more: Any) -> str:
     headers = JSON_HEADERS | ({"Authorization": f"Bearer {token}"} if token else {})
     return str(_asked(method, address, path, headers, **more)["message"])

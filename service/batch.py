@@ -133,6 +133,7 @@ class Tally:
     unexplained: Counter[str] = field(default_factory=Counter)  # By scope: tokens of totals that no part explains.
     content: Counter[str] = field(default_factory=Counter)  # By attribute: what was said, seen and not kept.
     sessionless: Counter[str] = field(default_factory=Counter)  # By agent: sessions that nothing named.
+    named: Counter[str] = field(default_factory=Counter)  # By agent: sessions that something named.
     failed: Counter[tuple[str, str]] = field(default_factory=Counter)  # By agent and type of error: calls.
     cut: Counter[str] = field(default_factory=Counter)  # By agent: calls with a value too long for a label.
     refused: Counter[str] = field(default_factory=Counter)  # By agent: calls and sessions under `_other`.

@@ -3,6 +3,7 @@
 A session falls silent and goes on, maybe after an hour. What lies between two silences is a leg of it, and counts once.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,6 +62,10 @@ class Legs:
     failed: NDArray[np.bool_]
     weight: NDArray[np.float64]
     texts: list[Texts]
+
+    def named_by_agent(self) -> Counter[str]:
+        """How many of them something names."""
+        return Counter(texts.agent for texts, is_named in zip(self.texts, self.named.tolist(), strict=True) if is_named)
 
 
 def legs(ended: Structs, words: list[str], outcomes: Outcomes) -> Legs:

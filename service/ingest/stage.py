@@ -308,6 +308,7 @@ class Ingest:
         tally.sessions += len(closed.ended)
         if closed.legs is not None:
             self._gone.append(closed.legs)
+            tally.named.update(closed.legs.named_by_agent())
         tally.sessionless.update(closed.nameless)
         tally.cut.update(closed.cut)
         for (word, agent), sessions in closed.no_class.items():

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from service.batch import Record, Signal, Tally
+from service.ingest.join.closing import Labels
 from service.ingest.legs import WENT, Legs, Texts
 from service.ingest.limits import IngestLimits
 from service.ingest.prices import CostSource, Tokens
-from service.ingest.review import Labels
 from service.ingest.stage import Ingest
 from tests.service.ingest.test_odd_streams import arrivals, limits
 from tests.service.ingest.wire import FIXTURES, Sent, Stream, agent, at_ns, body, chat

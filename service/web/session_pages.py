@@ -1,0 +1,87 @@
+"""`/api/v1/sessions`: what is known of one session, and who names sessions at all. Read beside the writer."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from alertrules.links import Links
+from detectors.core.columns import SECOND_NS
+from service.ingest.stage import Ingest
+from service.ledger import asked
+from service.ledger.session_file import reading
+from service.ledger.sessions import Sessions
+from service.pipeline import Pipeline
+from service.web.people import json_of, refused
+
+DAYS, DAYS_MAX = 7.0, 365.0
+SESSION_ID_MAX = 1_000
+NO_RECORD = "this instance keeps no record of sessions: role all does"
+NOT_KNOWN = (
+    "no session of that id, and no trace of that id begins one, is in the record. A session is recorded once it has "
+    "fallen silent. It is kept for TOCSIN_SESSIONS__KEEP, under a hash of its id that another data directory does not "
+    "share. One that no span names is found by the id of its trace"
+)
+
+
+class SessionPages:
+    """The pages of one daemon's record, if it keeps one."""
+
+    def __init__(self, sessions: Sessions | None, pipeline: Pipeline, links: Links, now_ns: Callable[[], int]) -> None:
+        self._sessions, self._pipeline, self._links, self._now_ns = sessions, pipeline, links, now_ns
+
+    async def session(self, request: Request) -> Response:
+        """All that is known of one session."""
+        name = request.path_params["session_id"]
+        if len(name) > SESSION_ID_MAX:
+            return refused(400, f"a session's id has at most {SESSION_ID_MAX} characters")
+
+        def found(connection: sqlite3.Connection) -> dict[str, Any] | None:
+            key = asked.key_in(connection, name, self._hashed(name))
+            return None if key is None else asked.session(connection, key, self._links)
+
+        return await self._read(found)
+
+    async def audit(self, request: Request) -> Response:
+        """Who names sessions, in the last week or `?days=`."""
+        try:
+            since_ns = self._now_ns() - round(days_of(request) * 86_400 * SECOND_NS)
+        except ValueError as error:
+            return refused(400, str(error))
+        return await self._read(lambda connection: asked.audit(connection, since_ns))
+
+    def _hashed(self, name: str) -> bytes:
+        ingest = self._pipeline.ingest
+        assert isinstance(ingest, Ingest)  # Only role all has a record.
+        return ingest.key_of(name)
+
+    async def _read(self, read: Callable[[sqlite3.Connection], dict[str, Any] | None]) -> Response:
+        if self._sessions is None:
+            return refused(404, NO_RECORD)
+        directory = self._sessions.directory
+
+        def in_thread() -> dict[str, Any] | None:
+            with closing(reading(directory)) as connection:
+                return read(connection)
+
+        try:
+            found = await asyncio.to_thread(in_thread)
+        except sqlite3.Error as error:
+            return refused(503, f"the record of sessions cannot be read: {self._sessions.problem or error}")
+        return refused(404, NOT_KNOWN) if found is None else json_of(found)
+
+
+def days_of(request: Request) -> float:
+    """The days that a request asks for. Raises ValueError with a sentence."""
+    written = request.query_params.get("days", f"{DAYS:g}")
+    try:
+        days = float(written)
+    except ValueError:
+        days = 0.0
+    if not 0 < days <= DAYS_MAX:
+        raise ValueError(f'days: "{written:.40}" is not a number of days; write one above 0 and up to {DAYS_MAX:g}')
+    return days
