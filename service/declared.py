@@ -68,6 +68,9 @@ HEALTH = {
     "tocsin_sessions_unrecorded_total": Declared(
         "counter", ("reason",), "Legs of sessions that are not in the record, or not any more, before their time."
     ),
+    "tocsin_late_outcomes_total": Declared(
+        "counter", ("result",), "Outcomes of sessions that came late, by what became of them."
+    ),
     "tocsin_session_write_failures_total": Declared("counter", (), "Writes to the record of sessions that failed."),
     "tocsin_session_records": Declared("gauge", (), "Legs of sessions in the record."),
     "tocsin_values_cut_total": Declared(

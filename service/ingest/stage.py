@@ -213,6 +213,7 @@ class Ingest:
             return 0
         if record.signal is Signal.LOGS:
             tally.logs += read.records
+            tally.evaluations += read.evaluations
         else:
             tally.points += read.records
 

@@ -49,9 +49,10 @@ def session(connection: sqlite3.Connection, key: bytes, links: Links) -> dict[st
     """All that is known of a session, fit for JSON; null is not known. It must be in the record."""
     legs: Sequence[sqlite3.Row] = connection.execute(_OF_LEGS, (key,)).fetchall()
     late = connection.execute(
-        "SELECT name, value, number, good, at_ns, source FROM late WHERE session = ? ORDER BY name, at_ns", (key,)
+        "SELECT name, value, number, good, at_ns, source FROM late WHERE session = ? ORDER BY name, at_ns, heard_ns",
+        (key,),
     ).fetchall()
-    last = legs[-1]
+    last, latest = legs[-1], {row["name"]: row for row in late}
     outcomes = [leg["outcome"] for leg in legs if leg["outcome"]]
     scores = [leg["lowest_score"] for leg in legs if leg["lowest_score"] is not None]
     has_price = all(leg["dollars"] is not None for leg in legs)
@@ -69,23 +70,22 @@ def session(connection: sqlite3.Connection, key: bytes, links: Links) -> dict[st
         "cost_usd": sum(leg["dollars"] for leg in legs) if has_price else None,
         "failed": any(leg["failed"] for leg in legs),
         "outcome": outcomes[-1] if outcomes else None,
-        "late_outcomes": [_late(row, late) for row in late],
+        "late_outcomes": [_late(row, latest[row["name"]] is row) for row in late],
         "stands_for": last["weight"],
         "legs": [_leg(leg, links) for leg in legs[:LEGS_SHOWN]],
         "legs_in_all": len(legs),
     }
 
 
-def _late(row: sqlite3.Row, rows: Sequence[sqlite3.Row]) -> dict[str, Any]:
-    """One late outcome; the latest of a name holds."""
-    latest_ns = max(one["at_ns"] for one in rows if one["name"] == row["name"])
+def _late(row: sqlite3.Row, holds: bool) -> dict[str, Any]:
+    """One late outcome; of those of one name the latest holds."""
     return {
         "outcome": row["name"],
         "value": row["value"] if row["number"] is None else row["number"],
         "good": None if row["good"] is None else bool(row["good"]),
         "at_s": row["at_ns"] / SECOND_NS,
         "source": row["source"],
-        "holds": row["at_ns"] == latest_ns,
+        "holds": holds,
     }
 
 

@@ -23,6 +23,7 @@ from service.readiness import Readiness
 from service.rule_files import RulesError
 from service.selfmetrics import SelfMetrics, level_families
 from service.watch import Level
+from service.web.late_door import LateDoor
 from service.web.people import ANSWER_TIMEOUT_S, People, json_of, refused
 from service.web.session_pages import SessionPages
 from service.web.vendors import Vendors
@@ -53,7 +54,7 @@ class Web:
     def __init__(
         self, metrics: SelfMetrics, people: People, vendors: Vendors, look: Callable[[], Awaitable[None]],
         readiness: Readiness, reload: Callable[[], "asyncio.Future[str]"], hangs: Callable[[], str],
-        sessions: SessionPages,
+        sessions: SessionPages, late: LateDoor,
     ) -> None:  # fmt: skip
         self.metrics, self._people = metrics, people
         self._look, self._readiness, self._reload, self.hangs = look, readiness, reload, hangs
@@ -76,6 +77,7 @@ class Web:
                 Route("/", self._at_home(self.index)),
                 *people.doors(),
                 *vendors.doors(),
+                late.route(),
                 Route("/-/reload", self.reload, methods=["POST"]),
                 *routes,
             ]

@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from alertrules.links import Links
 from detectors.core.columns import SECOND_NS
-from service.ingest.stage import Ingest
 from service.ledger import asked
 from service.ledger.session_file import reading
 from service.ledger.sessions import Sessions
 from service.pipeline import Pipeline
 from service.web.people import json_of, refused
+from service.wiring import key_of
 
 DAYS, DAYS_MAX = 7.0, 365.0
 SESSION_ID_MAX = 1_000
@@ -41,7 +41,7 @@ class SessionPages:
             return refused(400, f"a session's id has at most {SESSION_ID_MAX} characters")
 
         def found(connection: sqlite3.Connection) -> dict[str, Any] | None:
-            key = asked.key_in(connection, name, self._hashed(name))
+            key = asked.key_in(connection, name, key_of(self._pipeline, name))
             return None if key is None else asked.session(connection, key, self._links)
 
         return await self._read(found)
@@ -53,11 +53,6 @@ class SessionPages:
         except ValueError as error:
             return refused(400, str(error))
         return await self._read(lambda connection: asked.audit(connection, since_ns))
-
-    def _hashed(self, name: str) -> bytes:
-        ingest = self._pipeline.ingest
-        assert isinstance(ingest, Ingest)  # Only role all has a record.
-        return ingest.key_of(name)
 
     async def _read(self, read: Callable[[sqlite3.Connection], dict[str, Any] | None]) -> Response:
         if self._sessions is None:

@@ -64,6 +64,31 @@ def test_a_session_is_found_by_its_id(tmp_path: Path) -> None:
         )
 
 
+def test_an_outcome_that_comes_late(tmp_path: Path) -> None:
+    """By the API, and in telemetry: joined to its session, counted, and answered; kept across kill -9."""
+    with running(tmp_path, **QUICK) as daemon:
+        door, web = daemon.addresses()
+        at_s = time.time() - 5
+        first = {"session": "c 1", "outcome": "resolved_7d", "value": False, "at": at_s, "source": "tickets"}
+        answer = httpx.post(web + "/api/v1/outcomes", json=first)
+        assert (answer.status_code, answer.json()["message"]) == (200, "1 waiting")
+        conversation(door, 10, "c 1")
+        until(lambda: tocsin(web, "session", "c 1")[0] == 0)
+        more = [first, {"trace": f"{10:032x}", "outcome": "csat", "value": 2, "at": at_s, "good": False}, {"x": 1}]
+        answer = httpx.post(web + "/api/v1/outcomes", json=more)
+        assert answer.status_code == 400 and answer.json()["results"] == {"repeated": 1, "joined": 1}
+        assert answer.json()["error"].startswith('1 of 3 are not taken; item 2: "x" is not a field of an outcome')
+        assert httpx.post(web + "/api/v1/outcomes", content="[").status_code == 415
+        assert httpx.post(web + "/api/v1/outcomes", content="[", headers=JSON).status_code == 400
+        # Of the first it is told as it is joined to its session, of the second at once.
+        until(lambda: "tocsin_log_records_total 2.0" in httpx.get(web + "/metrics").text)
+        assert 'tocsin_late_outcomes_total{result="joined"} 2.0' in httpx.get(web + "/metrics").text
+        daemon.kill()
+    with running(tmp_path, **QUICK) as daemon:
+        said = tocsin(daemon.addresses()[1], "session", "c 1")[1]
+    assert "later: resolved_7d false, bad at " in said and ", from tickets" in said and "later: csat 2.0, bad" in said
+
+
 def test_a_record_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     """Telemetry is read and counted; /metrics, /-/ready and the log say what is wrong."""
     (tmp_path / "state").mkdir(mode=0o700)

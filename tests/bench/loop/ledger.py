@@ -49,7 +49,7 @@ def run() -> Iterator[str]:
     yield f"a live trace takes {traces.itemsize} bytes beside its spans"
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        sessions = Sessions(directory, 30 * 86_400 * SECOND_NS, ROWS_MAX)
+        sessions = Sessions(directory, 30 * 86_400 * SECOND_NS, ROWS_MAX, str.encode)
         for number in range(SAVES):
             at_ns = BEGIN_NS + number * 5 * SECOND_NS
             legs = drawn(chance, at_ns, AT_ONCE)

@@ -19,7 +19,7 @@ DAY_S, NOW_S = 86_400.0, 100.0
 
 
 def made(directory: Path, keep_s: float = 30 * DAY_S, rows_max: int = 1_000) -> Sessions:
-    return Sessions(directory, round(keep_s * 1e9), rows_max)
+    return Sessions(directory, round(keep_s * 1e9), rows_max, str.encode)
 
 
 def key(number: int) -> bytes:
