@@ -77,6 +77,11 @@ def sessions(address: str, days: float) -> dict[str, Any]:
     return _asked("GET", address, "/api/v1/sessions", {}, params={"days": days})
 
 
+def cohorts(address: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What foretold bad ends of sessions. Raises AskError."""
+    return _asked("GET", address, "/api/v1/cohorts", {}, params=dict(wanted))
+
+
 def _told(method: str, address: str, path: str, token: str, **more: Any) -> str:
     headers = JSON_HEADERS | ({"Authorization": f"Bearer {token}"} if token else {})
     return str(_asked(method, address, path, headers, **more)["message"])

@@ -10,15 +10,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from alertrules.links import Links
-from detectors.core.columns import SECOND_NS
 from service.ledger import asked
+from service.ledger.cohort_words import cohorts_told
+from service.ledger.cohorts import cohorts
+from service.ledger.histories import days_ago, histories
 from service.ledger.session_file import reading
 from service.ledger.sessions import Sessions
 from service.pipeline import Pipeline
 from service.web.people import json_of, refused
 from service.wiring import key_of
 
-DAYS, DAYS_MAX = 7.0, 365.0
+WEEK_DAYS, MONTH_DAYS, DAYS_MAX = 7.0, 30.0, 365.0
 SESSION_ID_MAX = 1_000
 NO_RECORD = "this instance keeps no record of sessions: role all does"
 NOT_KNOWN = (
@@ -49,10 +51,22 @@ class SessionPages:
     async def audit(self, request: Request) -> Response:
         """Who names sessions, in the last week or `?days=`."""
         try:
-            since_ns = self._now_ns() - round(days_of(request) * 86_400 * SECOND_NS)
+            since_ns = days_ago(self._now_ns(), days_of(request, WEEK_DAYS))
         except ValueError as error:
             return refused(400, str(error))
         return await self._read(lambda connection: asked.audit(connection, since_ns))
+
+    async def cohorts(self, request: Request) -> Response:
+        """What foretold bad ends, in the last 30 days or `?days=`, of `?agent=`, by `?outcome=`."""
+        try:
+            since_ns = days_ago(self._now_ns(), days_of(request, MONTH_DAYS))
+        except ValueError as error:
+            return refused(400, str(error))
+        agent, outcome = (request.query_params.get(name, "") for name in ("agent", "outcome"))
+        outcomes = self._pipeline.local.outcomes
+        return await self._read(
+            lambda connection: cohorts_told(cohorts(histories(connection, since_ns, outcomes, agent, outcome)))
+        )
 
     async def _read(self, read: Callable[[sqlite3.Connection], dict[str, Any] | None]) -> Response:
         if self._sessions is None:
@@ -70,9 +84,9 @@ class SessionPages:
         return refused(404, NOT_KNOWN) if found is None else json_of(found)
 
 
-def days_of(request: Request) -> float:
+def days_of(request: Request, default: float) -> float:
     """The days that a request asks for. Raises ValueError with a sentence."""
-    written = request.query_params.get("days", f"{DAYS:g}")
+    written = request.query_params.get("days", f"{default:g}")
     try:
         days = float(written)
     except ValueError:

@@ -58,6 +58,8 @@ def test_a_session_is_found_by_its_id(tmp_path: Path) -> None:
         status, said, _ = tocsin(web, "session", "--audit")
         assert status == 0 and "1 of 1 (100.0%)" in said
         assert tocsin(web, "session")[0] == 2
+        status, said, _ = tocsin(web, "cohorts", "--agent", "helper")
+        assert status == 0 and said.startswith("1 sessions, of 0 of which it is known how they ended, 0 badly")
         assert httpx.get(web + "/api/v1/sessions?days=no").status_code == 400
         assert "thread" not in "".join(
             path.read_bytes().decode("latin-1") for path in (tmp_path / "state").iterdir() if path.is_file()
