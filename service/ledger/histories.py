@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from alertrules.outcome_classes import Outcomes
 from detectors.core.columns import SECOND_NS, Bools, Floats
 from service.ingest.legs import WENT
+from service.ingest.otlp.wanted import TIME_MAX_NS
 
 LEGS_READ_MAX = 200_000
 """Legs that are looked at together, the latest."""
@@ -20,7 +21,8 @@ FIRST = 3
 _SUMS = ", ".join(f"sum({name})" for name in WENT)
 _SQL = f"""
 WITH latest AS (
-    SELECT * FROM leg WHERE last_ns >= ? AND (? = '' OR labels IN (SELECT id FROM label WHERE agent = ?))
+    SELECT * FROM leg WHERE last_ns >= ? AND last_ns < ?
+    AND (? = '' OR labels IN (SELECT id FROM label WHERE agent = ?))
     ORDER BY last_ns DESC LIMIT ?
 ), picked AS (
     SELECT session, max(last_ns) AS until_ns, max(printf('%020d%010d', last_ns, labels) || hex(trace)) AS last,
@@ -74,15 +76,20 @@ class Histories:
 
 
 def histories(
-    connection: sqlite3.Connection, since_ns: int, outcomes: Outcomes, agent: str = "", outcome: str = ""
+    connection: sqlite3.Connection,
+    since_ns: int,
+    outcomes: Outcomes,
+    agent: str = "",
+    outcome: str = "",
+    until_ns: int = TIME_MAX_NS,
 ) -> Histories:
-    """The sessions of the legs that ended since then, of the latest LEGS_READ_MAX of them.
+    """The sessions of the legs that ended since then and before `until_ns`, of the latest LEGS_READ_MAX of them.
 
     agent    of this agent alone, unless empty
     outcome  the name of the late outcome that says how a session ended; empty: the latest of any name that is good or
              bad, and where there is none, what the session said itself
     """
-    rows = connection.execute(_SQL, (since_ns, agent, agent, LEGS_READ_MAX)).fetchall()
+    rows = connection.execute(_SQL, (since_ns, until_ns, agent, agent, LEGS_READ_MAX)).fetchall()
     said = _late(connection, outcome)
     columns = list(zip(*rows, strict=True)) if rows else [()] * (FIRST + len(NUMBERS) + 1 + len(Who._fields))
     sessions = [bytes(key) for key in columns[0]]
@@ -97,12 +104,12 @@ def histories(
         elif word is not None and not outcome and word[20:] in goods | bads:
             bad[i] = word[20:] in bads
     labels = [Who(*row) for row in zip(*columns[-len(Who._fields) :], strict=True)]
-    until_ns = np.array(columns[1], np.int64)
+    ended_ns = np.array(columns[1], np.int64)
     return Histories(
         sessions,
         [bytes.fromhex(last[30:]) for last in columns[2]],
         labels,
-        until_ns,
+        ended_ns,
         dict(zip(NUMBERS, numbers, strict=True)),
         bad,
     )

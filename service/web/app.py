@@ -70,6 +70,7 @@ class Web:
             "/api/v1/destinations": self.destinations,
             "/api/v1/sessions": sessions.audit,
             "/api/v1/cohorts": sessions.cohorts,
+            "/api/v1/review": sessions.review,
             "/api/v1/sessions/{session_id:path}": sessions.session,
         }
         routes = [Route(path, self._at_home(reply)) for path, reply in self._paths.items()]

@@ -9,13 +9,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from alertrules.ledger import WEEK_NS
 from alertrules.links import Links
 from service.ledger import asked
 from service.ledger.cohort_words import cohorts_told
 from service.ledger.cohorts import cohorts
 from service.ledger.histories import days_ago, histories
+from service.ledger.review_words import review_told
 from service.ledger.session_file import reading
 from service.ledger.sessions import Sessions
+from service.ledger.worst import review, weights
 from service.pipeline import Pipeline
 from service.web.people import json_of, refused
 from service.wiring import key_of
@@ -67,6 +70,21 @@ class SessionPages:
         return await self._read(
             lambda connection: cohorts_told(cohorts(histories(connection, since_ns, outcomes, agent, outcome)))
         )
+
+    async def review(self, request: Request) -> Response:
+        """The sessions of the last week, or `?days=`, that are most worth a look."""
+        try:
+            now_ns, days = self._now_ns(), days_of(request, WEEK_DAYS)
+        except ValueError as error:
+            return refused(400, str(error))
+        since_ns, outcomes = days_ago(now_ns, days), self._pipeline.local.outcomes
+
+        def found(connection: sqlite3.Connection) -> dict[str, Any]:
+            before = cohorts(histories(connection, days_ago(since_ns, MONTH_DAYS), outcomes, until_ns=since_ns))
+            week = histories(connection, since_ns, outcomes)
+            return review_told(review(week, weights(before), now_ns // WEEK_NS), self._links)
+
+        return await self._read(found)
 
     async def _read(self, read: Callable[[sqlite3.Connection], dict[str, Any] | None]) -> Response:
         if self._sessions is None:

@@ -60,6 +60,9 @@ def test_a_session_is_found_by_its_id(tmp_path: Path) -> None:
         assert tocsin(web, "session")[0] == 2
         status, said, _ = tocsin(web, "cohorts", "--agent", "helper")
         assert status == 0 and said.startswith("1 sessions, of 0 of which it is known how they ended, 0 badly")
+        assert tocsin(web, "review", "mark", f"{10:032x}", "good", "--by", "anna")[:2] == (0, "1 joined\n")
+        assert ", ended well" in tocsin(web, "review")[1] and "| ended |" in tocsin(web, "review", "--markdown")[1]
+        assert tocsin(web, "review", "mark", "x")[0] == 2
         assert httpx.get(web + "/api/v1/sessions?days=no").status_code == 400
         assert "thread" not in "".join(
             path.read_bytes().decode("latin-1") for path in (tmp_path / "state").iterdir() if path.is_file()
