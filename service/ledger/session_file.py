@@ -19,6 +19,8 @@ LABELS_KEPT = 100_000
 """Sets of labels whose number is remembered."""
 EXPIRED_AT_ONCE = 20_000
 """Rows that one save removes: a save must not take long."""
+WAL_PAGES = 10_000
+"""Pages of 4 KiB that are written before SQLite brings them into the file: keys are random, so legs share few."""
 _SESSIONS_ID = 0x746F6C67
 _MORE = (
     "first_ns", "last_ns", "traces", *WENT, "lowest_score", "tokens_in", "tokens_out", "dollars", "failed", "weight",
@@ -62,6 +64,7 @@ def opened(directory: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
         _check(connection, path)
     except BaseException:
         connection.close()
@@ -117,7 +120,9 @@ class LabelNumbers:
 def insert(connection: sqlite3.Connection, legs: Legs, numbers: LabelNumbers) -> int:
     """Put legs in, within the caller's transaction; how many were new. One that is there already is the same row."""
     rows = list(_rows(legs, numbers))
-    return sum(connection.execute(_INSERT, row).rowcount for row in rows)
+    before = connection.total_changes
+    connection.executemany(_INSERT, rows)
+    return connection.total_changes - before
 
 
 def _rows(legs: Legs, numbers: LabelNumbers) -> Iterator[Sequence[object]]:
