@@ -37,6 +37,7 @@ from service.notifiers.notifier import inbounds
 from service.pipeline import Outcome, State
 from service.readiness import Readiness
 from service.rule_files import RuleFiles, RulesError, told
+from service.sampling.policy import SHIPPED
 from service.selfmetrics import Parts, SelfMetrics
 from service.setting_types import revealed
 from service.settings import Role, Settings
@@ -55,6 +56,7 @@ from service.watched import Watched
 from service.web.app import Web
 from service.web.connections import Connections
 from service.web.people import People
+from service.web.sampled import Sampled
 from service.web.server import Server, certificate
 from service.web.vendors import REPLIES_MAX, Vendors
 from service.wiring import pipeline, read_by
@@ -128,7 +130,9 @@ class Daemon:
             clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections, self.rule_files, settings.role.value,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
-        self.looks = Looks(self.pipeline, self.metrics, self.work, lambda look: asyncio.create_task(look, name="look"))
+        self.keep = settings.keep or SHIPPED
+        start = partial(asyncio.create_task, name="look")
+        self.looks = Looks(self.pipeline, self.metrics, self.work, start, self.keep)
         self.replies = Client(partial(new_client, REPLIES_MAX, authorities(os.environ)), time.monotonic_ns)
         self.web = self._web()
         self.ready = asyncio.Event()
@@ -146,7 +150,8 @@ class Daemon:
         settings, look = self.settings, self.looks.look
         people = People(self.metrics, self.arrivals, self.wall_ns, revealed(settings.web.token), look)
         inbound = Vendors(people, inbounds(settings.notifiers), self.wall_ns, self.replies.ask)
-        return Web(self.metrics, people, inbound, look, Readiness(self), self.rule_files.ask, self.work.hangs)
+        sampled = Sampled(self.metrics, look, self.keep)
+        return Web(self.metrics, people, inbound, sampled, look, Readiness(self), self.rule_files.ask, self.work.hangs)
 
     def _restore(self) -> None:
         saved = self.store.load()

@@ -24,6 +24,7 @@ from service.rule_files import RulesError
 from service.selfmetrics import SelfMetrics, level_families
 from service.watch import Level
 from service.web.people import ANSWER_TIMEOUT_S, People, json_of, refused
+from service.web.sampled import Sampled
 from service.web.vendors import Vendors
 
 Reply = Callable[[Request], Awaitable[Response]]
@@ -50,8 +51,9 @@ class Web:
     """
 
     def __init__(
-        self, metrics: SelfMetrics, people: People, vendors: Vendors, look: Callable[[], Awaitable[None]],
-        readiness: Readiness, reload: Callable[[], "asyncio.Future[str]"], hangs: Callable[[], str],
+        self, metrics: SelfMetrics, people: People, vendors: Vendors, sampled: Sampled,
+        look: Callable[[], Awaitable[None]], readiness: Readiness, reload: Callable[[], "asyncio.Future[str]"],
+        hangs: Callable[[], str],
     ) -> None:  # fmt: skip
         self.metrics, self._people = metrics, people
         self._look, self._readiness, self._reload, self.hangs = look, readiness, reload, hangs
@@ -65,6 +67,7 @@ class Web:
             "/api/v1/marks": people.marks,
             "/api/v1/silences": people.silences,
             "/api/v1/destinations": self.destinations,
+            **sampled.paths,
         }
         routes = [Route(path, self._at_home(reply)) for path, reply in self._paths.items()]
         self.app = Starlette(
