@@ -14,16 +14,18 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from detectors.core.beside import FIRST_STAKE, HOURS, LATER_STAKE, RATIOS, mean_evidence, ratios, temper
+from detectors.core.beside import FIRST_STAKE, HOURS, LATER_STAKE, mean_evidence, ratios, temper, times
 from detectors.core.budget import rounded
 from detectors.core.columns import SECOND_NS, TICK_NS, Arrays, Bools, Bytes, Finding, Floats, Ids, Mode, Tick, Verdict
 from detectors.core.contract import Asked, Judgement, Terms
 from detectors.core.descriptor import Descriptor, Effects, Gauge
 from detectors.core.dispersion import DAY_TICKS
 from detectors.core.doubt import raised
+from detectors.core.engine import GAUGES
 from detectors.core.histogram import quantile_position
-from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
-from detectors.core.side import CUTS, MEASURES, WIDTH, seconds, sides
+from detectors.core.pairs import Known, Pairs
+from detectors.core.rows import clear, resize, restore, snapshot
+from detectors.core.side import CUTS, MEASURES, seconds, sides
 
 HOUR, WEEK = 60, 7 * DAY_TICKS
 """Ticks."""
@@ -38,60 +40,6 @@ RECOVERED_NATS = 5.0
 LEAST_RATIO, LEAST_POINTS = 1.5, 0.005
 CHANGED_SDS = 3.0
 """By how many standard deviations the old version's level must have moved for a page to say that it did."""
-
-
-@dataclass(eq=False)
-class Known:
-    """What is known of each series, compared or not: (S,) ticks of the first and last unit, -1 before, and decayed
-    units (S, 2) of which the second is failed. `kin` numbers those that differ in one label; -1 is not met yet."""
-
-    kin: Ids = column(fill=-1, dtype=np.int32)
-    first: Ids = column(fill=-1, dtype=np.int64)
-    last: Ids = column(fill=-1, dtype=np.int64)
-    usual: Floats = column(2)
-    begun: Ids = column(fill=-1, dtype=np.int64)
-    doubted: Ids = column(fill=-1, dtype=np.int32)
-
-    def __post_init__(self) -> None:
-        resize(self, 0)
-
-
-@dataclass(eq=False)
-class Pairs:
-    """The comparison of each series with an older one: M measures, J alternatives.
-
-    old      (S,)       the older series; -1 where none is compared
-    since    (S,)       tick of its beginning; `opened` of the open block's
-    cuts     (S, 2)     the old version's p75 and p95 in buckets; NaN until they are known
-    open     (S, M, 4)  k1, n1, k2, n2 of the open block
-    sums     (S, M, 7)  the same of all blocks; and the shares, weighted alike: sum k1 n2/N, k2 n1/N, n1 n2/N
-    logs     (S, M, J)  log evidence
-    run      (S, M)     Page's CUSUM of the alternative of twice the rate; `from_` (S, M) the tick of its last zero
-    past     (S, M, 2)  the last block's k1 - K s, and its variance
-    spread   (S, M, 3)  sums of squares and of variances of differences, and how many
-    better   (S,)       evidence that it is no longer worse, while it pages; of the measure `leads`
-    before   (S, 2)     units of the old version before, and failed of them
-    shape    (S, 2, W)  durations of both in the blocks
-    """
-
-    old: Ids = column(fill=-1, dtype=np.int32)
-    since: Ids = column(fill=-1, dtype=np.int64)
-    opened: Ids = column(fill=-1, dtype=np.int64)
-    cuts: Floats = column(2, fill=math.nan)
-    open: Floats = column(len(MEASURES), 4)
-    sums: Floats = column(len(MEASURES), 7)
-    logs: Floats = column(len(MEASURES), len(RATIOS), fill=FIRST_STAKE)
-    run: Floats = column(len(MEASURES))
-    from_: Ids = column(len(MEASURES), fill=-1, dtype=np.int64)
-    past: Floats = column(len(MEASURES), 2)
-    spread: Floats = column(len(MEASURES), 3)
-    better: Floats = column()
-    leads: Ids = column(dtype=np.int32)
-    before: Floats = column(2)
-    shape: Floats = column(2, WIDTH, dtype=np.float32)
-
-    def __post_init__(self) -> None:
-        resize(self, 0)
 
 
 class Versions:
@@ -319,8 +267,8 @@ class Versions:
         sums, logs = self.pairs.sums[rows], self.pairs.logs[rows]
         yield "calls_new", sums[:, 0, 1]
         yield "calls_old", sums[:, 0, 3]
-        yield "compared_evidence", mean_evidence(logs.reshape(len(rows), -1))
-        yield "compared_threshold", self._thresholds(rows)
+        yield "evidence", mean_evidence(logs.reshape(len(rows), math.prod(logs.shape[1:])))
+        yield "evidence_threshold", self._thresholds(rows)
         yield "compared_since", self.pairs.since[rows].astype(np.float64) * (TICK_NS // SECOND_NS)
         for place, measure in enumerate(MEASURES):
             levels = np.array([self._levels(row, place) for row in rows.tolist()]).reshape(-1, 2)
@@ -328,6 +276,10 @@ class Versions:
             yield f"new_{measure.name}", levels[:, 1]
             yield f"evidence_{measure.name}", mean_evidence(logs[:, place])
             yield f"units_{measure.name}", sums[:, place, 1]
+            power = temper(*np.moveaxis(self.pairs.spread[rows, place], 1, 0))
+            for name, values in zip(("times", "least", "most"), times(sums[:, place], power), strict=True):
+                yield f"{name}_{measure.name}", values
+            yield f"matters_{measure.name}", np.array([self._shows_effect(row, place) for row in rows.tolist()], float)
 
     def snapshot(self) -> Arrays:
         parts = {**snapshot(self.known, "known"), **snapshot(self.pairs, "pairs")}
@@ -350,6 +302,9 @@ def build(terms: Terms) -> Versions:
     return Versions(terms)
 
 
+NEW = "Level of the new version: a share, or seconds."
+
+
 def _by_measure(stem: str, metric: str, text: str) -> dict[str, Gauge]:
     return {f"{stem}_{one.name}": Gauge(metric, text, ("measure", one.name)) for one in MEASURES}
 
@@ -359,12 +314,17 @@ DETECTOR = Descriptor(
     {
         "calls_new": Gauge("tocsin_version_calls", "Calls of the new version in its comparison."),
         "calls_old": Gauge("tocsin_version_beside_calls", "Calls of the version beside it in the same minutes."),
-        "compared_evidence": Gauge("tocsin_version_evidence_nats", "Log evidence that the new version is worse."),
-        "compared_threshold": Gauge("tocsin_version_threshold_nats", "Log evidence that a page needs."),
+        "evidence": GAUGES["evidence"],
+        "evidence_threshold": GAUGES["evidence_threshold"],
         "compared_since": Gauge("tocsin_version_since_timestamp_seconds", "When the comparison began."),
-        **_by_measure("new", "tocsin_version_level", "Level of the new version: a share, or seconds."),
+        **_by_measure("new", "tocsin_version_level", NEW),
+        "new_failed": Gauge("tocsin_version_level", NEW, ("measure", "failed"), shows="ratio", usual="old_failed"),
         **_by_measure("old", "tocsin_version_beside_level", "Level of the version beside it, in the same minutes."),
         **_by_measure("evidence", "tocsin_version_measure_nats", "Log evidence of this measure alone."),
+        **_by_measure("times", "tocsin_version_times", "How many times as often units of the new version are bad."),
+        **_by_measure("least", "tocsin_version_times_least", "Lower end of its 95% interval, at any time."),
+        **_by_measure("most", "tocsin_version_times_most", "Upper end of its 95% interval, at any time."),
+        **_by_measure("matters", "tocsin_version_matters", "1 where the difference is as large as the effect, else 0."),
         **_by_measure("units", "tocsin_version_units", "Units of the new version that this measure was told of."),
     },
     subject="worse:",

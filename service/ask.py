@@ -67,6 +67,11 @@ def acknowledge(address: str, said: Mapping[str, Any], token: str) -> str:
     return _told("POST", address, "/api/v1/acks", token, json=dict(said))
 
 
+def compare(address: str, asked: Mapping[str, str]) -> dict[str, Any]:
+    """What the daemon knows of two versions of an agent. Raises AskError."""
+    return _asked("GET", address, "/api/v1/compare", {}, params=dict(asked))
+
+
 def sampling(address: str) -> dict[str, Any]:
     """The sampling policy, and what is needed now. Raises AskError."""
     return _asked("GET", address, "/api/v1/sampling", {})

@@ -54,6 +54,7 @@ from service.store.sqlite import Delivery, Store, connect, exposed
 from service.taking import Taking
 from service.watched import Watched
 from service.web.app import Web
+from service.web.comparisons import Comparisons
 from service.web.connections import Connections
 from service.web.people import People
 from service.web.sampled import Sampled
@@ -150,8 +151,8 @@ class Daemon:
         settings, look = self.settings, self.looks.look
         people = People(self.metrics, self.arrivals, self.wall_ns, revealed(settings.web.token), look)
         inbound = Vendors(people, inbounds(settings.notifiers), self.wall_ns, self.replies.ask)
-        sampled = Sampled(self.metrics, look, self.keep)
-        return Web(self.metrics, people, inbound, sampled, look, Readiness(self), self.rule_files.ask, self.work.hangs)
+        pages = Sampled(self.metrics, look, self.keep).paths | Comparisons(self.metrics, look).paths
+        return Web(self.metrics, people, inbound, pages, look, Readiness(self), self.rule_files.ask, self.work.hangs)
 
     def _restore(self) -> None:
         saved = self.store.load()

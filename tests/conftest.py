@@ -17,7 +17,7 @@ SLOW = (
     "tests/service/test_detect.py", "tests/service/test_kafka.py", "tests/service/test_kafka_security.py",
     "tests/service/test_kafka_topics.py", "tests/service/test_otlp_grpc.py", "tests/service/test_reload.py",
     "tests/service/test_seen.py", "tests/service/sampling/test_served.py",
-    "tests/service/sampling/test_real_collector.py",
+    "tests/service/sampling/test_real_collector.py", "tests/service/test_compare.py",
     "tests/service/test_marks.py", "tests/service/test_metrics.py", "tests/service/test_otlp_http.py",
     "tests/service/test_outages.py", "tests/service/test_plugins.py", "tests/service/test_replay.py",
     "tests/service/test_state_lost.py", "tests/service/test_trust.py", "tests/service/ingest/test_elements.py",

@@ -5,7 +5,7 @@ written is what people say (people.py), and what vendors send back of it (vendor
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -24,7 +24,6 @@ from service.rule_files import RulesError
 from service.selfmetrics import SelfMetrics, level_families
 from service.watch import Level
 from service.web.people import ANSWER_TIMEOUT_S, People, json_of, refused
-from service.web.sampled import Sampled
 from service.web.vendors import Vendors
 
 Reply = Callable[[Request], Awaitable[Response]]
@@ -44,6 +43,7 @@ class Scrape(Collector):
 class Web:
     """The routes over one daemon's metrics.
 
+    pages      of others, by their paths
     look       has the levels taken, as they stand now
     readiness  says what it waits for, and what somebody should look into
     reload     has the rule files read again
@@ -51,7 +51,7 @@ class Web:
     """
 
     def __init__(
-        self, metrics: SelfMetrics, people: People, vendors: Vendors, sampled: Sampled,
+        self, metrics: SelfMetrics, people: People, vendors: Vendors, pages: Mapping[str, Reply],
         look: Callable[[], Awaitable[None]], readiness: Readiness, reload: Callable[[], "asyncio.Future[str]"],
         hangs: Callable[[], str],
     ) -> None:  # fmt: skip
@@ -67,7 +67,7 @@ class Web:
             "/api/v1/marks": people.marks,
             "/api/v1/silences": people.silences,
             "/api/v1/destinations": self.destinations,
-            **sampled.paths,
+            **pages,
         }
         routes = [Route(path, self._at_home(reply)) for path, reply in self._paths.items()]
         self.app = Starlette(

@@ -2,7 +2,7 @@
 
     python -m tests.bench.loop versions [--releases 400] [--seed 1]
 
-Agents of levels of their own (failures from 0.2% to 8%, drawn; durations lognormal) are busy by the hour of day, wobble
+Agents of levels of their own (failures from 0.6% to 8%, drawn; durations lognormal) are busy by the hour of day, wobble
 together in both versions (a standard deviation of a quarter, an hour long), and their failures clump within a minute
 (beta-binomial, rho 0.01) and apart in each version. After a day of the old version the new one takes a share of the
 calls for two days. Half of the agents are of 5 calls a minute, half of 60. A release is one agent's; its budget is the
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.core.columns import Bytes, Entries, Floats, Tick, Verdict
+from detectors.core.columns import Bytes, Entries, Floats, Places, Tick, Verdict
 from detectors.core.contract import Asked, Terms
 from detectors.versions import ALPHA_MAX, LEAST_POINTS, LEAST_RATIO, Versions
 from tests.detectors.ticks import MIDNIGHT, tick
@@ -45,7 +45,7 @@ def ticks(agents: int, canary: float, change: Change, days: int, seed: int) -> I
     """Both versions of all agents: series 2 i + 1 is the old version of agent i, 2 i + 2 its new one."""
     rng = np.random.default_rng(seed)
     rate = np.tile(RATES, agents)[:agents]
-    level = np.exp(rng.uniform(np.log(0.002), np.log(0.08), agents))
+    level = np.exp(rng.uniform(np.log(0.006), np.log(0.08), agents))
     phase, wobble = rng.uniform(0, DAY_MINUTES, agents), np.zeros(agents)
     rows = np.arange(1, 2 * agents + 1)
     for minute in range((1 + days) * DAY_MINUTES):
@@ -56,15 +56,15 @@ def ticks(agents: int, canary: float, change: Change, days: int, seed: int) -> I
         p = np.minimum(0.9, level * np.exp(wobble - WOBBLE**2 / 2))[:, None] * np.array([1.0, change.failed])
         p = np.clip(p, 1e-6, 0.95)
         failed = rng.binomial(calls, rng.beta(p * (1 / RHO - 1), (1 - p) * (1 / RHO - 1)))
-        at = np.repeat(rows, calls.ravel())
+        at = np.repeat(rows, calls.ravel()).astype(np.int64)
         slower = np.where(at % 2 == 0, math.log(change.slower), 0.0) + 0.5 * np.repeat(wobble, calls.sum(1))
         seconds = rng.normal(0, SIGMA, len(at)) + slower
         there = calls.ravel() > 0
-        durations = _entries(at, np.ceil(seconds / math.log(2) * 8).astype(np.int32) - 1)
+        durations = _entries(at, np.ceil(seconds / math.log(2) * 8).astype(np.int64) - 1)
         yield tick(MIDNIGHT + minute, rows[there], calls.ravel()[there], failed.ravel()[there], durations)
 
 
-def _entries(at: Floats, bucket: Floats) -> Entries:
+def _entries(at: Places, bucket: Places) -> Entries:
     pairs, counts = np.unique(np.stack([at, bucket], 1), axis=0, return_counts=True)
     return Entries(pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.int32), counts.astype(float))
 
