@@ -97,6 +97,11 @@ def compare(address: str, asked: Mapping[str, str]) -> dict[str, Any]:
     return _asked("GET", address, "/api/v1/compare", {}, params=dict(asked))
 
 
+def quality(address: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What pages were worth. Raises AskError."""
+    return _asked("GET", address, "/api/v1/quality", {}, params=dict(asked))
+
+
 def sampling(address: str) -> dict[str, Any]:
     """The sampling policy, and what is needed now. Raises AskError."""
     return _asked("GET", address, "/api/v1/sampling", {})

@@ -60,6 +60,7 @@ from service.web.comparisons import Comparisons
 from service.web.connections import Connections
 from service.web.late_door import LateDoor
 from service.web.people import People
+from service.web.qualities import Qualities
 from service.web.sampled import Sampled
 from service.web.server import Server, certificate
 from service.web.session_pages import SessionPages
@@ -159,7 +160,8 @@ class Daemon:
         kept = SessionPages(self.sessions, self.pipeline, settings.links.templates, self.clock.now_ns)
         late = LateDoor(people, self.sessions, self.pipeline, self.work, self.clock.now_ns)
         inbound = Vendors(people, inbounds(settings.notifiers), self.wall_ns, self.replies.ask)
-        pages = {**kept.paths, **Sampled(self.metrics, look, self.keep).paths, **Comparisons(self.metrics, look).paths}
+        sampled, worth = Sampled(self.metrics, look, self.keep), Qualities(self.metrics, look, self.event_ns)
+        pages = {**kept.paths, **sampled.paths, **Comparisons(self.metrics, look).paths, **worth.paths}
         doors = [*people.doors(), *inbound.doors(), late.route()]
         return Web(self.metrics, people, doors, pages, look, Readiness(self), self.rule_files.ask, self.work.hangs)
 
@@ -194,6 +196,10 @@ class Daemon:
     def destinations(self) -> tuple[Destination, ...]:
         """Everybody who is told."""
         return self.addresses.all
+
+    def event_ns(self) -> int:
+        """How far event time is; now before the first span."""
+        return self.pipeline.watermark_ns or self.clock.now_ns()
 
     @staticmethod
     def wall_ns() -> int:
