@@ -20,9 +20,7 @@ class Qualities:
     now_ns  event time
     """
 
-    def __init__(
-        self, metrics: SelfMetrics, look: Callable[[], Awaitable[None]], now_ns: Callable[[], int]
-    ) -> None:
+    def __init__(self, metrics: SelfMetrics, look: Callable[[], Awaitable[None]], now_ns: Callable[[], int]) -> None:
         self._metrics, self._look, self._now_ns = metrics, look, now_ns
         self.paths = {"/api/v1/quality": self.told}
 
