@@ -48,6 +48,11 @@ def template(text: str, words: tuple[str, ...]) -> str:
     return text
 
 
+def trace_link(links: Links, trace_id: str) -> str:
+    """Where a trace is shown; empty where the operator set no link."""
+    return _filled(links.trace, {"trace_id": trace_id}) if links.trace else ""
+
+
 def linked(notice: Notice, links: Links) -> Notice:
     """The notice with the links that are set, by what is known of its alerts."""
     if links == NO_LINKS or not notice.alerts:
@@ -69,7 +74,7 @@ def _linked(alert: NoticeAlert, notice: Notice, links: Links) -> NoticeAlert:
     found = [(name, _filled(text, values)) for name, text in made if text]
     if links.trace:
         found += [
-            (f"{what} trace", _filled(links.trace, values | {"trace_id": trace})) for what, trace in alert.examples
+            (f"{what} trace", trace_link(links, trace)) for what, trace in alert.examples
         ]  # fmt: skip
     return replace(alert, links=tuple(found), runbook=alert.runbook or dict(found).get("runbook", ""))
 

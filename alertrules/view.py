@@ -1,13 +1,14 @@
 """A rule's view of the cells: what it selects, grouped by its labels into series, and added up over a tick."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alertrules.select import Matcher
-from detectors.core.columns import NOTHING, Arrays, Entries, Ids, Slot, Tick, added_up
+from detectors.core.columns import NOTHING, Arrays, Entries, Floats, Ids, Slot, Tick, added_up, summed
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 
@@ -16,6 +17,20 @@ HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt", 
 UNKNOWN, NOT_SELECTED = -2, -1
 VALUES_MAX = 10_000
 """Values of one label whose answer is remembered; with more of them all are asked for again."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a rule sees of one slot, or of several that were added up.
+
+    series      (n,) int32
+    sums        (len(SUMS), n) float64
+    histograms  by their names in HISTOGRAMS, those that hold anything
+    """
+
+    series: Ids
+    sums: Floats
+    histograms: Mapping[str, Entries]
 
 
 class View:
@@ -29,7 +44,7 @@ class View:
         self.series = SeriesTable(by, series_max + 1)
         self._row_of = np.empty(0, np.int32)
         self._born_of = np.empty(0, np.int64)
-        self._columns: list[dict[str, NDArray[Any]]] = []
+        self._parts: list[Part] = []
         self._accepted: tuple[dict[str, bool], ...] = tuple({} for _ in self.select)  # By value, for each matcher.
 
     def add(self, slot: Slot, cells: SeriesTable) -> bool:
@@ -40,14 +55,15 @@ class View:
         if not mine.any():
             return False
         self.series.touch(rows[mine], slot.start_ns)
-        part: dict[str, NDArray[Any]] = {"series": rows[mine]}
-        part |= {name: getattr(slot, name)[mine] for name in SUMS}
+        histograms = {}
         for name in HISTOGRAMS:
             entries: Entries = getattr(slot, name)
             at = row_of[entries.cell]
             kept = at >= 0
-            part |= _entries(name, Entries(at[kept], entries.bucket[kept], entries.count[kept]))
-        self._columns.append(part)
+            if kept.any():
+                histograms[name] = Entries(at[kept], entries.bucket[kept], entries.count[kept])
+        sums = np.stack([getattr(slot, name) for name in SUMS])[:, mine]
+        self._parts.append(Part(rows[mine], sums, histograms))
         return True
 
     def _rows(self, slot: Slot, cells: SeriesTable) -> Ids:
@@ -85,14 +101,14 @@ class View:
 
     def close(self, start_ns: int) -> Tick | None:
         """The open tick added up by series, None if it counted nothing; the next one is open then."""
-        if not self._columns:
+        if not self._parts:
             return None
-        parts, self._columns = self._columns, []
+        parts, self._parts = self._parts, []
         return _tick(start_ns, parts, HISTOGRAMS)
 
     def latest(self, start_ns: int) -> Tick:
         """The slot that was added last, alone and without histograms; it stays part of the open tick."""
-        return _tick(start_ns, self._columns[-1:], ("failed_squares",))
+        return _tick(start_ns, self._parts[-1:], ("failed_squares",))
 
     def labels(self, row: int) -> tuple[tuple[str, str], ...]:
         """The series' labels, sorted by name, without the empty ones."""
@@ -130,35 +146,34 @@ class View:
         state = {f"series.{name}": array for name, array in self.series.snapshot().items()}
         tick = self.close(0)
         if tick is not None:
-            part: dict[str, NDArray[Any]] = {"series": tick.series} | {name: getattr(tick, name) for name in SUMS}
-            for name in HISTOGRAMS:
-                part |= _entries(name, getattr(tick, name))
-            self._columns = [part]
-            state |= {f"open.{name}": array for name, array in part.items()}
+            sums, histograms = {name: getattr(tick, name) for name in SUMS}, {n: getattr(tick, n) for n in HISTOGRAMS}
+            self._parts = [Part(tick.series, np.stack(list(sums.values())), histograms)]
+            state |= {"open.series": tick.series} | {f"open.{name}": array for name, array in sums.items()}
+            for name, entries in histograms.items():
+                state |= {f"open.{name}.{field}": array for field, array in vars(entries).items()}
         return state
 
     def restore(self, arrays: Arrays) -> None:
         """Go on from a snapshot of a view with the same `by`."""
         self.series = SeriesTable.restore(under(arrays, "series."), self.series.capacity)
-        part = under(arrays, "open.")
-        for name in HISTOGRAMS:  # A version before did not know all of them.
-            part = part and {**_entries(name, NOTHING), **part}
-        self._columns = [dict(part)] if part else []
+        kept = under(arrays, "open.")
+        if not kept:
+            self._parts = []
+            return
+        known = [name for name in HISTOGRAMS if f"{name}.cell" in kept]  # A version before did not know all of them.
+        histograms = {name: Entries(*(kept[f"{name}.{field}"] for field in vars(NOTHING))) for name in known}
+        self._parts = [Part(kept["series"], np.stack([kept[name] for name in SUMS]), histograms)]
 
 
-def _tick(start_ns: int, parts: Sequence[dict[str, NDArray[Any]]], histograms: Sequence[str]) -> Tick:
+def _tick(start_ns: int, parts: Sequence[Part], histograms: Sequence[str]) -> Tick:
     """Slots' columns added up by series; the histograms that are not asked for stay empty."""
-
-    def joined(name: str) -> NDArray[Any]:
-        return np.concatenate([part[name] for part in parts])
-
-    series, at = np.unique(joined("series"), return_inverse=True)
-    columns: dict[str, Any] = {name: np.bincount(at, joined(name), len(series)).astype(float) for name in SUMS}
-    columns |= dict.fromkeys(HISTOGRAMS, NOTHING)
+    keys = np.concatenate([part.series for part in parts], dtype=np.int64)
+    series, sums = summed(keys, np.concatenate([part.sums for part in parts], axis=1))
+    columns: dict[str, Any] = dict(zip(SUMS, sums, strict=True)) | dict.fromkeys(HISTOGRAMS, NOTHING)
     for name in histograms:
-        columns[name] = added_up(joined(f"{name}.cell"), joined(f"{name}.bucket"), joined(f"{name}.count"))
+        told = [part.histograms[name] for part in parts if name in part.histograms]
+        if told:
+            columns[name] = added_up(
+                *(np.concatenate([getattr(entries, field) for entries in told]) for field in vars(NOTHING))
+            )
     return Tick(start_ns=start_ns, series=series.astype(np.int32), **columns)
-
-
-def _entries(name: str, entries: Entries) -> dict[str, NDArray[Any]]:
-    return {f"{name}.cell": entries.cell, f"{name}.bucket": entries.bucket, f"{name}.count": entries.count}

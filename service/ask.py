@@ -82,6 +82,31 @@ def collector(address: str) -> str:
     return _read("GET", address, "/api/v1/sampling/collector", {}).text
 
 
+def session(address: str, session_id: str) -> dict[str, Any]:
+    """All that the daemon at `address` knows of a session. Raises AskError."""
+    return _asked("GET", address, f"/api/v1/sessions/{quote(session_id, safe='')}", {})
+
+
+def sessions(address: str, days: float) -> dict[str, Any]:
+    """Who named sessions in the last days. Raises AskError."""
+    return _asked("GET", address, "/api/v1/sessions", {}, params={"days": days})
+
+
+def cohorts(address: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What foretold bad ends of sessions. Raises AskError."""
+    return _asked("GET", address, "/api/v1/cohorts", {}, params=dict(wanted))
+
+
+def review(address: str, days: float) -> dict[str, Any]:
+    """The sessions of the last days that are most worth a look. Raises AskError."""
+    return _asked("GET", address, "/api/v1/review", {}, params={"days": days})
+
+
+def outcome(address: str, said: Mapping[str, Any], token: str) -> str:
+    """Say what came of a session; what became of that. Raises AskError."""
+    return _told("POST", address, "/api/v1/outcomes", token, json=dict(said))
+
+
 def _told(method: str, address: str, path: str, token: str, **more: Any) -> str:
     headers = JSON_HEADERS | ({"Authorization": f"Bearer {token}"} if token else {})
     return str(_asked(method, address, path, headers, **more)["message"])

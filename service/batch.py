@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from alertrules.changes import Change
 from alertrules.marks import Mark
 from alertrules.silences import Word
+
+if TYPE_CHECKING:
+    from service.ingest.otlp.points import Evaluation
 
 Said = Mark | Word | Change
 """What a person says: of a page or of series, or of who is told."""
@@ -133,9 +136,11 @@ class Tally:
     unexplained: Counter[str] = field(default_factory=Counter)  # By scope: tokens of totals that no part explains.
     content: Counter[str] = field(default_factory=Counter)  # By attribute: what was said, seen and not kept.
     sessionless: Counter[str] = field(default_factory=Counter)  # By agent: sessions that nothing named.
+    named: Counter[str] = field(default_factory=Counter)  # By agent: sessions that something named.
     failed: Counter[tuple[str, str]] = field(default_factory=Counter)  # By agent and type of error: calls.
     cut: Counter[str] = field(default_factory=Counter)  # By agent: calls with a value too long for a label.
     refused: Counter[str] = field(default_factory=Counter)  # By agent: calls and sessions under `_other`.
     repeats: int = 0  # Parts of slots that were told before: a partition has another owner, or went back to its state.
     gaps: int = 0  # Reports before which another one is missing.
+    evaluations: list["Evaluation"] = field(default_factory=list)  # What log records told of evaluations.
     saturated: Counter[str] = field(default_factory=Counter)  # By metric: values over the last bound of a histogram.

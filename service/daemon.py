@@ -30,6 +30,8 @@ from service.client import Client, authorities, new_client
 from service.clocks import ClockWatch
 from service.deliver import Clocks, Deliverer
 from service.descriptors import KAFKA, opened, raised, shares
+from service.ledger.counted import count_late
+from service.ledger.late import evaluated
 from service.looks import Looks
 from service.minutely import Minutely
 from service.notifiers.destination import LAST_RESORT, Destination, known
@@ -56,11 +58,13 @@ from service.watched import Watched
 from service.web.app import Web
 from service.web.comparisons import Comparisons
 from service.web.connections import Connections
+from service.web.late_door import LateDoor
 from service.web.people import People
 from service.web.sampled import Sampled
 from service.web.server import Server, certificate
+from service.web.session_pages import SessionPages
 from service.web.vendors import REPLIES_MAX, Vendors
-from service.wiring import pipeline, read_by
+from service.wiring import pipeline, read_by, sessions
 
 log = logging.getLogger("tocsin")
 
@@ -123,12 +127,14 @@ class Daemon:
         self.grpc_connections = left.otlp // 3 if settings.otlp.grpc_listen else 0
         self.connections = {"otlp": Connections(left.otlp - self.grpc_connections), "web": Connections(left.web)}
         log.info("connections at once: %d for OTLP, %d for metrics and API", left.otlp, left.web)
+        self.sessions = sessions(settings, self.pipeline)
         self.clocks = ClockWatch(time.time_ns, time.monotonic_ns)
         self.minutely = Minutely()
         self.work = Watched(settings.step_max / SECOND_NS)
         parts = Parts(
             rules, self.destinations, self.pipeline, self.deliverer, self.outbox, self.door, self.kafka, self.arrivals,
             clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections, self.rule_files, settings.role.value,
+            self.sessions,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         self.keep = settings.keep or SHIPPED
@@ -150,9 +156,22 @@ class Daemon:
         """All that is shown, and the doors for what people say."""
         settings, look = self.settings, self.looks.look
         people = People(self.metrics, self.arrivals, self.wall_ns, revealed(settings.web.token), look)
+        pages = SessionPages(self.sessions, self.pipeline, settings.links.templates, self.clock.now_ns)
+        late = LateDoor(people, self.sessions, self.pipeline, self.work, self.clock.now_ns)
         inbound = Vendors(people, inbounds(settings.notifiers), self.wall_ns, self.replies.ask)
-        pages = Sampled(self.metrics, look, self.keep).paths | Comparisons(self.metrics, look).paths
-        return Web(self.metrics, people, inbound, pages, look, Readiness(self), self.rule_files.ask, self.work.hangs)
+        more = Sampled(self.metrics, look, self.keep).paths | Comparisons(self.metrics, look).paths
+        return Web(
+            self.metrics,
+            people,
+            inbound,
+            look,
+            Readiness(self),
+            self.rule_files.ask,
+            self.work.hangs,
+            pages,
+            late,
+            more,
+        )
 
     def _restore(self) -> None:
         saved = self.store.load()
@@ -208,7 +227,7 @@ class Daemon:
         try:
             web, otlp, pair = self.settings.web, self.settings.otlp, certificate(self.settings.otlp)
             if self.settings.role is Role.ALL:
-                servers.append(Server(self.door.app, otlp.listen, self.connections["otlp"], pair))
+                servers.append(Server(self.door, otlp.listen, self.connections["otlp"], pair))
             if self.settings.role is Role.ALL and otlp.grpc_listen:
                 self.grpc = GrpcDoor(self.door, otlp.grpc_listen, self.grpc_connections, pair)
             servers.append(Server(self.web.app, web.listen, self.connections["web"], certificate(web)))
@@ -221,6 +240,8 @@ class Daemon:
             await self.replies.close()
             self.outbox.close()
             self.store.close()
+            if self.sessions:
+                self.sessions.close()
 
     async def _serve(self, group: asyncio.TaskGroup, servers: "list[Server]") -> None:
         """Everything that runs, from the first accepted body to the last page."""
@@ -264,6 +285,8 @@ class Daemon:
         while not (self._stop.is_set() and self.taking.is_empty()):
             if self.rule_files.is_due():
                 await self._take_rules()
+            if self.sessions:
+                count_late(self.sessions, self.arrivals, self.clock.now_ns())
             arrivals = await self.taking.take()
             records = tuple(record for arrival in arrivals for record in arrival.records)
             offsets = {name: offset for arrival in arrivals for name, offset in arrival.offsets.items()}
@@ -283,10 +306,9 @@ class Daemon:
             if self.steps.set_aside:
                 await self._set_aside()
             self._unsaved |= bool(records or offsets or marks or any(outcome.tally.slots for outcome in outcomes))
-            self._unsaved |= bool(self.store.lost())
             overdue = time.monotonic() - self._saved_s >= self.settings.save_every / SECOND_NS
             overdue |= self.steps.held_bytes > HELD_BYTES_MAX
-            if self._untold or (self._unsaved and overdue):
+            if self._untold or (overdue and (self._unsaved or self.store.lost())):
                 await self._save()
 
     async def _take_rules(self) -> None:
@@ -314,6 +336,9 @@ class Daemon:
     def _gather(self, outcome: Outcome) -> None:
         intake = self.pipeline.ingest
         self.minutely.add(outcome.tally, intake.waits_for(self.clock.now_ns()), intake.WAITS, time.monotonic())
+        if self.sessions:
+            told = evaluated(outcome.tally.evaluations, self.clock.now_ns(), self.pipeline.local.outcomes)
+            self.sessions.add(outcome.legs, told)
         for line in outcome.digest:
             log.info("not paged, as it began and ended in a backlog: %s", line)
         for line in outcome.tickets:
@@ -369,6 +394,8 @@ class Daemon:
             self.kafka.saved(self.offsets)
 
     def _write(self, untold: list[Delivery]) -> None:
+        if self.sessions:
+            self.sessions.write(self.clock.now_ns())
         state = self.steps.snapshot()
         name = self.store.write_arrays(state.arrays, self.offsets, state.alerts)
         self.store.save(name, self.offsets, state.alerts, untold, self.wall_ns())

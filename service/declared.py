@@ -64,6 +64,18 @@ HEALTH = {
         "counter", ("attribute",), "Texts that people and models said, seen on spans and never kept."
     ),
     "tocsin_sessionless_total": Declared("counter", ("agent",), "Sessions that no span named: each was one trace."),
+    "tocsin_sessions_named_total": Declared(
+        "counter", ("agent",), "Sessions that a span named: an audit record with that name can be joined to them."
+    ),
+    "tocsin_sessions_recorded_total": Declared("counter", (), "Legs of sessions that were written to the record."),
+    "tocsin_sessions_unrecorded_total": Declared(
+        "counter", ("reason",), "Legs of sessions that are not in the record, or not any more, before their time."
+    ),
+    "tocsin_late_outcomes_total": Declared(
+        "counter", ("result",), "Outcomes of sessions that came late, by what became of them."
+    ),
+    "tocsin_session_write_failures_total": Declared("counter", (), "Writes to the record of sessions that failed."),
+    "tocsin_session_records": Declared("gauge", (), "Legs of sessions in the record."),
     "tocsin_values_cut_total": Declared(
         "counter", ("agent",), "Calls with a name or id of more than 200 characters, which was cut there."
     ),

@@ -11,6 +11,7 @@ from service.batch import Answer, Gap, Record, Tally
 from service.exchange.merge import Merge
 from service.ingest.decode import Decoder
 from service.ingest.join.join import Seed
+from service.ingest.legs import Legs
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.metrics.meters import Meters
@@ -23,6 +24,7 @@ class Intake(Protocol):
 
     cells: SeriesTable
     sights: Sights
+    legs: tuple[Legs, ...]
     WAITS: ClassVar[str]
 
     @property

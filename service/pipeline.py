@@ -29,6 +29,7 @@ from service.detect import Detect
 from service.front import Front, Ingesting
 from service.ingest.decode import Decoder
 from service.ingest.join.join import UNSEEDED, Seed
+from service.ingest.legs import Legs
 from service.ingest.limits import IngestLimits
 from service.ingest.local import NOTHING_LOCAL, Local
 from service.ingest.otlp.scanner import Scanner
@@ -44,6 +45,7 @@ class Outcome:
     alone    the same of each alert by itself, for destinations that group alerts themselves
     digest   lines for alerts that began and ended in a backlog: nobody is paged for them
     tickets  lines for what is worth a look some day, and wakes nobody
+    legs     what the sessions that closed went through
     """
 
     answers: tuple[Answer, ...]
@@ -53,16 +55,18 @@ class Outcome:
     digest: tuple[str, ...]
     tickets: tuple[str, ...]
     tally: Tally
+    legs: tuple[Legs, ...] = ()
 
 
-FORMAT = 11
+FORMAT = 12
 """Of the state's arrays and alerts: it grows when an older version could not go on from them."""
-READABLE = (8, 9, 10, FORMAT)
+READABLE = (8, 9, 10, 11, FORMAT)
 """Formats that this version goes on from.
 
-In 10 spans told no types of error, and nothing was kept for causes (`ingest/join/format10.py`). In 9 the streams of
-metrics had their resource for a key (`ingest/metrics/streams.py`), and spans told no parts of usage
-(`ingest/join/format9.py`). In 8 the join's tables differed, too (`ingest/join/format8.py`).
+In 11 traces did not remember what they went through (`ingest/join/format11.py`). In 10 spans told no types of error,
+and nothing was kept for causes (`ingest/join/format10.py`). In 9 the streams of metrics had their resource for a key
+(`ingest/metrics/streams.py`), and spans told no parts of usage (`ingest/join/format9.py`). In 8 the join's tables
+differed, too (`ingest/join/format8.py`).
 """
 
 
@@ -91,6 +95,7 @@ class _Step:
     alone: list[Notice] = field(default_factory=list)
     digest: list[str] = field(default_factory=list)
     tickets: list[str] = field(default_factory=list)
+    legs: list[Legs] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
 
     def add(self, told: Told) -> None:
@@ -172,6 +177,8 @@ class Pipeline:
         return self._outcome((), step)
 
     def _judge(self, slots: Iterable[Slot], now_ns: int, step: _Step) -> None:
+        step.legs += self.ingest.legs
+        self.ingest.legs = ()
         for slot in slots:
             self._tell(self.detect.advance(slot.start_ns), now_ns, step)
             self.causes.add(slot, self.ingest.cells)
@@ -229,7 +236,7 @@ class Pipeline:
         tickets = (*step.tickets, *step.tally.tickets)
         return Outcome(
             answers, tuple(step.transitions), tuple(step.notices), tuple(step.alone), tuple(step.digest), tickets,
-            step.tally,
+            step.tally, tuple(step.legs),
         )  # fmt: skip
 
     @property

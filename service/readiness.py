@@ -41,6 +41,8 @@ class Readiness:
             found.append(f"another member of the Kafka group reads {count} of the partitions")
         if (silent_s := daemon.metrics.telemetry_silent_s()) > TELEMETRY_SILENT_S:
             found.append(f"no telemetry has come for {silent_s:.0f} s")
+        if daemon.sessions and daemon.sessions.problem:
+            found.append(f"sessions are not recorded: {daemon.sessions.problem}")
         if not daemon.rule_files.is_current:
             found.append("the rule files are wrong since they were changed: the rules of before are in use")
         return [note for note in found if note]

@@ -24,6 +24,8 @@ from service.exchange.merge import Merge
 from service.explain import keeps_budget
 from service.front import Intake
 from service.ingester_metrics import OF_INGEST
+from service.ledger import of_sessions
+from service.ledger.sessions import Sessions
 from service.notifiers.destination import Destination
 from service.notifiers.request import Reason
 from service.pipeline import Outcome, Pipeline
@@ -64,6 +66,7 @@ class Parts:
     connections: Mapping[str, Connections]
     rule_files: RuleFiles
     role: str
+    sessions: Sessions | None
 
 
 class SelfMetrics:
@@ -137,6 +140,7 @@ class SelfMetrics:
             "tocsin_clock_gaps_total": {(kind,): parts.clocks.gaps[kind] for kind in KINDS},
             "tocsin_clock_gap_seconds_total": {(kind,): parts.clocks.seconds[kind] for kind in KINDS},
             **of_kafka.counters(parts.kafka),
+            **of_sessions.counters(parts.sessions),
             **{name: {} for name in OF_INGEST},
             "tocsin_save_failures_total": {(): self.save_failures},
             "tocsin_state_put_back_total": {(): self.put_back},
@@ -186,6 +190,7 @@ class SelfMetrics:
             },
             "tocsin_kafka_unread_partition": {(name,): 1.0 for name in parts.pipeline.ingest.waits_for(now_ns)},
             **of_kafka.gauges(parts.kafka),
+            **of_sessions.gauges(parts.sessions),
             **sources(parts.pipeline.ingest, now_ns),
             "tocsin_role_info": {(parts.role,): 1},
             "tocsin_last_save_duration_seconds": _if_any(self._save and self._save[0]),

@@ -108,6 +108,16 @@ class LimitsSettings(Section):
     )
 
 
+class SessionsSettings(Section):
+    keep: Duration = Field(720 * 3600 * SECOND_NS, gt=0, description="how long what each session went through is kept")
+    rows_max: int = Field(
+        5_000_000,
+        gt=0,
+        le=1_000_000_000,
+        description="legs of sessions kept, about 220 bytes each; the oldest go first",
+    )
+
+
 _SECTIONS: dict[str, Any] = {kind: (one.settings, one.settings()) for kind, one in notifiers().items()}
 NotifierSettings = create_model("NotifierSettings", __base__=Section, **_SECTIONS)
 """A section a notifier, as the notifier describes it. In a setting's name the notifier is the first level."""
@@ -130,6 +140,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     links: LinksSettings = LinksSettings()
     limits: LimitsSettings = LimitsSettings()
+    sessions: SessionsSettings = SessionsSettings()
     notifiers: NotifierSettings = NotifierSettings()
     rules: Words = Field((), description="rule files or directories; without any, the shipped packs")
     rules_watch: bool = Field(True, description="whether rule files that have changed are read again by themselves")

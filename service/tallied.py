@@ -67,6 +67,7 @@ class Tallied:
         self.priced_tokens: Counter[str] = Counter()
         self.content: Counter[str] = Counter()
         self.sessionless = ByName()
+        self.named = ByName()
         self.cut = ByName()
         self.failed = ByName()
         self.unexplained = ByName()
@@ -106,6 +107,7 @@ class Tallied:
         self.priced_tokens.update(tally.priced_tokens)
         self.content.update(tally.content)
         self.sessionless.add(tally.sessionless)
+        self.named.add(tally.named)
         self.cut.add(tally.cut)
         self.failed.add(tally.failed)
         self.unexplained.add({scope: round(tokens) for scope, tokens in tally.unexplained.items()})
@@ -127,6 +129,7 @@ class Tallied:
             "tocsin_dropped_total": {(reason.value,): self.dropped[reason] for reason in Dropped},
             "tocsin_content_attributes_total": {(name,): count for name, count in self.content.items()},
             "tocsin_sessionless_total": self.sessionless.values(),
+            "tocsin_sessions_named_total": self.named.values(),
             "tocsin_values_cut_total": self.cut.values(),
             "tocsin_failed_calls_total": self.failed.values(),
             "tocsin_overflowed_total": self.refused.values(),

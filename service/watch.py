@@ -93,6 +93,9 @@ class Watch:
         labels = rule.described.compares
         self.compares = next((place for place, label in enumerate(rule.by) if label in labels), None)
         self.clocked = self.detector if isinstance(self.detector, Clocked) else None
+        self.listener = self.detector if isinstance(self.detector, Listener) else None
+        # A rule with `for` asked to wait: its detector is given no slots.
+        self.judges_slots = self.detector if isinstance(self.detector, SlotJudge) and not rule.for_ns else None
         self.alerts: dict[int, Alert] = {}
         self.ledger = Ledger()
         self.fingerprint = fingerprint(rule, outcomes)
@@ -100,17 +103,17 @@ class Watch:
         self.asked_to = 0  # Birth of the newest series that has been held against the overrides.
 
     def add(self, slot: Slot, cells: SeriesTable) -> Moved:
-        """Add a slot of the open tick; a detector that can page from it does. A rule with `for` asked to wait."""
+        """Add a slot of the open tick; a detector that can page from it does."""
         at_ns = slot.start_ns + SLOT_NS
         if self.clocked is not None:
             return Moved(at_ns, (), ())
         held = self.view.add(slot, cells)
-        if not held or self.rule.for_ns or not isinstance(self.detector, SlotJudge):
+        if not held or self.judges_slots is None:
             return Moved(at_ns, (), ())
         self._ask_new_series()
         expected, latest = self._expected(slot.start_ns, SLOT_NS), self.view.latest(slot.start_ns)
         left = without(latest, expected) if len(expected) else latest
-        judged = self.detector.slot(left, self._modes()) if left else {}
+        judged = self.judges_slots.slot(left, self._modes()) if left else {}
         return self._move({row: judged[row] for row in sorted(judged)}, at_ns)
 
     def tick(self, start_ns: int, heard: bool = True) -> Moved:
@@ -123,8 +126,8 @@ class Watch:
         tick, expected = self.view.close(start_ns), self._expected(start_ns, TICK_NS)
         if tick is not None and len(expected):
             tick = without(tick, expected)
-        if heard and isinstance(self.detector, Listener):
-            self.detector.excuse(expected)
+        if heard and self.listener:
+            self.listener.excuse(expected)
             tick = tick or empty(start_ns)
         judged: Mapping[int, Judgement] = {}
         counted: set[int] = set()
@@ -160,7 +163,7 @@ class Watch:
 
         For a detector of silence itself, silence is the finding: its alerts last as long as its series.
         """
-        after_ns = EXPIRE_AFTER_NS if isinstance(self.detector, Listener) else self.rule.expire_after_ns
+        after_ns = EXPIRE_AFTER_NS if self.listener else self.rule.expire_after_ns
         closed = []
         for row, alert in list(self.alerts.items()):
             alert = self.alerts[row] = waited(alert, row in counted, TICK_NS)

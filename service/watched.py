@@ -6,18 +6,34 @@ process may end it: the last save stands.
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 log = logging.getLogger("tocsin")
 
 
+class Work(NamedTuple):
+    """A call, and the future on a loop that waits for what it gives."""
+
+    call: Callable[[], Any]
+    future: "asyncio.Future[Any]"
+    loop: asyncio.AbstractEventLoop
+
+
 class Watched:
-    """Runs calls in a thread, one after another; one that takes longer than `limit_s` is said to hang."""
+    """Runs calls in a thread, one after another; one that takes longer than `limit_s` is said to hang.
+
+    The thread is its own, as handing a call to an executor's costs as much as a small body's step. It ends with the
+    process, whatever it does then.
+    """
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
+        self._works: SimpleQueue[Work] = SimpleQueue()
+        threading.Thread(target=_work, args=(self._works,), name="work", daemon=True).start()
         self._turn = asyncio.Lock()
         self._what, self._since_s = "", 0.0
 
@@ -28,7 +44,10 @@ class Watched:
             late = loop.call_later(self.limit_s, self._late)
             self._what, self._since_s = what, loop.time()
             try:
-                return await asyncio.to_thread(call)
+                work = Work(call, loop.create_future(), loop)
+                self._works.put(work)
+                given: T = await work.future
+                return given
             finally:
                 late.cancel()
                 self._what = ""
@@ -44,3 +63,26 @@ class Watched:
 
     def _late(self) -> None:
         log.error("%s has been running for more than %g s: nothing is read or told meanwhile", self._what, self.limit_s)
+
+
+def _work(works: "SimpleQueue[Work]") -> None:
+    """Make the calls, for ever."""
+    while True:
+        _make(works.get())  # A function of its own, so that nothing of a call is held until the next.
+
+
+def _make(work: Work) -> None:
+    try:
+        given = work.call()
+    except BaseException as error:
+        _tell(work, work.future.set_exception, error)
+    else:
+        _tell(work, work.future.set_result, given)
+
+
+def _tell(work: Work, tell: Callable[[Any], None], what: object) -> None:
+    """Tell the loop what became of a call, if anybody still waits."""
+    try:
+        work.loop.call_soon_threadsafe(lambda: None if work.future.done() else tell(what))
+    except RuntimeError:  # The loop is closed.
+        log.warning("a call ended after all that waited for it")

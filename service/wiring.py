@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import replace
+from functools import partial
 
 from alertrules.parse import RuleSet
 from service.exchange.shard import Made
@@ -10,6 +11,8 @@ from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.otlp.scanner import Scanner
+from service.ingest.stage import Ingest
+from service.ledger.sessions import Sessions
 from service.pipeline import FORMAT, READABLE, Pipeline
 from service.settings import Role, Settings
 from service.sources.kafka_settings import KafkaSettings
@@ -23,6 +26,19 @@ def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
     return Pipeline(
         bounds, rules, settings.max_page_age, _decoder(settings), _local(settings), seed, settings.time_zone, front
     )
+
+
+def sessions(settings: Settings, pipeline: Pipeline) -> Sessions | None:
+    """The record of sessions: what crosses machines does not tell what they went through, so only role all has one."""
+    if settings.role is not Role.ALL:
+        return None
+    return Sessions(settings.data_dir, settings.sessions.keep, settings.sessions.rows_max, partial(key_of, pipeline))
+
+
+def key_of(pipeline: Pipeline, session: str) -> bytes:
+    """What stands for the session of a name, in role all."""
+    assert isinstance(pipeline.ingest, Ingest)
+    return pipeline.ingest.key_of(session)
 
 
 def made(settings: Settings, rules: RuleSet) -> Made:

@@ -121,11 +121,28 @@ def best_of(parts: Sequence[Examples]) -> Examples:
 
 def added_up(cell: Ids, bucket: Ids, count: Floats) -> Entries:
     """Entries with each (cell, bucket) once, in that order."""
-    lowest = int(bucket.min()) if len(bucket) else 0
-    span = int(bucket.max()) - lowest + 1 if len(bucket) else 1
-    key, at = np.unique(cell.astype(np.int64) * span + (bucket - lowest), return_inverse=True)
-    added: Floats = np.bincount(at, count, len(key)).astype(float)
+    if not len(cell):
+        return NOTHING
+    lowest = int(bucket.min())
+    span = int(bucket.max()) - lowest + 1
+    key, added = summed(cell.astype(np.int64) * span + (bucket - lowest), count)
     return Entries((key // span).astype(np.int32), (key % span + lowest).astype(np.int32), added)
+
+
+def summed(key: NDArray[np.int64], values: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Each key once, in order, and the sum of its values: (u,) and (u,), or (..., u) of values (..., n).
+
+    >>> summed(np.array([7, 3, 7]), np.array([[1.0, 2.0, 4.0]]))
+    (array([3, 7]), array([[2., 5.]]))
+    """
+    ascends = key[1:] > key[:-1]
+    if ascends.all():  # As a single slot has them.
+        return key, values
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.flatnonzero(np.concatenate([[True], key[1:] > key[:-1]]))
+    added: Floats = np.add.reduceat(values[..., order], first, axis=-1)
+    return key[first], added
 
 
 @dataclass(frozen=True, eq=False)

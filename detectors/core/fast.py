@@ -194,8 +194,9 @@ class FastEngine:
 
     def _resize(self, size: int) -> None:
         self.engine.resize(size)
-        for part in self._parts.values():
-            resize(part, self.engine.size)
+        if len(self.open.at) < self.engine.size:
+            for part in self._parts.values():
+                resize(part, self.engine.size)
 
     def ask(self, row: int, asked: Asked) -> None:
         self.engine.ask(row, asked)

@@ -16,6 +16,7 @@ serves signals of different needs has a field `precision`, the dtype of its colu
 """
 
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -81,11 +82,32 @@ def under(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
     return {name.removeprefix(prefix): np.asarray(a) for name, a in arrays.items() if name.startswith(prefix)}
 
 
-def _columns(part: Any) -> list[tuple[str, tuple[int, ...], float, np.dtype[Any]]]:
-    found = []
-    for f in fields(part):
-        if "column" in f.metadata:
-            shape, fill, dtype = f.metadata["column"]
-            sizes = tuple(getattr(part, n) if isinstance(n, str) else n for n in shape)
-            found.append((f.name, sizes, fill, np.dtype(part.precision if dtype == PRECISION else dtype)))
-    return found
+Columns = tuple[tuple[str, tuple[int, ...], float, np.dtype[Any]], ...]
+
+
+def _columns(part: Any) -> Columns:
+    """(name, shape of a row, fill, dtype) of each column."""
+    kind = part.__class__
+    return _sized(kind, tuple(getattr(part, name) for name in _names(kind)))
+
+
+@cache
+def _declared(kind: Any) -> tuple[tuple[str, tuple[int | str, ...], float, DTypeLike], ...]:
+    return tuple((f.name, *f.metadata["column"]) for f in fields(kind) if "column" in f.metadata)
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    """The fields of the part that its columns name for their lengths and dtypes."""
+    named = {name for _, shape, _, dtype in _declared(kind) for name in (*shape, dtype) if isinstance(name, str)}
+    return tuple(sorted(named))
+
+
+@cache
+def _sized(kind: Any, values: tuple[Any, ...]) -> Columns:
+    """The columns of a part whose `_names` have these values."""
+    own: dict[Any, Any] = dict(zip(_names(kind), values, strict=True))
+    return tuple(
+        (name, tuple(own.get(n, n) for n in shape), fill, np.dtype(own[PRECISION] if dtype == PRECISION else dtype))
+        for name, shape, fill, dtype in _declared(kind)
+    )

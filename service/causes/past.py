@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.core.columns import NOTHING, SECOND_NS, TICK_NS, Arrays, Bools, Entries, Floats, Ids, Singles, Slot, Tick
+from detectors.core.columns import (
+    NOTHING,
+    SECOND_NS,
+    TICK_NS,
+    Arrays,
+    Bools,
+    Entries,
+    Floats,
+    Ids,
+    Singles,
+    Slot,
+    Tick,
+    summed,
+)
 from detectors.core.series import SeriesTable
 
 MINUTES = 20
@@ -265,8 +278,7 @@ def _put(entries: Entries, first: int, shift: int, keys: list[Keys], values: lis
 
 def _added(keys: Sequence[Keys], values: Sequence[NDArray[Any]]) -> tuple[Keys, Singles]:
     """The numbers of several pieces, each key once and in order."""
-    found, at = np.unique(np.concatenate(keys), return_inverse=True)
-    sums = np.bincount(at, np.concatenate(values), len(found))
+    found, sums = summed(np.concatenate(keys), np.concatenate(values, dtype=np.float64))
     return found, np.clip(sums, -LARGEST, LARGEST).astype(np.float32)
 
 

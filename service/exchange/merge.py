@@ -22,6 +22,7 @@ from service.exchange.part import decoded as part_of
 from service.exchange.pieces import Together
 from service.exchange.report import Place, Report, ReportError
 from service.exchange.report import decoded as report_of
+from service.ingest.legs import Legs
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.prices import DAY_NS
@@ -57,6 +58,8 @@ class Merge:
     """The source partitions, and the parts that wait for their slot to be whole. Does what `Ingest` does for others."""
 
     WAITS: ClassVar = "of which no ingest instance reports"
+    legs: tuple[Legs, ...] = ()
+    """What sessions went through is not reported."""
 
     def __init__(self, limits: IngestLimits, local: Local) -> None:
         self.limits, self.local = limits, local

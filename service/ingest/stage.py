@@ -13,6 +13,7 @@ from service.batch import Answer, Dropped, Gap, Record, Signal, Tally
 from service.ingest.decode import Decoder, decode
 from service.ingest.join.closing import Closing, Labels
 from service.ingest.join.join import UNSEEDED, Join, Seed
+from service.ingest.legs import Legs, key_bytes
 from service.ingest.limits import IngestLimits
 from service.ingest.local import NOTHING_LOCAL, Local
 from service.ingest.metrics.meanings import Cell, Meaning
@@ -73,6 +74,8 @@ class Ingest:
         self.words = Words()
         self._told_ns = np.zeros((limits.cells_max + 1, 3), np.int64)  # Cost, outcomes and sessions, by cell.
         self._ready: list[Slot] = []
+        self._gone: list[Legs] = []
+        self.legs: tuple[Legs, ...] = ()  # Of the slots that were taken last.
         self._expired_day = 0
 
     @property
@@ -210,6 +213,7 @@ class Ingest:
             return 0
         if record.signal is Signal.LOGS:
             tally.logs += read.records
+            tally.evaluations += read.evaluations
         else:
             tally.points += read.records
 
@@ -247,6 +251,10 @@ class Ingest:
 
         return Doors(cell_of, self.join.labels_of, dollars_of, unknown, outcome_of)
 
+    def key_of(self, session: str) -> bytes:
+        """What stands for the session of that name: the key of its legs."""
+        return key_bytes(self.join.lexicon.fingerprint(session))
+
     def closed_slots(self, now_ns: int, tally: Tally) -> Iterator[Slot]:
         """The slots that the watermark has passed and that were not given before, oldest first."""
         self.meters.streams.listen(now_ns)
@@ -261,6 +269,7 @@ class Ingest:
     def take_closed(self) -> Iterator[Slot]:
         """The slots that the records read last have closed, oldest first."""
         ready, self._ready = self._ready, []
+        self.legs, self._gone = tuple(self._gone), []
         return iter(ready)
 
     def _move(self, now_ns: int, tally: Tally) -> None:
@@ -298,6 +307,9 @@ class Ingest:
         closed = self._closing.close(start_ns, cell_of, tally)
         tally.tickets += self._policies.slot(start_ns, closed.sampled)
         tally.sessions += len(closed.ended)
+        if closed.legs is not None:
+            self._gone.append(closed.legs)
+            tally.named.update(closed.legs.named_by_agent())
         tally.sessionless.update(closed.nameless)
         tally.cut.update(closed.cut)
         for (word, agent), sessions in closed.no_class.items():

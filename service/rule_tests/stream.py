@@ -13,6 +13,7 @@ from alertrules.rules import Written
 from detectors.core.columns import SECOND_NS, SLOT_NS, TICK_NS, Bools, Floats, Places
 from service.batch import Record, Signal
 from service.ingest.vocabulary import LLM
+from service.rule_tests.judgements import judged
 from service.rule_tests.spans import FAILED, Ids, Octets, body, field, hexadecimal, resource, rows, text
 from service.rule_tests.written import Agent, Calls, Metric, RuleTest, Span
 
@@ -75,6 +76,9 @@ class Stream:
                 found = self._ended(slot_ns, until_ns)
                 if until_ns == minute_ns + TICK_NS and self.test.metrics:
                     found += (Record(Signal.METRICS, self._points(minute_ns), "test"),)
+                if until_ns == minute_ns + TICK_NS and self.test.evaluations:
+                    evaluated = judged(self.test.evaluations, minute_ns, self.zero_ns, self._rng)
+                    found += (Record(Signal.LOGS, evaluated, "test"),)
                 yield until_ns, found
 
     def _pieces(self, minute_ns: int) -> list[tuple[int, int]]:

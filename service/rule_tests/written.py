@@ -189,6 +189,32 @@ class Metric(PointNumbers):
         return self
 
 
+class EvaluationNumbers(Written):
+    """What may change of evaluations: how many there are, and their words."""
+
+    rate: Rate | None = None
+    words: Outcomes | None = None
+
+
+class EvaluationChange(Span, EvaluationNumbers):
+    """A change of evaluations."""
+
+
+class Evaluations(EvaluationNumbers):
+    """Evaluations of one name of an agent's sessions, as `gen_ai.evaluation.result` or late outcomes tell them."""
+
+    evaluation: Annotated[str, Field(min_length=1, max_length=200)]
+    tenant: Label = ""
+    agent: Label = ""
+    changes: Many[EvaluationChange] = ()
+
+    @model_validator(mode="after")
+    def _has_both(self) -> "Evaluations":
+        if self.rate is None or not self.words:
+            raise ValueError("rate or words is missing; write rate: 10/m and words: {pass: 90%, fail: 10%}")
+        return self
+
+
 class Said(Written):
     """What somebody says during the test, as with `tocsin mark`: a maintenance window."""
 
@@ -245,28 +271,25 @@ class RuleTest(Written):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     agents: Many[Agent] = ()
     metrics: Many[Metric] = ()
+    evaluations: Many[Evaluations] = ()
     said: Many[Said] = ()
     pages: Many[ExpectedPage]
     tickets: Many[ExpectedTicket] | None = None
 
     @property
     def changes(self) -> list[Span]:
-        """All that changes, of agents, calls and metrics."""
+        """All that changes, of agents, calls, metrics and evaluations."""
         found: list[Span] = [one for agent in self.agents for one in agent.changes]
         found += [one for agent in self.agents for calls in agent.calls for one in calls.changes]
-        return found + [one for metric in self.metrics for one in metric.changes]
+        found += [one for metric in self.metrics for one in metric.changes]
+        return found + [one for evaluations in self.evaluations for one in evaluations.changes]
 
     @property
     def length_ns(self) -> int:
         """How long it is: as written, or to the last time that it names, and an hour at least."""
         if self.for_ns is not None:
             return self.for_ns
-        spans = [
-            *(one for agent in self.agents for one in agent.changes),
-            *(c for m in self.metrics for c in m.changes),
-        ]
-        spans += [one for agent in self.agents for calls in agent.calls for one in calls.changes]
-        times = [time for one in spans for time in (one.at, one.until)]
+        times = [time for one in self.changes for time in (one.at, one.until)]
         windows = [*self.pages, *(self.tickets or ()), *(page.ends for page in self.pages if page.ends)]
         times += [time for window in windows for time in (window.after, window.before)]
         return max([LENGTH_NS, *(time + MINUTE_NS for time in times if time)])
@@ -278,6 +301,7 @@ class RuleTest(Written):
         seconds = (self.learn + self.length_ns) / SECOND_NS
         rates = [(agent, agent.sessions or 0.0) for agent in self.agents]
         units = sum(rate * (1 + sum(call.each or 1.0 for call in agent.calls)) for agent, rate in rates) * seconds
+        units += sum(one.rate or 0.0 for one in self.evaluations) * seconds
         if units > UNITS_MAX:
             raise ValueError(f"it has {units:,.0f} spans; write lower rates or a shorter learn, at most {UNITS_MAX:,}")
         return self
@@ -299,7 +323,8 @@ class FileOfTests(Written):
 GRAMMAR = Grammar(
     FileOfTests,
     {
-        "tests": RuleTest, "agents": Agent, "calls": Calls, "metrics": Metric, "said": Said, "pages": ExpectedPage,
+        "tests": RuleTest, "agents": Agent, "calls": Calls, "metrics": Metric, "evaluations": Evaluations,
+        "said": Said, "pages": ExpectedPage,
         "tickets": ExpectedTicket, "ends": Window,
     },
     "tests:", ("tests", None), "name", "test",

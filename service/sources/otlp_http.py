@@ -16,11 +16,9 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from service.batch import Answer, Record, Signal
 from service.sources.arrival import Arrival, Arrivals
@@ -87,15 +85,25 @@ class Door:
         self._unpacker = Unpacker(body_bytes_max // SMALL_SHARE)
         self.held_bytes = 0  # Of all bodies that are being sent or wait to be read.
         self.held_large = 0  # Gzip bodies that are large unpacked.
-        self.app = Starlette(
-            routes=[Route(f"/v1/{s}", self.export, methods=["POST"]) for s in Signal],
-            exception_handlers={HTTPException: _no_route},
-        )
+        self._signals = {f"/v1/{signal}": signal for signal in Signal}
 
-    async def export(self, request: Request) -> Response:
-        """One OTLP request."""
-        signal, media = Signal(request.url.path.rpartition("/")[2]), _media(request)
-        held = Held(self)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request. An ASGI application."""
+        request = Request(scope, receive)
+        signal = self._signals.get(scope["path"])
+        if signal is None:
+            paths = ", ".join(self._signals)
+            response = _error(_media(request), 404, NOT_FOUND, f"there is no such path; there are {paths}")
+        elif scope["method"] != "POST":
+            said = f"{request.method[:20]} is not OTLP/HTTP; use POST"
+            response = _error(_media(request), 405, UNIMPLEMENTED, said)
+            response.headers["Allow"] = "POST"
+        else:
+            response = await self._export(signal, request)
+        await response(scope, receive, send)
+
+    async def _export(self, signal: Signal, request: Request) -> Response:
+        media, held = _media(request), Held(self)
         try:
             self._check_token(request)
             if media not in (PROTOBUF, JSON):
@@ -249,17 +257,6 @@ def success(signal: Signal, media: str, answer: Answer) -> bytes:
         return json.dumps({"partialSuccess": told} if partial else {}).encode()
     told = {count_field: answer.rejected, "error_message": answer.message}  # type: ignore[dict-item]
     return message(**({"partial_success": told} if partial else {})).SerializeToString()
-
-
-async def _no_route(request: Request, error: Exception) -> Response:
-    """404 and 405, which are answers of OTLP too."""
-    assert isinstance(error, HTTPException)
-    paths = ", ".join(f"/v1/{signal}" for signal in Signal)
-    if error.status_code == 405:
-        answer = _error(_media(request), 405, UNIMPLEMENTED, f"{request.method[:20]} is not OTLP/HTTP; use POST")
-        answer.headers["Allow"] = "POST"
-        return answer
-    return _error(_media(request), error.status_code, NOT_FOUND, f"there is no such path; there are {paths}")
 
 
 def _error(media: str, status: int, code: int, message: str) -> Response:

@@ -23,7 +23,9 @@ from service.readiness import Readiness
 from service.rule_files import RulesError
 from service.selfmetrics import SelfMetrics, level_families
 from service.watch import Level
+from service.web.late_door import LateDoor
 from service.web.people import ANSWER_TIMEOUT_S, People, json_of, refused
+from service.web.session_pages import SessionPages
 from service.web.vendors import Vendors
 
 Reply = Callable[[Request], Awaitable[Response]]
@@ -43,7 +45,7 @@ class Scrape(Collector):
 class Web:
     """The routes over one daemon's metrics.
 
-    pages      of others, by their paths
+    more       pages of others, by their paths
     look       has the levels taken, as they stand now
     readiness  says what it waits for, and what somebody should look into
     reload     has the rule files read again
@@ -51,9 +53,9 @@ class Web:
     """
 
     def __init__(
-        self, metrics: SelfMetrics, people: People, vendors: Vendors, pages: Mapping[str, Reply],
-        look: Callable[[], Awaitable[None]], readiness: Readiness, reload: Callable[[], "asyncio.Future[str]"],
-        hangs: Callable[[], str],
+        self, metrics: SelfMetrics, people: People, vendors: Vendors, look: Callable[[], Awaitable[None]],
+        readiness: Readiness, reload: Callable[[], "asyncio.Future[str]"], hangs: Callable[[], str],
+        sessions: SessionPages, late: LateDoor, more: Mapping[str, Reply],
     ) -> None:  # fmt: skip
         self.metrics, self._people = metrics, people
         self._look, self._readiness, self._reload, self.hangs = look, readiness, reload, hangs
@@ -67,7 +69,11 @@ class Web:
             "/api/v1/marks": people.marks,
             "/api/v1/silences": people.silences,
             "/api/v1/destinations": self.destinations,
-            **pages,
+            "/api/v1/sessions": sessions.audit,
+            "/api/v1/cohorts": sessions.cohorts,
+            "/api/v1/review": sessions.review,
+            "/api/v1/sessions/{session_id:path}": sessions.session,
+            **more,
         }
         routes = [Route(path, self._at_home(reply)) for path, reply in self._paths.items()]
         self.app = Starlette(
@@ -75,6 +81,7 @@ class Web:
                 Route("/", self._at_home(self.index)),
                 *people.doors(),
                 *vendors.doors(),
+                late.route(),
                 Route("/-/reload", self.reload, methods=["POST"]),
                 *routes,
             ]

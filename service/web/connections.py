@@ -11,12 +11,12 @@ from collections import Counter
 from enum import StrEnum
 from typing import Any
 
-import h11
+import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.web.framing import Strict
+from service.web.framing import HEAD_BYTES_MAX, TOO_LONG, reason, refusal
 
 
 class Phase(StrEnum):
@@ -29,6 +29,12 @@ class Phase(StrEnum):
 
 LIMITS_S = {Phase.HEAD: 10.0, Phase.REQUEST: 120.0, Phase.IDLE: 60.0}
 """A request has a longer time than any door takes for its body and its answer."""
+LINGER_S = 1.0
+"""How long a sender whose request cannot be read may still write; its connection would be reset otherwise."""
+BAD_REQUEST = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%s"
+)
 
 
 class Closed(StrEnum):
@@ -96,14 +102,20 @@ class Connections:
                 self.cut(connection, LATE[phase])
 
 
-class Connection(H11Protocol):
-    """One connection of uvicorn's, which keeps its phase up to date."""
+class Connection(HttpToolsProtocol):
+    """One connection of uvicorn's, which keeps its phase up to date.
+
+    A request that cannot be read is answered after those before it, and ends the connection.
+    """
 
     def __init__(self, connections: Connections, config: Config, server_state: ServerState, **more: Any) -> None:
         super().__init__(config, server_state, **more)
-        self.conn = self._strict = Strict(h11.SERVER)
         self.phase = Phase.HEAD
         self._all = connections
+        self._head_bytes = 0  # Of a head that has not come to its end.
+        self._in_body = False  # A head has come to its end, and its body has not.
+        self._unanswered = 0
+        self._refusal = ""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -115,20 +127,67 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        # What still comes of a request that is answered already begins nothing.
-        if self.phase is Phase.IDLE and self.conn.their_state is h11.IDLE:
-            self._all.enter(self, Phase.HEAD)
-        super().data_received(data)
+        if self._refusal:
+            return
+        self._unset_keepalive_if_required()
+        if not self._in_body:  # What still comes of a request that is answered already begins nothing.
+            self._head_bytes += len(data)
+            if self.phase is Phase.IDLE:
+                self._all.enter(self, Phase.HEAD)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.cycle.keep_alive = False  # It is answered; what follows would be of another protocol.
+        except httptools.HttpParserError as error:
+            self.send_400_response(reason(error))
+        else:
+            if not self._in_body and self._head_bytes > HEAD_BYTES_MAX:
+                self.send_400_response(TOO_LONG)
 
-    def handle_events(self) -> None:
-        answered = self.cycle
-        super().handle_events()
-        if self.cycle is not answered:
-            self._all.enter(self, Phase.REQUEST)
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_body:  # Nobody reads trailers.
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if refused := refusal(self.parser.get_http_version(), self.headers):
+            raise ValueError(refused)
+        super().on_headers_complete()
+        self._head_bytes, self._in_body = 0, True
+        self._unanswered += 1
+        self._all.enter(self, Phase.REQUEST)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        self._all.enter(self, Phase.IDLE)
-        super().on_response_complete()  # May take up the next request, if that has come already.
+        self._unanswered -= 1
+        self._all.enter(self, Phase.REQUEST if self.pipeline else Phase.IDLE)
+        super().on_response_complete()
+        if self._refusal and not self._unanswered:
+            self._end(self._refusal)
 
     def send_400_response(self, msg: str) -> None:
-        super().send_400_response(self._strict.refusal or msg)
+        self._refusal = msg
+        if self._in_body:  # Its head was taken as a request, which may be answered already.
+            if self.cycle.response_complete:
+                self.transport.close()
+                return
+            self._unanswered -= 1
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.pipeline:
+                self.pipeline.popleft()
+        if self._unanswered:
+            self.flow.pause_reading()
+        else:
+            self._end(msg)
+
+    def _end(self, why: str) -> None:
+        """Say why no more is read. What the sender still writes is thrown away, so that it comes to read the answer."""
+        said = why.encode()
+        self.transport.write(BAD_REQUEST % (len(said), said))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER_S, self.transport.close)

@@ -1,46 +1,42 @@
-"""Heads that say in two ways how long the body is: refused, as who stands before us may read them the other way.
+"""Requests that cannot be read: what is said of each, and what the parser takes that we refuse.
 
-h11 takes the first two of these, as RFC 9112 allows.
+The parser (llhttp) refuses heads that tell the length of a body in two ways, as who stands before us may read them
+the other way. It takes Transfer-Encoding in HTTP/1.0, which has none.
 """
 
-import re
+from collections.abc import Iterable
 
-import h11
+HEAD_BYTES_MAX = 64 << 10
+"""Of a head that has not come to its end."""
+TOO_LONG = f"the head of the request is over {HEAD_BYTES_MAX} bytes; send fewer or shorter headers"
+_BOTH = "both Content-Length and Transfer-Encoding; send one of them"
+_SAID = {
+    "Transfer-Encoding can't be present with Content-Length": _BOTH,
+    "Content-Length can't be present with Transfer-Encoding": _BOTH,
+    "Duplicate Content-Length": "more than one Content-Length; send one",
+    "Invalid character in Content-Length": "Content-Length is not one whole number; send one",
+}
+"""Our words for the parser's reasons, where a sender may need to know what to send instead."""
 
-_END = re.compile(rb"\r?\n\r?\n")
-_LENGTHS = re.compile(rb"^content-length[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
-_ENCODINGS = re.compile(rb"^transfer-encoding[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
+def reason(error: Exception) -> str:
+    """What a sender is told whose request the parser refused.
 
-def refusal(head: bytes) -> str:
-    """Why a request's head is refused; empty if it is not.
-
-    >>> refusal(b"POST / HTTP/1.1\\r\\nContent-Length: 4\\r\\nTransfer-Encoding: chunked")
-    'both Content-Length and Transfer-Encoding; send one of them'
+    >>> reason(ValueError("Duplicate Content-Length"))
+    'more than one Content-Length; send one'
+    >>> reason(ValueError("Invalid header token"))
+    'this is not HTTP/1.1: Invalid header token'
     """
-    lengths, encodings = _LENGTHS.findall(head), _ENCODINGS.findall(head)
-    if lengths and encodings:
-        return "both Content-Length and Transfer-Encoding; send one of them"
-    if len(lengths) > 1 or any(b"," in length for length in lengths):
-        return "more than one Content-Length; send one"
-    if encodings and head.partition(b"\n")[0].rstrip().endswith(b"HTTP/1.0"):
+    said = str(error.__context__ or error)
+    return _SAID.get(said, f"this is not HTTP/1.1: {said:.200}".encode("ascii", "replace").decode())
+
+
+def refusal(version: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Why a head is refused that the parser takes; empty if it is not.
+
+    >>> refusal("1.0", [(b"transfer-encoding", b"chunked")])
+    'Transfer-Encoding in HTTP/1.0, which has none; send Content-Length'
+    """
+    if version == "1.0" and any(name == b"transfer-encoding" for name, _ in headers):
         return "Transfer-Encoding in HTTP/1.0, which has none; send Content-Length"
     return ""
-
-
-class Strict(h11.Connection):
-    """h11's connection of a server, which refuses such heads. `refusal` says why, once it has."""
-
-    def __init__(self, our_role: type[h11.SERVER]) -> None:
-        super().__init__(our_role)
-        self.refusal = ""
-
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """The next event. Raises h11.RemoteProtocolError."""
-        if self.their_state is h11.IDLE:
-            received = self.trailing_data[0]
-            end = _END.search(received)
-            self.refusal = refusal(received[: end.start()]) if end else ""
-            if self.refusal:
-                raise h11.RemoteProtocolError(self.refusal, error_status_hint=400)
-        return super().next_event()

@@ -141,11 +141,11 @@ def traces(count: int, waves: int) -> Sizes:
 def cells(count: int) -> Sizes:
     """Bytes of a cell of ingest."""
     before, table = resident(), SeriesTable(CELL_LABELS, count + 2)
-    _fill(table, count)
+    fill(table, count)
     return {"cell": (resident() - before) / count}
 
 
-def _fill(table: SeriesTable, count: int) -> None:
+def fill(table: SeriesTable, count: int) -> None:
     """Cells of sessions, each of an agent of its own: every shipped rule looks at them."""
     for number in range(count):
         table.id_of((f"tenant-{number % 1000:04d}", f"agent-{number:06d}", "session", "", "", "", "1.14.2", ""), 0)
@@ -154,7 +154,7 @@ def _fill(table: SeriesTable, count: int) -> None:
 def rules(count: int) -> Sizes:
     """Bytes of a series of each shipped rule, by its alert: view, detector and ledger."""
     table, sizes = SeriesTable(CELL_LABELS, count + 2), {}
-    _fill(table, count)
+    fill(table, count)
     cell, units = np.arange(1, count + 1, dtype=np.int32), np.zeros((UNIT_COLUMNS, count))
     units[UNIT_WEIGHT], units[UNIT_FAILED], units[UNIT_DOLLARS] = 1.0, cell % 100 == 0, 0.01 + cell % 7
     units[UNIT_SECONDS], units[UNIT_OUTCOME] = 1.0 + cell % 30, cell % 4

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -74,9 +75,9 @@ def _entries(rows, buckets) -> Entries:  # type: ignore[no-untyped-def]
     return Entries(pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.int32), count.astype(float))
 
 
-def verdicts(detector, ticks) -> list[tuple[int, int, Verdict]]:  # type: ignore[no-untyped-def]
-    """All that a detector says of a stream, modes following its verdicts at once."""
-    modes, said = np.zeros(SERIES, np.int8), []
+def verdicts(detector, ticks, modes=None) -> list[tuple[int, int, Verdict]]:  # type: ignore[no-untyped-def]
+    """All that a detector says of a stream, modes (changed in place) following its verdicts at once."""
+    modes, said = np.zeros(SERIES, np.int8) if modes is None else modes, []
     turns = {
         Verdict.ANOMALOUS: Mode.PAGING,
         Verdict.RELAPSED: Mode.PAGING,
@@ -105,15 +106,17 @@ def test_it_pages_in_this_stream(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(TERMS))
 def test_saved_and_restored_it_goes_on(name: str) -> None:
     """Restored into a new detector at any moment, it says what it would have said."""
-    ticks = stream(2, 4.5)
-    for cut in (100, 2600, 5600):
-        whole, first = built(name), built(name)
-        verdicts(whole, ticks[:cut])
-        verdicts(first, ticks[:cut])
+    ticks, cuts, whole, modes = stream(2, 4.5), (0, 100, 2600, 5600), built(name), np.zeros(SERIES, np.int8)
+    said, left = list[tuple[int, int, Verdict]](), []
+    for begin, end in pairwise((*cuts, len(ticks))):
+        said += verdicts(whole, ticks[begin:end], modes)
+        left.append((end, whole.snapshot(), modes.copy(), len(said)))
+    kept = whole.snapshot()
+    for cut, saved, then, before in left[:-1]:
         second = built(name)
-        second.restore(first.snapshot())
-        assert verdicts(second, ticks[cut:]) == verdicts(whole, ticks[cut:])
-        saved, kept = second.snapshot(), whole.snapshot()
+        second.restore(saved)
+        assert verdicts(second, ticks[cut:], then) == said[before:]
+        saved = second.snapshot()
         assert saved.keys() == kept.keys()
         for key in saved:
             np.testing.assert_array_equal(np.asarray(saved[key]), np.asarray(kept[key]))

@@ -147,7 +147,7 @@ async def trickle(address: str, head: bytes, seconds: float) -> float:
 @pytest.mark.parametrize(
     ("head", "why"),
     [
-        (b"G", Closed.SLOW_HEAD),
+        (b"GET /", Closed.SLOW_HEAD),
         (HEAD, Closed.SLOW_HEAD),
         (HEAD + b"\r\n" + HEAD, Closed.SLOW_HEAD),
         (HEAD + b"Content-Length: 100000\r\n\r\n", Closed.IDLE),
@@ -216,11 +216,14 @@ TWO_LENGTHS = [
     (b"transfer-encoding: chunked\r\nX: y\r\ncontent-length: 1\r\n\r\n", b"both"),
     (b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n", b"more than one Content-Length"),
     (b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", b"more than one Content-Length"),
-    (b"Content-Length: 1, 1\r\n\r\n", b"more than one Content-Length"),
-    (b"Content-Length: 1\nContent-Length: 1\n\n", b"more than one Content-Length"),
-    (b"Transfer-Encoding: gzip\r\n\r\n", b"Invalid HTTP"),
-    (b"Content-Length : 1\r\n\r\n", b"Invalid HTTP"),
-    (b"Content-Length: +1\r\n\r\n", b"Invalid HTTP"),
+    (b"Content-Length: 1, 1\r\n\r\n", b"Content-Length is not one whole number"),
+    (b"Content-Length: 1\nContent-Length: 1\n\n", b"this is not HTTP/1.1"),
+    (b"Transfer-Encoding: gzip\r\n\r\n", b"this is not HTTP/1.1: Request has invalid `Transfer-Encoding`"),
+    (b"Transfer-Encoding: chunked, gzip\r\n\r\n", b"this is not HTTP/1.1: Invalid `Transfer-Encoding`"),
+    (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", b"this is not HTTP/1.1"),
+    (b"Content-Length : 1\r\n\r\n", b"this is not HTTP/1.1: Invalid header field char"),
+    (b"Content-Length: +1\r\n\r\n", b"Content-Length is not one whole number"),
+    (b"Content-Length: 99999999999999999999999\r\n\r\n", b"this is not HTTP/1.1: Content-Length overflow"),
 ]
 
 
@@ -240,6 +243,74 @@ def test_a_body_has_one_length(before: bytes, piece: int) -> None:
             writer.close()
             assert answers.count(b"HTTP/1.1 200") == before.count(b"HTTP/1.1"), more
             assert b"HTTP/1.1 400" in answers and said in answers, more
+
+    serve(steps)
+
+
+async def whole(scope: Any, receive: Any, send: Any) -> None:
+    """An application that answers once it has the whole body, with its size."""
+    size = 0
+    while (message := await receive())["type"] == "http.request":
+        size += len(message["body"])
+        if not message["more_body"]:
+            return await PlainTextResponse(f"size {size}")(scope, receive, send)
+    return None
+
+
+@pytest.mark.parametrize("before", [0, 1, 5])
+@pytest.mark.parametrize(("app", "said"), [(whole, [b"Invalid character in chunk size"]), (echo, [b"\r\nx"])])
+def test_a_body_that_cannot_be_read(before: int, app: Any, said: list[bytes]) -> None:
+    """Requests before it are answered; it itself is refused, unless it was answered before its body came."""
+    good = HEAD.replace(b"GET", b"POST") + b"Content-Length: 4\r\n\r\nbody"
+
+    async def steps(address: str) -> None:
+        reader, writer = await asyncio.open_connection(*address.split(":"))
+        writer.write(good * before + HEAD.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await asyncio.sleep(0.1)
+        writer.write(b"1 \nx\n")
+        answers = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        assert answers.count(b"HTTP/1.1 200") == before + (app is echo)
+        assert answers.count(b"HTTP/1.1 400") == (app is whole)
+        assert all(each in answers for each in said)
+
+    serve(steps, app=app)
+
+
+def test_a_head_has_an_end() -> None:
+    """More than a head may hold is refused, in one header or in many, in the first request and in a later one."""
+
+    async def steps(address: str) -> None:
+        for before in (b"", HEAD + b"\r\n"):
+            for line in (b"x" * 100, b"a: b\r\n" * 10):
+                reader, writer = await asyncio.open_connection(*address.split(":"))
+                writer.write(before + HEAD)
+                for _ in range(3000):
+                    writer.write(line)
+                    if reader.at_eof() or writer.is_closing():
+                        break
+                    await asyncio.sleep(0)
+                answers = await asyncio.wait_for(reader.read(), 5)
+                writer.close()
+                assert answers.count(b"HTTP/1.1 200") == before.count(b"HTTP/1.1")
+                assert b"send fewer or shorter headers" in answers
+
+    serve(steps)
+
+
+def test_another_protocol_is_answered_as_this_one() -> None:
+    """What asks for HTTP/2 or a socket is answered once, in HTTP/1.1, and the connection ends."""
+
+    async def steps(address: str) -> None:
+        for ask in (
+            b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n",
+            b"Connection: upgrade\r\nUpgrade: websocket\r\n",
+        ):
+            reader, writer = await asyncio.open_connection(*address.split(":"))
+            writer.write(HEAD + ask + b"\r\n")
+            answers = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            assert answers.startswith(b"HTTP/1.1 200") and answers.count(b"HTTP/1.1") == 1
 
     serve(steps)
 

@@ -80,7 +80,7 @@ async def read_on(one: Rig) -> None:
 @asynccontextmanager
 async def rig(queue_max: int) -> AsyncIterator[Rig]:
     door = Door(asyncio.Queue(queue_max), LIMIT)
-    server = Server(uvicorn.Config(door.app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
+    server = Server(uvicorn.Config(door, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     listening = socket.create_server(("127.0.0.1", 0))
     serving = asyncio.create_task(server.serve([listening]))
     base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -36,6 +36,7 @@ from service.ingest.kernel.constants import (
     USAGE_BELOW,
 )
 from service.ingest.kernel.results import Counts, Structs
+from service.ingest.legs import Legs, legs
 from service.ingest.local import Bands
 from service.ingest.prices import DAY_NS, CostSource, Prices, Tokens
 from service.ingest.twins import Account, Twins
@@ -67,6 +68,7 @@ class Closed(NamedTuple):
     no_class  outcomes that are of no class, and agents: how many sessions ended so
     errors    types of error by the number that UNIT_ERROR has for each
     answers   models that were asked by one name and answered by another; those of readings that are known may lack
+    legs      what the sessions went through; None where there is none
     """
 
     units: Floats
@@ -80,6 +82,7 @@ class Closed(NamedTuple):
     no_class: Mapping[tuple[str, str], float] = NO_WORDS
     errors: Mapping[int, str] = NO_ERRORS
     answers: tuple[tuple[str, str], ...] = ()
+    legs: Legs | None = None
 
 
 class Closing:
@@ -202,7 +205,10 @@ class Closing:
         services = [(lexicon.resources[i].agent, spans, weight) for i, spans, weight in sampled]
         no_class = self._no_class(units[:, calls:], rows[calls:])
         errors = {int(word): lexicon.text(int(word)) for word in np.unique(units[UNIT_ERROR]) if word}
-        return Closed(units, cells, rows, calls, ended, services, nameless, cut, no_class, errors, self._answers())
+        gone = legs(ended, lexicon.texts(), lexicon.outcomes) if sessions else None
+        return Closed(
+            units, cells, rows, calls, ended, services, nameless, cut, no_class, errors, self._answers(), gone
+        )
 
     def _answers(self) -> tuple[tuple[str, str], ...]:
         text = self._join.lexicon.text

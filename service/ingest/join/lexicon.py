@@ -224,7 +224,8 @@ class Lexicon:
     @staticmethod
     def _fields(spans: Rows, ended: Rows) -> list[tuple[str, Rows, str]]:
         """Where words stand in rows that are saved."""
-        return [("spans", spans, "tenant"), ("ended", ended, "tenant"), ("ended", ended, "agent")]
+        of_ended = ("tenant", "agent", "version", "model")
+        return [("spans", spans, "tenant"), *(("ended", ended, field) for field in of_ended)]
 
     def _again(self, saying: Saying) -> int:
         number = self._readings.get(saying)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ingest.join import format8, format9, format10
+from service.ingest.join import format8, format9, format10, format11
 from service.ingest.kernel.constants import HAS_PARTS
 from service.ingest.kernel.tables import TEXT_BYTES, WORDS_MAX, Tables
 
@@ -30,7 +30,7 @@ _LINKS = {
 }  # fmt: skip
 """Fields that hold the number of a row, or -1, and of which table."""
 _NEVER_NONE = {("spans", "trace"), ("waits", "span"), ("traces", "spans"), ("sessions", "traces")}
-_WORDS = {"spans": ("tenant",), "ended": ("tenant", "agent")}
+_WORDS = {"spans": ("tenant",), "ended": ("tenant", "agent", "version", "model")}
 ROWS_MAX = 2**31 - 2**20
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -71,13 +71,15 @@ def _base(dtype: np.dtype[Any]) -> tuple[Any, tuple[int, ...]]:
 
 
 def restore(tables: Tables, saved: Arrays) -> None:
-    """Put back what `snapshot` gave, or what formats 8 to 10 were. Raises DamagedError."""
+    """Put back what `snapshot` gave, or what formats 8 to 11 were. Raises DamagedError."""
     if saved["spans"].dtype.names is None:
         saved = format8.converted(saved)
     if format9.is_format9(saved):
         saved = format9.converted(saved)
     if format10.is_format10(saved):
         saved = format10.converted(saved)
+    if format11.is_format11(saved):
+        saved = format11.converted(saved)
     _check(tables, saved)
     tables.seed = tuple(saved["seed"].tolist())
     for name in SAVED:

@@ -70,10 +70,21 @@ cdef enum:
     AUDIO_IN, AUDIO_OUT, AUDIO_READ, IMAGE_IN, IMAGE_OUT, VIDEO_IN, SEARCHES, SECONDS_TO_FIRST
     # Of `detectors.core.columns.ENDINGS`.
     ENDED_STOP = 0
+    ENDED_LENGTH = 2
     ENDED_EMPTY = 5
     ENDED_ERROR = 12
+    ENDED_BLOCKED = 14
     ENDED_NEW = 15          # A call of a tool with arguments that are new in its trace,
     ENDED_REPEAT, ENDED_NOTHING, ENDED_SHORT, ENDED_FOUND   # or not; and what a retrieval found.
+    # What a leg of a session went through. A count stays at the most that it can be.
+    WENT_CALLS = 0          # Calls of language models, those that failed, and those that their token limit cut.
+    WENT_FAILED_CALLS, WENT_CUT
+    WENT_TOOLS              # Calls of tools, those that failed, and those that were the same as one before.
+    WENT_FAILED_TOOLS, WENT_REPEATS
+    WENT_RETRIEVALS         # Retrievals, and those that found nothing.
+    WENT_NOTHING
+    WENT_BLOCKED            # Guardrails that stopped something.
+    WENT
     # A retrieval keeps what it found in place of parts of usage: hits and one more (0 for unknown), top_k, the score.
     PART_HITS = 0
     PART_TOP_K, PART_SCORE
@@ -144,6 +155,9 @@ cdef struct Trace:          # Fields of its present session segment are of spans
     row_t sibling, older, newer
     word_t answers          # A bit for each response id that was counted, likewise.
     row_t unpriced, free
+    small_t[9] went
+    weight_t lowest         # The lowest best score of its retrievals, 0.0 where none told one.
+    weight_t tokens_in, tokens_out
 
 
 cdef struct Session:        # A segment of a session that is open.
@@ -161,6 +175,11 @@ cdef struct EndedSession:   # One that ended, until the slot in which it counts 
     row_t next
     word_t tenant, agent
     tiny_t outcome, is_trace, failed, unpriced, free
+    int64_t first, last
+    word_t version, model
+    row_t traces
+    small_t[9] went
+    weight_t lowest, tokens_in, tokens_out
 
 
 cdef struct Slot:           # An open slot: the last page of the spans that wait for it, and the sessions that ended.

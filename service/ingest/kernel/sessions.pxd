@@ -1,7 +1,8 @@
 # Sessions: which traces are one conversation, and when it is over. What is counted at once is a segment of a session.
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.string cimport memset
 
-from service.ingest.kernel.labels cimport label, parent_of
+from service.ingest.kernel.labels cimport default_span, label, parent_of
 from service.ingest.kernel.memory cimport (
     NONE, enter, give_back, hash_of, leave, next_like, pop, push, row_t, show, take, word_t
 )
@@ -9,6 +10,7 @@ from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.slots cimport SLOT_NS, slot_of
 from service.ingest.kernel.tops cimport first_of, has_top, may_be_top, root_of
 from service.ingest.kernel.traces cimport begin_segment, forget, trace_sorts_before
+from service.ingest.kernel.units cimport lower, one_more
 
 cdef enum:
     # What a span may be to its session.
@@ -229,6 +231,7 @@ cdef inline void close(Join* t, row_t at, int64_t close_ns) noexcept nogil:
     slot.sessions += 1
     ended.high, ended.low = session.high, session.low
     ended.seconds = (session.last - session.first) / 1e9
+    ended.first, ended.last = session.first, session.last
     _sum_up(t, session, ended)
     _free(t, at)
     while trace >= 0:
@@ -250,7 +253,10 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
     cdef int64_t outcome_ns = 0, outcome_id = 0, unpriced = 0, free = 0
     cdef Span* root
     cdef word_t[7] words
-    ended.failed, ended.is_trace, ended.outcome, ended.dollars = 0, 1, -1, 0.0
+    cdef int place
+    ended.failed, ended.is_trace, ended.outcome, ended.dollars, ended.traces = 0, 1, -1, 0.0, 0
+    ended.lowest = ended.tokens_in = ended.tokens_out = 0.0
+    memset(ended.went, 0, sizeof(ended.went))
     while row >= 0:
         trace = &t.traces[row]
         if trace.first < main.first or (trace.first == main.first and trace_sorts_before(trace, main)):
@@ -265,6 +271,12 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
         ):
             outcome_ns, outcome_id, ended.outcome = trace.outcome_ns, trace.outcome_id, trace.outcome
         ended.dollars += trace.dollars
+        for place in range(WENT):
+            one_more(ended.went, place, trace.went[place])
+        ended.lowest = lower(ended.lowest, trace.lowest)
+        ended.tokens_in += trace.tokens_in
+        ended.tokens_out += trace.tokens_out
+        ended.traces += 1
         unpriced += trace.unpriced
         free += trace.free
         row = trace.sibling
@@ -272,4 +284,7 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
     root = first_of(t, main)
     label(t, root, words)
     ended.tenant, ended.agent, ended.weight = words[L_TENANT], words[L_AGENT], root.weight
+    ended.version, ended.model = words[L_VERSION], words[L_MODEL]
+    if not ended.model and default_span(t, root, DEFAULT_MODEL) != NULL:
+        ended.model = reading_of(t, default_span(t, root, DEFAULT_MODEL)).model
     ended.unpriced, ended.free = unpriced > 0, unpriced == 0 and ended.dollars == 0.0 and free > 0

@@ -52,6 +52,8 @@ cdef inline void begin_segment(Trace* trace) noexcept nogil:
     trace.first, trace.last = INT64_MAX, 0
     trace.outcome_ns, trace.outcome_id, trace.outcome = 0, 0, -1
     trace.dollars, trace.unpriced, trace.free = 0.0, 0, 0
+    memset(trace.went, 0, sizeof(trace.went))
+    trace.lowest = trace.tokens_in = trace.tokens_out = 0.0
 
 
 cdef inline bint sorts_before(const Span* span, const Span* other) noexcept nogil:

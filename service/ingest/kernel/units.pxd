@@ -3,7 +3,7 @@ from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
-from service.ingest.kernel.memory cimport enter, mixed, next_like, row_t, take, word_t
+from service.ingest.kernel.memory cimport enter, mixed, next_like, row_t, small_t, take, weight_t, word_t
 from service.ingest.kernel.rows cimport *
 
 
@@ -107,6 +107,8 @@ cdef inline double _with_parts(const Wait* wait, const Band* band) noexcept nogi
 cdef inline void spend(Join* t, Trace* trace, const Wait* wait, Cost cost) noexcept nogil:
     """Have the trace's session bear what a call cost."""
     trace.tokens += tokens_of(wait)
+    trace.tokens_in += number_of(wait, INPUT)
+    trace.tokens_out += number_of(wait, OUTPUT)
     trace.dollars += cost.dollars
     trace.unpriced += cost.source == UNPRICED
     trace.free += cost.source == FREE_OF_CHARGE
@@ -149,7 +151,10 @@ cdef inline void write_unit(
     unit[UNIT_REASONING * room] = number_of(wait, REASONING) if usage else 0.0
     unit[UNIT_EACH * room] = weight
     unit[UNIT_IS_CUT * room] = reading_of(t, span).is_cut
-    unit[UNIT_ENDING * room] = _ending_of(t, span, wait, repeats) if counts else -1
+    unit[UNIT_ENDING * room] = -1
+    if counts:
+        unit[UNIT_ENDING * room] = _ending_of(t, span, wait, repeats)
+        _go_through(&t.traces[span.trace], span, wait, reading_of(t, span).operation, <int>unit[UNIT_ENDING * room])
     unit[UNIT_ERROR * room] = reading_of(t, span).raised if counts and span.flags & FAILED else 0.0
     write_trace(unit, room, t.traces[span.trace].high, t.traces[span.trace].low)
     unit[UNIT_FIRST * room] = unit[UNIT_SCORE * room] = NAN
@@ -158,6 +163,38 @@ cdef inline void write_unit(
             unit[UNIT_SCORE * room] = wait.parts[PART_SCORE]
     elif counts and span.flags & HAS_PARTS and wait.parts[SECONDS_TO_FIRST] > 0.0:
         unit[UNIT_FIRST * room] = wait.parts[SECONDS_TO_FIRST]
+
+
+cdef inline void _go_through(
+    Trace* trace, const Span* span, const Wait* wait, int operation, int ending
+) noexcept nogil:
+    """Have the trace's session remember a call."""
+    cdef bint failed = span.flags & FAILED != 0
+    if operation == OP_LLM:
+        one_more(trace.went, WENT_CALLS, True)
+        one_more(trace.went, WENT_FAILED_CALLS, failed)
+        one_more(trace.went, WENT_CUT, ending == ENDED_LENGTH)
+    elif operation == OP_TOOL:
+        one_more(trace.went, WENT_TOOLS, True)
+        one_more(trace.went, WENT_FAILED_TOOLS, failed)
+        one_more(trace.went, WENT_REPEATS, ending == ENDED_REPEAT)
+    elif operation == OP_RETRIEVAL:
+        one_more(trace.went, WENT_RETRIEVALS, True)
+        one_more(trace.went, WENT_NOTHING, ending == ENDED_NOTHING)
+        if span.flags & HAS_PARTS and wait.parts[PART_SCORE] > 0.0:
+            trace.lowest = lower(trace.lowest, wait.parts[PART_SCORE])
+    elif operation == OP_GUARDRAIL:
+        one_more(trace.went, WENT_BLOCKED, ending == ENDED_BLOCKED)
+
+
+cdef inline void one_more(small_t* went, int place, int more) noexcept nogil:
+    """Add to a count, up to the most that it can be."""
+    went[place] = <small_t>min(went[place] + more, 0xFFFF)
+
+
+cdef inline weight_t lower(weight_t lowest, weight_t score) noexcept nogil:
+    """The lower of two scores; 0.0 is none."""
+    return score if lowest == 0.0 or 0.0 < score < lowest else lowest
 
 
 cdef inline int _ending_of(const Join* t, const Span* span, const Wait* wait, bint repeats) noexcept nogil:

@@ -10,6 +10,7 @@ from service.rule_tests.written import (
     GRAMMAR,
     Agent,
     Calls,
+    Evaluations,
     ExpectedPage,
     ExpectedTicket,
     FileOfTests,
@@ -24,7 +25,7 @@ TABLES = re.sub(r"```.*?```", "", DOCUMENT, flags=re.DOTALL)
 
 def test_every_field_is_documented() -> None:
     """Each key that a file may have stands in the document, in code; so does every operation."""
-    models = (FileOfTests, RuleTest, Agent, Calls, Metric, Said, ExpectedPage, ExpectedTicket)
+    models = (FileOfTests, RuleTest, Agent, Calls, Metric, Evaluations, Said, ExpectedPage, ExpectedTicket)
     names = {field.alias or name for model in models for name, field in model.model_fields.items()}
     coded = " ".join(re.findall(r"`([^`]+)`", TABLES))
     assert [name for name in sorted(names | OPERATIONS) if not re.search(rf"\b{name}\b", coded)] == []

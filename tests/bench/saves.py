@@ -1,0 +1,108 @@
+"""What a save costs where there are many series: copying the state, writing it, and what the event loop feels of both.
+
+    python -m tests.bench.saves [--series 100000] [--rounds 5] [--json]
+
+The pipeline has the shipped rules, and each series is an agent of its own that counted sessions for a day. The copy is
+made between two steps; the file is written and synced while others go on. `loop` is the longest that a timer of an
+event loop in the same process came late meanwhile. Medians of the rounds.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from alertrules.parse import load
+from detectors.core.columns import SECOND_NS, SLOT_NS, TICK_NS
+from service.ingest.kernel.constants import (
+    UNIT_COLUMNS,
+    UNIT_DOLLARS,
+    UNIT_FAILED,
+    UNIT_OUTCOME,
+    UNIT_SECONDS,
+    UNIT_WEIGHT,
+)
+from service.ingest.limits import IngestLimits
+from service.ingest.rollup import roll_up
+from service.pipeline import Pipeline
+from service.store.sqlite import Store
+from tests.bench.memory import BEGIN_NS, PACKS, fill
+
+HOURS = 24
+LOOK_S = 0.001
+
+
+def learnt(series: int) -> Pipeline:
+    """A pipeline whose rules have seen so many series for a day."""
+    rules = load([PACKS])
+    wide = tuple(rule.model_copy(update={"series_max": series + 2}) for rule in rules.rules)
+    pipeline = Pipeline(IngestLimits(cells_max=series + 2), replace(rules, rules=wide), 10**18)
+    fill(pipeline.ingest.cells, series)
+    cell, units = np.arange(1, series + 1, dtype=np.int32), np.zeros((UNIT_COLUMNS, series))
+    units[UNIT_WEIGHT], units[UNIT_FAILED], units[UNIT_DOLLARS] = 1.0, cell % 100 == 0, 0.01 + cell % 7
+    units[UNIT_SECONDS], units[UNIT_OUTCOME] = 1.0 + cell % 30, cell % 4
+    slot = roll_up(BEGIN_NS, units, cell, 0, np.full(series, -1, np.int32))
+    for hour in range(HOURS):
+        at_ns = BEGIN_NS - BEGIN_NS % TICK_NS + hour * 3_600 * SECOND_NS
+        pipeline.judge([replace(slot, start_ns=at_ns + SLOT_NS * place) for place in range(2)], at_ns)
+    return pipeline
+
+
+async def lateness(until: asyncio.Event) -> float:
+    """The longest that a timer came late, in seconds."""
+    worst = 0.0
+    while not until.is_set():
+        begun = time.perf_counter()
+        await asyncio.sleep(LOOK_S)
+        worst = max(worst, time.perf_counter() - begun - LOOK_S)
+    return worst
+
+
+async def saved(pipeline: Pipeline, store: Store) -> dict[str, float]:
+    """Seconds of one save, and its size."""
+    done = asyncio.Event()
+    late = asyncio.create_task(lateness(done))
+    begun = time.perf_counter()
+    state = await asyncio.to_thread(pipeline.snapshot)
+    copied = time.perf_counter()
+    name = await asyncio.to_thread(store.write_arrays, state.arrays, {}, state.alerts)
+    await asyncio.to_thread(store.save, name, {}, state.alerts, [], 0)
+    took = time.perf_counter() - begun
+    done.set()
+    size = (store.directory / name).stat().st_size
+    return {"copy": copied - begun, "all": took, "loop": await late, "MiB": size / 2**20}
+
+
+def main() -> int:
+    """Print a line for each figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--series", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    pipeline, rounds = learnt(given.series), []
+    with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as at:
+        store = Store(Path(at))
+        rounds = [asyncio.run(saved(pipeline, store)) for _ in range(given.rounds)]
+        store.close()
+    for name in rounds[0]:
+        value, unit = statistics.median(one[name] for one in rounds), "MiB" if name == "MiB" else "s"
+        row = {
+            "bench": "saves",
+            "case": f"{given.series} series",
+            "metric": name,
+            "value": round(value, 4),
+            "unit": unit,
+        }
+        print(json.dumps(row) if given.json else f"{given.series} series  {name:5} {value:9.3f} {unit}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
