@@ -137,9 +137,8 @@ class Daemon:
             self.sessions,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
-        self.keep = settings.keep or SHIPPED
         start = partial(asyncio.create_task, name="look")
-        self.looks = Looks(self.pipeline, self.metrics, self.work, start, self.keep)
+        self.looks = Looks(self.pipeline, self.metrics, self.work, start, settings.keep or SHIPPED)
         self.replies = Client(partial(new_client, REPLIES_MAX, authorities(os.environ)), time.monotonic_ns)
         self.web = self._web()
         self.ready = asyncio.Event()
@@ -159,19 +158,9 @@ class Daemon:
         pages = SessionPages(self.sessions, self.pipeline, settings.links.templates, self.clock.now_ns)
         late = LateDoor(people, self.sessions, self.pipeline, self.work, self.clock.now_ns)
         inbound = Vendors(people, inbounds(settings.notifiers), self.wall_ns, self.replies.ask)
-        more = Sampled(self.metrics, look, self.keep).paths | Comparisons(self.metrics, look).paths
-        return Web(
-            self.metrics,
-            people,
-            inbound,
-            look,
-            Readiness(self),
-            self.rule_files.ask,
-            self.work.hangs,
-            pages,
-            late,
-            more,
-        )
+        more = Sampled(self.metrics, look, self.looks.policy).paths | Comparisons(self.metrics, look).paths
+        ready, reload, hangs = Readiness(self), self.rule_files.ask, self.work.hangs
+        return Web(self.metrics, people, inbound, look, ready, reload, hangs, pages, late, more)
 
     def _restore(self) -> None:
         saved = self.store.load()

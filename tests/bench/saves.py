@@ -32,7 +32,8 @@ from service.ingest.limits import IngestLimits
 from service.ingest.rollup import roll_up
 from service.pipeline import Pipeline
 from service.store.sqlite import Store
-from tests.bench.memory import BEGIN_NS, PACKS, fill
+from tests.bench.memory import PACKS, fill
+from tests.bench.sessions import BEGIN_NS
 
 HOURS = 24
 LOOK_S = 0.001

@@ -59,7 +59,7 @@ def judged(detector: Versions, ticks: Iterator[Tick], mode: Mode = Mode.WATCHED)
     ]
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.floats(0.01, 0.99), st.integers(1, 30), st.floats(0.2, NULL_RATIO))
 def test_it_is_an_e_value(share: float, bad: int, truth: float) -> None:
     """Its mean is at most one while the new rate is at most NULL_RATIO times the old one's, exactly."""

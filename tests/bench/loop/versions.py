@@ -94,7 +94,8 @@ def run() -> Iterator[str]:
         found = paged(RELEASES, canary, NOTHING, SEED)
         false = float(np.isfinite(found).mean())
         worst = max(worst, false)
-        yield f"{canary:4.0%} of the calls, nothing changed: {np.isfinite(found).sum()} of {RELEASES} paged ({false:.1%})"
+        pages = np.isfinite(found).sum()
+        yield f"{canary:4.0%} of the calls, nothing changed: {pages} of {RELEASES} paged ({false:.1%})"
         for number, change in enumerate(CHANGES):
             waited = paged(WORSE, canary, change, 100 * SEED + number)
             for place, rate in enumerate(RATES):
