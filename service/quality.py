@@ -105,9 +105,7 @@ def _never(level: Level) -> Iterator[dict[str, Any]]:
             sees[horizon] = seen(asked, median(values))
     judged = level.gauges.get("warm")
     warm = int((judged > 0).sum()) if judged is not None else len(level.labels)
-    said = "it has judged no series yet" if not warm else "nothing that it may page of has happened"
-    told = {"rule": level.rule.name, "weeks": round(level.sums.weeks, 2), "series_judged": warm, "said": said}
-    yield told | {"sees": sees}
+    yield {"rule": level.rule.name, "weeks": round(level.sums.weeks, 2), "series_judged": warm, "sees": sees}
 
 
 def _noisiest(levels: Sequence[Level], since_ns: int) -> Iterator[dict[str, Any]]:
@@ -144,10 +142,14 @@ def worded(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {digits(group['false_pages_per_week'])} pages a week called noise, of a budget of {asked}"
         if group["median_delay_s"] is not None:
             yield f"  from the event to the page: {group['median_delay_s'] / 60:.1f} min (median)"
+    if young := [one["rule"] for one in found["never_fired"] if not one["series_judged"]]:
+        yield f"never paged, and have judged no series yet: {', '.join(young)}"
     for one in found["never_fired"]:
+        if not one["series_judged"]:
+            continue
         changes = " or ".join(f"{effect} within {horizon}" for horizon, effect in one["sees"].items())
         could = f"; at its usual traffic its median series would see {changes}" if changes else ""
-        yield f"{one['rule']} never paged in {one['weeks']:g} weeks: {one['said']}{could}"
+        yield f"{one['rule']} never paged in {one['weeks']:g} weeks: nothing that it may page of has happened{could}"
     for one in found["noisiest"]:
         series = " ".join(f"{name}={value}" for name, value in one["labels"].items())
         yield f"noisiest: {one['rule']} {series}: {one['noise']} called noise; write {one['change']}"

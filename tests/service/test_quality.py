@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from alertrules.ledger import WEEK_NS, Page
@@ -80,7 +81,20 @@ def test_in_words() -> None:
     assert "precision 75%" in said and "1 pages a week called noise, of a budget of 2" in said
     assert "from the event to the page: 0.5 min (median)" in said
     assert "precision unknown: nobody said of any page whether it was an incident or noise" in said
-    assert "Slow never paged in 1 weeks: it has judged no series yet" in said
+    assert "never paged, and have judged no series yet: Slow" in said
+
+
+def test_what_a_rule_that_never_pages_could_see() -> None:
+    """The median of its series that are judged; those that learn say nothing."""
+    fails, errors, slow = levels()
+    nan = float("nan")
+    sees = {"visible_1h": np.array([4.0, 2.0, nan]), "visible_24h": np.full(3, nan)}
+    gauges = {"warm": np.array([1.0, 1.0, 0.0]), **sees}
+    slow = replace(slow, gauges=gauges, labels=(("acme",), ("globex",), ("young",)))
+    found = quality([fails, errors, slow], NOW_NS, 4.0)
+    (told,) = found["never_fired"]
+    assert (told["series_judged"], told["sees"]) == (2, {"1h": "3x"})
+    assert "Slow never paged in 1 weeks: nothing" in (said := "\n".join(worded(found))) and "see 3x within 1h" in said
 
 
 def test_what_was_said_outlives_a_restart() -> None:
