@@ -3,11 +3,12 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 BROKER := .cache/kafka
+COLLECTOR := .cache/otelcol
 # One more process than cores: many tests wait for a server.
 PROCESSES := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 KERNELS := $(wildcard service/ingest/kernel/*.p* service/ingest/kernel/*.h detectors/core/*.pyx)
 
-.PHONY: demo run test quick check lint types install sanitize mutants wheel broker lock clean
+.PHONY: demo run test quick check lint types install sanitize mutants wheel broker collector lock clean
 
 demo: install ## Watch four incidents in a simulated fleet turn into four pages.
 	@$(BIN)/tocsin demo
@@ -67,6 +68,15 @@ broker: ## A real Kafka broker's jars for the tests, where Java and Maven are to
 	  echo "== fetching a Kafka broker for the tests, once (43 MB)"; \
 	  mvn --quiet --batch-mode -f tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(BROKER) && touch $(BROKER)/complete; \
 	else echo "== no java or no mvn here: the tests that need a real Kafka broker will be skipped"; fi
+
+collector: ## A real OpenTelemetry Collector for tests of sampling, where Go is to be had: the tests are skipped without it.
+	@if [ -e $(COLLECTOR)/otelcol ]; then :; \
+	elif command -v go >/dev/null; then \
+	  echo "== building an OpenTelemetry Collector for the tests, once (three minutes)"; mkdir -p $(COLLECTOR); \
+	  GOBIN=$(CURDIR)/$(COLLECTOR) go install go.opentelemetry.io/collector/cmd/builder@v0.155.0; \
+	  $(COLLECTOR)/builder --skip-compilation --config tests/otelcol/builder.yaml >$(COLLECTOR)/build.log 2>&1; \
+	  cd $(COLLECTOR)/source && GOFLAGS=-mod=mod go build -trimpath -o ../otelcol .; \
+	else echo "== no go here: the tests that need a real Collector will be skipped"; fi
 
 LOCK := --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header \
   --strip-extras --allow-unsafe

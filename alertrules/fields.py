@@ -229,3 +229,11 @@ def _template(text: str) -> str:
 
 
 Template = Annotated[Text, AfterValidator(_template)]
+
+
+class Annotations(Written):
+    """Words for people. `summary` is the page's title and takes placeholders."""
+
+    summary: Template = ""
+    description: Template = ""
+    runbook: Link = ""

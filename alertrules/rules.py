@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from alertrules.fields import (
     GROUP_LABELS,
     SPANS,
+    Annotations,
     BudgetText,
     BudgetWritten,
     DetectorWord,
@@ -23,7 +24,6 @@ from alertrules.fields import (
     LabelNames,
     LimitText,
     LimitUnread,
-    Link,
     Name,
     Objective,
     Season,
@@ -32,7 +32,6 @@ from alertrules.fields import (
     SeverityWord,
     SignalWord,
     Spans,
-    Template,
     Written,
     signal_word,
 )
@@ -53,14 +52,6 @@ _SESSIONS = Matcher("operation", Operator.EQUAL, "session")
 _BY = ("tenant", "agent")
 _OF_SOME = {"every_ns": "takes_every", "spans": "takes_objective", "season": "takes_season"}
 """Fields that rules of some detectors may have, and what such a detector takes."""
-
-
-class Annotations(Written):
-    """Words for people. `summary` is the page's title and takes placeholders."""
-
-    summary: Template = ""
-    description: Template = ""
-    runbook: Link = ""
 
 
 class Override(Written):
@@ -124,6 +115,15 @@ class Rule(Written):
         if isinstance(by, list) and by:  # The default is a tuple.
             raise ValueError("it judges all telemetry together; leave by out")
         return ()
+
+    @field_validator("by", mode="after")
+    @classmethod
+    def _compared(cls, by: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        either = getattr(_described(info), "compares", ())
+        if either and sum(label in either for label in by) != 1:
+            example = f"[tenant, agent, operation, {either[0]}]"
+            raise ValueError(f"it compares what differs in one of {', '.join(either)}; write {example}")
+        return by
 
     @field_validator("series_max", mode="after")
     @classmethod

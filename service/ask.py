@@ -92,23 +92,51 @@ def outcome(address: str, said: Mapping[str, Any], token: str) -> str:
     return _told("POST", address, "/api/v1/outcomes", token, json=dict(said))
 
 
+def compare(address: str, asked: Mapping[str, str]) -> dict[str, Any]:
+    """What the daemon knows of two versions of an agent. Raises AskError."""
+    return _asked("GET", address, "/api/v1/compare", {}, params=dict(asked))
+
+
+def quality(address: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What pages were worth. Raises AskError."""
+    return _asked("GET", address, "/api/v1/quality", {}, params=dict(asked))
+
+
+def sampling(address: str) -> dict[str, Any]:
+    """The sampling policy, and what is needed now. Raises AskError."""
+    return _asked("GET", address, "/api/v1/sampling", {})
+
+
+def collector(address: str) -> str:
+    """The policies of the Collector's tail sampling, as YAML. Raises AskError."""
+    return _read("GET", address, "/api/v1/sampling/collector", {}).text
+
+
 def _told(method: str, address: str, path: str, token: str, **more: Any) -> str:
     headers = JSON_HEADERS | ({"Authorization": f"Bearer {token}"} if token else {})
     return str(_asked(method, address, path, headers, **more)["message"])
 
 
 def _asked(method: str, address: str, path: str, headers: Mapping[str, str], **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = _document(_read(method, address, path, headers, **more), address)
+    return found
+
+
+def _read(method: str, address: str, path: str, headers: Mapping[str, str], **more: Any) -> httpx.Response:
     try:
         answer = httpx.request(
             method, f"http://{address}{path}", headers=dict(headers), timeout=TIMEOUT_S, trust_env=False, **more
         )
-        document = answer.json()
     except httpx.HTTPError as error:
         raise AskError(f"no Tocsin answers at {address} ({error}); start it, or name its address with --at") from None
-    except ValueError:
-        raise AskError(f"what answers at {address} is no Tocsin; name its web address with --at") from None
     if answer.status_code != 200:
         kind = UnknownError if answer.status_code == 404 else AskError
-        raise kind(str(document.get("error", f"status {answer.status_code}")))
-    found: dict[str, Any] = document
-    return found
+        raise kind(str(_document(answer, address).get("error", f"status {answer.status_code}")))
+    return answer
+
+
+def _document(answer: httpx.Response, address: str) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        raise AskError(f"what answers at {address} is no Tocsin; name its web address with --at") from None

@@ -39,6 +39,7 @@ from service.notifiers.notifier import inbounds
 from service.pipeline import Outcome, State
 from service.readiness import Readiness
 from service.rule_files import RuleFiles, RulesError, told
+from service.sampling.policy import SHIPPED
 from service.selfmetrics import Parts, SelfMetrics
 from service.setting_types import revealed
 from service.settings import Role, Settings
@@ -55,9 +56,12 @@ from service.store.sqlite import Delivery, Store, connect, exposed
 from service.taking import Taking
 from service.watched import Watched
 from service.web.app import Web
+from service.web.comparisons import Comparisons
 from service.web.connections import Connections
 from service.web.late_door import LateDoor
 from service.web.people import People
+from service.web.qualities import Qualities
+from service.web.sampled import Sampled
 from service.web.server import Server, certificate
 from service.web.session_pages import SessionPages
 from service.web.vendors import REPLIES_MAX, Vendors
@@ -134,7 +138,9 @@ class Daemon:
             self.sessions,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
-        self.looks = Looks(self.pipeline, self.metrics, self.work, lambda look: asyncio.create_task(look, name="look"))
+        self.keep = settings.keep or SHIPPED
+        start = partial(asyncio.create_task, name="look")
+        self.looks = Looks(self.pipeline, self.metrics, self.work, start, self.keep)
         self.replies = Client(partial(new_client, REPLIES_MAX, authorities(os.environ)), time.monotonic_ns)
         self.web = self._web()
         self.ready = asyncio.Event()
@@ -151,12 +157,13 @@ class Daemon:
         """All that is shown, and the doors for what people say."""
         settings, look = self.settings, self.looks.look
         people = People(self.metrics, self.arrivals, self.wall_ns, revealed(settings.web.token), look)
-        pages = SessionPages(self.sessions, self.pipeline, settings.links.templates, self.clock.now_ns)
+        kept = SessionPages(self.sessions, self.pipeline, settings.links.templates, self.clock.now_ns)
         late = LateDoor(people, self.sessions, self.pipeline, self.work, self.clock.now_ns)
         inbound = Vendors(people, inbounds(settings.notifiers), self.wall_ns, self.replies.ask)
-        return Web(
-            self.metrics, people, inbound, look, Readiness(self), self.rule_files.ask, self.work.hangs, pages, late
-        )
+        sampled, worth = Sampled(self.metrics, look, self.keep), Qualities(self.metrics, look, self.event_ns)
+        pages = {**kept.paths, **sampled.paths, **Comparisons(self.metrics, look).paths, **worth.paths}
+        doors = [*people.doors(), *inbound.doors(), late.route()]
+        return Web(self.metrics, people, doors, pages, look, Readiness(self), self.rule_files.ask, self.work.hangs)
 
     def _restore(self) -> None:
         saved = self.store.load()
@@ -189,6 +196,10 @@ class Daemon:
     def destinations(self) -> tuple[Destination, ...]:
         """Everybody who is told."""
         return self.addresses.all
+
+    def event_ns(self) -> int:
+        """How far event time is; now before the first span."""
+        return self.pipeline.watermark_ns or self.clock.now_ns()
 
     @staticmethod
     def wall_ns() -> int:

@@ -40,6 +40,9 @@ HEALTH = {
     ),
     "tocsin_alerts_acknowledged": Declared("gauge", (), "Alerts that fire and that somebody has acknowledged."),
     "tocsin_silences": Declared("gauge", ("state",), "Silences: pending, active, or expired of late."),
+    "tocsin_sampling_needs": Declared(
+        "gauge", ("reason",), "Agents of which the sampling policy wants more now, by why; all of them count as one."
+    ),
     "tocsin_spend_usd_per_hour": Declared(
         "gauge", ("tenant", "agent"), "Dollars of priced calls an hour, over about the last hour."
     ),

@@ -1,15 +1,16 @@
 """What only the operator knows, as settings write it: prices, currencies, and what a collector lets through."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from service.ingest.local import Sampling, overrides
+from service.sampling.names import SHARE_MIN
+from service.sampling.policy import policy_from
 
-SHARE_MIN = 1e-6
-"""Of fewer traces than one in a million, one span would outweigh a fleet."""
 RATE_MAX = 1e6
 """Dollars that nothing is worth which is called a currency."""
 
@@ -72,13 +73,21 @@ def rates(text: object) -> object:
 
 def price_file(path: object) -> object:
     """The prices in the file that a path names."""
-    if not isinstance(path, str) or not path:
-        return path or ()
+    return _read(path, overrides) if isinstance(path, str) and path else path or ()
+
+
+def keep_file(path: object) -> object:
+    """The sampling policy in the file that a path names."""
+    return _read(path, policy_from) if isinstance(path, str) and path else path or None
+
+
+def _read(path: str, read: Callable[[object], object]) -> object:
+    """What `read` makes of a file's YAML. Raises ValueError with the file's name before each problem."""
     try:
-        return overrides(YAML(typ="safe", pure=True).load(Path(path).read_text()))
+        return read(YAML(typ="safe", pure=True).load(Path(path).read_text()))
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from None
     except YAMLError as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None

@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine
 
 from alertrules.audience import Audience
 from service.pipeline import Pipeline
+from service.sampling.needs import Needs, needs
+from service.sampling.policy import Policy
 from service.selfmetrics import SelfMetrics
 from service.watch import Level
 from service.watched import Watched
@@ -21,14 +23,15 @@ ByLabels = dict[tuple[str, ...], float]
 class Looks:
     """Looks at one pipeline, between its steps.
 
-    start  makes a task of a look; the daemon makes all tasks
+    start   makes a task of a look; the daemon makes all tasks
+    policy  which traces are worth keeping, and when
     """
 
     def __init__(
         self, pipeline: Pipeline, metrics: SelfMetrics, work: Watched,
-        start: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"],
+        start: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"], policy: Policy,
     ) -> None:  # fmt: skip
-        self._pipeline, self._metrics, self._work, self._start = pipeline, metrics, work, start
+        self._pipeline, self._metrics, self._work, self._start, self._policy = pipeline, metrics, work, start, policy
         self._looked_s = float("-inf")
         self._looking: asyncio.Task[None] | None = None
 
@@ -47,13 +50,14 @@ class Looks:
     async def _look(self) -> None:
         metrics = self._metrics
         try:
-            metrics.levels, metrics.spend, metrics.unpriced, metrics.audience = await self._work.run(
+            metrics.levels, metrics.spend, metrics.unpriced, metrics.audience, metrics.needs = await self._work.run(
                 "a look at the levels", self._taken
             )
             self._looked_s = time.monotonic()
         finally:
             self._looking = None
 
-    def _taken(self) -> tuple[list[Level], ByLabels, ByLabels, Audience]:
-        pipeline = self._pipeline
-        return pipeline.levels(), pipeline.spend(), pipeline.unpriced(), pipeline.router.audience()
+    def _taken(self) -> tuple[list[Level], ByLabels, ByLabels, Audience, Needs]:
+        pipeline, levels, news = self._pipeline, self._pipeline.levels(), self._pipeline.causes.news
+        needed = needs(levels, news.sights(), news.changes, self._policy, self._metrics.parts.now_ns())
+        return levels, pipeline.spend(), pipeline.unpriced(), pipeline.router.audience(), needed

@@ -30,6 +30,8 @@ from service.notifiers.destination import Destination
 from service.notifiers.request import Reason
 from service.pipeline import Outcome, Pipeline
 from service.rule_files import RuleFiles
+from service.sampling.needs import NOTHING_NEEDED
+from service.sampling.needs import Reason as Need
 from service.sources import of_kafka
 from service.sources.arrival import Arrivals
 from service.sources.kafka import KafkaSource
@@ -76,6 +78,7 @@ class SelfMetrics:
         self.spend: dict[tuple[str, ...], float] = {}
         self.unpriced: dict[tuple[str, ...], float] = {}
         self.audience = NOBODY
+        self.needs = NOTHING_NEEDED
         self.tallied = Tallied()
         self.notices: Counter[Status] = Counter()
         self.save_failures = self.put_back = 0
@@ -163,6 +166,7 @@ class SelfMetrics:
             "tocsin_alerts_suppressed": {key: float(count) for key, count in self.audience.suppressed().items()},
             "tocsin_alerts_acknowledged": {(): float(self.audience.acknowledged)},
             "tocsin_silences": {(state,): float(count) for state, count in self.audience.states().items()},
+            "tocsin_sampling_needs": {(reason.value,): float(self.needs.count(reason)) for reason in Need},
             "tocsin_spend_usd_per_hour": self.spend,
             "tocsin_unpriced_ratio": self.unpriced,
             "tocsin_build_info": {(_version(),): 1},

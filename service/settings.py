@@ -16,8 +16,9 @@ from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import SECOND_NS
 from service.ingest.failures import names
 from service.ingest.local import Override, Sampling
-from service.local_settings import policies, price_file, rates, shares
+from service.local_settings import keep_file, policies, price_file, rates, shares
 from service.notifiers.notifier import notifiers
+from service.sampling.policy import Policy
 from service.setting_types import (
     Address,
     Duration,
@@ -47,6 +48,7 @@ def time_zone(name: object) -> object:
 PriceFile = Annotated[tuple[Override, ...], BeforeValidator(price_file)]
 Names = Annotated[tuple[str, ...], BeforeValidator(names)]
 Rates = Annotated[tuple[tuple[str, float], ...], BeforeValidator(rates)]
+KeepFile = Annotated[Policy | None, BeforeValidator(keep_file)]
 PolicyShares = Annotated[tuple[tuple[str, float], ...], BeforeValidator(policies)]
 Shares = Annotated[Sampling | None, BeforeValidator(shares)]
 Zone = Annotated[Calendar, BeforeValidator(time_zone)]
@@ -156,6 +158,9 @@ class Settings(BaseSettings):
     sampling: Shares = Field(None, description="what the collector keeps, as errors=1 rest=0.1, where spans do not say")
     sampling_policies: PolicyShares = Field(
         (), description="what policies of its tail sampling keep, as errors=1, sample 1%=0.01, where it records them"
+    )
+    keep: KeepFile = Field(
+        None, description="file that says which share of traces is worth keeping, and when; without one, as shipped"
     )
     lateness: Duration = Field(60 * SECOND_NS, description="how far behind the newest span the watermark stays")
     idle_hold: Duration = Field(

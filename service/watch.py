@@ -1,7 +1,7 @@
 """One rule at work: its view, its detector, its account, and the alerts of its series."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +38,7 @@ from detectors.core.columns import (
     empty,
     without,
 )
-from detectors.core.contract import Clocked, Detector, Judgement, Listener, SlotJudge
+from detectors.core.contract import Clocked, Comparing, Detector, Judgement, Listener, SlotJudge
 from detectors.core.descriptor import build
 from detectors.core.series import SeriesTable
 from service.fingerprint import fingerprint
@@ -58,6 +58,8 @@ class Level:
     sums     what the rule has cost so far
     excess   mean excess of the evidence's tail, nats; NaN while too little is known
     tickets  lines worth a look some day; `marks` what people said of pages and series
+    beside   the series that each one is compared with, of a detector that compares
+    pages    of late, and what was said of each
     """
 
     rule: Rule
@@ -70,6 +72,8 @@ class Level:
     excess: float
     tickets: tuple[str, ...]
     marks: tuple[Mark, ...]
+    beside: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    pages: tuple[Page, ...] = ()
 
 
 class Moved(NamedTuple):
@@ -88,6 +92,8 @@ class Watch:
         self.view = View(rule.selection, rule.by, rule.series_max)
         terms = replace(rule.terms, calendar=calendar, outcomes=outcomes.names, goods=outcomes.goods)
         self.detector: Detector = build(rule.detector, terms)
+        labels = rule.described.compares
+        self.compares = next((place for place, label in enumerate(rule.by) if label in labels), None)
         self.clocked = self.detector if isinstance(self.detector, Clocked) else None
         self.listener = self.detector if isinstance(self.detector, Listener) else None
         # A rule with `for` asked to wait: its detector is given no slots.
@@ -188,7 +194,8 @@ class Watch:
             tickets += [self._ticket(one) for one in fired]
         else:
             for one in fired:
-                self.ledger.page(Page(one.alert_id, one.labels, one.at_ns))
+                began_ns = one.finding.since_ns if one.finding else 0
+                self.ledger.page(Page(one.alert_id, one.labels, one.at_ns, began_ns=began_ns))
         return Moved(at_ns, tuple(moved), tuple(tickets))
 
     def _ticket(self, fired: Transition) -> str:
@@ -254,11 +261,15 @@ class Watch:
 
     def _ask_new_series(self) -> None:
         """Ask what the overrides say of the series that were met since the last tick; after a restart, of all."""
-        table = self.view.series
+        table, compares = self.view.series, self.compares
         rows = table.rows()
-        new = rows[table.born(rows) > self.asked_to] if self.rule.overrides else rows[:0]
+        new = rows[table.born(rows) > self.asked_to] if self.rule.overrides or compares is not None else rows[:0]
         for row, asked in self.overrides.meet((row, table.values(row)) for row in new.tolist()).items():
             self.detector.ask(row, asked)
+        if isinstance(self.detector, Comparing) and compares is not None:
+            for row in new.tolist():
+                values = table.values(row)
+                self.detector.meet(row, (*values[:compares], *values[compares + 1 :]), values[compares])
         self.asked_to = int(table.born(new).max(initial=self.asked_to))
 
     def _ask(self, row: int) -> None:
@@ -299,8 +310,11 @@ class Watch:
             met = rows < len(values)  # A series of the open tick is not known to the detector yet.
             gauges[name][met] = values[rows[met]]
         alerts = {table.values(row): alert for row, alert in self.alerts.items()}
+        pairs = self.detector.beside() if isinstance(self.detector, Comparing) else {}
+        beside = {table.values(new): table.values(old) for new, old in pairs.items()}
         ledger = self.ledger
         return Level(
             self.rule, tuple(table.values(row) for row in rows.tolist()), gauges, alerts, table.refused, table.expired,
-            ledger.sums(), self.detector.excess(), tuple(ledger.tickets), tuple(ledger.marks),
+            ledger.sums(), self.detector.excess(), tuple(ledger.tickets), tuple(ledger.marks), beside,
+            tuple(ledger.pages.values()),
         )  # fmt: skip

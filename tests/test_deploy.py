@@ -15,6 +15,9 @@ from ruamel.yaml import YAML
 
 from service import systemd
 from service.declared import DECLARED
+from service.sampling.collector import rendered
+from service.sampling.needs import NOTHING_NEEDED
+from service.sampling.policy import SHIPPED
 from service.settings import load, table
 from tests.service.ingest.wire import EPOCH_S, body, chat
 from tests.service.running import running
@@ -85,20 +88,14 @@ def test_settings_are_settings() -> None:
             assert set(re.findall(r"\bTOCSIN_[A-Z_]+\b(?=[=:])", path.read_text())) <= known, path
 
 
-def test_the_policies_are_those_of_the_collector() -> None:
-    """What is kept is said of each policy, in the order in which the Collector asks them."""
+def test_the_policies_are_those_that_tocsin_renders() -> None:
+    """As shipped, where nothing is needed. Their names tell what each keeps; the gate has them recorded."""
     (collector,) = documents("collector/collector.yaml")
-    names = [policy["name"] for policy in collector["processors"]["tail_sampling"]["policies"]]
+    wanted = YAML(typ="safe").load(rendered(SHIPPED, NOTHING_NEEDED))["processors"]["tail_sampling"]["policies"]
+    assert collector["processors"]["tail_sampling"]["policies"] == wanted
     (compose,) = documents("compose/compose.yaml")
-    told = compose["services"]["tocsin"]["environment"]["TOCSIN_SAMPLING_POLICIES"]
-    kept = dict(load({"TOCSIN_SAMPLING_POLICIES": told}).sampling_policies)
-    assert list(kept) == names and told in (DEPLOY / "collector" / "collector.yaml").read_text()
-    shares = [
-        policy["probabilistic"]["sampling_percentage"] / 100
-        for policy in collector["processors"]["tail_sampling"]["policies"]
-        if policy["type"] == "probabilistic"
-    ]
-    assert kept["rest"] == kept["audit"] == pytest.approx(1 - (1 - shares[0]) * (1 - shares[1]))
+    command = compose["services"]["collector"]["command"]
+    assert "--feature-gates=processor.tailsamplingprocessor.recordpolicy" in command
 
 
 def test_files_that_are_named_are_there() -> None:

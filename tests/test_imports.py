@@ -20,6 +20,7 @@ CORE_OF_SERVICE = (
     "service/causes",
     "service/ingest",
     "service/exchange",
+    "service/sampling",
     "service/front.py",
     "service/notifiers",
     "service/setting_types.py",

@@ -124,6 +124,20 @@ class SlotJudge(Protocol):
 
 
 @runtime_checkable
+class Comparing(Protocol):
+    """A detector that holds series together which differ in one label alone, as versions of one agent."""
+
+    def meet(self, row: int, others: tuple[str, ...], value: str) -> None:
+        """A series that is new, or was restored: its other labels' values, and that of the label; empty: it has none.
+
+        Not saved, so told again after `restore`, before the next tick.
+        """
+
+    def beside(self) -> Mapping[int, int]:
+        """The series that each one is compared with now."""
+
+
+@runtime_checkable
 class Clocked(Protocol):
     """A detector of all telemetry together, by the wall clock: it is given no ticks."""
 

@@ -119,6 +119,7 @@ class Descriptor:
     operations      of the cells that it can look at; empty: of all calls and sessions
     of_points       whether the points of a metric tell it anything
     series_usual    series of a rule that says nothing, where each costs much; None: the rule language's
+    compares        labels of which a rule's `by` must have one: series that differ in it alone are held together
     named           levels whose names the operator chooses, by how they begin; the label has what follows
     signal          the plain number that comes closest to what it judges, for a rule that says none: the causes of a
                     change are looked for in it; empty: they are not looked for
@@ -146,6 +147,7 @@ class Descriptor:
     series_usual: int | None = None
     signal: str = ""
     models: tuple[str, ...] = ()
+    compares: tuple[str, ...] = ()
     named: Mapping[str, Gauge] = field(default_factory=dict)
 
     def scheduled(self) -> "Descriptor":

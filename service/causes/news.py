@@ -4,8 +4,8 @@ A page names what was new within the hour before its change began. What an agent
 news.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from alertrules.changes import Change
 from alertrules.wording import VALUE_LENGTH_MAX, clean, length
@@ -15,8 +15,18 @@ from detectors.core.series import OVERFLOW_VALUE, SeriesTable
 HOUR_NS = 3600 * SECOND_NS
 WATCHED = {"agent_version": "version", "model": "model", "tool": "tool"}
 """Labels whose new values are news, and what a page calls them."""
+FRESH = ("agent_version", "model")
+"""Of those, the ones after which an agent may behave otherwise: see `News.sights`."""
 SIGHTS_MAX, CHANGES_MAX, TOLD_MAX = 20_000, 1_000, 3
 CHANGE_LIFE_NS = 30 * 24 * HOUR_NS
+
+
+class Sight(NamedTuple):
+    """Something of an agent that was seen for the first time, in words."""
+
+    agent: str
+    what: str
+    at_ns: int
 
 
 class News:
@@ -81,6 +91,23 @@ class News:
         ]
         nearest = sorted(found, key=lambda one: (abs(one[0] - since_ns), one[1]))[:TOLD_MAX]
         return tuple(f"{said} ({_when(at_ns, since_ns)})" for at_ns, said in nearest)
+
+    def sights(self) -> Iterator[Sight]:
+        """First sights of versions and models by agent, and of models that answer behind a name that an agent asks for.
+
+        What was seen in the first hour of all is not news: it was there before anybody looked. A new agent's is.
+        """
+        since_ns = min(self._agents.values(), default=0) + HOUR_NS
+        asking: dict[str, set[str]] = {}
+        for (agent, label, value), at_ns in self._sights.items():
+            if label == "model":
+                asking.setdefault(value, set()).add(agent)
+            if label in FRESH and agent and at_ns >= since_ns:
+                yield Sight(agent, f"{WATCHED[label]} {clean(value, VALUE_LENGTH_MAX)}", at_ns)
+        for (asked, answered), at_ns in self._answers.items():
+            if at_ns >= since_ns:
+                said = f"{clean(asked, VALUE_LENGTH_MAX)} answered by {clean(answered, VALUE_LENGTH_MAX)}"
+                yield from (Sight(agent, said, at_ns) for agent in asking.get(asked, ()) if agent)
 
     def state(self) -> dict[str, Any]:
         """All state, as JSON knows it."""

@@ -18,6 +18,7 @@ from service.ingest.otlp.wanted import KEYS
 from service.ingest.plans import Plans, flags_of
 from service.ingest.read import read_resource, read_span, session_of
 from service.ingest.vocabulary import RESPONSE_ID, SESSION, TENANT, Reading, label
+from service.sampling.names import weight_of
 
 _ENTRIES = tuple(WANTED.get(key) for key in KEYS)
 _NATIVE = tuple(scope.encode() for scope in NATIVE_SCOPES)
@@ -136,6 +137,6 @@ class Reader:
     def _scope(self, columns: Columns, row: int) -> tuple[int, float]:
         """Which of NATIVE_SCOPE and APART_SCOPE a scope is, and the weight of its spans, 0.0 if it does not tell."""
         (name, values), policies = columns.scope(row), self._local.policies
-        weights = (policies[str(value)] for _, value in values if str(value) in policies)
+        weights = (policies.get(str(value)) or weight_of(str(value)) for _, value in values)
         kinds = NATIVE_SCOPE * name.startswith(_NATIVE) | APART_SCOPE * name.startswith(_APART)
-        return kinds, next(weights, 0.0)
+        return kinds, next(filter(None, weights), 0.0)

@@ -39,6 +39,12 @@ class SessionPages:
     def __init__(self, sessions: Sessions | None, pipeline: Pipeline, links: Links, now_ns: Callable[[], int]) -> None:
         self._sessions, self._pipeline, self._links, self._now_ns = sessions, pipeline, links, now_ns
         self._turn = asyncio.Lock()  # Some look at many rows: one at a time, so that they take one core at most.
+        self.paths = {
+            "/api/v1/sessions": self.audit,
+            "/api/v1/cohorts": self.cohorts,
+            "/api/v1/review": self.review,
+            "/api/v1/sessions/{session_id:path}": self.session,
+        }
 
     async def session(self, request: Request) -> Response:
         """All that is known of one session."""

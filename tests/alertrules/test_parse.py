@@ -45,12 +45,15 @@ def test_the_shipped_rules() -> None:
         "AgentErrorsUp", "AgentLatencyUp", "AgentCostUp", "AgentSpendUp", "AgentOutcomesWorse",
         "LateOutcomesWorse", "AgentUnpriced",
         "TelemetryMissing",
+        "AgentVersionWorse", "AgentModelWorse",
     ]  # fmt: skip
     assert {rule.budget_per_week for rule in rules.rules[:5]} == {1.0}
     assert {rule.severity for rule in rules.rules[:5]} == {Severity.PAGE}
     assert rules.rules[5].severity is Severity.WARNING
     assert rules.rules[6].severity is Severity.TICKET
     assert (rules.rules[7].budget_per_week, rules.rules[7].severity) == (7 / 30, Severity.PAGE)
+    compared = rules.rules[8:]
+    assert [(one.budget_per_week, one.severity) for one in compared] == [(1.0, Severity.PAGE), (1.0, Severity.TICKET)]
     assert rules.receiver("oncall").name == "oncall"
     assert (rules.route.group_by, rules.route.group_window_ns) == (("agent", "severity"), 1800 * SECOND_NS)
 

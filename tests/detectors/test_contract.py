@@ -26,14 +26,15 @@ TERMS = {
     "burn": Terms(math.nan, None, None, "", "", 30_000.0),
     "slo": Terms(math.nan, None, None, "error_ratio", objective=0.99, spans=(60, 360)),
     "telemetry": Terms(1.0, None, None, window_ns=5 * 60 * 10**9),
+    "versions": Terms(1.0, None, None),
 }
 BUILT_AS = {"river": "river.GaussianScorer"}
 WITH_EVIDENCE = ["cost", "endings", "errors", "latency", "outcomes"]
 DAYS = {"absence": 11.0}
 """How long a stream must be for a page; five days are enough for the others."""
 SERIES = 5
-TOLD_TICKS = sorted(set(TERMS) - {"telemetry"})
-"""Those that judge ticks; the other one looks at the clock (test_telemetry.py)."""
+TOLD_TICKS = sorted(set(TERMS) - {"telemetry", "versions"})
+"""Those that judge series alone: one looks at the clock (test_telemetry.py), one at pairs (test_versions.py)."""
 
 
 def built(name: str) -> Detector:

@@ -53,11 +53,10 @@ cdef inline void read_one(
     if decoded.flags & TELLS_MORE:
         keep_found(t, decoded)
     weight = sampling_weight(c.text + span.state, c.text + span.state + span.state_size) if span.state_size else 0.0
-    if weight == 0.0:
-        weight = scope.weight
-    if weight > 0.0:
+    if weight > 0.0 or scope.weight > 0.0:
         decoded.flags |= IS_WEIGHED
-    decoded.weight = weight if weight > 0.0 else 1.0
+    # Head and tail draw apart: what both kept stands for the product.
+    decoded.weight = min((weight if weight > 0.0 else 1.0) * (scope.weight if scope.weight > 0.0 else 1.0), WEIGHT_MAX)
 
 
 cdef inline void _follow(

@@ -165,18 +165,20 @@ def test_a_span_that_knows_its_own_threshold_is_believed() -> None:
 @pytest.mark.parametrize("decoder", [ProtobufDecoder(), Scanner()], ids=lambda decoder: str(decoder.name))
 @pytest.mark.parametrize("write", [body, json_body])
 def test_a_recorded_policy_tells_the_weight(decoder: Decoder, write: Callable[..., bytes]) -> None:
-    """Of spans that say no threshold, whatever else is set; a policy that nobody told of is as none."""
+    """Whatever else is set. A policy that nobody told of is as none; one of ours tells its share itself, and a
+    threshold counts beside it."""
     stream = Stream()
     told = Local(sampling=Sampling(1.0, 0.5), policies={"keep all": 1.0, "sample 10%": 10.0})
     stream.ingest = Ingest(stream.limits, decoder=decoder, local=told)
     sent = {"keep all": 1.0, "sample 10%": 10.0, "else": 2.0, "": 2.0}
+    sent |= {"tocsin/rest=0.05": 20.0, "tocsin/flagged 1=1": 1.0, "tocsin/rest=0": 2.0, "tocsin/rest=1e-9": 2.0}
     for number, (policy, weight) in enumerate(sent.items(), 1):
         for i in (number, number + 10):  # New, and known.
             stream.send_bytes(write(chat(i, 1, 1, 3, tenant__id=f"t{weight}{policy}"), policy=policy), 4)
     call = chat(9, 1, 1, 3, tenant__id="own")
     stream.send_bytes(write(call.__class__(**{**vars(call), "state": "ot=th:c"}), policy="sample 10%"), 4)
     counted = {row["labels"][0]: row["count"] for row in stream.flush().of("llm")}  # type: ignore[index]
-    assert counted == {f"t{weight}{policy}": 2 * weight for policy, weight in sent.items()} | {"own": 4.0}
+    assert counted == {f"t{weight}{policy}": 2 * weight for policy, weight in sent.items()} | {"own": 40.0}
     sessions = {row["labels"][0]: row["count"] for row in stream.of("session")}  # type: ignore[index]
     assert sessions == counted
 

@@ -1,0 +1,117 @@
+"""A real OpenTelemetry Collector with tail sampling, as `make collector` builds it: spans in, what it keeps out."""
+
+import gzip
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+
+from service.sources.otlp_http import PROTOBUF
+from tests import broker
+
+BINARY = Path(__file__).parents[2] / ".cache" / "otelcol" / "otelcol"
+GATE = "--feature-gates=processor.tailsamplingprocessor.recordpolicy"
+DECISION_S = 1
+CONFIG = """
+receivers: {{otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{door}"}}}}}}}}
+processors:
+  tail_sampling: {{decision_wait: {decision}s, num_traces: 1000000, expected_new_traces_per_sec: 20000, policies: []}}
+  batch: {{send_batch_size: 4096, send_batch_max_size: 8192, timeout: 200ms}}
+exporters:
+  otlphttp:
+    traces_endpoint: http://127.0.0.1:{sink}/
+    compression: gzip
+    sending_queue: {{block_on_overflow: true}}
+service:
+  telemetry: {{metrics: {{level: none}}, logs: {{level: error}}}}
+  pipelines: {{traces: {{receivers: [otlp], processors: [tail_sampling, batch], exporters: [otlphttp]}}}}
+"""
+START_S, STOP_S = 30.0, 60.0
+
+
+def missing(path: Path = BINARY) -> str:
+    """What keeps this machine from running the Collector; empty if nothing does."""
+    return "" if path.exists() else "no OpenTelemetry Collector here: run `make collector` (needs Go)"
+
+
+def validated(path: Path, configs: Sequence[str]) -> str:
+    """What the Collector says against these files or addresses together; empty if they are valid."""
+    options = [option for config in configs for option in ("--config", config)]
+    done = subprocess.run([str(path), GATE, "validate", *options], capture_output=True, text=True, timeout=START_S)
+    return "" if done.returncode == 0 else done.stderr or done.stdout
+
+
+def kept(path: Path, directory: Path, policies: str, bodies: Iterable[bytes]) -> list[bytes]:
+    """The bodies of spans that come out of a Collector with these policies, once all of `bodies` were decided."""
+    (directory / "policies.yaml").write_text(policies)
+    with _sink() as (sink, found), _running(path, directory, sink) as (door, stop):
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            for body in bodies:
+                answer = client.post(f"{door}/v1/traces", content=body, headers={"Content-Type": PROTOBUF})
+                assert answer.status_code == 200, answer.text
+        time.sleep(DECISION_S + 2)
+        stop()
+    return found
+
+
+@contextmanager
+def _sink() -> Iterator[tuple[int, list[bytes]]]:
+    """A port that takes OTLP/HTTP, and what it took."""
+    found: list[bytes] = []
+
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            found.append(gzip.decompress(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.send_header("Content-Type", PROTOBUF)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port, found
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def _running(path: Path, directory: Path, sink: int) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The Collector's door, and what ends it: it then decides what it still holds."""
+    door = broker.free_port()
+    config = directory / "collector.yaml"
+    config.write_text(CONFIG.format(door=door, sink=sink, decision=DECISION_S))
+    log = directory / "collector.log"
+    files = ("--config", str(config), "--config", str(directory / "policies.yaml"))
+    with log.open("wb") as out:
+        process = subprocess.Popen([str(path), GATE, *files], stdout=out, stderr=out)
+
+    def stop() -> None:
+        process.terminate()
+        process.wait(STOP_S)
+
+    try:
+        until_s = time.monotonic() + START_S
+        while True:
+            try:
+                httpx.get(f"http://127.0.0.1:{door}/", trust_env=False)
+                break
+            except httpx.TransportError:
+                assert process.poll() is None and time.monotonic() < until_s, log.read_text()
+                time.sleep(0.05)
+        yield f"http://127.0.0.1:{door}", stop
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait(STOP_S)
