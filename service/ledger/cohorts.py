@@ -20,7 +20,7 @@ FALSE_SHARE = 0.1
 SESSIONS_MIN, EACH_MIN = 50, 5
 """Sessions whose end is known that a cohort must have, and that must be on either side of a sign."""
 PART_MIN = 200
-"""Sessions that a part of an agent must have: each question makes all others harder to answer, and of fewer few are."""
+"""Sessions that a part of an agent must have: fewer answer little, and each question makes the others harder."""
 COHORTS_MAX = 500
 """Cohorts that are asked about, those of most sessions."""
 
