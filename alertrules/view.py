@@ -13,7 +13,7 @@ from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 
 SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free", "amount")
-HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt", "score")
+HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt", "score", "failed_squares")
 UNKNOWN, NOT_SELECTED = -2, -1
 VALUES_MAX = 10_000
 """Values of one label whose answer is remembered; with more of them all are asked for again."""
@@ -108,7 +108,7 @@ class View:
 
     def latest(self, start_ns: int) -> Tick:
         """The slot that was added last, alone and without histograms; it stays part of the open tick."""
-        return _tick(start_ns, self._parts[-1:], ())
+        return _tick(start_ns, self._parts[-1:], ("failed_squares",))
 
     def labels(self, row: int) -> tuple[tuple[str, str], ...]:
         """The series' labels, sorted by name, without the empty ones."""

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from detectors.core.anchor import Anchor
-from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Precision, Singles, Tick
+from detectors.core.columns import TICK_NS, Bools, Entries, Floats, Ids, Precision, Singles, Tick
 from detectors.core.contract import Terms
 from detectors.core.count_signal import Counted
 from detectors.core.descriptor import Descriptor, Effects, Gauge
@@ -52,6 +52,34 @@ class ErrorBaseline:
         resize(self, 0)
 
 
+@dataclass(eq=False)
+class Weights:
+    """(S,) units that one failed, one other unit stood for of late; NaN where none was seen."""
+
+    failed: Floats = column(fill=np.nan, is_later=True)
+    others: Floats = column(fill=np.nan, is_later=True)
+
+    def __post_init__(self) -> None:
+        resize(self, 0)
+
+    def of(
+        self, rows: Ids, count: Floats, failed: Floats, squares: Floats, failed_squares: Entries
+    ) -> tuple[Floats, Floats]:
+        """(r,) the same of these series now, each (r,) sums of a tick; what a tick has none of is what it was last."""
+        resize(self, int(max(rows.max(initial=-1), failed_squares.cell.max(initial=-1))) + 1)
+        told = np.full(len(self.failed), np.nan)
+        told[failed_squares.cell] = failed_squares.count
+        of_all = squares / count
+        own = np.where(np.isnan(told[rows]), failed * of_all, told[rows])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            for kept, weight in ((self.failed, own / failed), (self.others, (squares - own) / (count - failed))):
+                known = np.isfinite(weight) & (weight > 0)
+                kept[rows[known]] = weight[known]
+        of_failed, of_others = self.failed[rows], self.others[rows]
+        of_failed = np.where(np.isnan(of_failed), np.where(np.isnan(of_others), of_all, of_others), of_failed)
+        return of_failed, np.where(np.isnan(of_others), of_failed, of_others)
+
+
 class Errors:
     """The signal of failed shares. A run's sums are failed, all, and expected failed."""
 
@@ -67,23 +95,32 @@ class Errors:
         self.baseline = ErrorBaseline()
         self.recent = Recent(2)
         self.anchor = Anchor()
-        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "recent": self.recent, "anchor": self.anchor}
+        self.weights = Weights()
+        self.parts: Mapping[str, Any] = {
+            "baseline": self.baseline, "recent": self.recent, "anchor": self.anchor, "weights": self.weights,
+        }  # fmt: skip
 
     def counted(self, tick: Tick) -> Counted:
-        """Effective sessions and their failures: weights w give n = (sum w)^2 / sum w^2."""
+        """What was seen: failed units, and others, each worth their effective number, (sum w)^2 / sum w^2.
+
+        Where sampling keeps failures and thins out the rest, failures are as many as they were, among fewer others. So
+        their share is another; by how much tell the odds, see `_seen`. Shares of the baseline are those of the whole.
+        """
         rows = np.flatnonzero(tick.count > 0)
-        count = tick.count[rows]
-        effective = count * count / tick.squares[rows]
-        failed, none = effective * tick.failed[rows] / count, np.empty((len(rows), 0))
-        return Counted(tick.start_ns // TICK_NS, tick.series[rows], effective, failed, none)
+        series, count, failed = tick.series[rows], tick.count[rows], tick.failed[rows]
+        of_failed, of_others = self.weights.of(series, count, failed, tick.squares[rows], tick.failed_squares)
+        k, others = failed / of_failed, (count - failed) / of_others
+        none = np.empty((len(rows), 0))
+        return Counted(tick.start_ns // TICK_NS, series, k + others, k, none, of_others / of_failed)
 
     def learn(self, counted: Counted, hour: int) -> None:
-        self.recent.add(counted.rows, np.stack([counted.values, counted.count], 1))
-        self.baseline.count_today[counted.rows, hour] += counted.count
+        whole = _whole(counted)
+        self.recent.add(counted.rows, np.stack([counted.values, whole], 1))
+        self.baseline.count_today[counted.rows, hour] += whole
         self.baseline.failed_today[counted.rows, hour] += counted.values
 
     def residuals(self, counted: Counted, hour: int) -> tuple[Floats, Floats]:
-        share = self.baseline.share[counted.rows, hour]
+        share = _seen(self.baseline.share[counted.rows, hour], counted)
         residual = counted.values - counted.count * share
         return residual[:, None], (counted.count * share * (1 - share))[:, None]
 
@@ -106,14 +143,15 @@ class Errors:
 
     def _against_upper(self, raised: Floats, counted: Counted, hour: int, rho: Floats) -> Floats:
         n, k, m = counted.count[:, None], counted.values[:, None], 1 / rho - 1
-        return _log_beta_binomial(n, k, raised, m) - _log_beta_binomial(n, k, self._upper(counted, hour), m)
+        upper = _seen(self._upper(counted, hour), counted)
+        return _log_beta_binomial(n, k, _seen(raised, counted), m) - _log_beta_binomial(n, k, upper, m)
 
     def tempering(self, rows: Ids, eta: Floats) -> Floats:
         return eta
 
     def run_sums(self, counted: Counted, hour: int) -> Floats:
-        expected = counted.count * self.baseline.share[counted.rows, hour]
-        return np.stack([counted.values, counted.count, expected], 1)
+        whole = _whole(counted)
+        return np.stack([counted.values, whole, whole * self.baseline.share[counted.rows, hour]], 1)
 
     def shows_effect(self, rows: Ids, run: Floats) -> Bools:
         """The run's failed share against the expected one, not against the upper null."""
@@ -211,6 +249,22 @@ class Errors:
             "error_ratio_baseline": np.where(known, before, np.nan),
             "error_ratio_effect": np.where(known, least, np.nan),
         }
+
+
+def _seen(share: Floats, counted: Counted) -> Floats:
+    """Failed shares (r,) or (r, J) of the whole as they are among what sampling left: their odds grow by `odds`."""
+    if counted.odds is None or (counted.odds == 1).all():
+        return share
+    odds = counted.odds.reshape(-1, *(1,) * (share.ndim - 1))
+    seen: Floats = share * odds / (1 - share + share * odds)
+    return seen
+
+
+def _whole(counted: Counted) -> Floats:
+    """(r,) all units, those that sampling left out too, as many as failed units are worth."""
+    if counted.odds is None or (counted.odds == 1).all():
+        return counted.count
+    return counted.values + (counted.count - counted.values) * counted.odds
 
 
 def _raised(upper: Floats, times: Floats) -> Floats:

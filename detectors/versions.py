@@ -267,8 +267,8 @@ class Versions:
         sums, logs = self.pairs.sums[rows], self.pairs.logs[rows]
         yield "calls_new", sums[:, 0, 1]
         yield "calls_old", sums[:, 0, 3]
-        yield "evidence", mean_evidence(logs.reshape(len(rows), math.prod(logs.shape[1:])))
-        yield "evidence_threshold", self._thresholds(rows)
+        yield "compared_evidence", mean_evidence(logs.reshape(len(rows), math.prod(logs.shape[1:])))
+        yield "compared_threshold", self._thresholds(rows)
         yield "compared_since", self.pairs.since[rows].astype(np.float64) * (TICK_NS // SECOND_NS)
         for place, measure in enumerate(MEASURES):
             levels = np.array([self._levels(row, place) for row in rows.tolist()]).reshape(-1, 2)
@@ -294,6 +294,8 @@ class Versions:
 
 def _after(minutes: int) -> str:
     """How long after something, in words."""
+    if minutes < 1:
+        return "with"
     return f"{minutes} min after" if minutes < 120 else f"{minutes // 60} h after"
 
 
@@ -314,8 +316,8 @@ DETECTOR = Descriptor(
     {
         "calls_new": Gauge("tocsin_version_calls", "Calls of the new version in its comparison."),
         "calls_old": Gauge("tocsin_version_beside_calls", "Calls of the version beside it in the same minutes."),
-        "evidence": GAUGES["evidence"],
-        "evidence_threshold": GAUGES["evidence_threshold"],
+        "compared_evidence": GAUGES["evidence"],
+        "compared_threshold": GAUGES["evidence_threshold"],
         "compared_since": Gauge("tocsin_version_since_timestamp_seconds", "When the comparison began."),
         **_by_measure("new", "tocsin_version_level", NEW),
         "new_failed": Gauge("tocsin_version_level", NEW, ("measure", "failed"), shows="ratio", usual="old_failed"),

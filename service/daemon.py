@@ -138,9 +138,8 @@ class Daemon:
             self.sessions,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
-        self.keep = settings.keep or SHIPPED
         start = partial(asyncio.create_task, name="look")
-        self.looks = Looks(self.pipeline, self.metrics, self.work, start, self.keep)
+        self.looks = Looks(self.pipeline, self.metrics, self.work, start, settings.keep or SHIPPED)
         self.replies = Client(partial(new_client, REPLIES_MAX, authorities(os.environ)), time.monotonic_ns)
         self.web = self._web()
         self.ready = asyncio.Event()
@@ -160,7 +159,7 @@ class Daemon:
         kept = SessionPages(self.sessions, self.pipeline, settings.links.templates, self.clock.now_ns)
         late = LateDoor(people, self.sessions, self.pipeline, self.work, self.clock.now_ns)
         inbound = Vendors(people, inbounds(settings.notifiers), self.wall_ns, self.replies.ask)
-        sampled, worth = Sampled(self.metrics, look, self.keep), Qualities(self.metrics, look, self.event_ns)
+        sampled, worth = Sampled(self.metrics, look, self.looks.policy), Qualities(self.metrics, look, self.event_ns)
         pages = {**kept.paths, **sampled.paths, **Comparisons(self.metrics, look).paths, **worth.paths}
         doors = [*people.doors(), *inbound.doors(), late.route()]
         return Web(self.metrics, people, doors, pages, look, Readiness(self), self.rule_files.ask, self.work.hangs)

@@ -31,7 +31,7 @@ class Looks:
         self, pipeline: Pipeline, metrics: SelfMetrics, work: Watched,
         start: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"], policy: Policy,
     ) -> None:  # fmt: skip
-        self._pipeline, self._metrics, self._work, self._start, self._policy = pipeline, metrics, work, start, policy
+        self._pipeline, self._metrics, self._work, self._start, self.policy = pipeline, metrics, work, start, policy
         self._looked_s = float("-inf")
         self._looking: asyncio.Task[None] | None = None
 
@@ -59,5 +59,5 @@ class Looks:
 
     def _taken(self) -> tuple[list[Level], ByLabels, ByLabels, Audience, Needs]:
         pipeline, levels, news = self._pipeline, self._pipeline.levels(), self._pipeline.causes.news
-        needed = needs(levels, news.sights(), news.changes, self._policy, self._metrics.parts.now_ns())
+        needed = needs(levels, news.sights(), news.changes, self.policy, self._metrics.parts.now_ns())
         return levels, pipeline.spend(), pipeline.unpriced(), pipeline.router.audience(), needed

@@ -54,7 +54,7 @@ def _series(level: Level, values: tuple[str, ...], labels: Mapping[str, str], ne
     points = (effect.points if effect else None) or 0.0
     ratio = (effect.ratio if effect else None) or 1.0
     measures = [_measure(one, gauges, ratio, points) for one in MEASURES if gauges[f"units_{one.name}"] > 0]
-    is_worse = gauges["evidence"] >= needed and any(one["verdict"] == WORSE for one in measures)
+    is_worse = gauges["compared_evidence"] >= needed and any(one["verdict"] == WORSE for one in measures)
     for one in measures:
         if one["verdict"] == WORSE and not is_worse:
             one["verdict"] = UNKNOWN  # It shows in numbers, and may be chance.
@@ -64,7 +64,7 @@ def _series(level: Level, values: tuple[str, ...], labels: Mapping[str, str], ne
         "labels": {name: value for name, value in labels.items() if value},
         "since_s": gauges["compared_since"],
         "calls": {"old": gauges["calls_old"], "new": gauges["calls_new"]},
-        "evidence": gauges["evidence"],
+        "evidence": gauges["compared_evidence"],
         "needed": needed,
         "measures": measures,
         "verdict": WORSE if is_worse else SAME if all_same else UNKNOWN,

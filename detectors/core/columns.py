@@ -171,6 +171,7 @@ class Slot:
     prompt         Entries        input tokens of models; `bucket` indexes PROMPT
     score          Entries        best scores of the retrievals that tell one
     error          Entries        failed calls by the type of their error, as far as they tell; `bucket` is its number
+    failed_squares Entries        of the failed calls, squared weights; the bucket is 0
     examples       Examples       calls that stand for their cells
     answers        pairs          models that were asked by one name and answered by another, if that is new
     """
@@ -194,6 +195,7 @@ class Slot:
     prompt: Entries = NOTHING
     score: Entries = NOTHING
     error: Entries = NOTHING
+    failed_squares: Entries = NOTHING
     examples: Examples = NO_EXAMPLES
     answers: tuple[tuple[str, str], ...] = ()
 
@@ -225,6 +227,7 @@ class Tick:
     first_token: Entries = NOTHING
     prompt: Entries = NOTHING
     score: Entries = NOTHING
+    failed_squares: Entries = NOTHING
 
 
 def empty(start_ns: int) -> Tick:

@@ -19,7 +19,8 @@ class Counted:
 
     rows (r,) series ids · count (r,) effective sessions > 0 · values (r,) or (r, K), the signal's own counts ·
     ratios (r, J), the counts' log ratios where they need nothing but the baseline, else (r, 0) ·
-    index, the tick's minutes since 1970
+    index, the tick's minutes since 1970 · odds (r,), by how much more of the units that did not fail were left out
+    by sampling than of those that did; None where that is no matter
     """
 
     index: int
@@ -27,12 +28,14 @@ class Counted:
     count: Floats
     values: Floats
     ratios: Floats
+    odds: Floats | None = None
 
     def only(self, which: Bools) -> "Counted":
         """Some of the rows."""
         if which.all():
             return self
-        return Counted(self.index, self.rows[which], self.count[which], self.values[which], self.ratios[which])
+        odds = None if self.odds is None else self.odds[which]
+        return Counted(self.index, self.rows[which], self.count[which], self.values[which], self.ratios[which], odds)
 
 
 class Learns(Protocol):

@@ -30,9 +30,13 @@ __all__ = ["PRECISION", "Floats", "clear", "column", "dataclass", "resize", "res
 PRECISION = "precision"
 
 
-def column(*shape: int | str, fill: float = 0.0, dtype: DTypeLike = np.float64) -> Any:
-    """A field with one row a series of that shape; strings name the part's own fields that hold length or dtype."""
-    return field(default_factory=lambda: np.empty(0), repr=False, metadata={"column": (shape, fill, dtype)})
+def column(*shape: int | str, fill: float = 0.0, dtype: DTypeLike = np.float64, is_later: bool = False) -> Any:
+    """A field with one row a series of that shape; strings name the part's own fields that hold length or dtype.
+
+    is_later  the state of a version before may lack it, and then it holds the fill
+    """
+    about = {"column": (shape, fill, dtype), "is_later": is_later}
+    return field(default_factory=lambda: np.empty(0), repr=False, metadata=about)
 
 
 def resize(part: Any, size: int) -> None:
@@ -63,7 +67,10 @@ def snapshot(part: Any, prefix: str) -> dict[str, NDArray[Any]]:
 
 def restore(part: Any, arrays: Arrays, prefix: str) -> None:
     """Take the columns back from `snapshot`; raises ValueError where they are not this part's."""
+    later = {f.name for f in fields(part) if f.metadata.get("is_later")}
     for name, shape, _, dtype in _columns(part):
+        if name in later and f"{prefix}.{name}" not in arrays:
+            continue
         array = arrays[f"{prefix}.{name}"]
         if array.shape[1:] != shape or array.dtype != dtype:
             raise ValueError(f"{prefix}.{name}: read {array.dtype}{array.shape}; expected {dtype} rows of {shape}")

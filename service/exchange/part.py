@@ -39,6 +39,7 @@ MIXES: Mapping[str, tuple[int, int]] = {
     "duration": (BUCKET_MIN, BUCKET_MAX), "cost": (BUCKET_MIN, BUCKET_MAX), "outcome": (0, 63),
     "ending": (0, len(ENDINGS) - 1), "first_token": (BUCKET_MIN, BUCKET_MAX), "prompt": (0, len(PROMPT) - 1),
     "score": (BUCKET_MIN, BUCKET_MAX), "error": (0, WORDS_MAX - 1),
+    "failed_squares": (0, 0),
 }  # fmt: skip
 """The first and the last bucket that each may have; of outcomes and errors, a place in the part's own list."""
 
@@ -112,7 +113,9 @@ class _Reader:
     def __init__(self, head: Any, body: bytes) -> None:
         self.head, self.body, self.at, self.column = head, body, 0, 0
         self.kinds = _text(head["kinds"])
-        wanted = len(CELL_LABELS) + len(COLUMNS) + 3 * len(MIXES) + 3
+        # A version before had no `failed_squares`, the last one.
+        self.mixes = tuple(MIXES)[: max(len(head["mixes"]), len(MIXES) - 1)]
+        wanted = len(CELL_LABELS) + len(COLUMNS) + 3 * len(self.mixes) + 3
         if len(self.kinds) != wanted:
             raise PartError(f"it has {len(self.kinds)} columns, not {wanted}")
 
@@ -151,11 +154,11 @@ class _Reader:
             raise PartError("a sum is negative")
         limits = dict(MIXES) | {"outcome": (0, len(outcomes) - 1), "error": (0, len(errors) - 1)}
         sizes = head["mixes"]
-        if len(sizes) != len(MIXES) or len(outcomes) > MIXES["outcome"][1] + 1:
+        if len(sizes) != len(self.mixes) or len(outcomes) > MIXES["outcome"][1] + 1:
             raise PartError("it has other mixes")
         mixes = {
             name: self.entries(whole_number(size, ENTRIES_MAX), cells, limits[name])
-            for name, size in zip(MIXES, sizes, strict=True)
+            for name, size in zip(self.mixes, sizes, strict=True)
         }
         examples = self.examples(whole_number(head["examples"], 3 * CELLS_MAX), cells)
         if self.at != len(self.body):

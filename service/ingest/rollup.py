@@ -9,6 +9,7 @@ from service.ingest.kernel.constants import (
     UNIT_DOLLARS,
     UNIT_EACH,
     UNIT_ENDING,
+    UNIT_FAILED,
     UNIT_FIRST,
     UNIT_INPUT,
     UNIT_OUTCOME,
@@ -44,6 +45,7 @@ def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int, error_ids: Ids
     scored = units[UNIT_SCORE] > 0
     told = (error_ids >= 0) & (weight > 0)
     labelled = is_session & (outcome >= 0)
+    fails = (units[UNIT_FAILED] > 0) & (weight > 0)
     count, squares, failed, input_tokens, output_tokens, cost_usd, unpriced, free = sums
     return Slot(
         start_ns=start_ns,
@@ -65,6 +67,7 @@ def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int, error_ids: Ids
         prompt=_prompt(units, cells),
         score=_entries(cells[scored], buckets(units[UNIT_SCORE][scored]), weight[scored]),
         error=_entries(cells[told], error_ids[told], weight[told]),
+        failed_squares=_entries(cells[fails], np.zeros(int(fails.sum()), np.int32), weight[fails] ** 2),
         examples=_examples(units, found, stands),
     )
 

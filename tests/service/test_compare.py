@@ -118,3 +118,9 @@ def test_wrong_requests(web: str) -> None:
         answer = httpx.get(f"http://{web}/api/v1/compare", params=params, trust_env=False)
         assert (answer.status_code, answer.json()["error"]) == (400, said)
     assert main(["compare", "a", "v1", "v2", "--at", "127.0.0.1:1"]) == 2
+
+
+def test_the_rule_explains_itself(web: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As any rule does: its series, their evidence, and what each may cost."""
+    assert main(["explain", "AgentVersionWorse", "--at", web, "--series", "agent=worse"]) == 0
+    assert "agent worse" in capsys.readouterr().out

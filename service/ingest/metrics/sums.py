@@ -11,7 +11,7 @@ from service.ingest.metrics.histograms import Increase
 from service.ingest.metrics.meanings import Meaning
 from service.ingest.metrics.measures import Measure, Tells
 
-HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt", "score", "error")
+HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt", "score", "error", "failed_squares")
 SUMS = ("count", "squares", "failed", "input_tokens", "output_tokens", "cost_usd", "amount", "unpriced")
 
 

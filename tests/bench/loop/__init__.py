@@ -1,1 +1,1 @@
-"""Closing the loop, each part measured on a simulated fleet with known truth."""
+"""Closing the loop, part by part, each on a simulated fleet with known truth."""

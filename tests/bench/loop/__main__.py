@@ -1,9 +1,8 @@
-"""Closing the loop, part by part, on a simulated fleet with known truth.
+"""Figures of the loop that leads from outcomes back to agents, part by part.
 
-    python -m tests.bench.loop PART [options of the part]
+    python -m tests.bench.loop [PART …]
 
-A part is a file beside this one, with `add` for its options and `run`, which prints its figures and returns the exit
-status: 0 where all that it promises holds.
+Without parts all of them. A part is a file beside this one, with a `run` that yields lines.
 """
 
 import argparse
@@ -13,24 +12,18 @@ import pkgutil
 from tests.bench import loop
 
 
-def main() -> int:
-    """Run one part."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = parser.add_subparsers(required=True, metavar="PART")
-    for found in pkgutil.iter_modules(loop.__path__):
-        if not found.name.startswith("_"):
-            module = importlib.import_module(f"{loop.__name__}.{found.name}")
-            if hasattr(module, "add"):
-                own = parts.add_parser(
-                    found.name, help=(module.__doc__ or "").splitlines()[0], description=module.__doc__,
-                    formatter_class=argparse.RawDescriptionHelpFormatter,
-                )  # fmt: skip
-                module.add(own)
-                own.set_defaults(run=module.run)
-    given = parser.parse_args()
-    status: int = given.run(given)
-    return status
+def main() -> None:
+    """Run the parts, and print what they say."""
+    parts = [found.name for found in pkgutil.iter_modules(loop.__path__) if not found.name.startswith("_")]
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.loop", description=__doc__)
+    parser.add_argument("part", nargs="*", help=f"of {', '.join(parts)}; default: all")
+    given = parser.parse_args().part or parts
+    if unknown := set(given) - set(parts):
+        parser.error(f"{', '.join(sorted(unknown))}: no such part; there are {', '.join(parts)}")
+    for part in given:
+        for line in importlib.import_module(f"{loop.__name__}.{part}").run():
+            print(f"{part}: {line}", flush=True)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

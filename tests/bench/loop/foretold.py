@@ -1,6 +1,5 @@
 """What foretold bad ends: answers in tables of noise, how much of what is told is false, what is found, how fast."""
 
-import argparse
 import tempfile
 import time
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ def false_share(found: Cohorts) -> float:
     return sum(one.sign.name != TRUE_SIGN for one in told) / len(told) if told else 0.0
 
 
-def figures() -> Iterator[str]:
+def run() -> Iterator[str]:
     """Noise, then planted signs of growing lift, then a large record."""
     chance = np.random.default_rng(11)
     noise = [cohorts(table(chance, 1_000, 1.0)) for _ in range(TABLES)]
@@ -66,14 +65,3 @@ def figures() -> Iterator[str]:
         with closing(reading(Path(name))) as connection:
             asked = cohorts(histories(connection, 0, SHIPPED)).sessions
         yield f"{asked:,} sessions are looked at in {time.perf_counter() - began_s:.1f} s"
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """It has no options."""
-
-
-def run(given: argparse.Namespace) -> int:
-    """Print them."""
-    for line in figures():
-        print(line, flush=True)
-    return 0

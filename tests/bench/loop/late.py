@@ -1,6 +1,5 @@
 """Late outcomes through a running daemon: a fleet with known truth, outcomes by the API, and what it says of them."""
 
-import argparse
 import random
 import tempfile
 import time
@@ -30,7 +29,7 @@ def session(number: int, at_s: float, fails: bool) -> list[Sent]:
     return [chat(number, 2, at_s - 4, at_s - 3, 1), tool, root]
 
 
-def figures() -> Iterator[str]:
+def run() -> Iterator[str]:
     """Send the fleet, then what came of it."""
     chance, began_s = random.Random(5), time.time()
     signs = [chance.random() < SIGN_SHARE for _ in range(SESSIONS)]
@@ -83,14 +82,3 @@ def counted(client: httpx.Client, web: str) -> Counter[str]:
         if not line.startswith("#"):
             found[name.replace('{result="', " ").replace('"}', "")] = int(float(value))
     return found
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """It has no options."""
-
-
-def run(given: argparse.Namespace) -> int:
-    """Print them."""
-    for line in figures():
-        print(line, flush=True)
-    return 0

@@ -1,6 +1,5 @@
 """The record of sessions: bytes a leg, legs a second, and how long it takes to ask for one."""
 
-import argparse
 import tempfile
 import time
 from collections.abc import Iterator
@@ -43,7 +42,7 @@ def drawn(chance: np.random.Generator, at_ns: int, n: int) -> Legs:
     )
 
 
-def figures() -> Iterator[str]:
+def run() -> Iterator[str]:
     """Write half an hour of a busy fleet, then ask."""
     chance, took_s = np.random.default_rng(1), list[float]()
     traces = Tables(UNSEEDED, 1, 1, 1, 1, 1, None).rows("traces")
@@ -73,14 +72,3 @@ def figures() -> Iterator[str]:
             began_s = time.perf_counter()
             asked.audit(connection, BEGIN_NS)
             yield f"who names sessions, of all of them: {time.perf_counter() - began_s:.1f} s"
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """It has no options."""
-
-
-def run(given: argparse.Namespace) -> int:
-    """Print them."""
-    for line in figures():
-        print(line, flush=True)
-    return 0

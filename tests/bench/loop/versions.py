@@ -1,6 +1,6 @@
 """Versions side by side: false alarms of releases that change nothing, and how soon a worse one is found.
 
-    python -m tests.bench.loop versions [--releases 400] [--seed 1]
+    python -m tests.bench.loop versions
 
 Agents of levels of their own (failures from 0.6% to 8%, drawn; durations lognormal) are busy by the hour of day, wobble
 together in both versions (a standard deviation of a quarter, an hour long), and their failures clump within a minute
@@ -9,7 +9,6 @@ calls for two days. Half of the agents are of 5 calls a minute, half of 60. A re
 shipped rule's. Counted is how many releases that change nothing ever page, and for one that is worse the delay.
 """
 
-import argparse
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ DAY_MINUTES = 1440
 RATES = (5.0, 60.0)
 """Calls a minute of an agent, in the mean of a day."""
 FALSE_MAX = 0.05
+SEED, RELEASES, WORSE = 1, 400, 60
 RHO, WOBBLE, SIGMA = 0.01, 0.25, 0.6
 
 
@@ -87,34 +87,23 @@ def paged(agents: int, canary: float, change: Change, seed: int, days: int = 2) 
     return found
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.add_argument("--releases", type=int, default=400, help="that change nothing, at each share of the calls")
-    parser.add_argument("--worse", type=int, default=60, help="releases that are worse, of each kind")
-    parser.add_argument("--seed", type=int, default=1)
-
-
-def run(given: argparse.Namespace) -> int:
-    """Print the table; 1 where more than one in twenty releases that change nothing paged."""
+def run() -> Iterator[str]:
+    """The table, and the share of false alarms."""
     worst = 0.0
     for canary in (0.05, 0.5):
-        found = paged(given.releases, canary, NOTHING, given.seed)
+        found = paged(RELEASES, canary, NOTHING, SEED)
         false = float(np.isfinite(found).mean())
         worst = max(worst, false)
         pages = np.isfinite(found).sum()
-        print(
-            f"{canary:4.0%} of the calls, nothing changed: {pages} of {given.releases} paged ({false:.1%})", flush=True
-        )
+        yield f"{canary:4.0%} of the calls, nothing changed: {pages} of {RELEASES} paged ({false:.1%})"
         for number, change in enumerate(CHANGES):
-            waited = paged(given.worse, canary, change, 100 * given.seed + number)
+            waited = paged(WORSE, canary, change, 100 * SEED + number)
             for place, rate in enumerate(RATES):
                 mine = waited[place :: len(RATES)]
                 median, late = np.quantile(mine, [0.5, 0.9], method="inverted_cdf").tolist()
                 share = float(np.isfinite(mine).mean())
-                print(
+                yield (
                     f"     {change.name:14} {rate:3.0f} calls/min: median {median:6.0f} min, p90 {late:6.0f} min, "
-                    f"found within two days {share:.0%}",
-                    flush=True,
+                    f"found within two days {share:.0%}"
                 )
-    print(f"false alarms: at most {worst:.1%} of the releases (allowed {FALSE_MAX:.0%})")
-    return int(worst > FALSE_MAX)
+    yield f"false alarms: at most {worst:.1%} of the releases (allowed {FALSE_MAX:.0%})"

@@ -1,6 +1,5 @@
 """What the weekly review is worth: bad ends among the worst hundredth, against a random one."""
 
-import argparse
 from collections.abc import Iterator
 
 import numpy as np
@@ -31,7 +30,7 @@ def week(chance: np.random.Generator) -> Histories:
     return Histories(keys, keys, who, np.arange(n), numbers, bad)
 
 
-def figures() -> Iterator[str]:
+def run() -> Iterator[str]:
     """Weeks with plain weights, and with those that the week before taught."""
     chance = np.random.default_rng(3)
     for what, teaches in (("plain weights", False), ("weights that the week before taught", True)):
@@ -47,14 +46,3 @@ def figures() -> Iterator[str]:
             f"{what}: {np.mean(worst):.0%} of the worst hundredth ended badly, {np.mean(audit):.0%} of a random one; "
             f"their intervals are apart in {clear} of {WEEKS} weeks"
         )
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """It has no options."""
-
-
-def run(given: argparse.Namespace) -> int:
-    """Print them."""
-    for line in figures():
-        print(line, flush=True)
-    return 0

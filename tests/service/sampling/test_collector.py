@@ -47,7 +47,7 @@ def keeps(policy: Mapping[str, Any], trace: Trace, drawn: float) -> bool:
     return kind == "always_sample" or (kind in ("status_code", "ottl_condition") and trace.get("failed", False) is True)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.builds(Policy, SHARE, SHARE, SHARE, SHARE, SHARE, SHARE, st.sampled_from((0.01, 0.2))),
     st.lists(st.builds(Need, st.sampled_from(("support", "else", "")), st.sampled_from(Reason), st.just("why"))),
@@ -56,11 +56,11 @@ def keeps(policy: Mapping[str, Any], trace: Trace, drawn: float) -> bool:
 def test_the_recorded_policy_tells_the_chance(policy: Policy, needs: list[Need], trace: Trace) -> None:
     """Of every trace, under every policy: the first that keeps it names the share with which it is kept at all."""
     told = policies(policy, Needs(tuple(needs)))
-    draws = [(number + 0.5) / 1000 for number in range(1000)]
+    draws = [(number + 0.5) / 200 for number in range(200)]
     recorded = [next((one["name"] for one in told if keeps(one, trace, drawn)), None) for drawn in draws]
     weights = [weight_of(name) for name in recorded if name]
     assert len(set(weights)) == 1
-    assert sum(weights) == pytest.approx(1000)
+    assert sum(weights) == pytest.approx(200)
     assert len({one["name"] for one in told}) == len(told)
 
 

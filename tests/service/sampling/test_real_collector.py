@@ -8,7 +8,7 @@ from service.sampling.collector import rendered
 from service.sampling.needs import Need, Needs, Reason
 from service.sampling.policy import SHIPPED, Policy
 from tests import otelcol
-from tests.bench.loop.sampled_fleet import Law, fleet
+from tests.bench.loop._sampled_fleet import Law, fleet
 from tests.bench.loop.sampling import Z_MAX, estimates, through
 from tests.service.running import ROOT
 
