@@ -19,6 +19,8 @@ from service.ledger.rates import Interval, Two, believed, lift, log_e_value
 FALSE_SHARE = 0.1
 SESSIONS_MIN, EACH_MIN = 50, 5
 """Sessions whose end is known that a cohort must have, and that must be on either side of a sign."""
+PART_MIN = 200
+"""Sessions that a part of an agent must have: fewer answer little, and each question makes the others harder."""
 COHORTS_MAX = 500
 """Cohorts that are asked about, those of most sessions."""
 
@@ -120,7 +122,7 @@ def _cohorts(known: Histories) -> Iterator[tuple[Who, list[int]]]:
     for i, who in enumerate(known.who):
         for each in {Who(who.agent, "", "", ""), who}:
             places.setdefault(each, []).append(i)
-    enough = [(who, at) for who, at in places.items() if len(at) >= SESSIONS_MIN]
+    enough = [(who, at) for who, at in places.items() if len(at) >= (PART_MIN if any(who[1:]) else SESSIONS_MIN)]
     enough.sort(key=lambda one: (-len(one[1]), one[0]))
     for who, at in enough[:COHORTS_MAX]:
         agent = Who(who.agent, "", "", "")
