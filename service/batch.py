@@ -98,6 +98,7 @@ class Dropped(StrEnum):
     UNKNOWN_TOKEN = "unknown_token_type"
     UNKNOWN_KIND = "unknown_kind"  # A gauge in place of a counter, or a counter without temporality.
     AGGREGATE = "aggregate"  # A metric that adds up, or tells again, what others of its service tell.
+    OWN = "own"  # What Tocsin itself wrote back, and somebody sends to it: no traffic.
     UNREAD = "unread"  # A metric summary, or a log record that is no evaluation.
 
 

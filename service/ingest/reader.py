@@ -83,12 +83,12 @@ class Reader:
         intake.begin(self._tables, columns)
         bad = self._fill(columns) if columns.n_spans else 0
         records = []
-        for first, stop, last_ns, is_bad, bad_ids, bad_times in columns.records():
+        for first, stop, last_ns, is_bad, bad_ids, bad_times, own in columns.records():
             decoded = Decoded(first, stop, last_ns)
             if is_bad:
                 decoded.drop(Dropped.MALFORMED)
                 decoded.error = "not an OTLP traces body in protobuf"
-            for reason, n in ((Dropped.BAD_ID, bad_ids), (Dropped.BAD_TIME, bad_times)):
+            for reason, n in ((Dropped.BAD_ID, bad_ids), (Dropped.BAD_TIME, bad_times), (Dropped.OWN, own)):
                 if n:
                     decoded.drop(reason, n)
             records.append(decoded)

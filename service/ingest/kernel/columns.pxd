@@ -18,6 +18,7 @@ cdef enum:
     IS_STATUS = 64      # A message of a status that is kept whole.
     IS_LIST = 128       # Its value may be a list: its first text is read.
     IS_HASHED_TEXT = 256    # Of its text a number is kept that stands for it, and nothing else.
+    IS_OWN = 512        # A resource that has it is of what Tocsin itself wrote: its spans are only counted.
     STATUS_WORD_BYTES_MAX = 100
     STATUS_OK = 1
     STATUS_ERROR = 2
@@ -57,7 +58,7 @@ cdef struct ScopeColumns:
 
 
 cdef struct RecordColumns:  # `end` is where it ends in the text, `last` when the last of its spans ends.
-    int64_t end, is_bad, first, stop, bad_ids, bad_times, last
+    int64_t end, is_bad, first, stop, bad_ids, bad_times, last, own
 
 
 cdef struct Key:
@@ -79,7 +80,8 @@ cdef struct ColumnData:
     uint8_t* key_text
     uint64_t[64] key_lengths    # By length, a bit for each last letter that a name of it has.
     row_t status_key    # The key of what a status says,
-    row_t list_key      # and of a list whose first text is read.
+    row_t list_key      # of a list whose first text is read,
+    row_t own_key       # and of a resource of Tocsin's own.
     uint8_t* hashed     # By key: whether a number stands for its text, and nothing else of it is kept.
     int64_t* content    # By key, texts seen under those that are only counted; -1 for the others.
 

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from service.ingest.vocabulary import Scalar
 
 Pair = tuple[int, Scalar]
-Record = tuple[int, int, int, int, int, int]
+Record = tuple[int, int, int, int, int, int, int]
 
 def text_number(text: bytes) -> float: ...
 

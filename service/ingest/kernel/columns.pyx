@@ -32,7 +32,7 @@ cdef class Columns:
         if c.keys == NULL or c.content == NULL or c.hashed == NULL:
             raise MemoryError
         assert 2 * len(keys) < KEY_PLACES and max(map(len, keys)) <= KEY_BYTES_MAX
-        c.key_mask = KEY_PLACES - 1
+        c.key_mask, c.own_key = KEY_PLACES - 1, -1
         for place in range(KEY_PLACES):
             c.keys[place].key = -1
         for key in range(<row_t>len(keys)):
@@ -48,6 +48,8 @@ cdef class Columns:
                 c.status_key = key
             if roles[key] & IS_LIST:
                 c.list_key = key
+            if roles[key] & IS_OWN:
+                c.own_key = key
             c.content[key] = 0 if roles[key] & IS_CONTENT else -1
             c.hashed[key] = roles[key] & IS_HASHED_TEXT != 0
             at += size
@@ -128,7 +130,7 @@ cdef class Columns:
             c.scopes[i].kinds, c.scopes[i].weight, c.scopes[i].unexplained = 0, 0.0, 0.0
         for i, row in enumerate(records):
             c.records[i].end, c.records[i].is_bad, c.records[i].first, c.records[i].stop = row[:4]
-            c.records[i].bad_ids, c.records[i].bad_times, c.records[i].last = row[4:]
+            c.records[i].bad_ids, c.records[i].bad_times, c.records[i].last, c.records[i].own = row[4:]
         for key, n in content.items():
             c.content[<row_t>key] += n
 
@@ -138,13 +140,13 @@ cdef class Columns:
         return self.c.n_spans
 
     def records(self):
-        """By record: its first span, that of the next, when the last ends, whether it is bad, bad ids and bad times."""
+        """By record: first span, that of the next, when the last ends, whether it is bad, bad ids and times, own spans."""
         cdef RecordColumns* r
         cdef row_t i
         found = []
         for i in range(self.c.n_records):
             r = &self.c.records[i]
-            found.append((r.first, r.stop, r.last, r.is_bad, r.bad_ids, r.bad_times))
+            found.append((r.first, r.stop, r.last, r.is_bad, r.bad_ids, r.bad_times, r.own))
         return found
 
     def content(self):

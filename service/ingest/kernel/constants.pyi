@@ -67,6 +67,7 @@ ON_SPAN: int
 ON_RESOURCE: int
 IS_CONTENT: int
 IS_HASHED_TEXT: int
+IS_OWN: int
 UNIT_SCORE: int
 ON_SCOPE: int
 WHOLE: int

@@ -186,9 +186,19 @@ cdef inline Text scope_spans(ColumnData* c, Text begin, Text end, RecordColumns*
     return end
 
 
+cdef inline bint is_own(const ColumnData* c, const ResourceColumns* resource) noexcept nogil:
+    """Whether Tocsin itself wrote what is of this resource."""
+    cdef row_t i
+    for i in range(resource.first, resource.stop):
+        if c.attributes[i].key == c.own_key:
+            return True
+    return False
+
+
 cdef inline Text resource_spans(ColumnData* c, Text begin, Text end, RecordColumns* record) noexcept nogil:
     """A ResourceSpans, 1 deep. The resource may follow its spans, so it is looked for first."""
-    cdef row_t row = c.n_resources, spans = c.n_spans, attributes = c.n_attributes
+    cdef row_t row = c.n_resources, spans = c.n_spans, attributes = c.n_attributes, scopes = c.n_scopes
+    cdef int64_t last = record.last
     cdef uint64_t tag
     cdef Text at, start, stop
     cdef int reads_spans
@@ -212,6 +222,9 @@ cdef inline Text resource_spans(ColumnData* c, Text begin, Text end, RecordColum
                 return NULL
         if not reads_spans:
             c.resources[row].stop = c.n_attributes
+    if c.n_spans > spans and is_own(c, &c.resources[row]):
+        record.own += c.n_spans - spans
+        record.last, c.n_spans, c.n_scopes = last, spans, scopes
     if c.n_spans > spans:
         c.n_resources = row + 1
     else:

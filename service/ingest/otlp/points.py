@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from service.batch import Dropped, Signal
 from service.ingest.otlp.in_json import is_json
 from service.ingest.otlp.in_protobuf import UnreadableError, parse
-from service.ingest.otlp.wanted import TIME_MAX_NS
+from service.ingest.otlp.wanted import OWN_MARK, TIME_MAX_NS
 from service.ingest.vocabulary import Scalar, label
 
 EVALUATION_EVENT = "gen_ai.evaluation.result"
@@ -195,6 +195,11 @@ def _total(point: Any) -> float:
 def _read_logs(message: Any, found: Read) -> None:
     for each in message.resource_logs:
         resource: Labels | None = None
+        if any(_text(pair.key) == OWN_MARK for pair in each.resource.attributes):
+            own = sum(len(scope.log_records) for scope in each.scope_logs)
+            found.records += own
+            found.dropped[Dropped.OWN] += own
+            continue
         for scope in each.scope_logs:
             for record in scope.log_records:
                 found.records += 1

@@ -16,6 +16,7 @@ from service.ingest.kernel.constants import (
     IS_CONTENT,
     IS_HASHED_TEXT,
     IS_LIST,
+    IS_OWN,
     IS_STATUS,
     ON_EVENT,
     ON_RESOURCE,
@@ -38,13 +39,15 @@ FINISH_REASONS = "gen_ai.response.finish_reasons"
 """A list, by the conventions: its first text is read."""
 POLICY = "tailsampling.policy"
 """The policy that let a trace through, as the Collector's tail sampling writes it into its scopes."""
-KEYS = tuple(sorted(WANTED.keys() | RESOURCE_WANTED | set(CONTENT) | {POLICY} | set(WORDS)))
+OWN_MARK = "tocsin.writeback"
+"""An attribute of the resource of all that Tocsin writes back: what has it is never read as traffic."""
+KEYS = tuple(sorted(WANTED.keys() | RESOURCE_WANTED | set(CONTENT) | {POLICY, OWN_MARK} | set(WORDS)))
 """The attribute names that are looked for; a key's id is its place here."""
 KEY_IDS = {name: key for key, name in enumerate(KEYS)}
 SPAN_KEYS = {name: KEY_IDS[name] for name in WANTED if name != STATUS}
 LOOKED_FOR = {**SPAN_KEYS, **{name: KEY_IDS[name] for name in CONTENT}}
 """What a decoder hands over of a span's attributes."""
-RESOURCE_KEYS = {name: KEY_IDS[name] for name in RESOURCE_WANTED}
+RESOURCE_KEYS = {name: KEY_IDS[name] for name in (*sorted(RESOURCE_WANTED), OWN_MARK)}
 SCOPE_KEYS = {POLICY: KEY_IDS[POLICY]}
 EVENT_KEYS = {EXCEPTION: KEY_IDS[EXCEPTION]}
 CONTENT_KEYS = {name: KEY_IDS[name] for name in CONTENT}
@@ -58,9 +61,11 @@ ROLES = tuple(
     + (key == STATUS) * ON_STATUS
     + (key in WORDS) * IS_STATUS
     + (key == FINISH_REASONS) * IS_LIST
+    + (key == OWN_MARK) * IS_OWN
     for key in KEYS
 )
 """Where each key is wanted; or that it holds what was said, and is only counted."""
+_OWN_KEY = KEY_IDS[OWN_MARK]
 _RAW_KEYS, _ROLES = [key.encode() for key in KEYS], list(ROLES)
 
 
@@ -103,26 +108,33 @@ class Gatherer:
 
     def _begin_record(self) -> None:
         self._first_span = len(self._spans)
-        self._bad_ids = self._bad_times = self._last_ns = 0
+        self._bad_ids = self._bad_times = self._last_ns = self._own = 0
 
     def end_record(self, is_bad: bool) -> None:
         """No more spans are of this record; one that is bad has none."""
         end, first, stop = len(self._text), self._first_span, len(self._spans)
-        self._records.append((end, int(is_bad), first, stop, self._bad_ids, self._bad_times, self._last_ns))
+        bad = self._bad_ids, self._bad_times
+        self._records.append((end, int(is_bad), first, stop, *bad, self._last_ns, self._own))
         self._begin_record()
 
     def begin_resource(self, attributes: Iterable[tuple[int, Value]]) -> None:
         """The spans that follow are of a resource with these attributes."""
-        self._before_resource = len(self._spans), len(self._attributes)
+        self._before_resource = len(self._spans), len(self._attributes), len(self._scopes), self._last_ns
         first = len(self._attributes)
         self._keep(attributes)
         self._resources.append((first, len(self._attributes)))
 
     def end_resource(self) -> None:
         """No more spans are of it."""
-        if len(self._spans) == self._before_resource[0]:
+        spans, attributes, scopes, last_ns = self._before_resource
+        first, stop = self._resources[-1]
+        if any(key == _OWN_KEY for key, *_ in self._attributes[first:stop]):
+            self._own += len(self._spans) - spans
+            self._last_ns = last_ns
+            del self._spans[spans:], self._scopes[scopes:]
+        if len(self._spans) == spans:
             self._resources.pop()
-            del self._attributes[self._before_resource[1] :]
+            del self._attributes[attributes:]
 
     def begin_scope(self, name: bytes, attributes: Iterable[tuple[int, Value]]) -> None:
         """The spans that follow are of a scope of this name, with these attributes."""

@@ -37,7 +37,7 @@ class GuardedScanner(Scanner):
 
 def is_bad(columns: Columns) -> list[bool]:
     """Whether each record is no OTLP."""
-    return [bool(bad) for _, _, _, bad, _, _ in columns.records()]
+    return [bool(bad) for _, _, _, bad, *_ in columns.records()]
 
 
 def compare(bodies: Sequence[bytes], scanners: Sequence[Scanner]) -> tuple[int, int]:
