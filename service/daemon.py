@@ -18,6 +18,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -65,7 +66,7 @@ from service.web.sampled import Sampled
 from service.web.server import Server, certificate
 from service.web.session_pages import SessionPages
 from service.web.vendors import REPLIES_MAX, Vendors
-from service.wiring import pipeline, read_by, sessions
+from service.wiring import pipeline, read_by, sessions, writeback
 
 log = logging.getLogger("tocsin")
 
@@ -128,14 +129,15 @@ class Daemon:
         self.grpc_connections = left.otlp // 3 if settings.otlp.grpc_listen else 0
         self.connections = {"otlp": Connections(left.otlp - self.grpc_connections), "web": Connections(left.web)}
         log.info("connections at once: %d for OTLP, %d for metrics and API", left.otlp, left.web)
-        self.sessions = sessions(settings, self.pipeline)
+        self.writeback = writeback(settings, self.pipeline, clock.now_ns)
+        self.sessions = sessions(settings, self.pipeline, self.writeback)
         self.clocks = ClockWatch(time.time_ns, time.monotonic_ns)
         self.minutely = Minutely()
         self.work = Watched(settings.step_max / SECOND_NS)
         parts = Parts(
             rules, self.destinations, self.pipeline, self.deliverer, self.outbox, self.door, self.kafka, self.arrivals,
             clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections, self.rule_files, settings.role.value,
-            self.sessions,
+            self.sessions, self.writeback,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         start = partial(asyncio.create_task, name="look")
@@ -237,6 +239,8 @@ class Daemon:
             self.store.close()
             if self.sessions:
                 self.sessions.close()
+            if self.writeback:
+                self.writeback.sending.stop()
 
     async def _serve(self, group: asyncio.TaskGroup, servers: "list[Server]") -> None:
         """Everything that runs, from the first accepted body to the last page."""
@@ -372,11 +376,9 @@ class Daemon:
                     f"the last state could not be saved in {self.settings.data_dir}: {self.saving_fails}; from Kafka "
                     "it is read again, what the OTLP door took since the last save is lost"
                 )
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(SAVE_AGAIN_S):
                     await asyncio.sleep(SAVE_AGAIN_S) if self._stop.is_set() else await self._stop.wait()
-            except TimeoutError:
-                pass
         if self.saving_fails:
             log.info("saving works again")
         self.saving_fails = ""
@@ -391,6 +393,7 @@ class Daemon:
     def _write(self, untold: list[Delivery]) -> None:
         if self.sessions:
             self.sessions.write(self.clock.now_ns())
+            self.sessions.pass_to(self.event_ns())
         state = self.steps.snapshot()
         name = self.store.write_arrays(state.arrays, self.offsets, state.alerts)
         self.store.save(name, self.offsets, state.alerts, untold, self.wall_ns())

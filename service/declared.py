@@ -75,6 +75,12 @@ HEALTH = {
         "counter", ("result",), "Outcomes of sessions that came late, by what became of them."
     ),
     "tocsin_session_write_failures_total": Declared("counter", (), "Writes to the record of sessions that failed."),
+    "tocsin_writeback_written_total": Declared(
+        "counter", (), "Outcomes, and signs of bad ends, written back as a span and an event."
+    ),
+    "tocsin_writeback_failures_total": Declared("counter", (), "Tries to write back that failed."),
+    "tocsin_writeback_dropped_total": Declared("counter", ("reason",), "What was given up without being written back."),
+    "tocsin_writeback_waiting": Declared("gauge", (), "Outcomes, and signs of bad ends, that wait to be written back."),
     "tocsin_session_records": Declared("gauge", (), "Legs of sessions in the record."),
     "tocsin_values_cut_total": Declared(
         "counter", ("agent",), "Calls with a name or id of more than 200 characters, which was cut there."

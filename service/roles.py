@@ -10,6 +10,11 @@ def checked(settings: Settings) -> Settings:
     kafka, problems = settings.kafka, list[str]()
     if settings.role is Role.ALL:
         return settings
+    if settings.writeback.endpoint:
+        problems.append(
+            f"TOCSIN_WRITEBACK__ENDPOINT: role {settings.role} has no record of sessions, so there is nothing to write "
+            "back; leave it out"
+        )
     if not kafka.bootstrap_servers:
         problems.append(f"TOCSIN_KAFKA__BOOTSTRAP_SERVERS: role {settings.role} works through Kafka; say the brokers")
     if others := [topic for topic in kafka.topics if signal_of(topic) is not Signal.TRACES]:

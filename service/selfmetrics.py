@@ -41,6 +41,8 @@ from service.tallied import Tallied, Values, family, valid
 from service.watch import Level
 from service.watched import Watched
 from service.web.connections import Closed, Connections
+from service.writeback import of_writeback
+from service.writeback.back import WriteBack
 
 ENDS = (Reason.MALFORMED, Reason.EXPIRED)
 """Why a delivery is given up; every other failure is tried again."""
@@ -67,6 +69,7 @@ class Parts:
     rule_files: RuleFiles
     role: str
     sessions: Sessions | None
+    writeback: WriteBack | None
 
 
 class SelfMetrics:
@@ -141,6 +144,7 @@ class SelfMetrics:
             "tocsin_clock_gap_seconds_total": {(kind,): parts.clocks.seconds[kind] for kind in KINDS},
             **of_kafka.counters(parts.kafka),
             **of_sessions.counters(parts.sessions),
+            **of_writeback.counters(parts.writeback),
             **{name: {} for name in OF_INGEST},
             "tocsin_save_failures_total": {(): self.save_failures},
             "tocsin_state_put_back_total": {(): self.put_back},
@@ -191,6 +195,7 @@ class SelfMetrics:
             "tocsin_kafka_unread_partition": {(name,): 1.0 for name in parts.pipeline.ingest.waits_for(now_ns)},
             **of_kafka.gauges(parts.kafka),
             **of_sessions.gauges(parts.sessions),
+            **of_writeback.gauges(parts.writeback),
             **sources(parts.pipeline.ingest, now_ns),
             "tocsin_role_info": {(parts.role,): 1},
             "tocsin_last_save_duration_seconds": _if_any(self._save and self._save[0]),

@@ -64,6 +64,36 @@ def base_url(text: object) -> object:
     raise ValueError("this is not a URL; write https://HOST or https://HOST/PATH")
 
 
+def otlp_base(text: object) -> object:
+    """The base URL of an OTLP/HTTP door, to which v1/traces and v1/logs are added; or nothing where it is empty."""
+    if isinstance(text, str) and re.search(r"/v1/(traces|logs|metrics)/?\Z", text):
+        raise ValueError("this is the URL of one signal; write the base, as http://collector:4318")
+    return base_url(text) if text else ""
+
+
+def header_pairs(text: str) -> dict[str, str]:
+    """Headers by name, from `name=value` between commas. What was read is never repeated.
+
+    >>> header_pairs("authorization=Bearer a=b, x-scope=c")
+    {'authorization': 'Bearer a=b', 'x-scope': 'c'}
+    """
+    found = {}
+    for number, pair in enumerate(text.split(","), 1):
+        name, _, value = (part.strip() for part in pair.partition("="))
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not re.fullmatch(r"[ -~]+", value):
+            raise ValueError(f"part {number} is no header; write NAME=VALUE, and commas between them")
+        found[name.lower()] = value
+    return found
+
+
+def headers(text: object) -> object:
+    """A secret that is headers."""
+    raw = text.get_secret_value() if isinstance(text, SecretStr) else text
+    if isinstance(raw, str):
+        header_pairs(raw)
+    return text
+
+
 def present(text: object) -> object:
     """A secret that is one word. What was read is never repeated."""
     raw = text.get_secret_value() if isinstance(text, SecretStr) else text
@@ -120,6 +150,8 @@ MaybeAddress = Annotated[str | None, BeforeValidator(optional_address)]
 
 Words = Annotated[tuple[str, ...], BeforeValidator(words)]
 Url = Annotated[str, BeforeValidator(base_url)]
+MaybeUrl = Annotated[str, BeforeValidator(otlp_base)]
+Headers = Annotated[SecretStr, BeforeValidator(headers)]
 Secret = Annotated[SecretStr, BeforeValidator(present)]
 Token = Annotated[SecretStr, BeforeValidator(token)]
 PageLink = Annotated[str, BeforeValidator(partial(link, words=WORDS))]

@@ -22,7 +22,9 @@ from service.sampling.policy import Policy
 from service.setting_types import (
     Address,
     Duration,
+    Headers,
     MaybeAddress,
+    MaybeUrl,
     PageLink,
     Section,
     Size,
@@ -118,6 +120,17 @@ class SessionsSettings(Section):
     )
 
 
+class WritebackSettings(Section):
+    endpoint: MaybeUrl = Field(
+        "",
+        description="base URL of an OTLP/HTTP door, as http://collector:4318: outcomes that come late, and each week "
+        "what foretold bad ends, are written there as spans and events; empty: nowhere",
+    )
+    headers: Headers | None = Field(
+        None, description="headers that are sent with them, a secret, as authorization=Bearer …,x-scope=a"
+    )
+
+
 _SECTIONS: dict[str, Any] = {kind: (one.settings, one.settings()) for kind, one in notifiers().items()}
 NotifierSettings = create_model("NotifierSettings", __base__=Section, **_SECTIONS)
 """A section a notifier, as the notifier describes it. In a setting's name the notifier is the first level."""
@@ -141,6 +154,7 @@ class Settings(BaseSettings):
     links: LinksSettings = LinksSettings()
     limits: LimitsSettings = LimitsSettings()
     sessions: SessionsSettings = SessionsSettings()
+    writeback: WritebackSettings = WritebackSettings()
     notifiers: NotifierSettings = NotifierSettings()
     rules: Words = Field((), description="rule files or directories; without any, the shipped packs")
     rules_watch: bool = Field(True, description="whether rule files that have changed are read again by themselves")

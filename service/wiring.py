@@ -1,6 +1,7 @@
 """What settings describe of an instance: its pipeline, what each source partition is ingested by, what is read."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -14,8 +15,10 @@ from service.ingest.otlp.scanner import Scanner
 from service.ingest.stage import Ingest
 from service.ledger.sessions import Sessions
 from service.pipeline import FORMAT, READABLE, Pipeline
+from service.setting_types import header_pairs, revealed
 from service.settings import Role, Settings
 from service.sources.kafka_settings import KafkaSettings
+from service.writeback.back import WriteBack, sending
 
 
 def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
@@ -28,11 +31,21 @@ def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
     )
 
 
-def sessions(settings: Settings, pipeline: Pipeline) -> Sessions | None:
+def writeback(settings: Settings, pipeline: Pipeline, now_ns: Callable[[], int]) -> WriteBack | None:
+    """What writes outcomes back; None where no endpoint is set."""
+    said = settings.writeback
+    if not said.endpoint:
+        return None
+    to = sending(said.endpoint, header_pairs(revealed(said.headers)) if said.headers else {})
+    return WriteBack(to, settings.data_dir, lambda: pipeline.local.outcomes, now_ns)
+
+
+def sessions(settings: Settings, pipeline: Pipeline, onward: WriteBack | None) -> Sessions | None:
     """The record of sessions: what crosses machines does not tell what they went through, so only role all has one."""
     if settings.role is not Role.ALL:
         return None
-    return Sessions(settings.data_dir, settings.sessions.keep, settings.sessions.rows_max, partial(key_of, pipeline))
+    kept = settings.sessions
+    return Sessions(settings.data_dir, kept.keep, kept.rows_max, partial(key_of, pipeline), onward)
 
 
 def key_of(pipeline: Pipeline, session: str) -> bytes:

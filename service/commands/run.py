@@ -42,12 +42,13 @@ def _run(given: argparse.Namespace) -> int:
     from service.rule_files import read, told
     from service.seldom import Seldom
     from service.sources.kafka_security import Security
+    from service.writeback.back import EXPORTERS
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpcore", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # A line a second while brokers are away; ours say it.
-    for flooded in ("asyncio", "uvicorn.error"):
+    for flooded in ("asyncio", "uvicorn.error", "tocsin.writeback", *EXPORTERS):
         logging.getLogger(flooded).addFilter(Seldom(time.monotonic))
     try:
         settings = settings_module.from_environment({"TOCSIN_ROLE": given.role} if given.role else {})

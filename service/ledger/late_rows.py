@@ -13,13 +13,19 @@ WAITS_NS = 2 * 86_400 * SECOND_NS
 """How long a late outcome waits for its session: one may be open for a day, and Kafka may be behind."""
 LATE_WAITING_MAX = 100_000
 """Late outcomes that wait at once; the ones that came first give way."""
+TRACES_KEPT = 16
+"""Traces that an outcome is linked to: one a leg."""
 NOTHING, TO_COUNT, COUNTED = 0, 1, 2
 """What `waits` says: it is joined; it waits, and then counts in a series; it waits, and a series has counted it."""
 _FIELDS = "late.name, late.value, late.number, late.good, late.at_ns"
 
 
 class Joined(NamedTuple):
-    """A late outcome whose session is known, to be counted in the series of what it is of."""
+    """A late outcome whose session is known, to be counted in the series of what it is of.
+
+    traces   ids of the first traces of the session's legs, the first leg first: TRACES_KEPT at most
+    session  the session's own id, where the outcome named it just now; only its hash is kept
+    """
 
     name: str
     value: str
@@ -29,6 +35,8 @@ class Joined(NamedTuple):
     tenant: str
     agent: str
     version: str
+    traces: tuple[bytes, ...] = ()
+    session: str = ""
 
 
 def put(
@@ -57,8 +65,21 @@ def put(
     if leg is None:
         return Result.WAITING, None
     differs = any(value != late.value for _, value in others)
-    joined = None if late.counted else Joined(late.name, late.value, late.number, late.good, late.at_ns, *leg)
-    return (Result.CONTRADICTING if differs else Result.JOINED), joined
+    result = Result.CONTRADICTING if differs else Result.JOINED
+    if late.counted:
+        return result, None
+    return result, Joined(
+        late.name, late.value, late.number, late.good, late.at_ns, leg[0], leg[1], leg[2],
+        _traces(connection, session), late.session,
+    )  # fmt: skip
+
+
+def _traces(connection: sqlite3.Connection, session: bytes) -> tuple[bytes, ...]:
+    """The first trace of each of its first legs."""
+    rows = connection.execute(
+        "SELECT trace FROM leg WHERE session = ? ORDER BY first_ns LIMIT ?", (session, TRACES_KEPT)
+    )
+    return tuple(bytes(trace) for (trace,) in rows)
 
 
 def _session(connection: sqlite3.Connection, late: Late, key_of: Callable[[str], bytes]) -> bytes:
@@ -81,7 +102,7 @@ def joined_by(connection: sqlite3.Connection, legs: Iterable[Legs]) -> Iterator[
             for name, value, number, good, at_ns, waits in rows.fetchall():
                 told = Joined(
                     name, value, math.nan if number is None else number, None if good is None else bool(good), at_ns,
-                    texts.tenant, texts.agent, texts.version,
+                    texts.tenant, texts.agent, texts.version, _traces(connection, key),
                 )  # fmt: skip
                 yield Result.JOINED, told if waits == TO_COUNT else None
             connection.execute("UPDATE late SET waits = 0 WHERE session = ? AND waits", (key,))

@@ -42,6 +42,8 @@ CREATE TABLE late (
 CREATE INDEX late_waiting ON late (heard_ns) WHERE waits;
 CREATE INDEX late_heard ON late (heard_ns);
 """
+_WEEK = "CREATE TABLE IF NOT EXISTS week (monday_ns INTEGER NOT NULL)"
+"""The last Monday on which what foretold bad ends was written back; in files of before, too, which have none."""
 _INSERT = (
     f"INSERT INTO leg ({', '.join(LEG_COLUMNS)}) VALUES ({', '.join(repeat('?', len(LEG_COLUMNS)))}) "
     "ON CONFLICT DO NOTHING"
@@ -87,6 +89,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
                 f"{path} is not a record of sessions of this version ({tables} pages, version {version}); move it away "
                 "to start afresh"
             )
+        connection.execute(_WEEK)
 
 
 def reading(directory: Path) -> sqlite3.Connection:

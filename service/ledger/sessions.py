@@ -10,8 +10,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from service.ingest.legs import Legs
+from service.ingest.prices import DAY_NS
 from service.ledger.late import Late, Result
 from service.ledger.late_rows import Joined, give_up, joined_by, put
 from service.ledger.session_file import (
@@ -34,6 +36,16 @@ EVERY_MINUTE_NS = 60_000_000_000
 Told = tuple[Result, Joined | None]
 
 
+class Onward(Protocol):
+    """Who is told, too, of what became known. Neither call may wait or raise."""
+
+    def outcome(self, joined: Joined) -> None:
+        """A late outcome was joined to its session."""
+
+    def week(self, monday_ns: int) -> None:
+        """A week has ended at that Monday, 00:00 UTC."""
+
+
 class Sessions:
     """One file's writer. One owner: calls that write never overlap, in whatever thread.
 
@@ -46,8 +58,11 @@ class Sessions:
     rows      in the file, as far as this writer knows
     """
 
-    def __init__(self, directory: Path, keep_ns: int, rows_max: int, key_of: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, directory: Path, keep_ns: int, rows_max: int, key_of: Callable[[str], bytes], onward: Onward | None = None
+    ) -> None:
         self.directory, self._keep_ns, self._rows_max, self._key_of = directory, keep_ns, rows_max, key_of
+        self._onward, self._monday_ns = onward, 0
         self.written = self.failures = self.rows = 0
         self.dropped: Counter[str] = Counter()
         self.late: Counter[Result] = Counter()
@@ -120,6 +135,29 @@ class Sessions:
         self._take(told)
         return Counter(result for result, _ in told)
 
+    def pass_to(self, event_ns: int) -> None:
+        """Event time has come so far: of a Monday that it passed somebody is told, once, whatever is started anew.
+
+        A file that knows no Monday begins with this one. Raises nothing: it is tried again with the next save.
+        """
+        day = event_ns // DAY_NS
+        monday_ns = (day - (day + 3) % 7) * DAY_NS  # The first of 1970 was a Thursday.
+        if self._onward is None or self.problem or monday_ns <= self._monday_ns:
+            return
+        try:
+            connection, _ = self._connected()
+            with transaction(connection):
+                (known_ns,) = connection.execute("SELECT max(monday_ns) FROM week").fetchone()
+                if known_ns is None or known_ns < monday_ns:
+                    connection.execute("DELETE FROM week")
+                    connection.execute("INSERT INTO week VALUES (?)", (monday_ns,))
+        except (sqlite3.Error, OSError, SessionFileError):
+            self.close()
+            return
+        self._monday_ns = monday_ns
+        if known_ns is not None and known_ns < monday_ns:
+            self._onward.week(monday_ns)
+
     def to_count(self, most: int) -> list[Joined]:
         """The late outcomes that are to be counted in their series next; they are taken."""
         return [self._to_count.popleft() for _ in range(min(most, len(self._to_count)))]
@@ -133,6 +171,8 @@ class Sessions:
             self.late[result] += 1
             if joined is not None:
                 self._to_count.append(joined)
+                if self._onward is not None:
+                    self._onward.outcome(joined)
 
     def _swept(self, connection: sqlite3.Connection, now_ns: int) -> dict[Result, int]:
         """Once a minute: late outcomes that are given up."""

@@ -31,6 +31,15 @@ service:
   telemetry: {{metrics: {{level: none}}, logs: {{level: error}}}}
   pipelines: {{traces: {{receivers: [otlp], processors: [tail_sampling, batch], exporters: [otlphttp]}}}}
 """
+PASSING = """
+receivers: {{otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{door}"}}}}}}}}
+exporters: {{otlphttp/0: {{endpoint: "{first}"}}, otlphttp/1: {{endpoint: "{second}"}}}}
+service:
+  telemetry: {{metrics: {{level: none}}, logs: {{level: error}}}}
+  pipelines:
+    traces: {{receivers: [otlp], exporters: [otlphttp/0, otlphttp/1]}}
+    logs: {{receivers: [otlp], exporters: [otlphttp/0, otlphttp/1]}}
+"""
 START_S, STOP_S = 30.0, 60.0
 
 
@@ -49,7 +58,10 @@ def validated(path: Path, configs: Sequence[str]) -> str:
 def kept(path: Path, directory: Path, policies: str, bodies: Iterable[bytes]) -> list[bytes]:
     """The bodies of spans that come out of a Collector with these policies, once all of `bodies` were decided."""
     (directory / "policies.yaml").write_text(policies)
-    with _sink() as (sink, found), _running(path, directory, sink) as (door, stop):
+    with (
+        _sink() as (sink, found),
+        _running(path, directory, CONFIG, "policies.yaml", sink=sink, decision=DECISION_S) as (door, stop),
+    ):
         with httpx.Client(trust_env=False, timeout=60) as client:
             for body in bodies:
                 answer = client.post(f"{door}/v1/traces", content=body, headers={"Content-Type": PROTOBUF})
@@ -87,13 +99,21 @@ def _sink() -> Iterator[tuple[int, list[bytes]]]:
 
 
 @contextmanager
-def _running(path: Path, directory: Path, sink: int) -> Iterator[tuple[str, Callable[[], None]]]:
-    """The Collector's door, and what ends it: it then decides what it still holds."""
+def passing(path: Path, directory: Path, first: str, second: str) -> Iterator[str]:
+    """The door of a Collector that passes spans and log records on to these OTLP/HTTP doors."""
+    with _running(path, directory, PASSING, first=first, second=second) as (door, _):
+        yield door
+
+
+@contextmanager
+def _running(
+    path: Path, directory: Path, text: str, *more: str, **words: object
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The Collector's door, and what ends it: it then decides what it still holds. `more` are files beside its own."""
     door = broker.free_port()
-    config = directory / "collector.yaml"
-    config.write_text(CONFIG.format(door=door, sink=sink, decision=DECISION_S))
+    (directory / "collector.yaml").write_text(text.format(door=door, **words))
     log = directory / "collector.log"
-    files = ("--config", str(config), "--config", str(directory / "policies.yaml"))
+    files = [option for name in ("collector.yaml", *more) for option in ("--config", str(directory / name))]
     with log.open("wb") as out:
         process = subprocess.Popen([str(path), GATE, *files], stdout=out, stderr=out)
 
