@@ -1,6 +1,6 @@
 """Outcomes as they are joined to sessions, and each week what foretold bad ends, on their way out of Tocsin."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,8 @@ from service.ledger.cohorts import cohorts
 from service.ledger.histories import days_ago, histories
 from service.ledger.late_rows import Joined
 from service.ledger.session_file import reading
-from service.writeback.evaluations import Written, of_outcome, of_sign
-from service.writeback.sending import Sending
+from service.writeback.evaluations import of_outcome, of_sign
+from service.writeback.sending import Fact, Sending
 
 EXPORTERS = (
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
@@ -46,15 +46,15 @@ class WriteBack:
 
     def outcome(self, joined: Joined) -> None:
         """Write an outcome."""
-        self.sending.add([of_outcome(joined, self._now_ns())])
+        self.sending.add([partial(of_outcome, joined, self._now_ns())])
 
     def week(self, monday_ns: int) -> None:
         """Write what foretold bad ends before that Monday: worked out beside the daemon's own work."""
         self.sending.later(partial(self._signs, monday_ns))
 
-    def _signs(self, monday_ns: int) -> Iterator[Written]:
+    def _signs(self, monday_ns: int) -> list[Fact]:
         with closing(reading(self._directory)) as connection:
             since_ns = days_ago(monday_ns, LOOKS_BACK_DAYS)
             found = cohorts(histories(connection, since_ns, self._outcomes(), until_ns=monday_ns))
         now_ns = self._now_ns()
-        return (of_sign(one, monday_ns, now_ns) for one in found.believed[:FOREBODING_MAX])
+        return [partial(of_sign, one, monday_ns, now_ns) for one in found.believed[:FOREBODING_MAX]]

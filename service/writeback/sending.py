@@ -26,7 +26,9 @@ LAST_TRY_S = 5.0
 """How long a clean stop waits for what is still to be sent."""
 LOST = ("full", "expired", "stopped")
 """Why something is not written back: too much waits, it was tried for an hour, or Tocsin stopped."""
-Later = Callable[[], Iterable[Written]]
+Fact = Callable[[], Written]
+"""What makes a span and an event of a fact: they are made by the thread that sends them."""
+Later = Callable[[], Iterable[Fact]]
 
 
 class Sending:
@@ -41,7 +43,7 @@ class Sending:
         self._spans, self._events, self._place = spans, events, place
         self.written = self.failures = 0
         self.lost: Counter[str] = Counter()
-        self._waiting: deque[Written] = deque()
+        self._waiting: deque[Fact] = deque()
         self._later: deque[Later] = deque()
         self._in_hand = 0
         self._some = threading.Condition()
@@ -54,7 +56,7 @@ class Sending:
         """Facts that are not sent yet."""
         return len(self._waiting) + self._in_hand
 
-    def add(self, facts: Iterable[Written]) -> None:
+    def add(self, facts: Iterable[Fact]) -> None:
         """Have these sent; what came first gives way where too many wait."""
         with self._some:
             self._waiting.extend(facts)
@@ -102,9 +104,10 @@ class Sending:
             self.failures += 1
             log.error("what foretold bad ends is not written back this week: %s", error)
 
-    def _send(self, batch: Sequence[Written]) -> bool:
+    def _send(self, batch: Sequence[Fact]) -> bool:
         """Send a batch, its spans and then its events; whether both were taken."""
-        spans, events = [one.span for one in batch], [one.event for one in batch]
+        made = [make() for make in batch]
+        spans, events = [one.span for one in made], [one.event for one in made]
         until_s = time.monotonic() + TRIED_FOR_S
         is_taken = self._tried(lambda: self._spans.export(spans) is SpanExportResult.SUCCESS, until_s)
         if is_taken:

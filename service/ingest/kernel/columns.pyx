@@ -140,7 +140,7 @@ cdef class Columns:
         return self.c.n_spans
 
     def records(self):
-        """By record: first span, first of the next, last end, whether it is bad, bad ids, bad times, spans of our own."""
+        """By record: first span, first of the next, last end, whether it is bad, bad ids and times, own spans."""
         cdef RecordColumns* r
         cdef row_t i
         found = []

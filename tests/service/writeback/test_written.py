@@ -1,6 +1,7 @@
 """What is written back, as an OTLP door reads it; what becomes of it while the door is away; and once a week."""
 
 import math
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -11,7 +12,7 @@ import pytest
 from alertrules.outcome_classes import SHIPPED
 from service.ledger.late import Late
 from service.ledger.late_rows import Joined
-from service.ledger.session_file import reading
+from service.ledger.session_file import SESSIONS_FILE, reading
 from service.ledger.sessions import Sessions
 from service.setting_types import header_pairs
 from service.settings import SettingsError, load
@@ -209,3 +210,31 @@ def test_settings_that_are_right() -> None:
     assert found.writeback.headers and "b=c" not in repr(found)
     assert header_pairs(found.writeback.headers.get_secret_value()) == {"a": "b=c"}
     assert counters(None)["tocsin_writeback_written_total"] == {} and load({}).writeback.endpoint == ""
+
+
+class Heard:
+    """The Mondays that the record told of."""
+
+    def __init__(self) -> None:
+        self.mondays: list[int] = []
+
+    def outcome(self, joined: Joined) -> None:
+        raise AssertionError(joined)
+
+    def week(self, monday_ns: int) -> None:
+        self.mondays.append(monday_ns)
+
+
+def test_a_file_of_before_begins_with_this_monday(tmp_path: Path) -> None:
+    """It knew of none: nothing is written of a week that may have been told, and of the next one it is, once."""
+    heard = Heard()
+    sessions = Sessions(tmp_path, 10**18, 10_000, str.encode, heard)
+    sessions.write(at_ns(0))
+    sessions.close()
+    with closing(sqlite3.connect(tmp_path / SESSIONS_FILE)) as connection:
+        connection.execute("DROP TABLE week")
+    for at_s in (0, 0, 7 * DAY_S, 7 * DAY_S + 60, DAY_S):
+        sessions.pass_to(at_ns(at_s))
+    sessions.close()
+    (monday_ns,) = heard.mondays
+    assert 0 < monday_ns - at_ns(0) <= 7 * DAY_S * 10**9 and time.gmtime(monday_ns // 10**9)[3:7] == (0, 0, 0, 0)
