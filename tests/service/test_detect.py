@@ -105,6 +105,7 @@ groups:
 LEAST = {
     "slo": "by: [tenant], signal: error_ratio, objective: 99%",
     "telemetry": "budget: 1/week",
+    "versions": "by: [tenant, agent_version], budget: 1/week",
 }
 """What a rule must say that is of no other kind."""
 
@@ -131,7 +132,7 @@ def test_every_detector_of_the_rule_language_is_watched_shown_and_saved(detector
         one.tick(minute * TICK_NS)
         one.look(minute * TICK_NS, came=True)
     level = one.level()
-    assert level.labels in ((("acme",),), ((),)) and set(level.gauges) <= set(one.rule.described.gauges)
+    assert level.labels in ((("acme",),), ((),), (("acme", ""),)) and set(level.gauges) <= set(one.rule.described.gauges)
     assert list(level_families([level]))
     assert ("acme" if level.rule.by else "everything: ") in "".join(worded(explained(level, {})))
     again = Watch(each(detector))
