@@ -17,12 +17,18 @@ KEPT_MAX = 1_000
 
 @dataclass(frozen=True)
 class Page:
-    """One alert that fired (or a ticket): whose, when, and what was said of it."""
+    """One alert that fired (or a ticket): whose, when, and what was said of it.
+
+    began_ns         when what it tells of began; 0 where nobody knows
+    acknowledged_by  who looked into it; empty while nobody said so
+    """
 
     alert_id: str
     labels: Labels
     at_ns: int
     said: Kind | None = None
+    began_ns: int = 0
+    acknowledged_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,12 @@ class Ledger:
         if len(self.pages) > KEPT_MAX:
             del self.pages[next(iter(self.pages))]
 
+    def acknowledge(self, alert_id: str, by: str) -> None:
+        """Somebody looks into an alert. The first who did is kept."""
+        page = self.pages.get(alert_id)
+        if page is not None and not page.acknowledged_by:
+            self.pages[alert_id] = replace(page, acknowledged_by=by)
+
     def ticket(self, line: str) -> None:
         """A line that is worth a look some day."""
         self.tickets = [*self.tickets, line][-KEPT_MAX:]
@@ -92,7 +104,7 @@ class Ledger:
             "now_ns": self.now_ns,
             "paged": self.paged,
             "said": dict(self.said),
-            "pages": [[page.alert_id, page.labels, page.at_ns, page.said] for page in self.pages.values()],
+            "pages": [list(vars(page).values()) for page in self.pages.values()],
             "tickets": self.tickets,
             "marks": [marks.packed(mark) for mark in self.marks],
         }
@@ -103,8 +115,8 @@ class Ledger:
         ledger = cls()
         ledger.began_ns, ledger.now_ns, ledger.paged = state["began_ns"], state["now_ns"], state["paged"]
         ledger.said = Counter({Kind(kind): count for kind, count in state["said"].items()})
-        for alert_id, labels, at_ns, said in state["pages"]:
-            ledger.pages[alert_id] = Page(alert_id, labels_from(labels), at_ns, Kind(said) if said else None)
+        for alert_id, labels, at_ns, said, *more in state["pages"]:  # A version before kept four facts of a page.
+            ledger.pages[alert_id] = Page(alert_id, labels_from(labels), at_ns, Kind(said) if said else None, *more)
         ledger.tickets = list(state["tickets"])
         ledger.marks = [marks.unpacked(fields) for fields in state["marks"]]
         return ledger

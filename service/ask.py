@@ -67,21 +67,6 @@ def acknowledge(address: str, said: Mapping[str, Any], token: str) -> str:
     return _told("POST", address, "/api/v1/acks", token, json=dict(said))
 
 
-def compare(address: str, asked: Mapping[str, str]) -> dict[str, Any]:
-    """What the daemon knows of two versions of an agent. Raises AskError."""
-    return _asked("GET", address, "/api/v1/compare", {}, params=dict(asked))
-
-
-def sampling(address: str) -> dict[str, Any]:
-    """The sampling policy, and what is needed now. Raises AskError."""
-    return _asked("GET", address, "/api/v1/sampling", {})
-
-
-def collector(address: str) -> str:
-    """The policies of the Collector's tail sampling, as YAML. Raises AskError."""
-    return _read("GET", address, "/api/v1/sampling/collector", {}).text
-
-
 def session(address: str, session_id: str) -> dict[str, Any]:
     """All that the daemon at `address` knows of a session. Raises AskError."""
     return _asked("GET", address, f"/api/v1/sessions/{quote(session_id, safe='')}", {})
@@ -105,6 +90,26 @@ def review(address: str, days: float) -> dict[str, Any]:
 def outcome(address: str, said: Mapping[str, Any], token: str) -> str:
     """Say what came of a session; what became of that. Raises AskError."""
     return _told("POST", address, "/api/v1/outcomes", token, json=dict(said))
+
+
+def compare(address: str, asked: Mapping[str, str]) -> dict[str, Any]:
+    """What the daemon knows of two versions of an agent. Raises AskError."""
+    return _asked("GET", address, "/api/v1/compare", {}, params=dict(asked))
+
+
+def quality(address: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What pages were worth. Raises AskError."""
+    return _asked("GET", address, "/api/v1/quality", {}, params=dict(asked))
+
+
+def sampling(address: str) -> dict[str, Any]:
+    """The sampling policy, and what is needed now. Raises AskError."""
+    return _asked("GET", address, "/api/v1/sampling", {})
+
+
+def collector(address: str) -> str:
+    """The policies of the Collector's tail sampling, as YAML. Raises AskError."""
+    return _read("GET", address, "/api/v1/sampling/collector", {}).text
 
 
 def _told(method: str, address: str, path: str, token: str, **more: Any) -> str:

@@ -60,6 +60,7 @@ from service.web.comparisons import Comparisons
 from service.web.connections import Connections
 from service.web.late_door import LateDoor
 from service.web.people import People
+from service.web.qualities import Qualities
 from service.web.sampled import Sampled
 from service.web.server import Server, certificate
 from service.web.session_pages import SessionPages
@@ -155,12 +156,13 @@ class Daemon:
         """All that is shown, and the doors for what people say."""
         settings, look = self.settings, self.looks.look
         people = People(self.metrics, self.arrivals, self.wall_ns, revealed(settings.web.token), look)
-        pages = SessionPages(self.sessions, self.pipeline, settings.links.templates, self.clock.now_ns)
+        kept = SessionPages(self.sessions, self.pipeline, settings.links.templates, self.clock.now_ns)
         late = LateDoor(people, self.sessions, self.pipeline, self.work, self.clock.now_ns)
         inbound = Vendors(people, inbounds(settings.notifiers), self.wall_ns, self.replies.ask)
-        more = Sampled(self.metrics, look, self.looks.policy).paths | Comparisons(self.metrics, look).paths
-        ready, reload, hangs = Readiness(self), self.rule_files.ask, self.work.hangs
-        return Web(self.metrics, people, inbound, look, ready, reload, hangs, pages, late, more)
+        sampled, worth = Sampled(self.metrics, look, self.looks.policy), Qualities(self.metrics, look, self.event_ns)
+        pages = {**kept.paths, **sampled.paths, **Comparisons(self.metrics, look).paths, **worth.paths}
+        doors = [*people.doors(), *inbound.doors(), late.route()]
+        return Web(self.metrics, people, doors, pages, look, Readiness(self), self.rule_files.ask, self.work.hangs)
 
     def _restore(self) -> None:
         saved = self.store.load()
@@ -193,6 +195,10 @@ class Daemon:
     def destinations(self) -> tuple[Destination, ...]:
         """Everybody who is told."""
         return self.addresses.all
+
+    def event_ns(self) -> int:
+        """How far event time is; now before the first span."""
+        return self.pipeline.watermark_ns or self.clock.now_ns()
 
     @staticmethod
     def wall_ns() -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alertrules.audience import Audience
 from alertrules.ledger import Ledger, Page
 from alertrules.lifecycle import (
     Alert,
@@ -82,6 +83,12 @@ class Detect:
             window = f", from {utc(mark.from_ns)} to {utc(mark.until_ns)}" if mark.until_ns else ""
             return Answer(message=f"{mark.kind}: {found} series of {watch.rule.name}{window}"), Moved(at_ns, moved, ())
         return Answer(error=f'"{mark.rule}" is no rule'), nothing
+
+    def acknowledge(self, audience: Audience) -> None:
+        """Keep with the pages who looks into them."""
+        for alert_id, one in audience.alerts.items():
+            for watch in self.watches if one.acknowledged_by else ():
+                watch.ledger.acknowledge(alert_id, one.acknowledged_by)
 
     def advance(self, until_ns: int) -> Iterator[Moved]:
         """Judge every tick that ends at or before `until_ns`. Idle ticks pass quickly."""

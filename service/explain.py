@@ -215,7 +215,7 @@ def _series_worded(series: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {labels}: {series['state']}{_level(series)}"
     if gauges.get("evidence") is not None:
         yield f"    evidence {gauges['evidence']:.1f} of the {gauges['evidence_threshold']:.1f} nats that a page needs"
-        sees = ", ".join(f"{_seen(series, gauges[f'visible_{name}'])} within {name}" for name in HORIZONS)
+        sees = ", ".join(f"{seen(series['effect'], gauges[f'visible_{name}'])} within {name}" for name in HORIZONS)
         yield f"    smallest change it would see at its usual traffic: {sees}"
     if series["learning"]:
         yield f"    {series['learning']}"
@@ -235,8 +235,8 @@ def _level(series: Mapping[str, Any]) -> str:
     return f", {worded(level['now'])}{more} of late{usual}"
 
 
-def _seen(series: Mapping[str, Any], effect: float | None) -> str:
-    """The smallest effect that it would see, as a factor, or as a share of the mix where the rule asks for points."""
+def seen(asked: str | None, effect: float | None) -> str:
+    """The smallest effect that would be seen, as a factor, or as a share of the mix where the rule asks for points."""
     if effect is None:
         return "none"
-    return f"{digits(effect)}x" if "x" in (series["effect"] or "x") else f"{percent(effect)} of the mix"
+    return f"{digits(effect)}x" if "x" in (asked or "x") else f"{percent(effect)} of the mix"

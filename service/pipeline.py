@@ -16,6 +16,7 @@ from alertrules.marks import ID_DIGITS_MIN, Mark
 from alertrules.notice import Notice
 from alertrules.parse import RuleSet
 from alertrules.routing import Router, Told
+from alertrules.silences import Acknowledgement
 from alertrules.wording import utc
 from detectors.core.calendar import UTC, Calendar
 from detectors.core.columns import Arrays, Slot
@@ -167,6 +168,8 @@ class Pipeline:
             message, told = self.router.hear(said, now_ns)
         except ValueError as error:
             return Answer(error=str(error))
+        if isinstance(said, Acknowledgement):
+            self.detect.acknowledge(self.router.audience())
         step.add(told)
         return Answer(message=message)
 

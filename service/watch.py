@@ -59,6 +59,7 @@ class Level:
     excess   mean excess of the evidence's tail, nats; NaN while too little is known
     tickets  lines worth a look some day; `marks` what people said of pages and series
     beside   the series that each one is compared with, of a detector that compares
+    pages    of late, and what was said of each
     """
 
     rule: Rule
@@ -72,6 +73,7 @@ class Level:
     tickets: tuple[str, ...]
     marks: tuple[Mark, ...]
     beside: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    pages: tuple[Page, ...] = ()
 
 
 class Moved(NamedTuple):
@@ -192,7 +194,8 @@ class Watch:
             tickets += [self._ticket(one) for one in fired]
         else:
             for one in fired:
-                self.ledger.page(Page(one.alert_id, one.labels, one.at_ns))
+                began_ns = one.finding.since_ns if one.finding else 0
+                self.ledger.page(Page(one.alert_id, one.labels, one.at_ns, began_ns=began_ns))
         return Moved(at_ns, tuple(moved), tuple(tickets))
 
     def _ticket(self, fired: Transition) -> str:
@@ -313,4 +316,5 @@ class Watch:
         return Level(
             self.rule, tuple(table.values(row) for row in rows.tolist()), gauges, alerts, table.refused, table.expired,
             ledger.sums(), self.detector.excess(), tuple(ledger.tickets), tuple(ledger.marks), beside,
+            tuple(ledger.pages.values()),
         )  # fmt: skip

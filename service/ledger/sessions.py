@@ -87,9 +87,12 @@ class Sessions:
         except (sqlite3.Error, OSError, SessionFileError) as error:
             self._failed(str(error), now_ns)
             return
-        self._waiting.clear()
-        self._told.clear()
-        self._waiting_legs = 0
+        except (ValueError, OverflowError) as error:  # A bug of ours: what no column can hold would never be written.
+            self.dropped["unwritten"] += self._waiting_legs
+            self._forget()
+            self._failed(str(error), now_ns)
+            return
+        self._forget()
         self.written += new
         self.rows += new - old - more
         self.dropped["full"] += more
@@ -98,6 +101,12 @@ class Sessions:
         if self.problem:
             log.info("sessions are recorded again in %s", self.directory / SESSIONS_FILE)
         self.problem = ""
+
+    def _forget(self) -> None:
+        """Nothing waits any more."""
+        self._waiting.clear()
+        self._told.clear()
+        self._waiting_legs = 0
 
     def hear(self, late: Sequence[Late], now_ns: int) -> Counter[Result]:
         """Write late outcomes at once; what became of them. Raises sqlite3.Error, OSError or SessionFileError."""

@@ -5,7 +5,7 @@ written is what people say (people.py), and what vendors send back of it (vendor
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -23,10 +23,7 @@ from service.readiness import Readiness
 from service.rule_files import RulesError
 from service.selfmetrics import SelfMetrics, level_families
 from service.watch import Level
-from service.web.late_door import LateDoor
 from service.web.people import ANSWER_TIMEOUT_S, People, json_of, refused
-from service.web.session_pages import SessionPages
-from service.web.vendors import Vendors
 
 Reply = Callable[[Request], Awaitable[Response]]
 
@@ -45,7 +42,8 @@ class Scrape(Collector):
 class Web:
     """The routes over one daemon's metrics.
 
-    more       pages of others, by their paths
+    doors      where something is sent
+    pages      of others, by their paths
     look       has the levels taken, as they stand now
     readiness  says what it waits for, and what somebody should look into
     reload     has the rule files read again
@@ -53,9 +51,9 @@ class Web:
     """
 
     def __init__(
-        self, metrics: SelfMetrics, people: People, vendors: Vendors, look: Callable[[], Awaitable[None]],
-        readiness: Readiness, reload: Callable[[], "asyncio.Future[str]"], hangs: Callable[[], str],
-        sessions: SessionPages, late: LateDoor, more: Mapping[str, Reply],
+        self, metrics: SelfMetrics, people: People, doors: Sequence[Route], pages: Mapping[str, Reply],
+        look: Callable[[], Awaitable[None]], readiness: Readiness, reload: Callable[[], "asyncio.Future[str]"],
+        hangs: Callable[[], str],
     ) -> None:  # fmt: skip
         self.metrics, self._people = metrics, people
         self._look, self._readiness, self._reload, self.hangs = look, readiness, reload, hangs
@@ -69,19 +67,13 @@ class Web:
             "/api/v1/marks": people.marks,
             "/api/v1/silences": people.silences,
             "/api/v1/destinations": self.destinations,
-            "/api/v1/sessions": sessions.audit,
-            "/api/v1/cohorts": sessions.cohorts,
-            "/api/v1/review": sessions.review,
-            "/api/v1/sessions/{session_id:path}": sessions.session,
-            **more,
+            **pages,
         }
         routes = [Route(path, self._at_home(reply)) for path, reply in self._paths.items()]
         self.app = Starlette(
             routes=[
                 Route("/", self._at_home(self.index)),
-                *people.doors(),
-                *vendors.doors(),
-                late.route(),
+                *doors,
                 Route("/-/reload", self.reload, methods=["POST"]),
                 *routes,
             ]

@@ -38,6 +38,13 @@ class SessionPages:
 
     def __init__(self, sessions: Sessions | None, pipeline: Pipeline, links: Links, now_ns: Callable[[], int]) -> None:
         self._sessions, self._pipeline, self._links, self._now_ns = sessions, pipeline, links, now_ns
+        self._turn = asyncio.Lock()  # Some look at many rows: one at a time, so that they take one core at most.
+        self.paths = {
+            "/api/v1/sessions": self.audit,
+            "/api/v1/cohorts": self.cohorts,
+            "/api/v1/review": self.review,
+            "/api/v1/sessions/{session_id:path}": self.session,
+        }
 
     async def session(self, request: Request) -> Response:
         """All that is known of one session."""
@@ -96,7 +103,8 @@ class SessionPages:
                 return read(connection)
 
         try:
-            found = await asyncio.to_thread(in_thread)
+            async with self._turn:
+                found = await asyncio.to_thread(in_thread)
         except sqlite3.Error as error:
             return refused(503, f"the record of sessions cannot be read: {self._sessions.problem or error}")
         return refused(404, NOT_KNOWN) if found is None else json_of(found)

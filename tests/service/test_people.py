@@ -113,6 +113,12 @@ def test_an_incident_is_acknowledged(daemon: Running) -> None:
     assert (found["receivers"], found["suppressed"]) == (["oncall"], [])
     assert "tocsin_alerts_acknowledged 1.0" in httpx.get(web + "/metrics").text
     assert tocsin(web, "ack", "00000000")[0] == 1
+    (told,) = httpx.get(web + "/api/v1/quality").json()["groups"]
+    assert told["verdicts"]["acknowledged"] == 1
+    status, said, error = tocsin(web, "quality", "--by", "rule")
+    assert status == 0 and "1 acknowledged" in said, error
+    assert tocsin(web, "quality", "--by", "tema")[0] == 1
+    assert httpx.get(web + "/api/v1/quality", params={"weeks": "many"}).status_code == 400
 
 
 def press(web: str, payload: object, secret: str = SLACK, ago_s: int = 0) -> httpx.Response:

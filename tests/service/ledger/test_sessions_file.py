@@ -96,6 +96,18 @@ def test_a_file_that_is_deleted_is_made_anew(tmp_path: Path) -> None:
     assert ends(tmp_path) == [20.0] and sessions.rows == 1
 
 
+def test_what_no_column_can_hold_is_dropped(tmp_path: Path) -> None:
+    """A bug must neither end the daemon nor keep all that comes after it waiting."""
+    sessions, wrong = made(tmp_path), legs({"at_s": 10.0})
+    wrong.texts[0] = wrong.texts[0]._replace(agent="\ud800")
+    sessions.add([wrong])
+    sessions.write(at_ns(NOW_S))
+    assert "surrogates not allowed" in sessions.problem and sessions.dropped["unwritten"] == 1
+    sessions.add([legs({"at_s": 20.0})])
+    sessions.write(at_ns(NOW_S))
+    assert sessions.problem == "" and ends(tmp_path) == [20.0]
+
+
 @pytest.mark.skipif(os.geteuid() == 0 and not Path("/dev/full").exists(), reason="needs a device that is full")
 def test_what_cannot_be_written_waits_within_bounds(tmp_path: Path) -> None:
     """A hundred thousand legs; the oldest give way, and are counted."""
