@@ -28,7 +28,7 @@ NUMBERS = [0.0, -1.5, 1e-9, 1e21, 123456789.25, 1 / 3, 5.0, math.nan, math.inf, 
 def odd(detector: str) -> Level:
     """A level of series with odd labels, whose gauges have odd numbers."""
     level = Watch(each(detector)).level()
-    series = tuple((value,) for value in ODD) if level.rule.by else ((),) * len(ODD)
+    series = tuple((value,) * len(level.rule.by) for value in ODD)
     numbers = np.array(NUMBERS)
     gauges = {name: np.roll(numbers, place) for place, name in enumerate(level.rule.described.gauges)}
     return replace(level, labels=series, gauges=gauges)
