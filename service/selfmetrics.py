@@ -6,7 +6,7 @@ Levels are taken between steps and exported as they stood then; NaN is not expor
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -16,9 +16,8 @@ from alertrules.audience import NOBODY
 from alertrules.marks import Kind
 from alertrules.notice import Status
 from alertrules.parse import RuleSet
-from detectors.core.columns import CELL_LABELS, SECOND_NS
+from detectors.core.columns import SECOND_NS
 from service.clocks import KINDS, ClockWatch
-from service.declared import DECLARED, HEALTH, LEVELS
 from service.deliver import Deliverer
 from service.exchange.merge import Merge
 from service.explain import keeps_budget
@@ -37,7 +36,7 @@ from service.sources.arrival import Arrivals
 from service.sources.kafka import KafkaSource
 from service.sources.otlp_http import Door, Refused
 from service.store.outbox import Outbox
-from service.tallied import Tallied, Values, family, valid
+from service.tallied import Tallied, Values, family
 from service.watch import Level
 from service.watched import Watched
 from service.web.connections import Closed, Connections
@@ -207,25 +206,6 @@ class SelfMetrics:
         }
 
 
-def level_families(levels: list[Level]) -> Iterator[Metric]:
-    """The levels of every series of every rule, as they stood: slow where series are many, and fit for a thread."""
-    families: dict[str, Metric] = {name: family(name, {}) for name in (*LEVELS, "tocsin_alert_state")}
-    for level in levels:
-        rows = [_row(level, values) for values in level.labels]
-        for gauge, values in level.gauges.items():
-            described = level.rule.described.gauge(gauge)
-            name, more = described.metric, described.label[1] if described.label else ""
-            labels = DECLARED[name].labels
-            for row, number in zip(rows, values.tolist(), strict=True):
-                if math.isfinite(number):
-                    families[name].add_sample(name, _filled(labels, (*row, more)), number)
-        for key, alert in level.alerts.items():
-            labels = HEALTH["tocsin_alert_state"].labels
-            row = (*_row(level, key), alert.state.value)
-            families["tocsin_alert_state"].add_sample("tocsin_alert_state", _filled(labels, row), 1)
-    yield from families.values()
-
-
 def sources(intake: Intake, now_ns: int) -> dict[str, Values]:
     """Of role detect: how each source partition stands, as far as it was reported."""
     found = dict(intake.sources) if isinstance(intake, Merge) else {}
@@ -238,17 +218,6 @@ def sources(intake: Intake, now_ns: int) -> dict[str, Values]:
 
 def _if_any(value: float | None) -> dict[tuple[str, ...], float]:
     return {} if value is None else {(): value}
-
-
-def _row(level: Level, values: tuple[str, ...]) -> tuple[str, ...]:
-    """A series' values in the order of SERIES."""
-    known = dict(zip(level.rule.by, values, strict=True))
-    return (level.rule.name, *(valid(known.get(name, "")) for name in CELL_LABELS))
-
-
-def _filled(labels: Iterable[str], values: Iterable[str]) -> dict[str, str]:
-    """The labels that have a value: to Prometheus an empty one is a missing one, and eight of them are most bytes."""
-    return {name: value for name, value in zip(labels, values, strict=False) if value}
 
 
 def _version() -> str:

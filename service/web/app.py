@@ -5,13 +5,10 @@ written is what people say (people.py), and what vendors send back of it (vendor
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -19,24 +16,14 @@ from starlette.routing import Route
 
 from detectors.core.columns import SECOND_NS
 from service.explain import alert_told, explained, told
+from service.exposition import page
 from service.readiness import Readiness
 from service.rule_files import RulesError
-from service.selfmetrics import SelfMetrics, level_families
+from service.selfmetrics import SelfMetrics
 from service.watch import Level
 from service.web.people import ANSWER_TIMEOUT_S, People, json_of, refused
 
 Reply = Callable[[Request], Awaitable[Response]]
-
-
-class Scrape(Collector):
-    """What one request for /metrics shows: health as it is now, levels as they were last taken."""
-
-    def __init__(self, health: list[Metric], levels: list[Level]) -> None:
-        self.health, self.levels = health, levels
-
-    def collect(self) -> Iterator[Metric]:
-        yield from self.health
-        yield from level_families(self.levels)
 
 
 class Web:
@@ -98,9 +85,9 @@ class Web:
 
     async def scraped(self, request: Request) -> Response:
         levels = await self._levels()
-        scrape = Scrape(self.metrics.health(), levels)
         # Rendering many series takes a while, and Kafka's heartbeats share this loop.
-        return Response(await asyncio.to_thread(generate_latest, scrape), media_type=CONTENT_TYPE_LATEST)
+        text = await asyncio.to_thread(page, self.metrics.health(), levels)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     async def healthy(self, request: Request) -> Response:
         if reason := self.hangs():

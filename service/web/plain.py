@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from service.web.app import Scrape
+from service.exposition import Families
 
 
 class PlainWeb:
@@ -31,7 +31,7 @@ class PlainWeb:
         self.app = Starlette(routes=[Route(path, reply) for path, reply in routes.items()])
 
     async def scraped(self, request: Request) -> Response:
-        return Response(generate_latest(Scrape(self._health(), [])), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(Families(self._health())), media_type=CONTENT_TYPE_LATEST)
 
     async def healthy(self, request: Request) -> Response:
         if reason := self._hangs():

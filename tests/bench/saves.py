@@ -1,10 +1,10 @@
-"""What a save costs where there are many series: copying the state, writing it, and what the event loop feels of both.
+"""What a save and a look at /metrics cost where there are many series, and what the event loop feels of the save.
 
     python -m tests.bench.saves [--series 100000] [--rounds 5] [--json]
 
 The pipeline has the shipped rules, and each series is an agent of its own that counted sessions for a day. The copy is
 made between two steps; the file is written and synced while others go on. `loop` is the longest that a timer of an
-event loop in the same process came late meanwhile. Medians of the rounds.
+event loop in the same process came late meanwhile. `page` is the text of /metrics. Medians of the rounds.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import numpy as np
 
 from alertrules.parse import load
 from detectors.core.columns import SECOND_NS, SLOT_NS, TICK_NS
+from service.exposition import level_text
 from service.ingest.kernel.constants import (
     UNIT_COLUMNS,
     UNIT_DOLLARS,
@@ -80,6 +81,14 @@ async def saved(pipeline: Pipeline, store: Store) -> dict[str, float]:
     return {"copy": copied - begun, "all": took, "loop": await late, "MiB": size / 2**20}
 
 
+def shown(pipeline: Pipeline) -> dict[str, float]:
+    """Seconds that the text of all levels takes, once they are there."""
+    levels = pipeline.levels()
+    begun = time.perf_counter()
+    level_text(levels)
+    return {"page": time.perf_counter() - begun}
+
+
 def main() -> int:
     """Print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,7 +99,7 @@ def main() -> int:
     pipeline, rounds = learnt(given.series), []
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as at:
         store = Store(Path(at))
-        rounds = [asyncio.run(saved(pipeline, store)) for _ in range(given.rounds)]
+        rounds = [asyncio.run(saved(pipeline, store)) | shown(pipeline) for _ in range(given.rounds)]
         store.close()
     for name in rounds[0]:
         value, unit = statistics.median(one[name] for one in rounds), "MiB" if name == "MiB" else "s"
