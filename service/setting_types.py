@@ -68,6 +68,8 @@ def otlp_base(text: object) -> object:
     """The base URL of an OTLP/HTTP door, to which v1/traces and v1/logs are added; or nothing where it is empty."""
     if isinstance(text, str) and re.search(r"/v1/(traces|logs|metrics)/?\Z", text):
         raise ValueError("this is the URL of one signal; write the base, as http://collector:4318")
+    if isinstance(text, str) and "@" in text:
+        raise ValueError("this URL holds a name or a secret; write it without, and the secret as a header")
     return base_url(text) if text else ""
 
 

@@ -79,8 +79,12 @@ def of_sign(one: Foretold, at_ns: int, now_ns: int) -> Written:
 
 
 def _written(facts: Facts, at_ns: int, traces: Sequence[bytes], now_ns: int) -> Written:
-    """A fact of these traces; what is empty or no finite number is left out."""
-    told = {name: value for name, value in facts.items() if (value if isinstance(value, str) else math.isfinite(value))}
+    """A fact of these traces; what is empty or no finite number is left out, and a letter that UTF-8 has not is `?`."""
+    told = {
+        name: value.encode(errors="replace").decode() if isinstance(value, str) else value
+        for name, value in facts.items()
+        if (value if isinstance(value, str) else math.isfinite(value))
+    }
     hashed = hashlib.sha256(repr((sorted(told.items()), at_ns, traces)).encode()).digest()
     own = SpanContext(int.from_bytes(hashed[:16], "big"), int.from_bytes(hashed[16:24], "big"), False, _SAMPLED)
     of = [SpanContext(int.from_bytes(trace, "big"), _NO_SPAN, True, _SAMPLED) for trace in traces]

@@ -346,12 +346,12 @@ class Reader:
             self.spans.append((span, span.end))
             bad += its_bad
         found = []
-        for first, stop, last_ns, is_bad, bad_ids, bad_times in records:  # type: ignore[attr-defined]
+        for first, stop, last_ns, is_bad, bad_ids, bad_times, own in records:  # type: ignore[attr-defined]
             decoded = Decoded(first, stop, last_ns)
             if is_bad:
                 decoded.drop(Dropped.MALFORMED)
                 decoded.error = "bad"
-            for reason, n in ((Dropped.BAD_ID, bad_ids), (Dropped.BAD_TIME, bad_times)):
+            for reason, n in ((Dropped.BAD_ID, bad_ids), (Dropped.BAD_TIME, bad_times), (Dropped.OWN, own)):
                 if n:
                     decoded.drop(reason, n)
             found.append(decoded)
