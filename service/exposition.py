@@ -1,7 +1,7 @@
 """`/metrics` as text. Health by prometheus-client; levels by ourselves, as there is a line for each series and gauge.
 
-A series' labels are written once for all of its gauges: they are most of the text, and were most of the work. The tests
-hold it to what prometheus-client writes.
+A series' labels are written once for all gauges that have the same ones: they are most of the text, and were most of
+the work. The tests hold it to what prometheus-client writes.
 """
 
 import math
@@ -11,12 +11,12 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from detectors.core.columns import CELL_LABELS
 from service.declared import DECLARED, LEVELS
 from service.tallied import valid
 from service.watch import Level
 
 STATE = "tocsin_alert_state"
+Pair = tuple[str, str]
 _ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
@@ -42,28 +42,29 @@ def level_text(levels: Iterable[Level]) -> str:
     """
     lines: dict[str, list[str]] = {name: list(_declared(name)) for name in (*LEVELS, STATE)}
     for level in levels:
-        series = [labels(level, values) for values in level.labels]
+        series: dict[Pair | None, list[str]] = {}
         for gauge, numbers in level.gauges.items():
             described = level.rule.described.gauge(gauge)
-            name, more = described.metric, f',{described.label[0]}="{described.label[1]}"' if described.label else ""
+            name, more = described.metric, described.label
+            if more not in series:
+                series[more] = [labels(level, values, more) for values in level.labels]
             lines[name] += [
-                f"{name}{{{own}{more}}} {number!r}\n"
-                for own, number in zip(series, numbers.tolist(), strict=True)
+                f"{name}{{{own}}} {number!r}\n"
+                for own, number in zip(series[more], numbers.tolist(), strict=True)
                 if math.isfinite(number)
             ]
         for key, alert in level.alerts.items():
-            lines[STATE].append(f'{STATE}{{{labels(level, key)},state="{alert.state.value}"}} 1.0\n')
+            lines[STATE].append(f"{STATE}{{{labels(level, key, ('state', alert.state.value))}}} 1.0\n")
     return "".join("".join(each) for each in lines.values())
 
 
-def labels(level: Level, values: tuple[str, ...]) -> str:
-    """The labels of a series as they stand between braces, the rule's name first; those without a value are left out.
+def labels(level: Level, values: tuple[str, ...], more: Pair | None) -> str:
+    """The labels of a series, and one more, as they stand between braces: by name, those without a value left out.
 
     To Prometheus an empty label is a missing one, and eight of them are most bytes.
     """
-    known = dict(zip(level.rule.by, values, strict=True))
-    told = [("rule", level.rule.name), *((name, known.get(name, "")) for name in CELL_LABELS)]
-    return ",".join(f'{name}="{valid(value).translate(_ESCAPED)}"' for name, value in told if value)
+    told = dict(zip(level.rule.by, values, strict=True)) | {"rule": level.rule.name} | dict([more] if more else [])
+    return ",".join(f'{name}="{valid(value).translate(_ESCAPED)}"' for name, value in sorted(told.items()) if value)
 
 
 def _declared(name: str) -> Iterator[str]:

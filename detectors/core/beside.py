@@ -43,7 +43,7 @@ def ratios(bad_new: Floats, bad_all: Floats, share: Floats) -> Floats:
 
     >>> one = np.array([8.0]), np.array([10.0]), np.array([0.5])
     >>> ratios(*one).round(2).tolist()
-    [[1.06, 1.81, 2.38, 2.01, -0.09]]
+    [[0.74, 1.22, 1.58, 1.53, 0.18]]
     """
     s = np.clip(share, 0, 1)[..., None]
     worse, null = (s * x / (1 - s + s * x) for x in (RATIOS, NULL_RATIO))
