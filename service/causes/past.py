@@ -272,8 +272,9 @@ def _numbers(slot: Slot) -> tuple[Keys, Floats]:
 
 
 def _put(entries: Entries, first: int, shift: int, keys: list[Keys], values: list[Floats]) -> None:
-    keys.append((entries.cell.astype(np.int64) << _KEY_BITS) + first + (entries.bucket >> shift))
-    values.append(entries.count)
+    if len(entries.cell):
+        keys.append((entries.cell.astype(np.int64) << _KEY_BITS) + first + (entries.bucket >> shift))
+        values.append(entries.count)
 
 
 def _added(keys: Sequence[Keys], values: Sequence[NDArray[Any]]) -> tuple[Keys, Singles]:

@@ -2,7 +2,19 @@
 
 import numpy as np
 
-from detectors.core.columns import DEAREST, HISTOGRAM_SCALE, SLOWEST, Entries, Examples, Floats, Ids, Places, Slot
+from detectors.core.columns import (
+    DEAREST,
+    HISTOGRAM_SCALE,
+    NOTHING,
+    SLOWEST,
+    Bools,
+    Entries,
+    Examples,
+    Floats,
+    Ids,
+    Places,
+    Slot,
+)
 from service.ingest.kernel.constants import (
     UNIT_CACHE_READ,
     UNIT_CACHE_WRITE,
@@ -59,15 +71,15 @@ def roll_up(start_ns: int, units: Floats, cells: Ids, calls: int, error_ids: Ids
         unpriced=unpriced,
         free=free,
         amount=np.zeros(len(found)),
-        duration=_entries(cells[timed], buckets(seconds[timed]), weight[timed]),
-        cost=_entries(cells[priced], buckets(dollars[priced]), weight[priced]),
-        outcome=_entries(cells[labelled], outcome[labelled].astype(np.int32), weight[labelled]),
-        ending=_entries(cells[ended], ending[ended].astype(np.int32), weight[ended]),
-        first_token=_entries(cells[began], buckets(units[UNIT_FIRST][began]), weight[began]),
+        duration=_histogram(timed, cells, seconds, weight),
+        cost=_histogram(priced, cells, dollars, weight),
+        outcome=_mix(labelled, cells, outcome, weight),
+        ending=_mix(ended, cells, ending, weight),
+        first_token=_histogram(began, cells, units[UNIT_FIRST], weight),
         prompt=_prompt(units, cells),
-        score=_entries(cells[scored], buckets(units[UNIT_SCORE][scored]), weight[scored]),
-        error=_entries(cells[told], error_ids[told], weight[told]),
-        failed_squares=_entries(cells[fails], np.zeros(int(fails.sum()), np.int32), weight[fails] ** 2),
+        score=_histogram(scored, cells, units[UNIT_SCORE], weight),
+        error=_mix(told, cells, error_ids, weight),
+        failed_squares=_mix(fails, cells, np.zeros(len(cells)), weight**2),
         examples=_examples(units, found, stands),
     )
 
@@ -87,6 +99,8 @@ def _prompt(units: Floats, cells: Ids) -> Entries:
     read, written = units[UNIT_CACHE_READ] * weight, units[UNIT_CACHE_WRITE] * weight
     kinds = (np.maximum(whole - read - written, 0.0), read, written)
     told = [kind > 0 for kind in kinds]
+    if not any(each.any() for each in told):
+        return NOTHING
     place = np.repeat(np.arange(3, dtype=np.int32), [int(each.sum()) for each in told])
     joined = [np.concatenate([column[each] for column, each in zip(columns, told, strict=True)])
               for columns in ((cells,) * 3, kinds)]  # fmt: skip
@@ -103,6 +117,16 @@ def buckets(values: Floats) -> Ids:
         index: Floats = np.ceil(np.log2(values) * 2**HISTOGRAM_SCALE) - 1
     clipped: Ids = np.clip(index, BUCKET_MIN, BUCKET_MAX).astype(np.int32)
     return clipped
+
+
+def _histogram(told: Bools, cells: Ids, values: Floats, weight: Floats) -> Entries:
+    """The units that tell a value, by its bucket. Most slots of a small fleet tell few kinds, and nothing of others."""
+    return _entries(cells[told], buckets(values[told]), weight[told]) if told.any() else NOTHING
+
+
+def _mix(told: Bools, cells: Ids, classes: Floats | Ids, weight: Floats) -> Entries:
+    """The units that tell a class, by it."""
+    return _entries(cells[told], classes[told].astype(np.int32), weight[told]) if told.any() else NOTHING
 
 
 def _entries(cell: Ids, bucket: Ids, weight: Floats) -> Entries:

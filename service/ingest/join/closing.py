@@ -204,7 +204,8 @@ class Closing:
         sampled = counting.sampled(tables, len(lexicon.resources))
         services = [(lexicon.resources[i].agent, spans, weight) for i, spans, weight in sampled]
         no_class = self._no_class(units[:, calls:], rows[calls:])
-        errors = {int(word): lexicon.text(int(word)) for word in np.unique(units[UNIT_ERROR]) if word}
+        told = units[UNIT_ERROR][units[UNIT_ERROR] != 0]
+        errors = {int(word): lexicon.text(int(word)) for word in np.unique(told)} if len(told) else NO_ERRORS
         gone = legs(ended, lexicon.texts(), lexicon.outcomes) if sessions else None
         return Closed(
             units, cells, rows, calls, ended, services, nameless, cut, no_class, errors, self._answers(), gone
@@ -230,6 +231,8 @@ class Closing:
 
     def _by_text(self, words: NDArray[np.uint32]) -> dict[str, int]:
         """How often each of the words stands there."""
+        if not len(words):
+            return {}
         found = zip(*(each.tolist() for each in np.unique(words, return_counts=True)), strict=True)
         return {self._join.lexicon.text(word): times for word, times in found}
 
