@@ -17,7 +17,7 @@ run: install ## Run the daemon with its defaults.
 	@$(BIN)/tocsin run
 
 test: install broker ## Run all tests, documentation tests among them, a process for each core and one more.
-	@echo "== running the tests (about ten minutes on two cores)"
+	@echo "== running the tests (about twelve minutes on two cores)"
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 quick: install lint types ## Lint, types and the tests that take no time: a minute's feedback.

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from prometheus_client.metrics_core import Metric
 
@@ -41,7 +42,9 @@ from service.watch import Level
 from service.watched import Watched
 from service.web.connections import Closed, Connections
 from service.writeback import of_writeback
-from service.writeback.back import WriteBack
+
+if TYPE_CHECKING:
+    from service.writeback.back import WriteBack
 
 ENDS = (Reason.MALFORMED, Reason.EXPIRED)
 """Why a delivery is given up; every other failure is tried again."""
@@ -68,7 +71,7 @@ class Parts:
     rule_files: RuleFiles
     role: str
     sessions: Sessions | None
-    writeback: WriteBack | None
+    writeback: "WriteBack | None"
 
 
 class SelfMetrics:

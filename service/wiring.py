@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from alertrules.parse import RuleSet
 from service.exchange.shard import Made
@@ -18,7 +19,9 @@ from service.pipeline import FORMAT, READABLE, Pipeline
 from service.setting_types import header_pairs, revealed
 from service.settings import Role, Settings
 from service.sources.kafka_settings import KafkaSettings
-from service.writeback.back import WriteBack, sending
+
+if TYPE_CHECKING:
+    from service.writeback.back import WriteBack
 
 
 def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
@@ -31,16 +34,18 @@ def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
     )
 
 
-def writeback(settings: Settings, pipeline: Pipeline, now_ns: Callable[[], int]) -> WriteBack | None:
+def writeback(settings: Settings, pipeline: Pipeline, now_ns: Callable[[], int]) -> "WriteBack | None":
     """What writes outcomes back; None where no endpoint is set."""
     said = settings.writeback
     if not said.endpoint:
         return None
+    from service.writeback.back import WriteBack, sending  # Its SDK makes every start slower.
+
     to = sending(said.endpoint, header_pairs(revealed(said.headers)) if said.headers else {})
     return WriteBack(to, settings.data_dir, lambda: pipeline.local.outcomes, now_ns)
 
 
-def sessions(settings: Settings, pipeline: Pipeline, onward: WriteBack | None) -> Sessions | None:
+def sessions(settings: Settings, pipeline: Pipeline, onward: "WriteBack | None") -> Sessions | None:
     """The record of sessions: what crosses machines does not tell what they went through, so only role all has one."""
     if settings.role is not Role.ALL:
         return None

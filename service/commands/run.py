@@ -42,7 +42,7 @@ def _run(given: argparse.Namespace) -> int:
     from service.rule_files import read, told
     from service.seldom import Seldom
     from service.sources.kafka_security import Security
-    from service.writeback.back import EXPORTERS
+    from service.writeback import EXPORTERS
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpcore", "uvicorn"):

@@ -24,6 +24,7 @@ from service.ledger.session_file import (
     opened,
     remove_old,
 )
+from service.store.files import Identity, identity
 from service.store.transaction import transaction
 
 log = logging.getLogger("tocsin")
@@ -73,7 +74,7 @@ class Sessions:
         self._to_count: deque[Joined] = deque(maxlen=TO_COUNT_MAX)
         self._connection: sqlite3.Connection | None = None
         self._numbers: LabelNumbers | None = None
-        self._file: tuple[int, int] | None = None
+        self._file: Identity | None = None
         self._said_ns = self._swept_ns = 0
 
     def add(self, legs: Iterable[Legs], told: Iterable[Late] = ()) -> None:
@@ -184,12 +185,12 @@ class Sessions:
     def _connected(self) -> tuple[sqlite3.Connection, LabelNumbers]:
         """The open file: another one where it was deleted or replaced."""
         path = self.directory / SESSIONS_FILE
-        if self._connection is not None and self._file != _identity(path):
+        if self._connection is not None and self._file != identity(path):
             self.close()
         if self._connection is None:
             connection = opened(self.directory)
             (self.rows,) = connection.execute("SELECT count(*) FROM leg").fetchone()
-            self._connection, self._file, self._numbers = connection, _identity(path), LabelNumbers(connection)
+            self._connection, self._file, self._numbers = connection, identity(path), LabelNumbers(connection)
         assert self._numbers is not None
         return self._connection, self._numbers
 
@@ -210,11 +211,3 @@ class Sessions:
             with suppress(sqlite3.Error):  # Of a file that is damaged: what is wrong was said.
                 self._connection.close()
         self._connection = self._file = None
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

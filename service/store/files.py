@@ -120,11 +120,13 @@ def saved(arrays: Arrays, said: str) -> Saved:
 
 def identities(directory: Path) -> dict[str, Identity | None]:
     """Which files stand at the watched names now; None where there is none."""
-    found: dict[str, Identity | None] = {}
-    for name in WATCHED:
-        try:
-            status = (directory / name).stat()
-            found[name] = (status.st_dev, status.st_ino)
-        except OSError:
-            found[name] = None
-    return found
+    return {name: identity(directory / name) for name in WATCHED}
+
+
+def identity(path: Path) -> Identity | None:
+    """Which file stands there now; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

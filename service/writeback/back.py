@@ -17,11 +17,6 @@ from service.ledger.session_file import reading
 from service.writeback.evaluations import of_outcome, of_sign
 from service.writeback.sending import Fact, Sending
 
-EXPORTERS = (
-    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
-    "opentelemetry.exporter.otlp.proto.http._log_exporter",
-)
-"""Loggers that say why an endpoint took nothing."""
 LOOKS_BACK_DAYS = 30.0
 """Of sessions that ended so long before a Monday: one week of them would show little."""
 FOREBODING_MAX = 200

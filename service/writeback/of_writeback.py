@@ -1,11 +1,15 @@
 """What is exported of writing back; nothing but names where it is not set."""
 
+from typing import TYPE_CHECKING
+
 from service.tallied import Values
-from service.writeback.back import WriteBack
-from service.writeback.sending import LOST
+from service.writeback import LOST
+
+if TYPE_CHECKING:
+    from service.writeback.back import WriteBack
 
 
-def counters(back: WriteBack | None) -> dict[str, Values]:
+def counters(back: "WriteBack | None") -> dict[str, Values]:
     """By metric."""
     sending = back.sending if back else None
     return {
@@ -15,6 +19,6 @@ def counters(back: WriteBack | None) -> dict[str, Values]:
     }
 
 
-def gauges(back: WriteBack | None) -> dict[str, Values]:
+def gauges(back: "WriteBack | None") -> dict[str, Values]:
     """By metric."""
     return {"tocsin_writeback_waiting": {(): float(back.sending.waiting)} if back else {}}

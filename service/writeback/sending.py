@@ -24,8 +24,6 @@ TRIED_FOR_S = 3600.0
 PAUSE_FIRST_S, PAUSE_MOST_S = 1.0, 60.0
 LAST_TRY_S = 5.0
 """How long a clean stop waits for what is still to be sent."""
-LOST = ("full", "expired", "stopped")
-"""Why something is not written back: too much waits, it was tried for an hour, or Tocsin stopped."""
 Fact = Callable[[], Written]
 """What makes a span and an event of a fact: they are made by the thread that sends them."""
 Later = Callable[[], Iterable[Fact]]

@@ -28,7 +28,7 @@ import numpy as np
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from alertrules.parse import load
-from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, TICK_NS
+from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, TICK_NS, Slot
 from detectors.core.series import SeriesTable
 from service.batch import Record, Signal, Tally
 from service.ingest.kernel.constants import (
@@ -151,14 +151,19 @@ def fill(table: SeriesTable, count: int) -> None:
         table.id_of((f"tenant-{number % 1000:04d}", f"agent-{number:06d}", "session", "", "", "", "1.14.2", ""), 0)
 
 
+def counted_once(count: int) -> Slot:
+    """A slot in which each of so many cells counted a session."""
+    cell, units = np.arange(1, count + 1, dtype=np.int32), np.zeros((UNIT_COLUMNS, count))
+    units[UNIT_WEIGHT], units[UNIT_FAILED], units[UNIT_DOLLARS] = 1.0, cell % 100 == 0, 0.01 + cell % 7
+    units[UNIT_SECONDS], units[UNIT_OUTCOME] = 1.0 + cell % 30, cell % 4
+    return roll_up(BEGIN_NS, units, cell, 0, np.full(count, -1, np.int32))
+
+
 def rules(count: int) -> Sizes:
     """Bytes of a series of each shipped rule, by its alert: view, detector and ledger."""
     table, sizes = SeriesTable(CELL_LABELS, count + 2), {}
     fill(table, count)
-    cell, units = np.arange(1, count + 1, dtype=np.int32), np.zeros((UNIT_COLUMNS, count))
-    units[UNIT_WEIGHT], units[UNIT_FAILED], units[UNIT_DOLLARS] = 1.0, cell % 100 == 0, 0.01 + cell % 7
-    units[UNIT_SECONDS], units[UNIT_OUTCOME] = 1.0 + cell % 30, cell % 4
-    slot = roll_up(BEGIN_NS, units, cell, 0, np.full(count, -1, np.int32))
+    slot = counted_once(count)
     for rule in load([PACKS]).rules:
         before, watch = resident(), Watch(rule.model_copy(update={"series_max": count + 2}))
         for hour in range(24):

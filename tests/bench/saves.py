@@ -16,24 +16,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from alertrules.parse import load
 from detectors.core.columns import SECOND_NS, SLOT_NS, TICK_NS
 from service.exposition import level_text
-from service.ingest.kernel.constants import (
-    UNIT_COLUMNS,
-    UNIT_DOLLARS,
-    UNIT_FAILED,
-    UNIT_OUTCOME,
-    UNIT_SECONDS,
-    UNIT_WEIGHT,
-)
 from service.ingest.limits import IngestLimits
-from service.ingest.rollup import roll_up
 from service.pipeline import Pipeline
 from service.store.sqlite import Store
-from tests.bench.memory import PACKS, fill
+from tests.bench.memory import PACKS, counted_once, fill
 from tests.bench.sessions import BEGIN_NS
 
 HOURS = 24
@@ -46,10 +35,7 @@ def learnt(series: int) -> Pipeline:
     wide = tuple(rule.model_copy(update={"series_max": series + 2}) for rule in rules.rules)
     pipeline = Pipeline(IngestLimits(cells_max=series + 2), replace(rules, rules=wide), 10**18)
     fill(pipeline.ingest.cells, series)
-    cell, units = np.arange(1, series + 1, dtype=np.int32), np.zeros((UNIT_COLUMNS, series))
-    units[UNIT_WEIGHT], units[UNIT_FAILED], units[UNIT_DOLLARS] = 1.0, cell % 100 == 0, 0.01 + cell % 7
-    units[UNIT_SECONDS], units[UNIT_OUTCOME] = 1.0 + cell % 30, cell % 4
-    slot = roll_up(BEGIN_NS, units, cell, 0, np.full(series, -1, np.int32))
+    slot = counted_once(series)
     for hour in range(HOURS):
         at_ns = BEGIN_NS - BEGIN_NS % TICK_NS + hour * 3_600 * SECOND_NS
         pipeline.judge([replace(slot, start_ns=at_ns + SLOT_NS * place) for place in range(2)], at_ns)

@@ -1,18 +1,16 @@
 """A real OpenTelemetry Collector with tail sampling, as `make collector` builds it: spans in, what it keeps out."""
 
-import gzip
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 
 from service.sources.otlp_http import PROTOBUF
 from tests import broker
+from tests.otlp_sink import taking
 
 BINARY = Path(__file__).parents[2] / ".cache" / "otelcol" / "otelcol"
 GATE = "--feature-gates=processor.tailsamplingprocessor.recordpolicy"
@@ -58,8 +56,14 @@ def validated(path: Path, configs: Sequence[str]) -> str:
 def kept(path: Path, directory: Path, policies: str, bodies: Iterable[bytes]) -> list[bytes]:
     """The bodies of spans that come out of a Collector with these policies, once all of `bodies` were decided."""
     (directory / "policies.yaml").write_text(policies)
+    found: list[bytes] = []
+
+    def take(path: str, headers: Mapping[str, str], body: bytes) -> int:
+        found.append(body)
+        return 200
+
     with (
-        _sink() as (sink, found),
+        taking(take) as sink,
         _running(path, directory, CONFIG, "policies.yaml", sink=sink, decision=DECISION_S) as (door, stop),
     ):
         with httpx.Client(trust_env=False, timeout=60) as client:
@@ -69,33 +73,6 @@ def kept(path: Path, directory: Path, policies: str, bodies: Iterable[bytes]) ->
         time.sleep(DECISION_S + 2)
         stop()
     return found
-
-
-@contextmanager
-def _sink() -> Iterator[tuple[int, list[bytes]]]:
-    """A port that takes OTLP/HTTP, and what it took."""
-    found: list[bytes] = []
-
-    class Taking(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            found.append(gzip.decompress(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.send_header("Content-Type", PROTOBUF)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_port, found
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager

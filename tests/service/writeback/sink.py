@@ -1,14 +1,13 @@
 """An OTLP/HTTP door that takes what is written back, and answers as it is told."""
 
-import gzip
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.otlp_sink import taking
 
 
 class Sink:
@@ -43,30 +42,16 @@ def sink() -> Iterator[Sink]:
     """One that listens."""
     one = Sink()
 
-    class Taking(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
-            one.tries += 1
-            one.headers = {name.lower(): value for name, value in self.headers.items()}
-            if one.status == 200:
-                one.take(self.path, body)
-            self.send_response(one.status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def take(path: str, headers: Mapping[str, str], body: bytes) -> int:
+        one.tries += 1
+        one.headers = dict(headers)
+        if one.status == 200:
+            one.take(path, body)
+        return one.status
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    one.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with taking(take) as port:
+        one.url = f"http://127.0.0.1:{port}"
         yield one
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def said(attributes: Any) -> dict[str, Any]:
