@@ -6,7 +6,7 @@ of the dialects are all there is to say what anything means, and a span read by 
 
 from collections.abc import Callable, Sequence
 
-from service.ingest.dialects import ALIKE, DIALECTS, DOCUMENT, LABEL, NAMED_ONLY, WANTED
+from service.ingest.dialects import ALIKE, COUNTED, DIALECTS, DOCUMENT, LABEL, NAMED_ONLY, WANTED
 from service.ingest.dialects import NUMBER as NUMBER_ENTRY
 from service.ingest.join.lexicon import NUMBERS_OF_SPANS, Lexicon
 from service.ingest.kernel.columns import Columns
@@ -20,6 +20,7 @@ from service.ingest.kernel.constants import (
     NO_PLAN,
     NOT_OF_SPANS,
     NUMBER,
+    TELLS_MORE,
     WHOLE,
 )
 from service.ingest.kernel.shapes import ShapeTable
@@ -103,8 +104,9 @@ class Plans:
 
 
 def flags_of(reading: Reading) -> int:
-    """What a reading says of errors, as flags of a decoded span."""
-    return FAILED * reading.failed | IS_EXCUSED * reading.is_excused | HAS_RAISED * reading.has_raised
+    """What a reading says of errors, and whether it lists documents, as flags of a decoded span."""
+    ends = FAILED * reading.failed | IS_EXCUSED * reading.is_excused | HAS_RAISED * reading.has_raised
+    return ends | TELLS_MORE * (reading.listed > 0)
 
 
 def _class_of(key: str) -> int:
@@ -114,7 +116,7 @@ def _class_of(key: str) -> int:
     field, _, kind, _ = entry
     if kind == DOCUMENT:
         return WHOLE if key in ALIKE else NEVER
-    if kind == NUMBER_ENTRY or (kind == NAMED_ONLY and field in NUMBERS):
+    if kind in (NUMBER_ENTRY, COUNTED) or (kind == NAMED_ONLY and field in NUMBERS):
         return NUMBER
     return FREE_TEXT if kind == LABEL and field in _FREE else WHOLE
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from service.ingest.dialects import (
+    COUNTED,
     DIALECTS,
     DOCUMENT,
     EXCUSES,
@@ -227,6 +228,8 @@ def _read_special(reading: Reading, special: Found, ranks: dict[str, int], diale
         owner = DIALECTS[rank // RANKS_PER_DIALECT]
         if kind in _ENDS:
             _read_end(reading, kind, _is_in(value, table) and (dialect is owner or not owner.only_named))
+        elif kind == COUNTED and isinstance(table, int):
+            reading.listed = max(reading.listed, table)
         elif kind == LOGS:
             reading.is_log = reading.is_log or not table or _is_in(value, table)
         elif kind == NAMED_ONLY:

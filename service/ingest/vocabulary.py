@@ -97,11 +97,12 @@ class Reading:
     is_excused    what ended it was control flow: its status does not count
     has_raised    an event of it tells an exception and nothing that it came to a result: it failed, unless its status
                   is that all is well
+    listed        how many documents its numbered attributes list, 0 for none
     """
 
     __slots__ = (
         "dialect", "ending", "error", "error_class", "failed", "has_raised", "is_cut", "is_excused", "is_log",
-        "is_root", "names_top", "operation", "own", "rate", "session_rank",
+        "is_root", "listed", "names_top", "operation", "own", "rate", "session_rank",
     )  # fmt: skip
 
     def __init__(self, is_root: bool) -> None:
@@ -112,6 +113,7 @@ class Reading:
         self.session_rank = 0
         self.error, self.rate = "", 1.0
         self.ending = self.error_class = -1
+        self.listed = 0
         self.failed = self.is_log = self.is_cut = False
         self.is_excused = self.has_raised = self.names_top = False
 
@@ -149,6 +151,7 @@ class Dialect:
                  looked up with the span's shape, all others are read anew each time
     placeholders agent names that an SDK writes on everything; believed on agent spans only
     gathers      names of tools that are none: such a span hands in what others' spans told, and is no call
+    listed       attributes of one of several documents that a retrieval found: the place of that document, from 1
     resource     attribute names of resources by canonical field
     means        the operation of a span that says one of these canonical fields and has no other sign of what it is
     content      attributes that hold prompts, completions, arguments or results: never kept, only counted. Of numbered
@@ -178,6 +181,7 @@ class Dialect:
     alike: frozenset[str] = frozenset()
     placeholders: frozenset[str] = frozenset()
     gathers: frozenset[str] = frozenset()
+    listed: Mapping[str, int] = field(default_factory=dict)
     resource: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     means: Mapping[str, str] = field(default_factory=dict)
     content: tuple[str, ...] = ()

@@ -23,9 +23,10 @@ from service.ingest.vocabulary import (
 
 RANKS_PER_DIALECT = 1000
 LABEL, NUMBER, OPERATIONS, IMPLIED, FAILURES, LOGS, DOCUMENT, NAMED_ONLY, EXCUSES, TYPES, TOOL_FAILURES = range(11)
+COUNTED = 11
 """What is to be done with a value: the first two are simply fields."""
 
-Table = Mapping[str, str] | frozenset[str] | Reader | str
+Table = Mapping[str, str] | frozenset[str] | Reader | str | int
 Entry = tuple[str, int, int, Table]
 """What an attribute means: canonical field, rank (smaller is better), one of the above, and the table it needs."""
 
@@ -77,6 +78,8 @@ def _entries() -> dict[str, Entry]:
             entries.setdefault(name, ("", rank, EXCUSES, values))
         for name, values in dialect.logs.items():
             entries.setdefault(name, ("", rank, LOGS, values))
+        for name, place in dialect.listed.items():
+            entries.setdefault(name, ("", rank, COUNTED, place))
         for name, reader in dialect.documents.items():
             entries.setdefault(name, ("", rank, DOCUMENT, reader))
     for name, field in ((EXCEPTION, EXCEPTION_TYPE), (STATUS, STATUS_WORD)):
@@ -101,7 +104,11 @@ PLACEHOLDERS = frozenset(name for dialect in DIALECTS for name in dialect.placeh
 GATHERS = frozenset(name for dialect in DIALECTS for name in dialect.gathers)
 SPAN_NAMES = {name: (op, dialect) for dialect in DIALECTS for name, op in dialect.span_names.items()}
 MODEL_NAMES = {word: (op, dialect) for dialect in DIALECTS for word, op in dialect.model_names.items()}
-HASHED = frozenset(name for name, (field, *_) in WANTED.items() if field == ARGUMENTS)
+HASHED = frozenset(
+    name
+    for name, (field, _, kind, _) in WANTED.items()
+    if field == ARGUMENTS or (kind == COUNTED and any(name in dialect.content for dialect in DIALECTS))
+)
 """Attributes of which decoders keep a number that stands for the text, and nothing else."""
 CONTENT = tuple(
     sorted({name for dialect in DIALECTS for name in dialect.content} - (WANTED.keys() - HASHED) - RESOURCE_WANTED)

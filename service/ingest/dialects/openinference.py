@@ -111,6 +111,5 @@ DIALECT = Dialect(
         "llm.output_messages.0.message.content",
         "llm.input_messages.0.message.contents.0.message_content.text",
         "llm.output_messages.0.message.contents.0.message_content.text",
-        "retrieval.documents.0.document.content",
     ),
 )

@@ -6,6 +6,7 @@ databases' semantic conventions; OpenLLMetry's vector databases; and what people
 
 from collections.abc import Iterable, Mapping
 
+from service.ingest.kernel.constants import LISTED_MAX
 from service.ingest.vocabulary import HITS, SCORE, TOP_K, Dialect
 
 
@@ -22,6 +23,10 @@ def _documents(document: Mapping[str, object]) -> Iterable[tuple[str, object]]:
     if known:
         yield SCORE, max(known)
 
+
+_EACH = "retrieval.documents.{}.document."
+_CONTENTS = tuple(f"{_EACH.format(place)}content" for place in range(LISTED_MAX))
+_SCORES = tuple(f"{_EACH.format(place)}score" for place in range(LISTED_MAX))
 
 DIALECT = Dialect(
     name="retrieved",
@@ -59,9 +64,11 @@ DIALECT = Dialect(
             "retrieval.max_score",
             "retrieval.score",
             "retrieval.best_score",
-            "retrieval.documents.0.document.score",
+            _SCORES[0],
             "top_score",
         ),
     },
+    listed={name: place for names in (_CONTENTS, _SCORES) for place, name in enumerate(names, 1) if name != _SCORES[0]},
     documents={"gen_ai.retrieval.documents": _documents},
+    content=_CONTENTS,
 )

@@ -74,6 +74,9 @@ _WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE
 """Fields that a reading holds as words, in the order of `Tables.set_reading`."""
 _FIRST_WORDS = ("", OVERFLOW_VALUE, *OPERATIONS)
 Saying = tuple[Any, ...]
+_VALUES = 11
+_SAYINGS = _VALUES + len(_WORDS) + 2
+"""What a saying holds: so many values, then the words, the type of its error, and how many documents it lists."""
 Rows = NDArray[np.int64]
 CLASS_IDS = 127
 """A class is a byte. The numbers that classes leave over are for words of none, by their hash."""
@@ -109,7 +112,7 @@ class Lexicon:
         others = [""] * len(_WORDS)  # All words but the agent's, and the type of error.
         for operation in OPERATIONS[:-1]:
             self._enter(
-                (operation, 0, False, INCLUDED, -1, False, False, 1.0, UNTOLD, UNTOLD, "", OVERFLOW_VALUE, *others)
+                (operation, 0, False, INCLUDED, -1, False, False, 1.0, UNTOLD, UNTOLD, "", OVERFLOW_VALUE, *others, 0)
             )
         self.resource(Resource(agent=OVERFLOW_VALUE))
 
@@ -140,7 +143,7 @@ class Lexicon:
         texts = tuple([str(own.get(field, "")) for field in _WORDS])
         head = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.is_cut)
         saying = (*head, reading.names_top, reading.rate, reading.ending, reading.error_class, reading.dialect, *texts)
-        saying = (*saying, self._error(reading))
+        saying = (*saying, self._error(reading), reading.listed)
         number = self._readings.get(saying)
         if number is None:
             number = _NUMBER_OF[reading.operation] if len(self._readings) >= READINGS_MAX else self._enter(saying)
@@ -166,13 +169,14 @@ class Lexicon:
         return number
 
     def _enter(self, saying: Saying) -> int:
-        operation, rank, is_log, parts, outcome, is_cut, names_top, rate, ending, error, dialect, *texts = saying
+        operation, rank, is_log, parts, outcome, is_cut, names_top, rate, *ends, dialect = saying[:_VALUES]
+        *texts, listed = saying[_VALUES:]
         number = self._readings[saying] = len(self._readings)
         is_google = str(texts[_WORDS.index(PROVIDER)]).startswith("gcp.")
         words = [self.word(text) for text in texts]
         self._tables.set_reading(
             number,
-            (_NUMBER_OF[operation], rank, is_log, parts, outcome, is_google, is_cut, names_top, rate, ending, error),
+            (_NUMBER_OF[operation], rank, is_log, parts, outcome, is_google, is_cut, names_top, rate, *ends, listed),
             words,
         )
         self.told_by.append(dialect)
@@ -274,8 +278,10 @@ class Lexicon:
         state = json.loads(saved)
         self.no_class = {int(number): words for number, words in state.get("no_class", {}).items()}
         for saying in state["readings"]:
-            self._errors.add(saying[-1])
-            self._enter(tuple(saying))
+            # States of before documents were counted do not say how many: no span that was read needs to know.
+            known = saying if len(saying) == _SAYINGS else [*saying, 0]
+            self._errors.add(known[-2])
+            self._enter(tuple(known))
         for resource in state["resources"]:
             self.resource(Resource(*resource))
         if tuple(classes := state.get("classes", SHIPPED.names)) != self.outcomes.names:

@@ -111,6 +111,7 @@ cdef enum:
     UNIT_SCORE              # The best score of a retrieval, NaN where it tells none.
     UNIT_COLUMNS
     ANCESTORS_MAX = 64
+    LISTED_MAX = 64         # Documents that numbered attributes can list: what lists so many may have found more.
     PAGE_ROOM = 42
     # How a span tells the parts of its usage; 0 where it says nothing of what it spent.
     INCLUDED = 1            # The conventions' way: input holds the cache, output the reasoning.
@@ -227,6 +228,7 @@ cdef struct Reading:        # What the dialects make of a span, but for its numb
     tiny_t ending, error    # What a call ended with, and with which error if it failed; -1 if it does not say.
     small_t rank
     tiny_t is_met           # Whether a call of it was counted, since it was entered.
+    tiny_t listed           # Documents that numbered attributes list, 0 for none.
     word_t agent, by_name, version, provider, model, answered_by, tool, store, tier, raised
     weight_t rate           # Dollars for one of what its cost is told in, 0.0 where that is not known.
 

@@ -246,7 +246,7 @@ cdef class Tables:
         cdef Reading* r = &self.t.readings[number]
         assert 0 <= number < READINGS_MAX
         r.operation, r.rank, r.is_log, r.apart, r.outcome, r.is_google, r.is_cut, r.names_top, r.rate = head[:9]
-        r.ending, r.error = head[9:]
+        r.ending, r.error, r.listed = head[9:]
         r.is_met = 0
         r.agent, r.by_name, r.version, r.provider, r.model, r.answered_by, r.tool, r.store, r.tier, r.raised = words
 

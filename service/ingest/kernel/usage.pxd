@@ -55,8 +55,11 @@ cdef inline void keep_found(const Join* t, DecodedSpan* decoded) noexcept nogil:
     """Keep what a retrieval found in place of parts of usage, which it has none of."""
     cdef double* n = decoded.numbers
     cdef double hits = n[HITS], top_k = or_zero(n[TOP_K]), score = or_zero(n[SCORE])
+    cdef int listed = t.readings[decoded.reading].listed
     if t.readings[decoded.reading].operation != OP_RETRIEVAL:
         return
+    if hits != hits and listed > 0:
+        hits = max(<double>listed, top_k) if listed == LISTED_MAX else listed   # Counting ended at so many.
     if hits != hits and score > 0.0:
         hits = 1.0  # There was one at least.
     decoded.flags &= ~<word_t>HAS_PARTS

@@ -217,7 +217,7 @@ class Closing:
             return -1 if not span.called else ENDINGS.index("repeat" if repeats else "new_call")
         if span.operation == RETRIEVAL:
             score, top_k = span.number(SCORE), span.number(TOP_K)
-            hits = span.numbers.get(HITS, 1.0 if score > 0 else -1.0)
+            hits = span.numbers.get(HITS, float(span.reading.listed) or (1.0 if score > 0 else -1.0))
             if hits <= 0:
                 return ENDINGS.index("nothing") if hits == 0 else -1
             return ENDINGS.index("short" if hits < top_k else "found")

@@ -66,6 +66,11 @@ def test_long_arguments_differ_by_their_ends_and_size() -> None:
     assert all(0 <= number < 2**52 and number == int(number) for number in numbers)
 
 
+def listed(documents: int) -> dict[str, Any]:
+    """So many documents as OpenInference writes them."""
+    return {f"retrieval.documents.{place}.document.content": SECRET for place in range(documents)}
+
+
 @pytest.mark.parametrize(
     ("said", "empty", "short"),
     [
@@ -75,6 +80,13 @@ def test_long_arguments_differ_by_their_ends_and_size() -> None:
         ({"retrieval.documents.0.document.score": 0.8}, 0, 0),
         ({"gen_ai.retrieval.documents": "[]"}, 1, 1),
         ({"gen_ai.retrieval.documents": '[{"id": "a", "score": 0.5}]', "gen_ai.retrieval.top_k": 3}, 0, 1),
+        ({**listed(3), "top_k": 5}, 0, 1),
+        ({**listed(5), "top_k": 5}, 0, 0),
+        ({**listed(2), "retrieval.documents.3.document.score": 0.1, "top_k": 4}, 0, 0),
+        ({**listed(2), "retrieval.hits": 5, "top_k": 5}, 0, 0),
+        # Only so many are told apart: what lists all of those may have found what it asked for.
+        ({**listed(90), "top_k": 90}, 0, 0),
+        ({**listed(63), "top_k": 90}, 0, 1),
     ],
 )  # fmt: skip
 def test_what_a_retrieval_found(said: dict[str, Any], empty: float, short: float) -> None:
