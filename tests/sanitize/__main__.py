@@ -16,10 +16,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 COPY = ROOT / ".cache" / "sanitized"
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", ".cache", ".hypothesis", ".mypy_cache", ".ruff_cache", "build", "*.so", "tocsin-data"
+    ".git", ".venv", ".cache", ".hypothesis", ".mypy_cache", ".ruff_cache", "*.so", "tocsin-data"
 )
+"""What a build needs none of. The C that Cython wrote goes along: only what has changed since is written anew."""
 LIBRARIES = ("libasan.so", "libubsan.so")
-FLAGS = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+FLAGS = "-O0 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 WATCHED = {
     "ASAN_OPTIONS": "detect_leaks=0:hard_rss_limit_mb=4000", "UBSAN_OPTIONS": "print_stacktrace=1",
     "PYTHONMALLOC": "malloc",
