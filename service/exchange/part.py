@@ -20,6 +20,7 @@ from detectors.core.columns import (
     SLOT_NS,
     Entries,
     Examples,
+    Firsts,
     Floats,
     Ids,
     Slot,
@@ -87,7 +88,7 @@ def encoded(part: Part) -> bytes:
     head = {
         "start": slot.start_ns, "piece": part.piece, "words": list(words), "cells": len(part.labels), "mixes": sizes,
         "examples": len(seen.cell), "kinds": "".join(kind for kind, _ in columns), "outcomes": part.outcomes,
-        "errors": part.errors, "answers": slot.answers,
+        "errors": part.errors, "firsts": slot.firsts,
     }  # fmt: skip
     body = b"".join(column for _, column in columns) + seen.trace.astype("<u8").tobytes()
     return json.dumps(head, separators=(",", ":")).encode() + b"\n" + body
@@ -163,9 +164,11 @@ class _Reader:
         examples = self.examples(whole_number(head["examples"], 3 * CELLS_MAX), cells)
         if self.at != len(self.body):
             raise PartError(f"{len(self.body) - self.at} bytes are left over")
+        # Parts that wait since an older version tell of answers alone.
+        firsts = Firsts(*map(pairs, head["firsts"] if "firsts" in head else [head["answers"]]))
         slot = Slot(
             start_ns=start_ns, cell=np.arange(cells, dtype=np.int32), **columns, **mixes,  # type: ignore[arg-type]
-            examples=examples, answers=pairs(head["answers"]),
+            examples=examples, firsts=firsts,
         )  # fmt: skip
         return Part(whole_number(head["piece"], ENTRIES_MAX), labels, slot, outcomes, errors)
 

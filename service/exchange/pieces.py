@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from detectors.core.columns import (
+    NO_FIRSTS,
     NOTHING,
     Entries,
     Examples,
+    Firsts,
     Floats,
     Ids,
     Places,
@@ -29,7 +31,7 @@ def cut(slot: Slot, cells: SeriesTable, errors: SeriesTable, outcomes: tuple[str
         columns = {name: getattr(slot, name)[rows] for name in COLUMNS}
         part = Slot(
             start_ns=slot.start_ns, cell=np.arange(len(known), dtype=np.int32), **columns, **mixes,  # type: ignore[arg-type]
-            examples=_examples_of(slot.examples, known), answers=() if piece else slot.answers,
+            examples=_examples_of(slot.examples, known), firsts=NO_FIRSTS if piece else slot.firsts,
         )  # fmt: skip
         yield Part(
             piece, tuple(cells.values(cell) for cell in known.tolist()), part, outcomes,
@@ -87,10 +89,11 @@ class Together:
             "error": [np.array([errors[text] for text in part.errors], np.int32) for part in parts],
         }
         mixes = {name: _mix([getattr(part.slot, name) for part in parts], ids, named.get(name)) for name in MIXES}
-        answers = tuple(sorted({pair for part in parts for pair in part.slot.answers}))
+        each = zip(*(part.slot.firsts for part in parts), strict=True)
+        firsts = Firsts(*(tuple(sorted({pair for pairs in kind for pair in pairs})) for kind in each))
         slot = Slot(
             start_ns=start_ns, cell=cells.astype(np.int32), **columns, **mixes,  # type: ignore[arg-type]
-            examples=_best([part.slot.examples for part in parts], ids), answers=answers,
+            examples=_best([part.slot.examples for part in parts], ids), firsts=firsts,
         )  # fmt: skip
         return slot, refused
 
