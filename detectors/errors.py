@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import gammainccinv, gammaln
 
 from detectors.core.anchor import Anchor
 from detectors.core.columns import TICK_NS, Bools, Entries, Floats, Ids, Precision, Singles, Tick
@@ -17,6 +17,7 @@ from detectors.core.engine import GAUGES, LEARNS
 from detectors.core.fast import FastEngine
 from detectors.core.gates import Gates
 from detectors.core.hours import shrunk
+from detectors.core.kin import Kin
 from detectors.core.recent import Recent
 from detectors.core.rows import column, resize
 
@@ -28,6 +29,10 @@ share of one in a thousand is no outage, and hundreds of calls would be needed t
 CEILING = 0.95
 SLACK = 0.10
 """How far above its estimate the null may lie, besides the estimate's own error: weekly steps are no incident."""
+KIN_APART = 0.3
+"""Standard deviation of the levels of kin, of their mean, that is believed in at least."""
+GROWS = float((RATIOS[0] - 1) / np.log(RATIOS[0]))
+"""Times the null from which evidence for the smallest alternative grows in the mean: where r log 1.5 passes r - 1."""
 LEAST_RATIO, LEAST_POINTS = 1.5, 0.005
 OUTAGE_RATIO, OUTAGE_POINTS = 10.0, 0.20
 """What the fast lane calls an outage, where the rule does not ask for more."""
@@ -208,6 +213,32 @@ class Errors:
         b.count_today[:] = 0
         b.failed_today[:] = 0
         return excluded
+
+    def learnt(self, excluded: Bools) -> tuple[Floats, Floats]:
+        """(S,) calls that are known, today's with them, and in how many hours they came."""
+        b = self.baseline
+        today = np.where(excluded, 0, b.count_today)
+        return b.count.sum(1) + today.sum(1), ((b.count > 0).sum(1) + (today > 0).sum(1)).astype(np.float64)
+
+    def lend(self, kin: Kin, excluded: Bools, hour: int) -> None:
+        """A gamma prior of how the kin's shares lie; from it and the newcomer's calls what is expected, and the null.
+
+        What hours differ by among the kin, the newcomer's will: its level of the hour lies off its mean by that.
+        """
+        b, rows = self.baseline, kin.rows
+        count, failed = b.count[kin.lenders].sum(1), b.failed[kin.lenders].sum(1)
+        share, few = failed / count, 1 + np.sqrt(2 / len(count))
+        mean = max(float(share.mean()), 1 / float(count.sum()))
+        apart = max(few * float(share.var() - (share / count).mean()), (KIN_APART * mean) ** 2)
+        hours = b.share[kin.lenders]
+        swing = few * float(np.mean((hours / hours.mean(1, keepdims=True) - 1) ** 2))
+        failures = b.failed[rows].sum(1) + np.where(excluded[rows], 0, b.failed_today[rows]).sum(1)
+        shape = mean * mean / apart + failures * kin.units / kin.whole
+        level = shape / (mean / apart + kin.units)
+        shape = 1 / (1 / shape + swing)
+        upper = level * gammainccinv(shape, kin.chance) / shape / GROWS
+        b.share[rows] = np.clip(level, 1e-6, 0.8)[:, None]
+        b.upper[rows] = np.clip(np.maximum(upper, level * (1 + SLACK)), 2e-6, 0.85)[:, None]
 
     def _today(self) -> tuple[Floats, Floats]:
         return self.baseline.count_today.astype(np.float64), self.baseline.failed_today.astype(np.float64)

@@ -24,12 +24,16 @@ def _starts(rule: Rule, now_ns: int) -> str:
 
 
 def progress(rule: Rule, gauges: Mapping[str, float | None]) -> str:
-    """What is missing until a series is judged; empty where it is judged, or nothing was learnt of it yet."""
+    """What is missing until a series is judged by its own baseline, and who lends it one until then; empty where it has
+    its own, or nothing was learnt of it yet."""
     learns, until_s, known = rule.described.learns, gauges.get("learning_until"), gauges.get("learning_known")
     if learns is None or until_s is None or known is None:
         return ""
-    until = utc(int(until_s) * SECOND_NS)
-    return f"judged from {until} at the earliest; {digits(known)} of {learns.units:g} {_units(rule)} are known"
+    until, kin = utc(int(until_s) * SECOND_NS), gauges.get("kin")
+    missing = f"{digits(known)} of {learns.units:g} {_units(rule)} are known"
+    if kin is not None:
+        return f"judged early: baseline from {kin:g} kin, until it has its own, from {until} at the earliest; {missing}"
+    return f"judged from {until} at the earliest; {missing}"
 
 
 def _units(rule: Rule) -> str:

@@ -34,7 +34,8 @@ class Gauge:
 
 LEARNING = {
     "learning_until": Gauge(
-        "tocsin_learning_until_timestamp_seconds", "When the series is judged at the earliest; absent once it is."
+        "tocsin_learning_until_timestamp_seconds",
+        "When the series is judged by what it learnt itself, at the earliest; absent once it is.",
     ),
     "learning_known": Gauge(
         "tocsin_learning_known", "Calls, sessions or values that are known, of those that judging takes; absent then."

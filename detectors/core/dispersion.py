@@ -165,8 +165,8 @@ class Dispersion:
         """
         pooled, a_tick = np.full(phi.shape, PHI_START), self.variance_sum / np.maximum(self.ticks_sum, 1)[:, None]
         for a in range(self.residuals):
-            for alike in _alike(a_tick[:, a]):
-                pooled[alike, :, a] = np.quantile(phi[alike, :, a], 0.75, axis=0)
+            for pool in alike(a_tick[:, a]):
+                pooled[pool, :, a] = np.quantile(phi[pool, :, a], 0.75, axis=0)
         return pooled
 
     def temper(self, drift: Floats, residual_of: Ids, threshold: float) -> None:
@@ -187,13 +187,25 @@ class Dispersion:
             block = np.where(reach.any(1), reach.argmax(1), len(BLOCK_TICKS) - 1)
             self.eta[:, j] = 1 / phi[np.arange(len(phi)), block, a]
 
+    def borrow(self, rows: Ids, rho: Floats, phi: Floats, a_tick: Floats, drift: Floats, threshold: Floats) -> None:
+        """Give series without a history this rho (A,), and the eta that this phi (W,) of others leaves them.
 
-def _alike(traffic: Floats) -> Iterator[Places]:
+        a_tick (r,) units a tick · drift (r, J) as in `temper` · threshold (r,) log evidence that a page needs
+        """
+        self.rho[rows] = rho
+        effective = a_tick / (1 + np.maximum(a_tick - 1, 0) * rho.max())
+        reach = (BLOCK_TICKS / phi)[None, :, None] * (effective[:, None] * drift)[:, None, :]
+        enough = reach >= threshold[:, None, None]
+        block = np.where(enough.any(1), enough.argmax(1), len(BLOCK_TICKS) - 1)
+        self.eta[rows] = 1 / phi[block]
+
+
+def alike(traffic: Floats) -> Iterator[Places]:
     """The series that have any traffic (S,), pool by pool.
 
-    >>> [pool.tolist() for pool in _alike(np.array([9.0] * 3 + [0.0] + [1.0] * 25))]
+    >>> [pool.tolist() for pool in alike(np.array([9.0] * 3 + [0.0] + [1.0] * 25))]
     [[4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 0, 1, 2]]
-    >>> [len(pool) for pool in _alike(np.array([9.0] * 30 + [0.0] + [1.0] * 25))]
+    >>> [len(pool) for pool in alike(np.array([9.0] * 30 + [0.0] + [1.0] * 25))]
     [25, 30]
     """
     known = np.flatnonzero(traffic > 0)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from detectors.core import packed, shape
 from detectors.core.anchor import LevelAnchor
@@ -31,6 +32,7 @@ from detectors.core.histogram import (
     windowed,
 )
 from detectors.core.hours import with_neighbours
+from detectors.core.kin import Kin
 from detectors.core.packed import FINEST, Packed, unpacked
 from detectors.core.recent import DECAY
 from detectors.core.rows import column, resize
@@ -55,6 +57,8 @@ SWAY_SESSIONS, WARM_SESSIONS = 30, 200
 GATE_POWER = 2 / 3
 """The gate stands at `effect ** (2/3)`: one at the effect itself would miss a third of the changes that large."""
 GATE_SHARE, GATE_COUNT = 0.05, 3.0
+GROWS = np.log(1.1)
+"""How far over its null a level may lie before evidence grows, in the mean, for the smallest alternative."""
 REBUILT_ROWS = 1024
 """Series whose tables are made together: what that needs fits into a processor's cache."""
 RESIDUALS = np.array([0, 4, 5], np.int32)
@@ -281,20 +285,39 @@ class Distribution:
         shift: Floats = (with_neighbours(total[:, around])[:, 1] - near * mean) / (near + SHIFT_STRENGTH)
         return shift
 
-    def _rebuild(self, rows: Ids, hour: int) -> None:
-        """Ratio tables of the hour's block for these series."""
-        b = self.baseline
-        for some in (rows[at : at + REBUILT_ROWS] for at in range(0, len(rows), REBUILT_ROWS)):
+    def _rebuild(self, rows: Ids, hour: int, off: Floats | None = None) -> None:
+        """Ratio tables of the hour's block for these series; `off` (r,) as in `shape.table`."""
+        b, off = self.baseline, np.zeros(len(rows)) if off is None else off
+        for at in range(0, len(rows), REBUILT_ROWS):
+            some = rows[at : at + REBUILT_ROWS]
             block, whole = b.block(some, hour // BLOCK_HOURS), b.all_blocks(some)
             sessions = whole.sum(1)
             p = (whole + POOL_STRENGTH * shape.POOL) / (sessions + POOL_STRENGTH)[:, None]
             p = (block + BLOCK_STRENGTH * p) / (block.sum(1) + BLOCK_STRENGTH)[:, None]
-            b.table[some], b.worth[some] = shape.table(p, sessions, b.wobble[some].astype(np.float64))
+            wobble, lies_off = b.wobble[some].astype(np.float64), off[at : at + REBUILT_ROWS]
+            b.table[some], b.worth[some] = shape.table(p, sessions, wobble, lies_off)
             nats = b.table[some][:, :, RESIDUALS] / shape.UNITS
             mean = np.einsum("rw,rwj->rj", p, nats)
             b.mean[some] = mean
             b.variance[some] = np.einsum("rw,rwj->rj", p, nats * nats) - mean**2
             b.p95[some] = quantile_position(p, 0.95)
+
+    def learnt(self, excluded: Bools) -> tuple[Floats, Floats]:
+        """(S,) sessions of the hours that closed, and how many hours."""
+        return self.mass(), (self.baseline.count > 0).sum(1).astype(np.float64)
+
+    def lend(self, kin: Kin, excluded: Bools, hour: int) -> None:
+        """The newcomer's own level and shape; the null lies as far off as kin's hours differ and its data may err."""
+        b = self.baseline
+        count, total = (column[kin.lenders].astype(np.float64) for column in (b.count, b.total))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            hours = np.where(count >= SWAY_SESSIONS, total / count, np.nan) - (total.sum(1) / count.sum(1))[:, None]
+        swing = float(np.nan_to_num(np.nanmean(hours**2))) if np.isfinite(hours).any() else 0.0
+        whole, x = b.all_blocks(kin.rows), np.arange(WIDTH)
+        sessions = np.maximum(whole.sum(1), 1)
+        variance = np.maximum(whole @ (x * x) / sessions - (whole @ x / sessions) ** 2, 1.0)
+        off = STEP * ndtri(1 - kin.chance) * np.sqrt(variance / kin.units + swing)
+        self._rebuild(kin.rows, hour, np.maximum(off - GROWS, 0))
 
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools:
         """Midnight: decay, and let windows follow their medians."""

@@ -34,6 +34,8 @@ from detectors.core.descriptor import JUDGED, LEARNING, Gauge, Learns
 from detectors.core.dispersion import DAY_TICKS, KEEP, Dispersion
 from detectors.core.doubt import raised
 from detectors.core.evidence import Evidence
+from detectors.core.kin import Lending, lend
+from detectors.core.life import WARM_REFITS, WARM_SESSIONS, Life
 from detectors.core.misses import Misses
 from detectors.core.rows import clear, column, resize, restore, snapshot
 from detectors.core.tail import LEAST_NATS, Tail
@@ -58,46 +60,15 @@ GAUGES = {
         "How far it strays from hour to hour by itself, in its effect's kind: a factor or a share.",
     ),
     **LEARNING,
+    "kin": Gauge(
+        "tocsin_series_kin", "Series that lend it the baseline by which it is judged early; absent where it is its own."
+    ),
     "warm": JUDGED,
 }
 """Levels of every detector that this engine runs."""
-WARM_REFITS, WARM_SESSIONS = 2, 200
 LEARNS = Learns(WARM_REFITS, 0, WARM_SESSIONS)
 LEFT_OUT_HOURS = 24
 """Hours in a row that may be kept out of the baseline; then it learns all the same, or it would never learn again."""
-
-
-@dataclass(eq=False)
-class Life:
-    """How old a series is, and what of today its baseline must not learn.
-
-    days      (S,)     refits since it was first seen
-    warm      (S,)     whether it is judged
-    today     (S,)     whether it counted anything today
-    excluded  (S, 3)   hours of today that held an open alert or suspicion, a bit each, the first hour's the highest
-    left_out  (S,)     hours in a row that were kept out so far
-    doubted   (S,)     day (since 1970) of the last page that a person called noise, -1 for none
-    """
-
-    days: NDArray[np.int16] = column(dtype=np.int16)
-    warm: Bools = column(dtype=np.bool_)
-    today: Bools = column(dtype=np.bool_)
-    excluded: NDArray[np.uint8] = column(3, dtype=np.uint8)
-    left_out: NDArray[np.int16] = column(dtype=np.int16)
-    doubted: Ids = column(fill=-1, dtype=np.int32)
-
-    def __post_init__(self) -> None:
-        resize(self, 0)
-
-    def exclude(self, rows: Ids, first: int, last: int) -> None:
-        """Today's hours from the first to the last, both included, are not to be learnt of these series."""
-        hours = np.zeros(24, np.bool_)
-        hours[first : last + 1] = True
-        self.excluded[rows] |= np.packbits(hours)
-
-    def excluded_hours(self) -> Bools:
-        """(S, 24)"""
-        return np.unpackbits(self.excluded, axis=1).view(np.bool_)
 
 
 @dataclass(eq=False)
@@ -165,7 +136,7 @@ class Engine:
             midnight = (self.now // DAY_TICKS + 1) * DAY_TICKS
             self._enter_hour(self.now // 60, midnight // 60)
             self.dispersion.close_blocks(self.now, midnight)
-            self._refit()
+            self._refit(self.calendar.hour(midnight // 60))
             crept_up = self.signal.crept(midnight // DAY_TICKS, self.dispersion)
             for row, (unit, before, level, count) in crept_up.items():
                 since_ns = (midnight - 7 * DAY_TICKS) * TICK_NS
@@ -176,6 +147,7 @@ class Engine:
                 self.now += (now - midnight) // DAY_TICKS * DAY_TICKS - 30 * DAY_TICKS
         if self.now // 60 < now // 60:
             self._enter_hour(self.now // 60, now // 60)
+            self._lend(self.calendar.hour(now // 60))
         self.dispersion.close_blocks(self.now, now)
         self.now = now
         return crept
@@ -271,7 +243,8 @@ class Engine:
         today: Bools = np.roll(self.life.excluded_hours(), self.calendar.ahead(max(self.now, 0) // 60), axis=1)
         return today & self._may_leave_out()[:, None]
 
-    def _refit(self) -> None:
+    def _refit(self, hour: int) -> None:
+        """Midnight, with which this hour of the calendar's day begins."""
         life = self.life
         excluded = self.signal.refit(self._excluded(), (life.days > 0) & self._may_leave_out())
         left_out = excluded.sum(1)
@@ -286,9 +259,18 @@ class Engine:
             self.dispersion.rho[:] = self.signal.rho(self.dispersion)
             self.dispersion.temper(self.signal.drift(), self.signal.residual_of, self.threshold)
         self.tail.end_day(np.flatnonzero(life.warm & life.today).astype(np.int32))
-        life.warm |= (life.days >= WARM_REFITS) & (self.signal.mass() >= WARM_SESSIONS)
+        grown = (life.days >= WARM_REFITS) & (self.signal.mass() >= WARM_SESSIONS)
+        life.warm |= grown
+        life.kin[grown] = 0
         life.excluded[:] = 0
         life.today[:] = False
+        self._lend(hour)
+
+    def _lend(self, hour: int) -> None:
+        """What series are too young to know of themselves, they have of their kin: at midnight, and as hours close."""
+        if isinstance(self.signal, Lending) and (~self.life.warm | (self.life.kin > 0)).any():
+            asked = np.broadcast_to(self.base(np.arange(self.size, dtype=np.int32)), (self.size,))
+            lend(self.signal, self.life, self.dispersion, asked, self.signal.drift(), self._excluded(), hour)
 
     def _stand(self) -> None:
         """Leave out, until the next midnight, the alternatives that would page but for want of an effect."""
@@ -332,12 +314,15 @@ class Engine:
         return levels
 
     def _learning(self) -> dict[str, Floats]:
-        """When those that are not judged yet are at the earliest, and how many of the units for it are known."""
-        young = ~self.life.warm & ((self.life.days > 0) | self.life.today)
+        """When those that have no baseline of their own yet are judged by it at the earliest, how many of the units for
+        it are known, and how many kin lend them one until then."""
+        kin = self.life.kin
+        young = (~self.life.warm | (kin > 0)) & ((self.life.days > 0) | self.life.today)
         midnights = np.maximum(WARM_REFITS - self.life.days, 1)
         until_s = (max(self.now, 0) // DAY_TICKS + midnights) * DAY_TICKS * (TICK_NS / SECOND_NS)
         known = np.minimum(self.signal.mass(), WARM_SESSIONS)
-        return {"learning_until": np.where(young, until_s, np.nan), "learning_known": np.where(young, known, np.nan)}
+        told = {"learning_until": np.where(young, until_s, np.nan), "learning_known": np.where(young, known, np.nan)}
+        return told | {"kin": np.where(kin > 0, kin, np.nan)}
 
     def _visible(self, minutes: float) -> Floats:
         """(S,) smallest effect whose evidence, at usual traffic, reaches a page within so many minutes; NaN if none.

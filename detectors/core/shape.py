@@ -33,19 +33,20 @@ POOL = POOL / POOL.sum()
 """Shape of a series of which nothing is known: lognormal about its median."""
 
 
-def table(p: Floats, sessions: Floats, sway: Floats) -> tuple[NDArray[np.int16], Floats]:
+def table(p: Floats, sessions: Floats, sway: Floats, off: Floats | float = 0.0) -> tuple[NDArray[np.int16], Floats]:
     """Log ratios of one session, and what one is worth under each alternative.
 
     p         (r, W)     expected shares, each row sums to 1
     sessions  (r,)       how many stand behind the baseline
     sway      (r,)       how far the level wobbles on an ordinary day, natural log (standard deviation)
+    off       (r,)       how far the level may lie off, natural log, where that is more than the sessions' own error
     returns   (r, W, J) int16 in 1/UNITS nat · (r, J) mean ratio under alternative j, nats
     """
     n = np.maximum(sessions, 1.0)
     x = np.arange(WIDTH) * STEP
     mean = p @ x
     spread = np.sqrt(np.maximum(p @ (x * x) - mean * mean, 0))
-    error = 1.5 * spread / np.sqrt(n)
+    error = np.maximum(1.5 * spread / np.sqrt(n), off)
     unseen = np.minimum(0.25, 0.003 + 10 / n)[:, None]
     slow = unseen * shifted(p, np.full(len(p), np.log(3.0))) + 1e-6
     steady = (1 - unseen) * shifted(p, NULL_DRIFT + error) + slow

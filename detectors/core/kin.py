@@ -1,0 +1,110 @@
+"""Kin: what series of like traffic lend to one that is too young for a baseline of its own.
+
+The kin of a rule are its series that are judged by what they learnt themselves. A newcomer with BORROWS_AT units gets
+a baseline from its own few data and from how its kin's levels lie (empirical Bayes), and a null that its level lies
+above with a chance of no more than the page budget of the time that it borrows for. How clumped its counts are, and
+how much they wobble, is what it is of the kin's upper part. Each hour it is lent anew, from what it has learnt since,
+until it knows enough by itself. Everything here follows from saved state: after a restart the same is lent.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from detectors.core.columns import Bools, Floats, Ids, Places
+from detectors.core.dispersion import BLOCK_TICKS, DAY_TICKS, Dispersion, alike
+from detectors.core.life import WARM_REFITS, Life
+
+BORROWS_AT = 50.0
+"""Calls or sessions of its own from which a series may borrow."""
+KIN_LEAST = 12
+"""Kin without whom nothing is lent: how far their levels lie apart is not known of fewer."""
+BUSIER = 2.0
+"""Times the traffic of its busiest kin that a newcomer may have: what wobble does grows with traffic."""
+CLUMPED, WOBBLES = 0.9, 0.75
+"""Quantiles of the kin's rho and phi that are lent, as those that a young series leans on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kin:
+    """One pool of lenders, and who borrows of it.
+
+    lenders  (k,) ids
+    rows     (r,) ids of the newcomers
+    units    (r,) effective units that each has learnt, after what wobble takes of them
+    whole    (r,) the same as counted
+    chance   (r,) that the newcomer's level may lie above its null
+    """
+
+    lenders: Ids
+    rows: Ids
+    units: Floats
+    whole: Floats
+    chance: Floats
+
+
+@runtime_checkable
+class Lending(Protocol):
+    """A count signal whose series can lend each other baselines."""
+
+    def learnt(self, excluded: Bools) -> tuple[Floats, Floats]:
+        """(S,) units that each series knows, today's without the (S, 24) excluded hours with them, and in how many
+        hours they came."""
+
+    def lend(self, kin: Kin, excluded: Bools, hour: int) -> None:
+        """Give these newcomers a baseline and a null until it is said again, at the latest as the next hour of the day
+        begins or a midnight passes."""
+
+
+def lend(
+    signal: Lending, life: Life, dispersion: Dispersion, asked: Floats, drift: Floats, excluded: Bools, hour: int
+) -> None:
+    """Lend to every series that may borrow, which is judged from then on.
+
+    asked     (S,) log evidence that the budget asks of each series
+    drift     (S, J) mean log ratio of one unit under each alternative
+    excluded  (S, 24) hours of today that must not be learnt
+    """
+    newcomers = (~life.warm | (life.kin > 0)) & (life.today | (life.days > 0))
+    lenders = np.flatnonzero(life.warm & (life.kin == 0)).astype(np.int32)
+    if len(lenders) < KIN_LEAST or not newcomers.any():
+        return
+    units, hours = signal.learnt(excluded)
+    rows = np.flatnonzero(newcomers & (units >= BORROWS_AT)).astype(np.int32)
+    if not len(rows):
+        return
+    of_kin = units[lenders] / np.maximum(dispersion.ticks_sum[lenders], 1)
+    of_rows = units[rows] / (60 * np.maximum(hours[rows], 1))
+    for pool, mine in _pools(of_kin, of_rows):
+        some, pool = rows[mine], lenders[pool]
+        phi = _phi(dispersion, pool)
+        span = np.searchsorted(BLOCK_TICKS, np.minimum(60 * hours[some], DAY_TICKS))
+        chance = np.minimum(np.exp(-asked[some]) * DAY_TICKS * WARM_REFITS, 0.25)
+        signal.lend(Kin(pool, some, units[some] / phi[span], units[some], chance), excluded, hour)
+        dispersion.borrow(some, np.quantile(dispersion.rho[pool], CLUMPED, axis=0), phi, of_rows[mine], drift[some],
+                          asked[some])  # fmt: skip
+        life.kin[some], life.warm[some] = min(len(pool), np.iinfo(np.int16).max), True
+
+
+def _pools(of_kin: Floats, of_rows: Floats) -> Iterator[tuple[Places, Places]]:
+    """Places of the kin of one pool, and of the newcomers among them, by units a tick of each.
+
+    >>> kin = np.array([1.0] * 20 + [100.0] * 20)
+    >>> [(len(pool), mine.tolist()) for pool, mine in _pools(kin, np.array([0.5, 110.0, 1.2, 500.0, 20.0]))]
+    [(20, [0, 2]), (20, [1, 4])]
+    """
+    left = np.ones(len(of_rows), np.bool_)
+    for pool in alike(of_kin):
+        mine = np.flatnonzero(left & (of_rows <= BUSIER * of_kin[pool].max()))
+        left[mine] = False
+        if len(pool) >= KIN_LEAST and len(mine):
+            yield pool, mine
+
+
+def _phi(dispersion: Dispersion, pool: Ids) -> Floats:
+    """(W,) upper quartile of the pool's phi at its upper end, by width of block; never less for a wider one."""
+    few = 1 + np.sqrt(2 / np.maximum(dispersion.block_count[pool], 1))
+    phi = np.quantile(np.maximum(1, dispersion.raw[pool] * few), WOBBLES, axis=0)
+    return np.maximum.accumulate(phi)
