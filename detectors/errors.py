@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import gammainccinv, gammaln
+from scipy.special import gammainccinv, gammaln, softmax
 
 from detectors.core.anchor import Anchor
 from detectors.core.columns import TICK_NS, Bools, Entries, Floats, Ids, Precision, Singles, Tick
@@ -17,7 +17,7 @@ from detectors.core.engine import GAUGES, LEARNS
 from detectors.core.fast import FastEngine
 from detectors.core.gates import Gates
 from detectors.core.hours import shrunk
-from detectors.core.kin import Kin
+from detectors.core.kin import Kin, swing
 from detectors.core.recent import Recent
 from detectors.core.rows import column, resize
 
@@ -31,6 +31,8 @@ SLACK = 0.10
 """How far above its estimate the null may lie, besides the estimate's own error: weekly steps are no incident."""
 KIN_APART = 0.3
 """Standard deviation of the levels of kin, of their mean, that is believed in at least."""
+UNLIKE = 0.3
+"""Shape of the prior of a newcomer that is unlike all its kin: its level may well be ten times theirs."""
 GROWS = float((RATIOS[0] - 1) / np.log(RATIOS[0]))
 """Times the null from which evidence for the smallest alternative grows in the mean: where r log 1.5 passes r - 1."""
 LEAST_RATIO, LEAST_POINTS = 1.5, 0.005
@@ -220,10 +222,20 @@ class Errors:
         today = np.where(excluded, 0, b.count_today)
         return b.count.sum(1) + today.sum(1), ((b.count > 0).sum(1) + (today > 0).sum(1)).astype(np.float64)
 
-    def lend(self, kin: Kin, excluded: Bools, hour: int) -> None:
-        """A gamma prior of how the kin's shares lie; from it and the newcomer's calls what is expected, and the null.
+    def variance(self, rows: Ids, lenders: Ids) -> Floats:
+        """Of the newcomers' own shares, drawn towards the kin's by the strength of one error."""
+        b = self.baseline
+        count = b.count[rows].sum(1) + b.count_today[rows].sum(1, dtype=np.float64)
+        failed = b.failed[rows].sum(1) + b.failed_today[rows].sum(1, dtype=np.float64)
+        pool = (b.failed[lenders].sum() + 1) / (b.count[lenders].sum() + 100)
+        share: Floats = np.minimum((failed + 1) / (count + 1 / pool), 0.5)
+        return share * (1 - share)
 
-        What hours differ by among the kin, the newcomer's will: its level of the hour lies off its mean by that.
+    def lend(self, kin: Kin, excluded: Bools, hour: int) -> None:
+        """What is expected, and the null, from how the kin's shares lie and from the newcomer's own calls.
+
+        The prior is a gamma of the kin's mean and spread; or else, with the chance that one more is unlike all of them,
+        a vague one. The null is the largest quantile of the two; and what hours differ by among kin makes both wider.
         """
         b, rows = self.baseline, kin.rows
         count, failed = b.count[kin.lenders].sum(1), b.failed[kin.lenders].sum(1)
@@ -231,12 +243,15 @@ class Errors:
         mean = max(float(share.mean()), 1 / float(count.sum()))
         apart = max(few * float(share.var() - (share / count).mean()), (KIN_APART * mean) ** 2)
         hours = b.share[kin.lenders]
-        swing = few * float(np.mean((hours / hours.mean(1, keepdims=True) - 1) ** 2))
+        swings = swing(hours / hours.mean(1, keepdims=True) - 1)
         failures = b.failed[rows].sum(1) + np.where(excluded[rows], 0, b.failed_today[rows]).sum(1)
-        shape = mean * mean / apart + failures * kin.units / kin.whole
-        level = shape / (mean / apart + kin.units)
-        shape = 1 / (1 / shape + swing)
-        upper = level * gammainccinv(shape, kin.chance) / shape / GROWS
+        prior = np.array([[mean * mean / apart], [UNLIKE]])
+        shape, rate = prior + failures * kin.units / kin.whole, prior / mean + kin.units
+        fits = gammaln(shape) - gammaln(prior) + prior * np.log(prior / mean) - shape * np.log(rate)
+        weight = softmax(fits + np.log([[len(count)], [1.0]]), axis=0)
+        level, wide = (weight * shape / rate).sum(0), 1 / (1 / shape + swings)
+        beyond = np.minimum(kin.chance / (2 * np.maximum(weight, 1e-12)), 0.5)
+        upper = (shape / rate * gammainccinv(wide, beyond) / wide).max(0) / GROWS
         b.share[rows] = np.clip(level, 1e-6, 0.8)[:, None]
         b.upper[rows] = np.clip(np.maximum(upper, level * (1 + SLACK)), 2e-6, 0.85)[:, None]
 

@@ -35,11 +35,11 @@ from service.ledger.counted import count_late
 from service.ledger.late import evaluated
 from service.looks import Looks
 from service.minutely import Minutely
-from service.notifiers.destination import LAST_RESORT, Destination, known
+from service.notifiers.destination import Destination, known
 from service.notifiers.notifier import inbounds
 from service.pipeline import Outcome, State
 from service.readiness import Readiness
-from service.rule_files import RuleFiles, RulesError, told
+from service.rule_files import RuleFiles, RulesError, announce, told
 from service.sampling.policy import SHIPPED
 from service.selfmetrics import Parts, SelfMetrics
 from service.setting_types import revealed
@@ -66,7 +66,7 @@ from service.web.sampled import Sampled
 from service.web.server import Server, certificate
 from service.web.session_pages import SessionPages
 from service.web.vendors import REPLIES_MAX, Vendors
-from service.wiring import pipeline, read_by, sessions, writeback
+from service.wiring import agentforce, pipeline, read_by, sessions, writeback
 
 log = logging.getLogger("tocsin")
 
@@ -106,10 +106,7 @@ class Daemon:
             self.outbox, self.destinations, known(settings.notifiers), Clocks(self.wall_ns, time.monotonic_ns),
             random.Random(), write, partial(new_client, trusted=authorities(os.environ)),
         )  # fmt: skip
-        for destination in self.destinations:
-            log.info("told: %s, which is %s", destination.name, destination.target.place)
-        if all(destination.kind == LAST_RESORT for destination in self.destinations):
-            log.warning("nobody is paged: no destination is set, pages are printed here")
+        announce(self.destinations)
         self.pipeline = pipeline(settings, rules)
         self.offsets: dict[str, int] = {}
         self._restore()
@@ -123,6 +120,7 @@ class Daemon:
             if settings.kafka.bootstrap_servers
             else None
         )
+        self.agentforce = agentforce(settings, self.arrivals, self.offsets)
         if self.kafka is None:
             self.arrivals.put_nowait(Arrival((), {}, expected=()))  # Of logs that the saved state may still wait for.
         left = shares(raised(), opened(), self.deliverer.senders + (KAFKA if self.kafka else 0))
@@ -137,7 +135,7 @@ class Daemon:
         parts = Parts(
             rules, self.destinations, self.pipeline, self.deliverer, self.outbox, self.door, self.kafka, self.arrivals,
             clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections, self.rule_files, settings.role.value,
-            self.sessions, self.writeback,
+            self.sessions, self.writeback, self.agentforce,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         start = partial(asyncio.create_task, name="look")
@@ -248,6 +246,7 @@ class Daemon:
             group.create_task(server.serve([server.socket]), name=f"server {server.address}")
         clocks = group.create_task(systemd.keep_alive(self.clocks, self.work), name="clocks")
         kafka = group.create_task(self.kafka.run(), name="kafka") if self.kafka else None
+        polling = group.create_task(self.agentforce.run(), name="agentforce") if self.agentforce else None
         senders = [group.create_task(self.deliverer.run(), name=f"sender-{i}") for i in range(self.deliverer.senders)]
         if self.grpc:
             group.create_task(self.grpc.run(), name="grpc")
@@ -264,7 +263,8 @@ class Daemon:
         systemd.notify(systemd.READY)
         await self._loop()
         systemd.notify(systemd.STOPPING)
-        clocks.cancel()
+        for task in filter(None, (clocks, polling)):
+            task.cancel()
         await self._save()
         if self.kafka and kafka:
             self.kafka.leave()

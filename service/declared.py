@@ -198,6 +198,22 @@ HEALTH = {
     ),
     "tocsin_kafka_tombstones_total": Declared("counter", (), "Kafka records without a value."),
     "tocsin_kafka_restarts_total": Declared("counter", (), "Kafka consumers that failed and were replaced."),
+    "tocsin_agentforce_polls_total": Declared("counter", ("result",), "Polls of Agentforce, `ok` or `failed`."),
+    "tocsin_agentforce_request_failures_total": Declared(
+        "counter", ("reason",), "Requests to Agentforce's org that failed, by why."
+    ),
+    "tocsin_agentforce_sessions_total": Declared("counter", (), "Sessions of Agentforce that were read."),
+    "tocsin_agentforce_sessions_lost_total": Declared(
+        "counter", ("reason",), "Sessions of Agentforce that could not be read in time, by why."
+    ),
+    "tocsin_agentforce_sessions_waiting": Declared(
+        "gauge", (), "Sessions of Agentforce whose spans wait for those that may lie beside them."
+    ),
+    "tocsin_agentforce_spans_total": Declared("counter", (), "Spans of Agentforce that were passed on."),
+    "tocsin_agentforce_spans_late_total": Declared(
+        "counter", (), "Spans of Agentforce that came after event time had passed them, or again after a restart."
+    ),
+    "tocsin_agentforce_delay_seconds": Declared("gauge", (), "How far behind now Agentforce is read."),
     "tocsin_last_save_duration_seconds": Declared("gauge", (), "How long the last save took."),
     "tocsin_last_save_timestamp_seconds": Declared("gauge", (), "When state was last saved, in Unix time."),
     "tocsin_save_failures_total": Declared("counter", (), "Saves that failed; nothing is read until one works."),

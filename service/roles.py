@@ -8,6 +8,11 @@ from service.sources.topics import signal_of
 def checked(settings: Settings) -> Settings:
     """The settings, fit for their role. Raises SettingsError with a line a problem."""
     kafka, problems = settings.kafka, list[str]()
+    if settings.agentforce.instance_url and (kafka.bootstrap_servers or settings.role is not Role.ALL):
+        raise SettingsError(
+            "TOCSIN_AGENTFORCE__INSTANCE_URL: what is read of Agentforce comes half an hour late, and would hold up "
+            "all else; give it an instance of role all without Kafka, with a data directory of its own"
+        )
     if settings.role is Role.ALL:
         return settings
     if settings.writeback.endpoint:

@@ -12,7 +12,7 @@ from pathlib import Path
 from alertrules.checked import odd
 from alertrules.parse import PACKS, RuleErrors, RuleSet, load, rule_files
 from service.client import authorities
-from service.notifiers.destination import Addresses, addresses
+from service.notifiers.destination import LAST_RESORT, Addresses, Destination, addresses
 from service.notifiers.notifier import words
 from service.settings import Settings
 
@@ -47,6 +47,14 @@ def told(rules: RuleSet, settings: Settings) -> Addresses:
     """Who is told. Raises ValueError naming the setting that a receiver of the rules lacks, or that leads nowhere."""
     authorities(os.environ)
     return addresses(map(rules.receiver, rules.route.receivers()), settings.notifiers)
+
+
+def announce(destinations: tuple[Destination, ...]) -> None:
+    """Say in the log who is told."""
+    for destination in destinations:
+        log.info("told: %s, which is %s", destination.name, destination.target.place)
+    if all(destination.kind == LAST_RESORT for destination in destinations):
+        log.warning("nobody is paged: no destination is set, pages are printed here")
 
 
 class RuleFiles:

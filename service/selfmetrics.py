@@ -32,7 +32,8 @@ from service.pipeline import Outcome, Pipeline
 from service.rule_files import RuleFiles
 from service.sampling.needs import NOTHING_NEEDED
 from service.sampling.needs import Reason as Need
-from service.sources import of_kafka
+from service.sources import of_agentforce, of_kafka
+from service.sources.agentforce_poll import AgentforceSource
 from service.sources.arrival import Arrivals
 from service.sources.kafka import KafkaSource
 from service.sources.otlp_http import Door, Refused
@@ -72,6 +73,7 @@ class Parts:
     role: str
     sessions: Sessions | None
     writeback: "WriteBack | None"
+    agentforce: AgentforceSource | None
 
 
 class SelfMetrics:
@@ -145,6 +147,7 @@ class SelfMetrics:
             "tocsin_clock_gaps_total": {(kind,): parts.clocks.gaps[kind] for kind in KINDS},
             "tocsin_clock_gap_seconds_total": {(kind,): parts.clocks.seconds[kind] for kind in KINDS},
             **of_kafka.counters(parts.kafka),
+            **of_agentforce.counters(parts.agentforce),
             **of_sessions.counters(parts.sessions),
             **of_writeback.counters(parts.writeback),
             **{name: {} for name in OF_INGEST},
@@ -196,6 +199,7 @@ class SelfMetrics:
             },
             "tocsin_kafka_unread_partition": {(name,): 1.0 for name in parts.pipeline.ingest.waits_for(now_ns)},
             **of_kafka.gauges(parts.kafka),
+            **of_agentforce.gauges(parts.agentforce),
             **of_sessions.gauges(parts.sessions),
             **of_writeback.gauges(parts.writeback),
             **sources(parts.pipeline.ingest, now_ns),

@@ -34,6 +34,7 @@ from service.setting_types import (
     duration,
     size_bytes,
 )
+from service.sources.agentforce_settings import AgentforceSettings
 from service.sources.kafka_settings import KafkaSettings
 from service.time_zone import calendar
 
@@ -151,6 +152,7 @@ class Settings(BaseSettings):
     otlp: OtlpSettings = OtlpSettings()
     web: WebSettings = WebSettings()
     kafka: KafkaSettings = KafkaSettings()
+    agentforce: AgentforceSettings = AgentforceSettings()
     links: LinksSettings = LinksSettings()
     limits: LimitsSettings = LimitsSettings()
     sessions: SessionsSettings = SessionsSettings()

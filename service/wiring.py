@@ -1,12 +1,15 @@
 """What settings describe of an instance: its pipeline, what each source partition is ingested by, what is read."""
 
+import os
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from alertrules.parse import RuleSet
+from service.client import authorities, new_client
 from service.exchange.shard import Made
 from service.front import Merging
 from service.ingest.limits import IngestLimits
@@ -18,6 +21,9 @@ from service.ledger.sessions import Sessions
 from service.pipeline import FORMAT, READABLE, Pipeline
 from service.setting_types import header_pairs, revealed
 from service.settings import Role, Settings
+from service.sources.agentforce_api import Api
+from service.sources.agentforce_poll import AgentforceSource
+from service.sources.arrival import Arrivals
 from service.sources.kafka_settings import KafkaSettings
 
 if TYPE_CHECKING:
@@ -51,6 +57,16 @@ def sessions(settings: Settings, pipeline: Pipeline, onward: "WriteBack | None")
         return None
     kept = settings.sessions
     return Sessions(settings.data_dir, kept.keep, kept.rows_max, partial(key_of, pipeline), onward)
+
+
+def agentforce(settings: Settings, arrivals: Arrivals, offsets: Mapping[str, int]) -> AgentforceSource | None:
+    """What reads Agentforce; None where no org is set. Raises ValueError where there are no authorities to trust."""
+    said = settings.agentforce
+    if not said.instance_url:
+        return None
+    client = new_client(1, authorities(os.environ))
+    api = Api(said, client, settings.otlp.body_max, time.monotonic)
+    return AgentforceSource(said, arrivals, offsets, api, time.time_ns)
 
 
 def key_of(pipeline: Pipeline, session: str) -> bytes:

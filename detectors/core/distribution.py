@@ -32,7 +32,7 @@ from detectors.core.histogram import (
     windowed,
 )
 from detectors.core.hours import with_neighbours
-from detectors.core.kin import Kin
+from detectors.core.kin import Kin, swing
 from detectors.core.packed import FINEST, Packed, unpacked
 from detectors.core.recent import DECAY
 from detectors.core.rows import column, resize
@@ -306,17 +306,20 @@ class Distribution:
         """(S,) sessions of the hours that closed, and how many hours."""
         return self.mass(), (self.baseline.count > 0).sum(1).astype(np.float64)
 
+    def variance(self, rows: Ids, lenders: Ids) -> Floats:
+        """The kin's, as the newcomers have no table yet."""
+        return np.full(len(rows), np.median(self.baseline.variance[lenders, 0].astype(np.float64)))
+
     def lend(self, kin: Kin, excluded: Bools, hour: int) -> None:
         """The newcomer's own level and shape; the null lies as far off as kin's hours differ and its data may err."""
         b = self.baseline
         count, total = (column[kin.lenders].astype(np.float64) for column in (b.count, b.total))
         with np.errstate(invalid="ignore", divide="ignore"):
             hours = np.where(count >= SWAY_SESSIONS, total / count, np.nan) - (total.sum(1) / count.sum(1))[:, None]
-        swing = float(np.nan_to_num(np.nanmean(hours**2))) if np.isfinite(hours).any() else 0.0
         whole, x = b.all_blocks(kin.rows), np.arange(WIDTH)
         sessions = np.maximum(whole.sum(1), 1)
         variance = np.maximum(whole @ (x * x) / sessions - (whole @ x / sessions) ** 2, 1.0)
-        off = STEP * ndtri(1 - kin.chance) * np.sqrt(variance / kin.units + swing)
+        off = STEP * ndtri(1 - kin.chance) * np.sqrt(variance / kin.units + swing(hours))
         self._rebuild(kin.rows, hour, np.maximum(off - GROWS, 0))
 
     def refit(self, excluded: Bools, judgeable: Bools) -> Bools:

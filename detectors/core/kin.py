@@ -21,10 +21,10 @@ BORROWS_AT = 50.0
 """Calls or sessions of its own from which a series may borrow."""
 KIN_LEAST = 12
 """Kin without whom nothing is lent: how far their levels lie apart is not known of fewer."""
-BUSIER = 2.0
+BUSIER = 4.0
 """Times the traffic of its busiest kin that a newcomer may have: what wobble does grows with traffic."""
 CLUMPED, WOBBLES = 0.9, 0.75
-"""Quantiles of the kin's rho and phi that are lent, as those that a young series leans on."""
+"""Quantiles that are lent of the kin's rho and wobble, as those that a young series leans on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,9 @@ class Lending(Protocol):
         """(S,) units that each series knows, today's without the (S, 24) excluded hours with them, and in how many
         hours they came."""
 
+    def variance(self, rows: Ids, lenders: Ids) -> Floats:
+        """(r,) variance that chance gives the first residual of one unit of these newcomers."""
+
     def lend(self, kin: Kin, excluded: Bools, hour: int) -> None:
         """Give these newcomers a baseline and a null until it is said again, at the latest as the next hour of the day
         begins or a midnight passes."""
@@ -76,13 +79,13 @@ def lend(
     if not len(rows):
         return
     of_kin = units[lenders] / np.maximum(dispersion.ticks_sum[lenders], 1)
-    of_rows = units[rows] / (60 * np.maximum(hours[rows], 1))
+    of_rows = units[rows] / (60 * np.maximum(hours[rows] - 1, 0.5))  # The first hour may have been of few minutes.
     for pool, mine in _pools(of_kin, of_rows):
         some, pool = rows[mine], lenders[pool]
-        phi = _phi(dispersion, pool)
+        phi = 1 + _wobble(dispersion, pool) * (of_rows[mine] * signal.variance(some, pool))[:, None]
         span = np.searchsorted(BLOCK_TICKS, np.minimum(60 * hours[some], DAY_TICKS))
         chance = np.minimum(np.exp(-asked[some]) * DAY_TICKS * WARM_REFITS, 0.25)
-        signal.lend(Kin(pool, some, units[some] / phi[span], units[some], chance), excluded, hour)
+        signal.lend(Kin(pool, some, units[some] / phi[np.arange(len(some)), span], units[some], chance), excluded, hour)
         dispersion.borrow(some, np.quantile(dispersion.rho[pool], CLUMPED, axis=0), phi, of_rows[mine], drift[some],
                           asked[some])  # fmt: skip
         life.kin[some], life.warm[some] = min(len(pool), np.iinfo(np.int16).max), True
@@ -92,8 +95,8 @@ def _pools(of_kin: Floats, of_rows: Floats) -> Iterator[tuple[Places, Places]]:
     """Places of the kin of one pool, and of the newcomers among them, by units a tick of each.
 
     >>> kin = np.array([1.0] * 20 + [100.0] * 20)
-    >>> [(len(pool), mine.tolist()) for pool, mine in _pools(kin, np.array([0.5, 110.0, 1.2, 500.0, 20.0]))]
-    [(20, [0, 2]), (20, [1, 4])]
+    >>> [(len(pool), mine.tolist()) for pool, mine in _pools(kin, np.array([0.5, 110.0, 1.2, 350.0, 20.0]))]
+    [(20, [0, 2]), (20, [1, 3, 4])]
     """
     left = np.ones(len(of_rows), np.bool_)
     for pool in alike(of_kin):
@@ -103,8 +106,20 @@ def _pools(of_kin: Floats, of_rows: Floats) -> Iterator[tuple[Places, Places]]:
             yield pool, mine
 
 
-def _phi(dispersion: Dispersion, pool: Ids) -> Floats:
-    """(W,) upper quartile of the pool's phi at its upper end, by width of block; never less for a wider one."""
+def swing(hours: Floats) -> float:
+    """Variance of a level by the hour of day, of kin's levels by hour (k, 24) off their means; NaN where none is known.
+
+    >>> round(swing(np.array([[0.1, -0.1, np.nan], [0.2, -0.2, np.nan], [np.nan, np.nan, np.nan]])), 3)
+    0.025
+    """
+    known = hours[np.isfinite(hours).any(1)]
+    return float(np.nanmean(known**2, axis=1).mean()) if len(known) else 0.0
+
+
+def _wobble(dispersion: Dispersion, pool: Ids) -> Floats:
+    """(W,) by width of block, how far the level strays: upper quartile of the pool's phi - 1 at its upper end, for each
+    unit of the variance that chance gives in a tick. What fails more, or is busier, has as much more phi."""
     few = 1 + np.sqrt(2 / np.maximum(dispersion.block_count[pool], 1))
-    phi = np.quantile(np.maximum(1, dispersion.raw[pool] * few), WOBBLES, axis=0)
-    return np.maximum.accumulate(phi)
+    chance = dispersion.variance_sum[pool, 0] / np.maximum(dispersion.ticks_sum[pool], 1)
+    strays = (np.maximum(1, dispersion.raw[pool] * few) - 1) / np.maximum(chance, 1e-12)[:, None]
+    return np.maximum.accumulate(np.quantile(strays, WOBBLES, axis=0))

@@ -26,10 +26,10 @@ from detectors.errors import LEAST_POINTS, LEAST_RATIO, build
 from tests.bench.nulls import DAY, ERROR_LAWS, WEEK, clumped, error_shares, slots
 from tests.detectors.ticks import MIDNIGHT, Numbers, Watching, tick
 
-SEED, KIN, NEWCOMERS, SHARE = 1, 150, 1500, 1 / 1000
+SEED, KIN, NEWCOMERS, SHARE = 1, 100, 1000, 1 / 1000
 BORN, AFTER = 10 * DAY, 3 * DAY
 RATES = (0.1, 1.0, 10.0)
-EACH = 60
+EACH = 40
 """Newcomers, and week-old agents, of each rate in a row of delays."""
 FAULTS = (3.0, 10.0, 50.0)
 LEVELS = {"alike": 0.3, "usual": 0.8, "far apart": 1.2, "two kinds": math.nan}
