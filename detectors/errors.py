@@ -248,7 +248,7 @@ class Errors:
         prior = np.array([[mean * mean / apart], [UNLIKE]])
         shape, rate = prior + failures * kin.units / kin.whole, prior / mean + kin.units
         fits = gammaln(shape) - gammaln(prior) + prior * np.log(prior / mean) - shape * np.log(rate)
-        weight = softmax(fits + np.log([[len(count)], [1.0]]), axis=0)
+        weight = softmax(fits + np.log(np.array([[float(len(count))], [1.0]])), axis=0)
         level, wide = (weight * shape / rate).sum(0), 1 / (1 / shape + swings)
         beyond = np.minimum(kin.chance / (2 * np.maximum(weight, 1e-12)), 0.5)
         upper = (shape / rate * gammainccinv(wide, beyond) / wide).max(0) / GROWS

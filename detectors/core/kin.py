@@ -80,8 +80,8 @@ def lend(
         return
     of_kin = units[lenders] / np.maximum(dispersion.ticks_sum[lenders], 1)
     of_rows = units[rows] / (60 * np.maximum(hours[rows] - 1, 0.5))  # The first hour may have been of few minutes.
-    for pool, mine in _pools(of_kin, of_rows):
-        some, pool = rows[mine], lenders[pool]
+    for places, mine in _pools(of_kin, of_rows):
+        some, pool = rows[mine], lenders[places]
         phi = 1 + _wobble(dispersion, pool) * (of_rows[mine] * signal.variance(some, pool))[:, None]
         span = np.searchsorted(BLOCK_TICKS, np.minimum(60 * hours[some], DAY_TICKS))
         chance = np.minimum(np.exp(-asked[some]) * DAY_TICKS * WARM_REFITS, 0.25)
@@ -117,9 +117,13 @@ def swing(hours: Floats) -> float:
 
 
 def _wobble(dispersion: Dispersion, pool: Ids) -> Floats:
-    """(W,) by width of block, how far the level strays: upper quartile of the pool's phi - 1 at its upper end, for each
-    unit of the variance that chance gives in a tick. What fails more, or is busier, has as much more phi."""
+    """(W,) by width of block, how far the level strays: phi - 1 at its upper end for each unit of the variance that
+    chance gives in a tick, as what fails more, or is busier, has as much more phi. The upper quartile of the pool, in
+    which each counts by that variance: of those that hardly fail nobody knows how far they stray."""
     few = 1 + np.sqrt(2 / np.maximum(dispersion.block_count[pool], 1))
     chance = dispersion.variance_sum[pool, 0] / np.maximum(dispersion.ticks_sum[pool], 1)
     strays = (np.maximum(1, dispersion.raw[pool] * few) - 1) / np.maximum(chance, 1e-12)[:, None]
-    return np.maximum.accumulate(np.quantile(strays, WOBBLES, axis=0))
+    order = np.argsort(strays, axis=0, kind="stable")
+    weight = np.cumsum(chance[order], axis=0)
+    place = (weight >= WOBBLES * weight[-1]).argmax(0)
+    return np.maximum.accumulate(np.take_along_axis(strays, np.take_along_axis(order, place[None], 0), 0)[0])

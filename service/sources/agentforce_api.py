@@ -219,8 +219,9 @@ def _named(row: object, first: Mapping[str, Any]) -> Mapping[str, Any]:
     """A row by the names of its columns: rows are objects, or lists beside metadata."""
     if isinstance(row, dict):
         return row
-    columns = first.get("metadata")
-    names = [one.get("name") if isinstance(one, dict) else None for one in columns] if isinstance(columns, list) else []
+    told = first.get("metadata")
+    columns = told if isinstance(told, list) else []
+    names = [str(one.get("name")) if isinstance(one, dict) else "" for one in columns]
     return dict(zip(names, row, strict=False)) if isinstance(row, list) else {}
 
 

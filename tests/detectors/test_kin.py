@@ -27,7 +27,7 @@ def engine(detector: Detector) -> Engine:
     return found
 
 
-def durations(rng: np.random.Generator, rows: np.ndarray, slower: float) -> Entries:  # type: ignore[type-arg]
+def durations(rng: np.random.Generator, rows: np.ndarray, slower: float) -> Entries:
     at = np.repeat(rows, CALLS)
     bucket = np.ceil((rng.normal(0, 0.6, len(at)) + math.log(slower) * (at == NEW)) * 8 / math.log(2)).astype(int) - 1
     pairs, count = np.unique(np.stack([at, bucket], 1), axis=0, return_counts=True)

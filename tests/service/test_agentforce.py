@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -215,7 +216,7 @@ def test_a_session_that_cannot_be_read_is_tried_until_its_time_has_come(org: Org
 def test_any_document_is_read_or_refused(org: Org) -> None:
     """Whatever a session holds where lists, objects and times are expected."""
     t = NOW - 40 * MINUTE
-    odd = [
+    odd: list[dict[str, Any]] = [
         {"resourceSpans": [None, 3, {"scopeSpans": "x"}, {"scopeSpans": [None, {"spans": [None, 1, {}]}]}]},
         {"resourceSpans": [{"resource": 5, "scopeSpans": [{"spans": [{"endTimeUnixNano": "9" * 40}]}]}]},
         {"resourceSpans": [{"scopeSpans": [{"spans": [{"endTimeUnixNano": -1, "attributes": {"a": 1}}]}]}]},

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Tick
+from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Singles, Tick
 from detectors.core.contract import Asked, Terms
 from detectors.core.fast import FastEngine
 from detectors.errors import LEAST_POINTS, LEAST_RATIO, build
@@ -52,7 +52,7 @@ class Agents:
     rate: Floats
     born: Numbers
     first: int
-    level: Floats
+    level: Singles
     phase: Floats
 
     def at(self, rng: np.random.Generator, minute: int) -> tuple[Ids, Floats, Floats]:
