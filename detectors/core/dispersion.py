@@ -190,11 +190,10 @@ class Dispersion:
     def borrow(self, rows: Ids, rho: Floats, phi: Floats, a_tick: Floats, drift: Floats, threshold: Floats) -> None:
         """Give series without a history this rho (A,), and the eta that this phi (r, W) leaves them.
 
-        a_tick (r,) units a tick · drift (r, J) as in `temper` · threshold (r,) log evidence that a page needs
+        a_tick (r,) effective units a tick · drift (r, J) as in `temper` · threshold (r,) log evidence that a page needs
         """
         self.rho[rows] = rho
-        effective = a_tick / (1 + np.maximum(a_tick - 1, 0) * rho.max())
-        reach = (BLOCK_TICKS / phi)[:, :, None] * (effective[:, None] * drift)[:, None, :]
+        reach = (BLOCK_TICKS / phi)[:, :, None] * (a_tick[:, None] * drift)[:, None, :]
         enough = reach >= threshold[:, None, None]
         block = np.where(enough.any(1), enough.argmax(1), len(BLOCK_TICKS) - 1)
         self.eta[rows] = 1 / np.take_along_axis(phi, block, 1)

@@ -23,6 +23,8 @@ KIN_LEAST = 12
 """Kin without whom nothing is lent: how far their levels lie apart is not known of fewer."""
 BUSIER = 4.0
 """Times the traffic of its busiest kin that a newcomer may have: what wobble does grows with traffic."""
+CHANCE_MAX = 0.25
+"""Chance that a level may lie above its null, where a budget is so large that it would allow more."""
 CLUMPED, WOBBLES = 0.9, 0.75
 """Quantiles that are lent of the kin's rho and wobble, as those that a young series leans on."""
 
@@ -82,12 +84,15 @@ def lend(
     of_rows = units[rows] / (60 * np.maximum(hours[rows] - 1, 0.5))  # The first hour may have been of few minutes.
     for places, mine in _pools(of_kin, of_rows):
         some, pool = rows[mine], lenders[places]
-        phi = 1 + _wobble(dispersion, pool) * (of_rows[mine] * signal.variance(some, pool))[:, None]
+        rho = np.quantile(dispersion.rho[pool], CLUMPED, axis=0)
+        apart = 1 / (1 + np.maximum(of_rows[mine] - 1, 0) * rho.max())  # What clumps leave of one unit.
+        effective = of_rows[mine] * apart
+        phi = 1 + _wobble(dispersion, pool) * (effective * signal.variance(some, pool))[:, None]
         span = np.searchsorted(BLOCK_TICKS, np.minimum(60 * hours[some], DAY_TICKS))
-        chance = np.minimum(np.exp(-asked[some]) * DAY_TICKS * WARM_REFITS, 0.25)
-        signal.lend(Kin(pool, some, units[some] / phi[np.arange(len(some)), span], units[some], chance), excluded, hour)
-        dispersion.borrow(some, np.quantile(dispersion.rho[pool], CLUMPED, axis=0), phi, of_rows[mine], drift[some],
-                          asked[some])  # fmt: skip
+        own = units[some] * apart / phi[np.arange(len(some)), span]
+        chance = np.minimum(np.exp(-asked[some]) * DAY_TICKS * WARM_REFITS, CHANCE_MAX)
+        signal.lend(Kin(pool, some, own, units[some], chance), excluded, hour)
+        dispersion.borrow(some, rho, phi, effective, drift[some], asked[some])
         life.kin[some], life.warm[some] = min(len(pool), np.iinfo(np.int16).max), True
 
 
