@@ -11,6 +11,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.core.runs import NONE_RUNS, Running
+
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.int8]
 Floats = NDArray[np.float64]
@@ -174,6 +176,9 @@ class Slot:
     failed_squares Entries        of the failed calls, squared weights; the bucket is 0
     examples       Examples       calls that stand for their cells
     answers        pairs          models that were asked by one name and answered by another, if that is new
+    lengths        Entries        how long the sessions that ended were, as `core/runs.py` has it; of cells of sessions
+                                  that may not stand in `cell`
+    running        Running        open sessions that are long, of cells likewise
     """
 
     start_ns: int
@@ -198,6 +203,8 @@ class Slot:
     failed_squares: Entries = NOTHING
     examples: Examples = NO_EXAMPLES
     answers: tuple[tuple[str, str], ...] = ()
+    lengths: Entries = NOTHING
+    running: Running = NONE_RUNS
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +235,8 @@ class Tick:
     prompt: Entries = NOTHING
     score: Entries = NOTHING
     failed_squares: Entries = NOTHING
+    lengths: Entries = NOTHING
+    running: Running = NONE_RUNS
 
 
 def empty(start_ns: int) -> Tick:
