@@ -64,8 +64,9 @@ FORMAT = 13
 READABLE = (8, 9, 10, 11, 12, FORMAT)
 """Formats that this version goes on from.
 
-In 12 open sessions did not know how they stand (`ingest/join/format12.py`). In 11 traces did not remember what they went through (`ingest/join/format11.py`). In 10 spans told no types of error,
-and nothing was kept for causes (`ingest/join/format10.py`). In 9 the streams of metrics had their resource for a key
+In 12 open sessions did not know how they stand (`ingest/join/format12.py`). In 11 traces did not remember what they
+went through (`ingest/join/format11.py`). In 10 spans told no types of error, and nothing was kept for causes
+(`ingest/join/format10.py`). In 9 the streams of metrics had their resource for a key
 (`ingest/metrics/streams.py`), and spans told no parts of usage (`ingest/join/format9.py`). In 8 the join's tables
 differed, too (`ingest/join/format8.py`).
 """

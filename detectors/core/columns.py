@@ -279,7 +279,8 @@ def without(tick: Tick, rows: Ids) -> Tick | None:
         for name, column in vars(tick).items()
         if isinstance(column, Entries)
     }
-    return replace(tick, **columns, **histograms)  # type: ignore[arg-type]
+    running = tick.running.at(np.flatnonzero(~np.isin(tick.running.cell, rows)))
+    return replace(tick, running=running, **columns, **histograms)  # type: ignore[arg-type]
 
 
 class Mode(IntEnum):

@@ -59,7 +59,10 @@ def lengths(ended: Structs, texts: list[str], cell_of: CellOf) -> Entries:
 def _cells(tenants: NDArray[np.uint32], agents: NDArray[np.uint32], texts: list[str], cell_of: CellOf) -> Ids:
     pairs = tenants.astype(np.int64) << 32 | agents
     each, place, times = np.unique(pairs, return_inverse=True, return_counts=True)
-    named = [((texts[pair >> 32], texts[pair & 0xFFFFFFFF]), n) for pair, n in zip(each.tolist(), times.tolist(), strict=True)]
+    named = [
+        ((texts[pair >> 32], texts[pair & 0xFFFFFFFF]), n)
+        for pair, n in zip(each.tolist(), times.tolist(), strict=True)
+    ]
     # Cells are numbered in the order of names: the numbers of words depend on what else was read.
     found = {names: cell_of(names, n) for names, n in sorted(named)}
     ids = np.array([found[names] for names, _ in named], np.int32)

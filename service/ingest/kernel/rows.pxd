@@ -198,7 +198,7 @@ cdef struct EndedSession:   # One that ended, until the slot in which it counts 
 
 
 cdef struct Running:        # An open session that is long, as it stands at the end of a slot.
-    uint64_t high, low
+    uint64_t high, low      # Its first trace.
     uint64_t trace_high, trace_low      # The trace that went on last.
     int64_t first, last
     word_t tenant, agent, tool          # The tool that was called most often with the same arguments; 0 for none.

@@ -4,12 +4,8 @@ from libc.stdint cimport int64_t
 from service.ingest.kernel.memory cimport row_t, weight_t, word_t
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.slots cimport SLOT_NS
-from service.ingest.kernel.traces cimport repeats_of
+from service.ingest.kernel.traces cimport repeats_of, trace_sorts_before
 from service.ingest.kernel.units cimport Cost
-
-cdef enum:
-    SIBLINGS_MAX = 64       # Traces of a session that are looked through for the most repeats: its newest.
-
 
 cdef inline bint is_of_length(const Reading* reading) noexcept nogil:
     """Whether a call makes its session longer: one of a model, of a tool, or a retrieval, as `went` counts them."""
@@ -44,23 +40,24 @@ cdef inline bint tell(const Join* t, row_t at, row_t slot, Running* running) noe
     """How a listed session stands; False if it ended meanwhile."""
     cdef const Session* session = &t.sessions[at]
     cdef const Trace* trace
+    cdef const Trace* first
     cdef const Trace* newest
     cdef row_t row = session.traces, repeats = -1
-    cdef int steps = 0
     if session.queued < 0 or session.listed != slot:
         return False
-    newest = &t.traces[row]
+    first = newest = &t.traces[row]
     running.tool = 0
-    while row >= 0 and steps < SIBLINGS_MAX:
+    while row >= 0:
         trace = &t.traces[row]
-        if trace.last > newest.last:
+        if trace.first < first.first or (trace.first == first.first and trace_sorts_before(trace, first)):
+            first = trace
+        if trace.last > newest.last or (trace.last == newest.last and trace_sorts_before(trace, newest)):
             newest = trace
         if repeats_of(t, trace) > repeats:
             repeats = repeats_of(t, trace)
             running.tool = t.readings[t.spans[trace.repeated].reading].tool if trace.repeated >= 0 else 0
         row = trace.sibling
-        steps += 1
-    running.high, running.low = session.high, session.low
+    running.high, running.low = first.high, first.low
     running.trace_high, running.trace_low = newest.high, newest.low
     running.first, running.last = session.first, session.last
     running.tenant, running.agent = session.tenant, session.agent
