@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.core.columns import Entries, Examples, Slot
+from detectors.core.runs import Running
 from service.batch import Batch, Dropped, Record, Signal
 from service.exchange import part as parts
 from service.exchange import report as reports
@@ -42,7 +43,7 @@ def test_a_column_comes_back_as_it_was(values: list[float]) -> None:
 def same(one: Slot, other: Slot) -> None:
     for field in fields(Slot):
         a, b = getattr(one, field.name), getattr(other, field.name)
-        if isinstance(a, Entries | Examples):
+        if isinstance(a, Entries | Examples | Running):
             assert all(np.array_equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True)), field
         else:
             assert np.array_equal(a, b), field
