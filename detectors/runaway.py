@@ -6,9 +6,10 @@ hundredth is about as long are kin, and their sessions beyond that level are put
 is the multiple that only the budget's share of all the rule's sessions of a week go beyond (`core/reach.py`): the
 budget is kept over all of them together, as long as the weeks to come are like the weeks seen. Calibration, no theorem.
 
-A session that goes beyond the bar is not learnt from. Before a series has ended WARM sessions, and kin KIN of them, it
-pages by the rule's own limits alone, `repeats` and `cost`; each page doubles those for it. A series that is known pages
-at these limits too where the tail, as it looks, allows it, though it might be worse.
+A session that goes beyond the bar counts as if it had come to it. Before a series has ended WARM sessions, and kin KIN of them, it
+pages by the rule's own limits alone, `repeats` and `cost`; each page makes those four times as large for it, and for
+a day or two for all series that are not known. A series that is known pages at these limits too where the tail, as it looks, allows it,
+though it might be worse.
 """
 
 import math
@@ -40,6 +41,8 @@ from detectors.core.runs import FIRST_BUCKET, MEASURES, PLACES, Running, trace_i
 
 TIMES, CALLS, TOKENS, DOLLARS, SECONDS = range(len(MEASURES))
 UNITS = ("times", "calls", "tokens", "usd", "s")
+PARTS = (0.4, 0.1, 0.1, 0.3, 0.1)
+"""Of the budget, by measure: most for what tells a runaway best."""
 WIDTH, OCTAVE = 128, 8
 LOWEST = np.array([0, 0, 10, -9, 2])
 """Of each measure the power of two at which its window begins; what is shorter counts in the first bucket."""
@@ -49,6 +52,8 @@ LONG = 0.01
 """Sessions beyond the level of a series: the longest hundredth."""
 TWICE = 2.0
 """No page for less than twice that level."""
+MORE = 4.0
+"""Times the rule's limits are raised by a page of a series that is not known."""
 DAY_KEEPS = 2 ** (-1 / 7)
 WEEK_TICKS = 7 * DAY_TICKS
 LEAST_WEEKS = 1 / 168
@@ -96,6 +101,7 @@ class Runaway:
         self.terms = terms
         self.known = Known()
         self.now, self.weeks = -1, 0.0  # Weeks that the counts are of, decayed as they are.
+        self.cold = 0.0  # Pages of series that were not known; a day halves them.
         self.shares: dict[int, float] = {}  # False pages a week of series with a budget of their own.
         self._open: dict[bytes, int] = {}  # Series of sessions, by their first trace.
 
@@ -108,8 +114,12 @@ class Runaway:
             return ()
         resize(self.known, int(running.cell.max()) + 1)
         bars = self._bars(running.cell)
-        far = np.flatnonzero((running.values > bars).any(1)).tolist()
-        new = [i for i in far if running.first[i].tobytes() not in self._open][: max(0, OPEN_MAX - len(self._open))]
+        far = (running.values / bars).max(1)
+        new = [i for i in np.flatnonzero(far > 1).tolist() if running.first[i].tobytes() not in self._open]
+        # Of series that are not known one at a time, the longest: its page says what the next one must go beyond.
+        cold = [i for i in new if not math.isfinite(self.known.level[running.cell[i], CALLS])]
+        new = [i for i in new if i not in cold] + sorted(cold, key=lambda i: -far[i])[:1]
+        new = new[: max(0, OPEN_MAX - len(self._open))]
         return tuple((int(running.cell[i]), trace_id(running.trace[i])) for i in new)
 
     def begin(self, row: int, series: int, slot: Tick, trace: str) -> None:
@@ -121,7 +131,9 @@ class Runaway:
             self._open.pop(self.known.first[row].tobytes(), None)
         self.known.of[row], self.known.first[row] = series, running.first[at]
         self.known.bars[row] = self._bars(running.cell[at : at + 1])[0]
-        self.known.pages[series] += not math.isfinite(self.known.level[series, CALLS])
+        if not math.isfinite(self.known.level[series, CALLS]):
+            self.known.pages[series] += 1
+            self.cold += 1
         self._open[running.first[at].tobytes()] = row
 
     def slot(self, slot: Tick, modes: Bytes) -> Mapping[int, Judgement]:
@@ -157,7 +169,7 @@ class Runaway:
         known = self.known
         limits = np.full(len(MEASURES), math.inf)
         limits[TIMES], limits[DOLLARS] = self.terms.repeats, self.terms.dollars
-        cold = limits * 2.0 ** np.minimum(known.pages[rows], 60.0)[:, None]
+        cold = limits * MORE ** np.clip(known.pages[rows], self.cold, 30.0)[:, None]
         cold[np.isnan(cold)] = math.inf  # The rule has no such limit.
         bars = np.where(np.isfinite(known.level[rows]), known.bars[rows], cold)
         more: Floats = bars * raised(known.doubted[rows], max(self.now, 0) // DAY_TICKS)[:, None]
@@ -192,10 +204,11 @@ class Runaway:
         resize(known, int(lengths.cell.max()) + 1)
         measure, place = np.divmod(lengths.bucket, PLACES)
         bucket = np.clip(place + FIRST_BUCKET - LOWEST[measure] * OCTAVE, 0, WIDTH - 1)
-        paged = _value(bucket - 1, measure) >= known.bars[lengths.cell, measure]
-        kept = ~(paged & np.isfinite(known.level[lengths.cell, measure]))
-        at = np.ravel_multi_index((lengths.cell[kept], measure[kept], bucket[kept]), known.counts.shape)
-        np.add.at(known.counts.reshape(-1), at, lengths.count[kept].astype(np.float32))
+        # One that paged counts as if it had come to the bar: what made it go on further is not how sessions go.
+        bars = np.where(np.isfinite(known.level[lengths.cell, measure]), known.bars[lengths.cell, measure], math.inf)
+        bucket = np.minimum(bucket, _bucket(bars, measure))
+        at = np.ravel_multi_index((lengths.cell, measure, bucket), known.counts.shape)
+        np.add.at(known.counts.reshape(-1), at, lengths.count.astype(np.float32))
 
     def _pass_time(self, now: int) -> None:
         """Bring counts up to `now`, and the bars once an hour."""
@@ -206,6 +219,7 @@ class Runaway:
         self.now = now
         if days:
             self.weeks *= DAY_KEEPS**days
+            self.cold *= 0.5**days
             self.known.counts *= np.float32(DAY_KEEPS**days)
         if hours:
             self._refit()
@@ -232,17 +246,18 @@ class Runaway:
         at = level[:, None] + np.arange(WIDTH)
         beyond = np.where(at < WIDTH, self.known.counts[rows[:, None], measure, np.minimum(at, WIDTH - 1)], 0.0)
         pooled, n = beyond.sum(0, dtype=np.float64), float(sessions.sum())
-        usual = self.terms.budget_per_week / len(MEASURES) / max(a_week, 1.0)
-        looks, worst = reached(pooled, n, usual)
+        usual_most = _value(level, measure)
+        step = 1 / float(usual_most.min()) if measure in (TIMES, CALLS) else 0.0
+        usual = self.terms.budget_per_week * PARTS[measure] / max(a_week, 1.0)
+        looks, worst = reached(pooled, n, usual, step)
         far = np.full((2, len(rows)), [[looks], [worst]])
         for i, row in enumerate(rows.tolist()):
             if row in self.shares:
-                own = self.shares[row] / len(MEASURES) / max(float(sessions[i]) / max(self.weeks, LEAST_WEEKS), 1.0)
-                far[:, i] = reached(pooled, n, own)
+                own = self.shares[row] * PARTS[measure] / max(float(sessions[i]) / max(self.weeks, LEAST_WEEKS), 1.0)
+                far[:, i] = reached(pooled, n, own, step)
         limit = {TIMES: self.terms.repeats, DOLLARS: self.terms.dollars}.get(measure, math.nan)
-        usual_most = _value(level, measure)
-        looks_bar, worst_bar = _value(level + far[0], measure), _value(level + far[1], measure)
-        bar = np.fmin(worst_bar, np.maximum(looks_bar, limit))  # NaN where the rule has no limit.
+        # NaN where the rule has no limit.
+        bar = np.fmin(far[1] * usual_most, np.maximum(far[0] * usual_most, limit))
         self.known.level[rows, measure] = usual_most
         self.known.bars[rows, measure] = np.maximum(bar, TWICE * usual_most)
 
@@ -282,10 +297,15 @@ class Runaway:
         return found | {"warm": np.where(is_series, judged.astype(float), np.nan)}
 
     def snapshot(self) -> Arrays:
-        return {"runaway": np.array([self.now]), "weeks": np.array([self.weeks]), **snapshot(self.known, "known")}
+        return {
+            "runaway": np.array([self.now]),
+            "weeks": np.array([self.weeks, self.cold]),
+            **snapshot(self.known, "known"),
+        }
 
     def restore(self, arrays: Arrays) -> None:
-        self.now, self.weeks = int(arrays["runaway"][0]), float(arrays["weeks"][0])
+        self.now = int(arrays["runaway"][0])
+        self.weeks, self.cold = arrays["weeks"].tolist()
         restore(self.known, arrays, "known")
         self._open = {self.known.first[row].tobytes(): row for row in np.flatnonzero(self.known.of >= 0).tolist()}
 
@@ -294,6 +314,13 @@ def _value(bucket: Floats | Ids, measure: Ids | int) -> Floats:
     """The upper end of a bucket of a measure's window."""
     value: Floats = np.exp2((bucket + 1.0) / OCTAVE + LOWEST[measure])
     return value
+
+
+def _bucket(value: Floats, measure: Ids) -> Ids:
+    """The bucket of a measure's window that a value lies in, the last one for what is beyond."""
+    place = np.ceil((np.log2(value) - LOWEST[measure]) * OCTAVE - 1e-9) - 1
+    bucket: Ids = np.clip(place, 0, WIDTH - 1).astype(np.int64)
+    return bucket
 
 
 def build(terms: Terms) -> Runaway:
