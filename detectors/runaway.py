@@ -6,10 +6,10 @@ hundredth is about as long are kin, and their sessions beyond that level are put
 is the multiple that only the budget's share of all the rule's sessions of a week go beyond (`core/reach.py`): the
 budget is kept over all of them together, as long as the weeks to come are like the weeks seen. Calibration, no theorem.
 
-A session that goes beyond the bar counts as if it had come to it. Before a series has ended WARM sessions, and kin KIN of them, it
-pages by the rule's own limits alone, `repeats` and `cost`; each page makes those four times as large for it, and for
-a day or two for all series that are not known. A series that is known pages at these limits too where the tail, as it looks, allows it,
-though it might be worse.
+A session that goes beyond the bar counts as if it had come to it. Before a series has ended WARM sessions, and kin KIN
+of them, it pages by the rule's own limits alone, `repeats` and `cost`; each page makes those four times as large for
+it, and for a day or two for all that are not known. A series that is known pages at these limits too where the tail,
+as it looks, allows it, though it might be worse.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Sessions still open: false pages a week of ordinary fleets with a million live sessions, and how soon a runaway pages.
+"""Sessions still open: false pages a week of a fleet with a million live sessions, and how soon a runaway pages.
 
     python -m tests.bench.loop open
 
@@ -75,9 +75,8 @@ def fleet(rng: np.random.Generator) -> Fleet:
     return Fleet(rate, np.stack([times, calls, tokens, dear, seconds], 1))
 
 
-def learnt(laws: Fleet, rng: np.random.Generator) -> Iterator[tuple[Runaway, int, Floats, Floats]]:
-    """Hour by hour: the detector, and by measure the sessions beyond its bars, as drawn and as the laws say."""
-    detector = Runaway(Terms(BUDGET, None, None, repeats=REPEATS, dollars=DOLLARS_MOST))
+def learnt(detector: Runaway, laws: Fleet, rng: np.random.Generator) -> Iterator[tuple[int, Floats, Floats]]:
+    """Hour by hour, by measure: the sessions beyond the detector's bars, as drawn and as the laws say."""
     chance = np.maximum(-np.diff(laws.beyond, axis=2, prepend=1.0), 0.0)
     modes = np.zeros(AGENTS + 1_000, np.int8)
     resize(detector.known, AGENTS)
@@ -89,9 +88,9 @@ def learnt(laws: Fleet, rng: np.random.Generator) -> Iterator[tuple[Runaway, int
         # A bar is the end of a bucket, or lies within one, all of which counts then.
         is_beyond = bars[:, :, None] * (1 + 1e-9) < EDGES
         if not hour:
-            yield detector, hour, *_cold(detector, drawn, rng)
+            yield hour, *_cold(detector, drawn, rng)
         else:
-            yield detector, hour, (drawn * is_beyond).sum((0, 2)), (expected * is_beyond).sum((0, 2))
+            yield hour, (drawn * is_beyond).sum((0, 2)), (expected * is_beyond).sum((0, 2))
         agent, place = np.nonzero(drawn.reshape(AGENTS, -1))
         counts = drawn.reshape(AGENTS, -1)[agent, place].astype(float)
         lengths = Entries(agent.astype(np.int32), code[place].astype(np.int32), counts)
@@ -102,9 +101,8 @@ def learnt(laws: Fleet, rng: np.random.Generator) -> Iterator[tuple[Runaway, int
 def _cold(detector: Runaway, drawn: Places, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Pages of the first hour, by measure, when only the rule's limits are known: its sessions in any order."""
     pages = np.zeros(len(MEASURES))
-    agent, measure, place = np.nonzero(
-        drawn * (np.array([REPEATS, np.inf, np.inf, DOLLARS_MOST, np.inf])[:, None] < EDGES)
-    )
+    limits = np.array([REPEATS, np.inf, np.inf, DOLLARS_MOST, np.inf])
+    agent, measure, place = np.nonzero(drawn * (limits[:, None] < EDGES))
     for i in rng.permutation(np.repeat(np.arange(len(agent)), drawn[agent, measure, place])).tolist():
         values = np.zeros((1, 5))
         values[0, measure[i]] = EDGES[place[i]]
@@ -167,9 +165,10 @@ def run() -> Iterator[str]:
     rng = np.random.default_rng(SEED)
     laws = fleet(rng)
     a_week = laws.rate.sum() * 168
-    yield f"{AGENTS} agents, {LIVE:,} live sessions, {a_week / 1e6:,.0f} million a week, budget {BUDGET:g} false page a week"
+    yield f"{AGENTS} agents, {LIVE:,} live sessions, {a_week / 1e6:,.0f} million a week, budget {BUDGET:g} a week"
     drawn, expected = np.zeros((WEEKS, 5)), np.zeros((WEEKS, 5))
-    for detector, hour, pages, law in learnt(laws, rng):
+    detector = Runaway(Terms(BUDGET, None, None, repeats=REPEATS, dollars=DOLLARS_MOST))
+    for hour, pages, law in learnt(detector, laws, rng):
         drawn[hour // 168] += pages
         expected[hour // 168] += law
     for week in range(WEEKS):
@@ -178,7 +177,7 @@ def run() -> Iterator[str]:
     bars = detector._bars(np.arange(AGENTS, dtype=np.int32))
     for place, name in enumerate(MEASURES):
         low, middle, high = np.quantile(bars[:, place], (0.1, 0.5, 0.9))
-        yield f"bars of {name}: a tenth of agents below {low:,.3g}, half below {middle:,.3g}, nine tenths below {high:,.3g}"
+        yield f"bars of {name}: tenth of agents {low:,.3g}, half {middle:,.3g}, nine tenths {high:,.3g}"
     for place, name in ((TIMES, "times"), (DOLLARS, "dollars")):
         # The same chance for every session, as if the laws were known.
         known = EDGES[(laws.beyond[:, place] > BUDGET * PARTS[place] / a_week).sum(1)]
