@@ -142,7 +142,7 @@ def test_it_goes_on_from_what_was_saved() -> None:
 
 
 def test_the_budget_is_kept_by_the_law() -> None:
-    """Of geometric repeats, lognormal and power-law lengths: what the laws say of the bar is at most the share asked."""
+    """Of geometric repeats and power-law lengths: by the law at most twice the share asked goes beyond the bar."""
     ends, rng = np.arange(128) / 8, np.random.default_rng(5)
     n, share = 4e7, 1e-9
     whole = np.floor(3 * np.exp2(ends) + 1e-9)

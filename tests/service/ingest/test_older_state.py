@@ -1,6 +1,6 @@
 """State that versions before this one saved: this one goes on from it, and loses nothing.
 
-Each fixture is what format 8, 9, 10, 11 or 12 was at one moment of a stream, all of the stream's bodies, and what an older
+Each fixture is what format 8 to 12 was at one moment of a stream, all of the stream's bodies, and what an older
 version counted of calls from there on. Not all is equal since: what a root and what a failure is has changed.
 """
 

@@ -29,7 +29,7 @@ def lengths(slot: Slot) -> dict[str, list[int]]:
 
 
 def test_a_loop_is_told_while_it_runs() -> None:
-    """One tool with the same arguments: how often so far, of which tool; no root has come. Other arguments do not count."""
+    """One tool with the same arguments: how often so far, of which tool. No root has come."""
     stream = Stream()
     for number in range(30):
         stream.send(
