@@ -3,7 +3,7 @@ by calls, tokens, dollars and time. Each session that pages is a series of its o
 
 Sessions that ended make a histogram of each measure for each series; a week halves what it holds. Series whose longest
 hundredth is about as long are kin, and their sessions beyond that level are put together, in multiples of it. The bar
-is the multiple that only the budget's share of all the rule's sessions of a week go beyond (`core/reach.py`): the
+is the multiple that only the budget's share of all the rule's sessions of a week go beyond (`core/farthest.py`): the
 budget is kept over all of them together, as long as the weeks to come are like the weeks seen. Calibration, no theorem.
 
 A session that goes beyond the bar counts as if it had come to it. Before a series has ended WARM sessions, and kin KIN
@@ -35,7 +35,7 @@ from detectors.core.contract import Asked, Judgement, Terms
 from detectors.core.descriptor import JUDGED, LEARNING, Descriptor, Gauge, Learns
 from detectors.core.dispersion import DAY_TICKS
 from detectors.core.doubt import raised
-from detectors.core.reach import reached
+from detectors.core.farthest import reached
 from detectors.core.rows import clear, column, dataclass, resize, restore, snapshot
 from detectors.core.runs import FIRST_BUCKET, MEASURES, PLACES, Running, trace_id
 

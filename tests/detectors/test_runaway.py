@@ -7,7 +7,7 @@ import pytest
 
 from detectors.core.columns import Entries, Mode, Tick, Verdict
 from detectors.core.contract import Terms
-from detectors.core.reach import reached
+from detectors.core.farthest import reached
 from detectors.core.runs import FIRST_BUCKET, MEASURES, PLACES, Running, trace_id
 from detectors.runaway import CALLS, DOLLARS, TIMES, WARM, Runaway
 from tests.detectors.ticks import MIDNIGHT, tick

@@ -166,7 +166,7 @@ cdef struct Trace:          # Fields of its present session segment are of spans
     small_t[9] went
     weight_t lowest         # The lowest best score of its retrievals, 0.0 where none told one.
     weight_t tokens_in, tokens_out
-    row_t repeated          # The span of `times` that is largest of those called in this segment; NONE before the first.
+    row_t repeated          # The span whose `times` are most, of those called in this segment; NONE before.
 
 
 cdef struct Session:        # A segment of a session that is open.
