@@ -35,8 +35,8 @@ DAYS = {"absence": 11.0}
 """How long a stream must be for a page; five days are enough for the others."""
 SERIES = 5
 TOLD_TICKS = sorted(set(TERMS) - {"telemetry", "versions", "runaway"})
-"""Those that judge series alone: one looks at the clock (test_telemetry.py), one at pairs (test_versions.py), one at open
-sessions (test_runaway.py)."""
+"""Those that judge series alone: one looks at the clock (test_telemetry.py), one at pairs (test_versions.py), one at
+open sessions (test_runaway.py)."""
 
 
 def built(name: str) -> Detector:
