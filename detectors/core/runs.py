@@ -57,23 +57,26 @@ def together(parts: list[Running]) -> Running:
     return all_of.at(np.argsort(all_of.cell, kind="stable"))
 
 
-def worst(running: Running) -> Running:
-    """The longest few of each cell by each measure.
+def longest(cell: NDArray[np.int32], values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rows of the longest few of each cell by each measure, in order; lengths are held against each other in singles.
 
-    >>> cell, halves = np.zeros(20, np.int32), np.arange(40, dtype=np.uint64).reshape(20, 2)
-    >>> values = np.repeat(np.arange(20.0)[:, None], 5, 1)
-    >>> worst(Running(cell, halves, halves, values, ("",) * 20)).values[:, 0].tolist()
-    [12.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0]
+    >>> longest(np.zeros(20, np.int32), np.repeat(np.arange(20.0)[:, None], 5, 1)).tolist()
+    [12, 13, 14, 15, 16, 17, 18, 19]
     """
-    if len(running.cell) <= WORST:
-        return running.at(np.lexsort((running.first[:, 1], running.first[:, 0], running.cell)))
-    kept = np.zeros(len(running.cell), np.bool_)
+    kept = np.zeros(len(cell), np.bool_)
+    grouped = np.sort(cell)
+    is_last_few = np.searchsorted(grouped, grouped, "right") - np.arange(len(cell)) <= WORST
     for measure in range(len(MEASURES)):
-        order = np.lexsort((running.first[:, 1], running.first[:, 0], running.values[:, measure], running.cell))
-        cell = running.cell[order]
-        left = np.searchsorted(cell, cell, "right") - np.arange(len(cell))  # In its cell, from here on.
-        kept[order[left <= WORST]] = True
-    rows = np.flatnonzero(kept)
+        # The bits of numbers that are not negative are in the order of the numbers.
+        bits = values[:, measure].astype(np.float32).view(np.uint32)
+        order = np.argsort(cell.astype(np.int64) << 32 | bits, kind="stable")
+        kept[order[is_last_few]] = True
+    return np.flatnonzero(kept)
+
+
+def worst(running: Running) -> Running:
+    """The longest few of each cell by each measure, by cell and first trace."""
+    rows = longest(running.cell, running.values)
     return running.at(rows[np.lexsort((running.first[rows, 1], running.first[rows, 0], running.cell[rows]))])
 
 

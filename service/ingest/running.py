@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.core.columns import NOTHING, Entries, Ids
-from detectors.core.runs import FIRST_BUCKET, MEASURES, NONE_RUNS, PLACES, Running, worst
+from detectors.core.runs import FIRST_BUCKET, MEASURES, NONE_RUNS, PLACES, Running, longest, worst
 from detectors.core.series import OVERFLOW
 from service.ingest.kernel.results import Structs
 from service.ingest.rollup import buckets
@@ -27,12 +27,11 @@ def running(rows: Structs, texts: list[str], cell_of: CellOf) -> Running:
         [rows["repeats"] + 1.0, rows["calls"], rows["tokens"], rows["dollars"], seconds], 1, dtype=np.float64
     )
     # Not for want of a cell, nor with sums that are no numbers.
-    kept = np.flatnonzero((cell != OVERFLOW) & np.isfinite(values).all(1))
-    told = Running(
-        cell, np.stack([rows["high"], rows["low"]], 1), np.stack([rows["trace_high"], rows["trace_low"]], 1), values,
-        tuple(texts[word] for word in rows["tool"].tolist()),
-    )  # fmt: skip
-    return worst(told.at(kept))
+    kept = np.flatnonzero((cell != OVERFLOW) & np.isfinite(values).all(1) & (values >= 0).all(1))
+    kept = kept[longest(cell[kept], values[kept])]
+    rows = rows[kept]
+    first, trace = (np.stack([rows[f"{of}high"], rows[f"{of}low"]], 1) for of in ("", "trace_"))
+    return worst(Running(cell[kept], first, trace, values[kept], tuple(texts[word] for word in rows["tool"].tolist())))
 
 
 def lengths(ended: Structs, texts: list[str], cell_of: CellOf) -> Entries:

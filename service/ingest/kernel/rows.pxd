@@ -154,6 +154,7 @@ cdef struct Trace:          # Fields of its present session segment are of spans
     small_t count, name_rank
     tiny_t marks
     tiny_t outcome          # The class of the session's outcome, -1 if none was stated.
+    row_t repeated          # The span whose `times` are most, of those called in this segment; NONE before.
     int64_t first, last
     uint64_t ids            # A bit for each span's id: an id whose bit is not set is not among them.
     uint64_t name_high, name_low
@@ -166,7 +167,6 @@ cdef struct Trace:          # Fields of its present session segment are of spans
     small_t[9] went
     weight_t lowest         # The lowest best score of its retrievals, 0.0 where none told one.
     weight_t tokens_in, tokens_out
-    row_t repeated          # The span whose `times` are most, of those called in this segment; NONE before.
 
 
 cdef struct Session:        # A segment of a session that is open.
