@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ Singles = NDArray[np.float32]
 Precision = type[np.float32] | type[np.float64]
 Ids = NDArray[np.int32]
 Places = NDArray[np.int64]
+Pairs = tuple[tuple[str, str], ...]
 Arrays = Mapping[str, NDArray[np.generic]]
 """A part's state as named arrays: what `snapshot` gives and `restore` takes. Nothing in it needs pickle."""
 
@@ -147,6 +149,22 @@ def summed(key: NDArray[np.int64], values: Floats) -> tuple[NDArray[np.int64], F
     return key[first], added
 
 
+class Firsts(NamedTuple):
+    """What a slot has for the first time, and no cell tells.
+
+    answers   models that were asked by one name and answered by another: both names
+    prompts   agents, and prompts with their versions that their models were asked with
+    policies  services, and how their sampling changed, in words
+    """
+
+    answers: Pairs = ()
+    prompts: Pairs = ()
+    policies: Pairs = ()
+
+
+NO_FIRSTS = Firsts()
+
+
 @dataclass(frozen=True, eq=False)
 class Slot:
     """What one closed slot of event time counted: calls by the slot they ended in, sessions by the slot they closed in.
@@ -175,7 +193,7 @@ class Slot:
     error          Entries        failed calls by the type of their error, as far as they tell; `bucket` is its number
     failed_squares Entries        of the failed calls, squared weights; the bucket is 0
     examples       Examples       calls that stand for their cells
-    answers        pairs          models that were asked by one name and answered by another, if that is new
+    firsts         Firsts         what was seen for the first time
     lengths        Entries        how long the sessions that ended were, as `core/runs.py` has it; of cells of sessions
                                   that may not stand in `cell`
     running        Running        open sessions that are long, of cells likewise
@@ -202,7 +220,7 @@ class Slot:
     error: Entries = NOTHING
     failed_squares: Entries = NOTHING
     examples: Examples = NO_EXAMPLES
-    answers: tuple[tuple[str, str], ...] = ()
+    firsts: Firsts = NO_FIRSTS
     lengths: Entries = NOTHING
     running: Running = NONE_RUNS
 

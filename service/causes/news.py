@@ -1,4 +1,5 @@
-"""What else changed: first sights of versions and models, models that answer behind a name, and what people tell of.
+"""What else changed: first sights of versions, models and prompts, models that answer behind a name, other sampling,
+and what people tell of.
 
 A page names what was new within the hour before its change began. What an agent had from its own first hour on is not
 news.
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from alertrules.changes import Change
-from alertrules.wording import VALUE_LENGTH_MAX, clean, length
+from alertrules.wording import TITLE_LENGTH_MAX, VALUE_LENGTH_MAX, clean, length
 from detectors.core.columns import SECOND_NS, Slot
 from detectors.core.series import OVERFLOW_VALUE, SeriesTable
 
@@ -37,6 +38,8 @@ class News:
         self._agents: dict[str, int] = {}  # When each was first seen.
         self._sights: dict[tuple[str, str, str], int] = {}  # By agent, label and value.
         self._answers: dict[tuple[str, str], int] = {}  # By the model that was asked, and the one that answered.
+        self._prompts: dict[tuple[str, str], int] = {}  # By agent, and a prompt with its version.
+        self._policies: dict[tuple[str, str], int] = {}  # By service, and in words what changed of its sampling.
         self.changes: list[Change] = []
 
     def add(self, slot: Slot, cells: SeriesTable) -> None:
@@ -50,11 +53,14 @@ class News:
                 if labels[label] and labels[label] != OVERFLOW_VALUE:
                     self._sights.setdefault((agent, label, labels[label]), slot.start_ns)
         self._births = max(self._births, int(born.max(initial=0)))
-        for pair in slot.answers:
+        for pair in slot.firsts.answers:
             self._answers.setdefault(pair, slot.start_ns)
-        _shorten(self._agents)
-        _shorten(self._sights)
-        _shorten(self._answers)
+        for agent, prompt in slot.firsts.prompts:
+            self._prompts.setdefault((agent, prompt), slot.start_ns)
+        # What changes, and later changes back and again, is news each time.
+        self._policies.update(dict.fromkeys(slot.firsts.policies, slot.start_ns))
+        for times in (self._agents, self._sights, self._answers, self._prompts, self._policies):
+            _shorten(times)
 
     def tell(self, change: Change) -> None:
         """Take in a change that somebody tells of; one that is told again is one."""
@@ -71,18 +77,27 @@ class News:
         """
         begin_ns, cells = since_ns - HOUR_NS, list(labels)
         models = {each["model"] for each in cells if each["model"]}
+        agents = {each["agent"] for each in cells}
         own = {(each["agent"], label, each[label]) for each in cells for label in WATCHED} & self._sights.keys()
+        seen = [(agent, WATCHED[label], value, self._sights[agent, label, value]) for agent, label, value in own]
+        prompts = ((*key, at_ns) for key, at_ns in self._prompts.items())
+        seen += [(agent, "prompt", prompt, at_ns) for agent, prompt, at_ns in prompts if agent in agents]
         found = [
-            (at_ns, f"{WATCHED[label]} {clean(value, VALUE_LENGTH_MAX)} is new")
-            for agent, label, value in own
-            if begin_ns <= (at_ns := self._sights[agent, label, value]) <= until_ns
-            and at_ns >= self._agents[agent] + HOUR_NS
+            (at_ns, f"{what} {clean(value, VALUE_LENGTH_MAX)} is new")
+            for agent, what, value, at_ns in seen
+            if begin_ns <= at_ns <= until_ns and at_ns >= self._agents.get(agent, at_ns) + HOUR_NS
         ]
         first_ns = min(self._answers.values(), default=0)
         found += [
             (at_ns, f"{clean(asked, VALUE_LENGTH_MAX)} is answered by {clean(answered, VALUE_LENGTH_MAX)}")
             for (asked, answered), at_ns in self._answers.items()
             if asked in models and begin_ns <= at_ns <= until_ns and at_ns >= first_ns + HOUR_NS
+        ]
+        found += [
+            (at_ns, clean(said, TITLE_LENGTH_MAX))
+            for (service, said), at_ns in self._policies.items()
+            # A service that is no agent may be that of any.
+            if begin_ns <= at_ns <= until_ns and (service in agents or service not in self._agents)
         ]
         found += [
             (one.at_ns, one.summary)
@@ -93,7 +108,7 @@ class News:
         return tuple(f"{said} ({_when(at_ns, since_ns)})" for at_ns, said in nearest)
 
     def sights(self) -> Iterator[Sight]:
-        """First sights of versions and models by agent, and of models that answer behind a name that an agent asks for.
+        """First sights of versions, models and prompts by agent, and of models that answer behind another's name.
 
         What was seen in the first hour of all is not news: it was there before anybody looked. A new agent's is.
         """
@@ -104,6 +119,9 @@ class News:
                 asking.setdefault(value, set()).add(agent)
             if label in FRESH and agent and at_ns >= since_ns:
                 yield Sight(agent, f"{WATCHED[label]} {clean(value, VALUE_LENGTH_MAX)}", at_ns)
+        for (agent, prompt), at_ns in self._prompts.items():
+            if agent and at_ns >= since_ns:
+                yield Sight(agent, f"prompt {clean(prompt, VALUE_LENGTH_MAX)}", at_ns)
         for (asked, answered), at_ns in self._answers.items():
             if at_ns >= since_ns:
                 said = f"{clean(asked, VALUE_LENGTH_MAX)} answered by {clean(answered, VALUE_LENGTH_MAX)}"
@@ -116,6 +134,8 @@ class News:
             "agents": list(self._agents.items()),
             "sights": [[*key, at_ns] for key, at_ns in self._sights.items()],
             "answers": [[*key, at_ns] for key, at_ns in self._answers.items()],
+            "prompts": [[*key, at_ns] for key, at_ns in self._prompts.items()],
+            "policies": [[*key, at_ns] for key, at_ns in self._policies.items()],
             "changes": [[one.at_ns, one.summary, one.labels, one.link] for one in self.changes],
         }
 
@@ -128,6 +148,8 @@ class News:
             news._agents = dict(state["agents"])
             news._sights = {(agent, label, value): at_ns for agent, label, value, at_ns in state["sights"]}
             news._answers = {(asked, answered): at_ns for asked, answered, at_ns in state["answers"]}
+            news._prompts = {(agent, prompt): at_ns for agent, prompt, at_ns in state.get("prompts", ())}
+            news._policies = {(service, said): at_ns for service, said, at_ns in state.get("policies", ())}
             news.changes = [
                 Change(at_ns, summary, tuple((name, value) for name, value in labels), link)
                 for at_ns, summary, labels, link in state["changes"]

@@ -208,7 +208,7 @@ class Merge:
             "format": MERGE_FORMAT, "topics": dict(self.topics), "watermark_ns": self.watermark_ns,
             "sources": {name: asdict(source) for name, source in self.sources.items()},
             "waiting": [(start_ns, source, len(body)) for start_ns, source, body in waiting],
-            "answers": self.sights.answers(),
+            "sights": self.sights.seen(),
         }  # fmt: skip
         return {
             "merge": np.frombuffer(json.dumps(text).encode(), np.uint8),
@@ -235,5 +235,5 @@ class Merge:
             at += size
         merge._held_bytes = at
         merge.cells = SeriesTable.restore(under(arrays, "cells."), limits.cells_max)
-        merge.sights = Sights.restore(arrays, text["answers"])
+        merge.sights = Sights.restore(arrays, text.get("sights", [text.get("answers", ())]))
         return merge

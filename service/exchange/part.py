@@ -22,6 +22,7 @@ from detectors.core.columns import (
     Bytes,
     Entries,
     Examples,
+    Firsts,
     Floats,
     Ids,
     Slot,
@@ -99,7 +100,7 @@ def encoded(part: Part) -> bytes:
     head = {
         "start": slot.start_ns, "piece": part.piece, "words": list(words), "cells": len(part.labels), "mixes": sizes,
         "examples": len(seen.cell), "kinds": "".join(kind for kind, _ in columns), "outcomes": part.outcomes,
-        "errors": part.errors, "answers": slot.answers, "sessions": told,
+        "errors": part.errors, "firsts": slot.firsts, "sessions": told,
     }  # fmt: skip
     traces = b"".join(each.astype("<u8").tobytes() for each in (seen.trace, running.first, running.trace))
     body = b"".join(column for _, column in columns) + traces
@@ -179,9 +180,11 @@ class _Reader:
         running = replace(told.running, first=self.ids(len(told.running.cell)), trace=self.ids(len(told.running.cell)))
         if self.at != len(self.body):
             raise PartError(f"{len(self.body) - self.at} bytes are left over")
+        # Parts that wait since an older version tell of answers alone.
+        firsts = Firsts(*map(pairs, head["firsts"] if "firsts" in head else [head["answers"]]))
         slot = Slot(
             start_ns=start_ns, cell=np.arange(cells, dtype=np.int32), **columns, **mixes,  # type: ignore[arg-type]
-            examples=examples, answers=pairs(head["answers"]), lengths=told.lengths, running=running,
+            examples=examples, firsts=firsts, lengths=told.lengths, running=running,
         )  # fmt: skip
         return Part(whole_number(head["piece"], ENTRIES_MAX), labels, slot, outcomes, errors, told.named)
 

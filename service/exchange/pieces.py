@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from detectors.core.columns import (
+    NO_FIRSTS,
     NOTHING,
     Entries,
     Examples,
+    Firsts,
     Floats,
     Ids,
     Places,
@@ -33,7 +35,7 @@ def cut(slot: Slot, cells: SeriesTable, errors: SeriesTable, outcomes: tuple[str
         told = followed(slot, some, cells)
         part = Slot(
             start_ns=slot.start_ns, cell=np.arange(len(known), dtype=np.int32), **columns, **mixes,  # type: ignore[arg-type]
-            examples=_examples_of(slot.examples, known), answers=() if piece else slot.answers,
+            examples=_examples_of(slot.examples, known), firsts=NO_FIRSTS if piece else slot.firsts,
             lengths=told.lengths, running=told.running,
         )  # fmt: skip
         yield Part(
@@ -92,12 +94,13 @@ class Together:
             "error": [np.array([errors[text] for text in part.errors], np.int32) for part in parts],
         }
         mixes = {name: _mix([getattr(part.slot, name) for part in parts], ids, named.get(name)) for name in MIXES}
-        answers = tuple(sorted({pair for part in parts for pair in part.slot.answers}))
+        each = zip(*(part.slot.firsts for part in parts), strict=True)
+        firsts = Firsts(*(tuple(sorted({pair for pairs in kind for pair in pairs})) for kind in each))
         told = [Followed(part.named, part.slot.lengths, part.slot.running) for part in parts]
         lengths, running = all_of(told, lambda of: self._cells.id_of((*of, "session", "", "", "", "", ""), start_ns))
         slot = Slot(
             start_ns=start_ns, cell=cells.astype(np.int32), **columns, **mixes,  # type: ignore[arg-type]
-            examples=_best([part.slot.examples for part in parts], ids), answers=answers,
+            examples=_best([part.slot.examples for part in parts], ids), firsts=firsts,
             lengths=lengths, running=running,
         )  # fmt: skip
         return slot, refused

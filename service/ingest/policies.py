@@ -25,9 +25,9 @@ class Policies:
         self._now: dict[str, tuple[int, float]] = {}
         self._window = -1
 
-    def slot(self, start_ns: int, sampled: Iterable[tuple[str, int, float]]) -> Iterator[str]:
-        """A slot closes with so many spans of a service and so large a weight among them: a line for each service whose
-        policy is another since the last window.
+    def slot(self, start_ns: int, sampled: Iterable[tuple[str, int, float]]) -> Iterator[tuple[str, str]]:
+        """A slot closes with so many spans of a service and so large a weight among them: each service whose policy is
+        another since the last window, and a line that says so.
         """
         window = start_ns // WINDOW_NS
         if window != self._window:
@@ -39,14 +39,15 @@ class Policies:
             if count or len(now) < SERVICES_MAX:
                 now[service] = (count + spans, max(weight, largest))
 
-    def _changes(self) -> Iterator[str]:
+    def _changes(self) -> Iterator[tuple[str, str]]:
         for service, (count, largest) in self._now.items():
             if count < SPANS_MIN:
                 continue
             before = self._before.get(service)
             if before is not None and not 1 / RATIO < largest / before < RATIO:
                 name = service or "a service without a name"
-                yield f"sampling of {name} changed: one span in {before:.3g} was kept, now one in {largest:.3g}"
+                line = f"sampling of {name} changed: one span in {before:.3g} was kept, now one in {largest:.3g}"
+                yield service, line
             if before is not None or len(self._before) < SERVICES_MAX:
                 self._before[service] = largest
 

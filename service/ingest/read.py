@@ -55,6 +55,9 @@ from service.ingest.vocabulary import (
     OUTPUT,
     OUTPUT_COST,
     PARTS,
+    PROMPT_NAME,
+    PROMPT_USED,
+    PROMPT_VERSION,
     PROVIDER,
     REQUEST_MODEL,
     RESPONSE_MODEL,
@@ -287,6 +290,8 @@ def _settle(reading: Reading, name: Callable[[], str], ranks: Mapping[str, int],
         reading.operation = EMBEDDING
     if SESSION in own:
         reading.session_rank = ranks[SESSION]
+    if PROMPT_VERSION in own:
+        own[PROMPT_USED] = label(f"{own.get(PROMPT_NAME, '')} {own[PROMPT_VERSION]}".strip())
     if PROVIDER in own:
         own[PROVIDER] = provider_name(str(own[PROVIDER]))
         if own[PROVIDER] in FRAMEWORKS:

@@ -1,26 +1,27 @@
-"""What calls tell beside the labels of their cells: types of error, by number, and models that answer for others."""
+"""What calls tell beside the labels of their cells: types of error, models that answer for others, prompts."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
-from detectors.core.columns import Arrays, Ids, Slot
+from detectors.core.columns import Arrays, Firsts, Ids, Pairs, Slot
 from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 from service.ingest.join.closing import Closed
 from service.ingest.kernel.constants import UNIT_ERROR
 
-ERRORS_MAX, ANSWERS_MAX = 512, 10_000
-"""Types of error that have a number (the lexicon tells fewer apart), and pairs of models that are remembered."""
+ERRORS_MAX, PAIRS_MAX = 512, 10_000
+"""Types of error that have a number (the lexicon tells fewer apart), and pairs of a kind that are remembered."""
 
 
 class Sights:
-    """The numbers of types of error, and the pairs of models that were seen. One owner."""
+    """The numbers of types of error, and the pairs that were seen of models and of prompts. One owner."""
 
     def __init__(self) -> None:
         self.errors = SeriesTable(("error",), ERRORS_MAX)
         self._answers: dict[tuple[str, str], None] = {}
+        self._prompts: dict[tuple[str, str], None] = {}
 
     def error_ids(self, closed: Closed, start_ns: int) -> Ids:
         """The number of each unit's type of error, -1 where it has none."""
@@ -32,19 +33,13 @@ class Sights:
         each: Ids = ids[words]
         return each
 
-    def first_answers(self, closed: Closed) -> tuple[tuple[str, str], ...]:
-        """The models that answer by another name than was asked for, where that was not seen before."""
-        return self._first(closed.answers)
-
-    def _first(self, answers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-        new = tuple(pair for pair in answers if pair not in self._answers)
-        if len(self._answers) < ANSWERS_MAX:
-            self._answers.update(dict.fromkeys(new))
-        return new
+    def first(self, firsts: Firsts) -> Firsts:
+        """Of these what was not seen before."""
+        return firsts._replace(answers=_new(self._answers, firsts.answers), prompts=_new(self._prompts, firsts.prompts))
 
     def told(self, slot: Slot) -> Slot:
-        """A slot that was counted elsewhere, without the answers that were seen before."""
-        return replace(slot, answers=self._first(slot.answers))
+        """A slot that was counted elsewhere, without what was seen before."""
+        return replace(slot, firsts=self.first(slot.firsts))
 
     def expire(self, before_ns: int) -> None:
         """Forget the types of error that were last seen before then."""
@@ -53,16 +48,24 @@ class Sights:
     def snapshot(self) -> Arrays:
         return {f"errors.{name}": array for name, array in self.errors.snapshot().items()}
 
-    def answers(self) -> list[tuple[str, str]]:
-        """The pairs, as JSON knows them."""
-        return list(self._answers)
+    def seen(self) -> list[list[tuple[str, str]]]:
+        """The pairs of answers and of prompts, as JSON knows them."""
+        return [list(self._answers), list(self._prompts)]
 
     @classmethod
-    def restore(cls, arrays: Arrays, answers: Iterable[Iterable[str]]) -> "Sights":
-        """What `snapshot` and `answers` told of; format 10 had neither."""
+    def restore(cls, arrays: Arrays, seen: Iterable[Iterable[Iterable[str]]]) -> "Sights":
+        """What `snapshot` and `seen` told of; older states have none of it."""
         sights = cls()
         if errors := under(arrays, "errors."):
             sights.errors = SeriesTable.restore(errors, ERRORS_MAX)
-        for asked, answered in answers:
-            sights._answers[asked, answered] = None
+        for known, pairs in zip((sights._answers, sights._prompts), seen, strict=False):
+            known.update(dict.fromkeys((one, other) for one, other in pairs))
         return sights
+
+
+def _new(known: dict[tuple[str, str], None], pairs: Pairs) -> Pairs:
+    """The pairs that are not known; they are from now on, while there is room."""
+    new = tuple(pair for pair in pairs if pair not in known)
+    if len(known) < PAIRS_MAX:
+        known.update(dict.fromkeys(new))
+    return new

@@ -297,15 +297,11 @@ class Ingest:
 
     def _close_slot(self, start_ns: int, tally: Tally) -> None:
         def cell_of(labels: Labels, units: int) -> int:
-            is_other = OVERFLOW_VALUE in labels  # A name for which there was no room.
-            cell = OVERFLOW if is_other else self.cells.id_of((*labels, NO_METRIC), start_ns)
-            if cell == OVERFLOW:
-                tally.dropped[Dropped.SERIES_FULL] += units
-                tally.refused[labels[AGENT_PLACE]] += units
-            return cell
+            return self._cell((*labels, NO_METRIC), start_ns, tally, units)
 
         closed = self._closing.close(start_ns, cell_of, tally)
-        tally.tickets += self._policies.slot(start_ns, closed.sampled)
+        firsts = closed.firsts._replace(policies=tuple(self._policies.slot(start_ns, closed.sampled)))
+        tally.tickets += [line for _, line in firsts.policies]
         tally.sessions += len(closed.ended)
         if closed.legs is not None:
             self._gone.append(closed.legs)
@@ -318,7 +314,7 @@ class Ingest:
             reviewed(self._review, closed, self._closing.labels)
         error_ids = self.sights.error_ids(closed, start_ns)
         slot = roll_up(start_ns, closed.units, closed.cells, closed.calls, error_ids)
-        slot = replace(slot, answers=self.sights.first_answers(closed), lengths=closed.lengths, running=closed.running)
+        slot = replace(slot, firsts=self.sights.first(firsts), lengths=closed.lengths, running=closed.running)
         self.cells.touch(slot.cell, start_ns)
         told = slot.error
         for cell, error, calls in zip(told.cell.tolist(), told.bucket.tolist(), told.count.tolist(), strict=True):
@@ -357,11 +353,12 @@ class Ingest:
             self.sights.expire(day * DAY_NS - CELL_LIFE_NS)
             self.join.forget_labels()
 
-    def _cell(self, labels: Cell, seen_ns: int, tally: Tally) -> int:
-        cell = self.cells.id_of(labels, seen_ns)
+    def _cell(self, labels: Cell, seen_ns: int, tally: Tally, units: int = 1) -> int:
+        is_other = OVERFLOW_VALUE in labels  # A name for which there was no room.
+        cell = OVERFLOW if is_other else self.cells.id_of(labels, seen_ns)
         if cell == OVERFLOW:
-            tally.dropped[Dropped.SERIES_FULL] += 1
-            tally.refused[labels[AGENT_PLACE]] += 1
+            tally.dropped[Dropped.SERIES_FULL] += units
+            tally.refused[labels[AGENT_PLACE]] += units
         return cell
 
     def snapshot(self) -> Arrays:
@@ -370,7 +367,7 @@ class Ingest:
         self._tell_meters()
         text = {
             "watermark": self._watermark.state(), "twins": self._closing.twins.state(),
-            "policies": self._policies.state(), "words": self.words.state(), "answers": self.sights.answers(),
+            "policies": self._policies.state(), "words": self.words.state(), "sights": self.sights.seen(),
         }  # fmt: skip
         return {
             **self.join.snapshot(),
@@ -394,7 +391,7 @@ class Ingest:
         ingest._closing.twins = Twins.resume(text["twins"])
         ingest._policies = Policies.resume(text["policies"])
         ingest.words = Words.resume(text.get("words", []))
-        ingest.sights = Sights.restore(arrays, text.get("answers", ()))
+        ingest.sights = Sights.restore(arrays, text.get("sights", [text.get("answers", ())]))
         cells = {name.removeprefix("cells."): array for name, array in arrays.items() if name.startswith("cells.")}
         ingest.cells = SeriesTable.restore(cells, limits.cells_max)
         return ingest

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.core.columns import NOTHING, SLOT_NS, Entries, Floats, Ids
+from detectors.core.columns import NO_FIRSTS, NOTHING, SLOT_NS, Entries, Firsts, Floats, Ids
 from detectors.core.runs import NONE_RUNS, Running
 from detectors.core.series import OVERFLOW
 from service.batch import Tally
@@ -69,7 +69,7 @@ class Closed(NamedTuple):
     cut       agents, and the number of calls one of whose values was too long for a label
     no_class  outcomes that are of no class, and agents: how many sessions ended so
     errors    types of error by the number that UNIT_ERROR has for each
-    answers   models that were asked by one name and answered by another; those of readings that are known may lack
+    firsts    what readings tell that were met for the first time; what was seen before may be among it
     legs      what the sessions went through; None where there is none
     running   sessions that are open after the slot, and long
     lengths   of the sessions that ended
@@ -85,7 +85,7 @@ class Closed(NamedTuple):
     cut: dict[str, int]
     no_class: Mapping[tuple[str, str], float] = NO_WORDS
     errors: Mapping[int, str] = NO_ERRORS
-    answers: tuple[tuple[str, str], ...] = ()
+    firsts: Firsts = NO_FIRSTS
     legs: Legs | None = None
     running: Running = NONE_RUNS
     lengths: Entries = NOTHING
@@ -221,14 +221,16 @@ class Closing:
 
         texts = lexicon.texts()
         return Closed(
-            units, cells, rows, calls, ended, services, nameless, cut, no_class, errors, self._answers(), gone,
+            units, cells, rows, calls, ended, services, nameless, cut, no_class, errors, self._firsts(labels), gone,
             running(counting.running(tables, start_ns), texts, of_sessions), lengths(ended, texts, of_sessions),
         )  # fmt: skip
 
-    def _answers(self) -> tuple[tuple[str, str], ...]:
-        text = self._join.lexicon.text
-        pairs = {(text(asked), text(answered)) for asked, answered in counting.met(self._tables) if asked}
-        return tuple(sorted(pair for pair in pairs if pair[0] != pair[1]))
+    def _firsts(self, labels: Structs) -> Firsts:
+        text, met = self._join.lexicon.text, counting.met(self._tables)
+        answers = {(text(asked), text(answered)) for asked, answered, _, _ in met if asked and answered}
+        agents = [int(labels["words"][row, L_AGENT]) for *_, row in met]
+        prompts = {(text(agent), text(prompt)) for agent, (*_, prompt, _) in zip(agents, met, strict=True) if prompt}
+        return Firsts(tuple(sorted(pair for pair in answers if pair[0] != pair[1])), tuple(sorted(prompts)))
 
     def _no_class(self, sessions: Floats, rows: Rows) -> dict[tuple[str, str], float]:
         """Words of no class that sessions ended with: from here on these are unmapped."""

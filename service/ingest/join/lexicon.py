@@ -41,6 +41,7 @@ from service.ingest.vocabulary import (
     OUTPUT,
     OUTPUT_COST,
     PARTS,
+    PROMPT_USED,
     PROVIDER,
     REASONING,
     REQUEST_MODEL,
@@ -75,13 +76,15 @@ _WORDS = (AGENT, AGENT_BY_NAME, AGENT_VERSION, PROVIDER, REQUEST_MODEL, RESPONSE
 _FIRST_WORDS = ("", OVERFLOW_VALUE, *OPERATIONS)
 Saying = tuple[Any, ...]
 _VALUES = 11
-_SAYINGS = _VALUES + len(_WORDS) + 2
-"""What a saying holds: so many values, then the words, the type of its error, and how many documents it lists."""
+_ERROR = _VALUES + len(_WORDS)
+_REST = ("", 0)
+"""A saying is so many values, the words, the type of its error; and its prompt and how many documents it lists. Older
+states do not know these two."""
 Rows = NDArray[np.int64]
 CLASS_IDS = 127
 """A class is a byte. The numbers that classes leave over are for words of none, by their hash."""
-ERRORS_MAX = 500
-"""Types of error that are told apart."""
+ERRORS_MAX, PROMPTS_MAX = 500, 2_000
+"""Types of error, and versions of prompts, that are told apart."""
 WORDS_OF = {
     "spans": ("tenant",), "sessions": ("tenant", "agent"),
     "ended": ("tenant", "agent", "version", "model", "open_tenant", "open_agent"),
@@ -97,6 +100,7 @@ class Lexicon:
     def __init__(self, tables: Tables, outcomes: Outcomes = SHIPPED) -> None:
         self._tables, self.outcomes = tables, outcomes
         self._errors: set[str] = set()
+        self._prompts = {""}
         self.no_class: dict[int, list[str]] = {}  # Words of no class, by a number after those of the classes.
         self._forget()
         self._begin()
@@ -114,10 +118,10 @@ class Lexicon:
         self._tables.clear_words()
         for text in _FIRST_WORDS[1:]:
             self.word(text)
-        others = [""] * len(_WORDS)  # All words but the agent's, and the type of error.
+        others = [*[""] * len(_WORDS), *_REST]  # All words but the agent's, and what follows.
         for operation in OPERATIONS[:-1]:
             self._enter(
-                (operation, 0, False, INCLUDED, -1, False, False, 1.0, UNTOLD, UNTOLD, "", OVERFLOW_VALUE, *others, 0)
+                (operation, 0, False, INCLUDED, -1, False, False, 1.0, UNTOLD, UNTOLD, "", OVERFLOW_VALUE, *others)
             )
         self.resource(Resource(agent=OVERFLOW_VALUE))
 
@@ -148,7 +152,7 @@ class Lexicon:
         texts = tuple([str(own.get(field, "")) for field in _WORDS])
         head = (reading.operation, reading.session_rank, reading.is_log, parts, outcome, reading.is_cut)
         saying = (*head, reading.names_top, reading.rate, reading.ending, reading.error_class, reading.dialect, *texts)
-        saying = (*saying, self._error(reading), reading.listed)
+        saying = (*saying, self._error(reading), self._prompt(reading), reading.listed)
         number = self._readings.get(saying)
         if number is None:
             number = _NUMBER_OF[reading.operation] if len(self._readings) >= READINGS_MAX else self._enter(saying)
@@ -161,6 +165,14 @@ class Lexicon:
             return OVERFLOW_VALUE
         self._errors.add(error)
         return error
+
+    def _prompt(self, reading: Reading) -> str:
+        """The prompt and its version; empty where there are too many, as some make a version for each call."""
+        prompt = str(reading.own.get(PROMPT_USED, ""))
+        if prompt not in self._prompts and len(self._prompts) >= PROMPTS_MAX:
+            return ""
+        self._prompts.add(prompt)
+        return prompt
 
     def _outcome(self, word: str) -> int:
         """The class of an outcome, or a number of a word that is of none: the same one wherever it comes."""
@@ -281,10 +293,10 @@ class Lexicon:
         state = json.loads(saved)
         self.no_class = {int(number): words for number, words in state.get("no_class", {}).items()}
         for saying in state["readings"]:
-            # States of before documents were counted do not say how many: no span that was read needs to know.
-            known = saying if len(saying) == _SAYINGS else [*saying, 0]
-            self._errors.add(known[-2])
-            self._enter(tuple(known))
+            known = (*saying, *_REST[len(saying) - _ERROR - 1 :])
+            self._errors.add(known[_ERROR])
+            self._prompts.add(known[_ERROR + 1])
+            self._enter(known)
         for resource in state["resources"]:
             self.resource(Resource(*resource))
         if tuple(classes := state.get("classes", SHIPPED.names)) != self.outcomes.names:

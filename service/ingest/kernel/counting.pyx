@@ -122,10 +122,18 @@ def asked(Tables tables):
 
 
 def met(Tables tables):
-    """Words of the models that were asked, and that answered, of readings that were counted for the first time."""
+    """Of readings that were counted for the first time: words of the models that were asked and that answered, of the
+    prompt, and the labels that the call has.
+    """
     cdef Join* t = &tables.t
     cdef row_t i
-    found = [(t.readings[t.met[i]].model, t.readings[t.met[i]].answered_by) for i in range(t.n_met)]
+    found = [
+        (
+            t.readings[t.met[i]].model, t.readings[t.met[i]].answered_by, t.readings[t.met[i]].prompt,
+            t.readings[t.met[i]].labels,
+        )
+        for i in range(t.n_met)
+    ]
     t.n_met = 0
     return found
 

@@ -253,6 +253,8 @@ cdef struct Reading:        # What the dialects make of a span, but for its numb
     tiny_t is_met           # Whether a call of it was counted, since it was entered.
     tiny_t listed           # Documents that numbered attributes list, 0 for none.
     word_t agent, by_name, version, provider, model, answered_by, tool, store, tier, raised
+    word_t prompt           # With which prompt it was asked, and which version of it.
+    row_t labels            # Of the first of its calls that was counted.
     weight_t rate           # Dollars for one of what its cost is told in, 0.0 where that is not known.
 
 

@@ -45,8 +45,7 @@ cdef dict _types():
         "sessions": <Session[:1]>&session, "ended": <EndedSession[:1]>&ended, "slots": <Slot[:1]>&slot,
         "labels": <Labels[:1]>&labels, "words": <Word[:1]>&word, "decoded": <DecodedSpan[:1]>&decoded,
         "readings": <Reading[:1]>&reading, "state": <State[:1]>&state, "order": <Order[:1]>&order,
-        "running": <Running[:1]>&running,
-    }
+        "running": <Running[:1]>&running}
     return {name: np.asarray(one).dtype for name, one in found.items()}
 
 
@@ -252,7 +251,8 @@ cdef class Tables:
         r.operation, r.rank, r.is_log, r.apart, r.outcome, r.is_google, r.is_cut, r.names_top, r.rate = head[:9]
         r.ending, r.error, r.listed = head[9:]
         r.is_met = 0
-        r.agent, r.by_name, r.version, r.provider, r.model, r.answered_by, r.tool, r.store, r.tier, r.raised = words
+        r.agent, r.by_name, r.version, r.provider, r.model, r.answered_by, r.tool, r.store, r.tier = words[:9]
+        r.raised, r.prompt = words[9:]
 
     def set_resource(self, row_t number, list words):
         """Say what a resource says: the words of its tenant, agent and version."""

@@ -130,7 +130,8 @@ cdef inline void write_unit(
     cdef double weight = span.weight
     if not reading_of(t, span).is_met:
         reading_of(t, span).is_met = 1
-        if reading_of(t, span).answered_by:
+        if reading_of(t, span).answered_by or reading_of(t, span).prompt:
+            reading_of(t, span).labels = labels
             t.met[t.n_met] = span.reading
             t.n_met += 1
     t.counts.units += 1

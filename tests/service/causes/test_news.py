@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from alertrules.changes import Change
-from detectors.core.columns import CELL_LABELS, NOTHING, TICK_NS, Slot
+from detectors.core.columns import CELL_LABELS, NO_FIRSTS, NOTHING, TICK_NS, Firsts, Slot
 from detectors.core.series import SeriesTable
 from service.causes.news import HOUR_NS, News
 
@@ -13,19 +13,20 @@ BEGIN_NS = 1_000_000 * TICK_NS
 LABELS = {"agent": "support", "agent_version": "v2", "model": "gpt-4o", "tool": ""}
 
 
-def slot(start_ns: int, cells: SeriesTable, answers: tuple[tuple[str, str], ...] = (), **labels: str) -> Slot:
+def slot(start_ns: int, cells: SeriesTable, firsts: Firsts = NO_FIRSTS, **labels: str) -> Slot:
     row = cells.id_of(tuple(labels.get(name, "") for name in CELL_LABELS), start_ns)
     cell, one, none = np.array([row], np.int32), np.ones(1), np.zeros(1)
     return Slot(start_ns, cell, one, one, none, none, none, none, none, none, none, NOTHING, NOTHING, NOTHING,
-                answers=answers)  # fmt: skip
+                firsts=firsts)  # fmt: skip
 
 
 def news(hours: float) -> tuple[News, int]:
     """An agent whose second version, and an alias that moved, came so many hours after its first call."""
     one, cells = News(), SeriesTable(CELL_LABELS, 100)
     at_ns = BEGIN_NS + int(hours * HOUR_NS)
-    one.add(slot(BEGIN_NS, cells, (("gpt-4o", "a"),), agent="support", agent_version="v1", model="gpt-4o"), cells)
-    one.add(slot(at_ns, cells, (("gpt-4o", "b"),), agent="support", agent_version="v2", model="gpt-4o"), cells)
+    old, new = Firsts((("gpt-4o", "a"),)), Firsts((("gpt-4o", "b"),))
+    one.add(slot(BEGIN_NS, cells, old, agent="support", agent_version="v1", model="gpt-4o"), cells)
+    one.add(slot(at_ns, cells, new, agent="support", agent_version="v2", model="gpt-4o"), cells)
     return one, at_ns
 
 
@@ -41,6 +42,22 @@ def test_first_sights_within_the_hour() -> None:
     )  # fmt: skip
     assert told(one, at_ns + 2 * HOUR_NS) == ()
     assert told(one, at_ns - 2 * HOUR_NS) == ()
+
+
+def test_a_prompt_and_a_policy() -> None:
+    """A version of a prompt is news of its agent; other sampling of its service, or of all if that is no agent."""
+    one, cells = News(), SeriesTable(CELL_LABELS, 100)
+    for hours, prompt in ((0, "triage 3"), (5, "triage 4")):
+        firsts = Firsts(prompts=(("support", prompt),), policies=(("gateway", f"sampling changed at {hours}"),))
+        one.add(slot(BEGIN_NS + hours * HOUR_NS, cells, firsts, agent="support"), cells)
+    one.add(slot(BEGIN_NS + 5 * HOUR_NS, cells, Firsts(policies=(("billing", "less"),)), agent="billing"), cells)
+    at_ns = BEGIN_NS + 5 * HOUR_NS + 3 * TICK_NS
+    said = ("prompt triage 4 is new (3 min before it began)", "sampling changed at 5 (3 min before it began)")
+    assert told(one, at_ns) == said
+    assert told(one, at_ns, agent="billing") == ("less (3 min before it began)", said[1])
+    assert [sight.what for sight in one.sights() if sight.agent == "support"] == ["prompt triage 4"]
+    again = News.resume(json.loads(json.dumps(one.state())))
+    assert told(again, at_ns) == said and list(again.sights()) == list(one.sights())
 
 
 def test_what_is_of_others_is_not_told() -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.core.columns import ENDINGS, SLOT_NS
+from detectors.core.columns import ENDINGS, SLOT_NS, Firsts
 from service.batch import Tally
 from service.ingest.join.closing import Closed
 from service.ingest.kernel import constants
@@ -25,6 +25,7 @@ from service.ingest.vocabulary import (
     LLM,
     OTHER,
     OUTPUT,
+    PROMPT_USED,
     PROVIDER,
     REASONING,
     REQUEST_MODEL,
@@ -65,6 +66,7 @@ class Unit(NamedTuple):
     trace: tuple[int, int] = (0, 0)
     answer: tuple[str, str] = ("", "")
     score: float = np.nan
+    prompt: str = ""
 
 
 def is_doubled(span: Span) -> bool:
@@ -195,7 +197,7 @@ class Closing:
         return Unit(
             words, weight, span.failed, spent, dollars * span.weight, source, seconds, -1, ending, first, cached,
             span.weight, error_name(span.reading.error) if counts and span.failed else "", span.trace.id,
-            (span.says(REQUEST_MODEL), span.says(RESPONSE_MODEL)), score,
+            (span.says(REQUEST_MODEL), span.says(RESPONSE_MODEL)), score, span.says(PROMPT_USED),
         )  # fmt: skip
 
     @staticmethod
@@ -307,7 +309,10 @@ class Closing:
         rows, errors = np.zeros(len(units), np.int64), {number: word for word, number in words.items() if number}
         return Closed(
             columns, found, rows, calls, ended, services, dict(nameless), dict(cut), errors=errors,
-            answers=tuple(sorted({unit.answer for unit in units if all(unit.answer) and len({*unit.answer}) == 2})),
+            firsts=Firsts(
+                tuple(sorted({unit.answer for unit in units if all(unit.answer) and len({*unit.answer}) == 2})),
+                tuple(sorted({(unit.labels[1], unit.prompt) for unit in units if unit.prompt})),
+            ),
         )  # fmt: skip
 
 

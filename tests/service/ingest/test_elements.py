@@ -70,9 +70,9 @@ EMPTY = {
 def read(signal: Signal, body: bytes) -> tuple[Answer, Tally, float]:
     tally = Tally()
     ingest = Ingest(IngestLimits())
-    begun_s = time.perf_counter()
+    begun_s = time.process_time()
     answer = ingest.read(Record(signal, body, "otlp"), at_ns(1000), tally)
-    return answer, tally, time.perf_counter() - begun_s
+    return answer, tally, time.process_time() - begun_s
 
 
 @pytest.mark.parametrize("name", EMPTY)

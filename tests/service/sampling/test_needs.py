@@ -3,7 +3,7 @@
 import numpy as np
 
 from alertrules.changes import Change
-from detectors.core.columns import CELL_LABELS, NOTHING, SECOND_NS, Slot
+from detectors.core.columns import CELL_LABELS, NOTHING, SECOND_NS, Firsts, Slot
 from detectors.core.series import SeriesTable
 from service.causes.news import News, Sight
 from service.sampling.needs import NEEDS_MAX, Need, Needs, Reason, needs
@@ -17,7 +17,7 @@ def slot(start_ns: int, table: SeriesTable, *answers: tuple[str, str], **labels:
     cell = np.array([table.id_of(tuple(labels.get(name, "") for name in CELL_LABELS), start_ns)], np.int32)
     one, none = np.ones(1), np.zeros(1)
     return Slot(start_ns, cell, one, one, none, none, none, none, none, none, none, NOTHING, NOTHING, NOTHING,
-                answers=answers)  # fmt: skip
+                firsts=Firsts(answers))  # fmt: skip
 
 
 def test_first_sights() -> None:
