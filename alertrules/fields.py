@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
 _LINK = re.compile(r"https?://[^\s<>|\"{}\\^`]+")
 SEASONS = ("day", "week")
 """What each day may be expected to be like: the day before, or that of a week ago."""
-GROUP_LABELS = ("alert", "severity", *CELL_LABELS)
+GROUP_LABELS = ("alert", "severity", *CELL_LABELS, "trace")
 """What notices may be grouped by, with the rules' own `labels`."""
 
 

@@ -80,7 +80,7 @@ def _of_calls(rule: Rule) -> Iterator[Doubt]:
         said = f"{what} {_or(told)}, and the rule selects {_or(found)}; write select: {{operation: {told[0]}}}"
         yield Doubt(rule.name, "signal" if rule.signal else "detector", said, True)
         return
-    for name in rule.by:
+    for name in rule.by if not rule.described.of_running else ():
         if name == "metric" or not any(name in LABELS_OF[operation] for operation in found):
             yield Doubt(rule.name, "by", f"{name} is empty in all that is selected; leave it out", False)
 

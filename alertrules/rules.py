@@ -3,8 +3,8 @@
 Validators raise ValueError with a whole sentence (what was read; what is expected): parse.py only adds where.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar
+from collections.abc import Sequence
+from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -35,6 +35,7 @@ from alertrules.fields import (
     Written,
     signal_word,
 )
+from alertrules.fitting import detector_of, fitting, is_of, is_share, limit_of, may_be, of_some, why_no_budget
 from alertrules.lifecycle import Holds
 from alertrules.quantities import Effect, budget_per_week, effect, level
 from alertrules.select import Matcher, Matchers, Operator, matches
@@ -42,14 +43,15 @@ from alertrules.summary import template
 from detectors.core.columns import CELL_LABELS, TICK_NS
 from detectors.core.contract import Terms
 from detectors.core.descriptor import Descriptor, descriptor
-from detectors.core.signals import SIGNALS, Mean, Quantile
+from detectors.core.signals import SIGNALS, Quantile
 
 __all__ = ["GROUP_LABELS", "Annotations", "DurationNs", "Name", "Override", "Rule", "Severity", "Written"]
 
 _MINUTE_NS = 60 * 1_000_000_000
-_T = TypeVar("_T")
 _SESSIONS = Matcher("operation", Operator.EQUAL, "session")
 _BY = ("tenant", "agent")
+TRACE = "trace"
+"""The label that tells open sessions apart."""
 _OF_SOME = {"every_ns": "takes_every", "spans": "takes_objective", "season": "takes_season"}
 """Fields that rules of some detectors may have, and what such a detector takes."""
 
@@ -83,6 +85,8 @@ class Rule(Written):
     above: LimitText | None = Field(default=None, validate_default=True)
     window_ns: DurationNs = Field(default=5 * _MINUTE_NS, alias="window", validate_default=False)
     season: Season | None = None
+    repeats: Annotated[int, Field(ge=4, le=60_000)] | None = None
+    cost: LimitUnread | None = Field(default=None, validate_default=True)
     at_least: float = Field(default=1.0, gt=0, le=1e12, strict=False)
     for_ns: DurationNs = Field(default=0, alias="for")
     keep_firing_for_ns: DurationNs = Field(default=30 * _MINUTE_NS, alias="keep_firing_for")
@@ -103,14 +107,14 @@ class Rule(Written):
     @field_validator("select", mode="after")
     @classmethod
     def _select(cls, select: Matchers, info: ValidationInfo) -> Matchers:
-        if select and _is(info, "of_pipeline"):
+        if select and is_of(info, "of_pipeline"):
             raise ValueError("it judges all telemetry together; leave select out")
         return select
 
     @field_validator("by", mode="before")
     @classmethod
     def _labels_of_series(cls, by: object, info: ValidationInfo) -> object:
-        if not _is(info, "of_pipeline"):
+        if not is_of(info, "of_pipeline"):
             return by
         if isinstance(by, list) and by:  # The default is a tuple.
             raise ValueError("it judges all telemetry together; leave by out")
@@ -119,16 +123,20 @@ class Rule(Written):
     @field_validator("by", mode="after")
     @classmethod
     def _compared(cls, by: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        either = getattr(_described(info), "compares", ())
+        either = getattr(detector_of(info), "compares", ())
         if either and sum(label in either for label in by) != 1:
             example = f"[tenant, agent, operation, {either[0]}]"
             raise ValueError(f"it compares what differs in one of {', '.join(either)}; write {example}")
+        if is_of(info, "of_running"):
+            if not set(by) <= {"tenant", "agent"}:
+                raise ValueError("of an open session only tenant and agent are known; write [tenant, agent]")
+            return (*by, TRACE)  # Each session that pages has a series of its own.
         return by
 
     @field_validator("series_max", mode="after")
     @classmethod
     def _series_max(cls, written: int, info: ValidationInfo) -> int:
-        described = _described(info)
+        described = detector_of(info)
         usual = described.series_usual if described else None
         if usual is None:
             return written
@@ -140,8 +148,8 @@ class Rule(Written):
 
     @field_validator(*_OF_SOME, mode="before")
     @classmethod
-    def _of_some(cls, text: object, info: ValidationInfo) -> object:
-        return _of_some(info, text, lambda written: written, _may(info, _OF_SOME[str(info.field_name)]))
+    def of_some(cls, text: object, info: ValidationInfo) -> object:
+        return of_some(info, text, lambda written: written, may_be(info, _OF_SOME[str(info.field_name)]))
 
     @field_validator("grace_ns", mode="after")
     @classmethod
@@ -156,16 +164,16 @@ class Rule(Written):
     @field_validator("objective", mode="before")
     @classmethod
     def _objective(cls, text: object, info: ValidationInfo) -> object:
-        takes = _is(info, "takes_objective")
+        takes = is_of(info, "takes_objective")
         if takes and text is None:
             raise ValueError("is missing; write which share must be good: 99.5%")
-        return _of_some(info, text, lambda written: written, takes or _described(info) is None)
+        return of_some(info, text, lambda written: written, takes or detector_of(info) is None)
 
     @field_validator("budget_per_week", mode="before")
     @classmethod
     def _budget(cls, text: object, info: ValidationInfo) -> float | None:
-        described = _described(info)
-        why = _no_budget(info)
+        described = detector_of(info)
+        why = why_no_budget(info)
         if why and text is not None:
             raise ValueError(f"{why}, so it has no budget; leave it out")
         if described and not why and text is None:
@@ -176,38 +184,38 @@ class Rule(Written):
     @field_validator("effect", mode="before")
     @classmethod
     def _effect(cls, text: object, info: ValidationInfo) -> Effect | None:
-        described = _described(info)
+        described = detector_of(info)
         if text is None:
             usual = described.effects if described else None
             return Effect(usual.ratio, usual.points) if usual else None
-        return _fitting(effect(text), info)
+        return fitting(effect(text), info)
 
     @field_validator("signal", mode="before")
     @classmethod
     def _signal(cls, text: object, info: ValidationInfo) -> str | None:
-        if _is(info, "takes_signal") and text is None:
+        if is_of(info, "takes_signal") and text is None:
             raise ValueError("is missing; write error_ratio")
-        signal = _of_some(info, text, signal_word, _may(info, "takes_signal"))
+        signal = of_some(info, text, signal_word, may_be(info, "takes_signal"))
         names_metric = any(matcher.label == "metric" for matcher in info.data.get("select", ()))
         if signal is not None and SIGNALS[signal].of_metric and not names_metric:
             raise ValueError(f'"{signal}" is of a metric; name it: select: {{metric: queue.depth}}')
-        if signal is not None and _is(info, "takes_objective") and not _is_share(signal):
-            shares = ", ".join(name for name in SIGNALS if _is_share(name))
+        if signal is not None and is_of(info, "takes_objective") and not is_share(signal):
+            shares = ", ".join(name for name in SIGNALS if is_share(name))
             raise ValueError(f'"{signal}" is not a share of what is bad; write one of {shares}')
         return signal
 
     @field_validator("below", mode="before")
     @classmethod
     def _below(cls, text: object, info: ValidationInfo) -> float | None:
-        described = _described(info)
+        described = detector_of(info)
         limit = described.limit if described else None
         takes = described is None or (limit is not None and limit.below)
-        return _of_some(info, text, lambda written: _limit(written, info), takes)
+        return of_some(info, text, lambda written: limit_of(written, info), takes)
 
     @field_validator("above", mode="before")
     @classmethod
     def _above(cls, text: object, info: ValidationInfo) -> float | None:
-        described, below = _described(info), info.data.get("below")
+        described, below = detector_of(info), info.data.get("below")
         limit = described.limit if described else None
         is_known = "below" in info.data and (info.data.get("signal") or (limit and limit.unit))
         if limit and is_known and text is None and below is None:
@@ -215,12 +223,12 @@ class Rule(Written):
             raise ValueError(f"is missing; write {limit.example}{instead}")
         if text is not None and below is not None:
             raise ValueError("there is a below, too; a rule has one limit, so write two rules")
-        return _of_some(info, text, lambda written: _limit(written, info), _may(info, "limit"))
+        return of_some(info, text, lambda written: limit_of(written, info), may_be(info, "limit"))
 
     @field_validator("window_ns", mode="after")
     @classmethod
     def _window(cls, window_ns: int, info: ValidationInfo) -> int:
-        described, signal = _described(info), info.data.get("signal")
+        described, signal = detector_of(info), info.data.get("signal")
         if described and not described.takes_window:
             raise ValueError("it has no window: it finds the run of evidence itself; leave it out")
         if described is None:
@@ -232,6 +240,19 @@ class Rule(Written):
             why = " for a percentile" if is_quantile and most < described.window_ticks_max else ""
             raise ValueError(f"a window is whole minutes, from 1m to {longest}{why}; write 5m")
         return window_ns
+
+    @field_validator("repeats", mode="before")
+    @classmethod
+    def _repeats(cls, repeats: object, info: ValidationInfo) -> object:
+        return of_some(info, repeats, lambda written: written, may_be(info, "of_running"))
+
+    @field_validator("cost", mode="before")
+    @classmethod
+    def _cost(cls, text: object, info: ValidationInfo) -> object:
+        dollars = of_some(info, text, lambda written: level(written, "usd"), may_be(info, "of_running"))
+        if dollars is not None and dollars < 0.25:
+            raise ValueError(f"{text!r:.80} is less than what is looked at; write $5, and $0.25 at least")
+        return dollars
 
     @field_validator("annotations", mode="after")
     @classmethod
@@ -301,7 +322,7 @@ class Rule(Written):
             budget, ratio, points, self.signal or "", above=_number(self.above), below=_number(self.below),
             window_ns=self.window_ns, at_least=self.at_least, of_sessions=_SESSIONS in self.select,
             objective=_number(self.objective), spans=spans, every_ns=every_ns, grace_ns=grace_ns,
-            of_week=self.season == "week",
+            of_week=self.season == "week", repeats=_number(self.repeats), dollars=_number(self.cost),
         )  # fmt: skip
 
 
@@ -311,46 +332,6 @@ def _number(limit: float | str | None) -> float:
     return float("nan") if limit is None else float(limit)
 
 
-def _described(info: ValidationInfo) -> Descriptor | None:
-    """What the rule's detector is; None where what was written for it is none, which is told already."""
-    word = info.data.get("detector")
-    return descriptor(word) if word is not None else None
-
-
-def _is(info: ValidationInfo, what: str) -> bool:
-    """Whether the rule's detector is known to be, or to take, that."""
-    return bool(getattr(_described(info), what, False))
-
-
-def _may(info: ValidationInfo, what: str) -> bool:
-    """Whether the rule's detector may: one that is not known may anything."""
-    return _described(info) is None or _is(info, what)
-
-
-def _no_budget(info: ValidationInfo) -> str:
-    """Why the rule has no budget; empty where it has one."""
-    described, word = _described(info), info.data.get("detector")
-    if described and described.limit:
-        return f"detector: {word} pages whenever its limit is passed"
-    if described and described.takes_objective:
-        return f"detector: {word} pages whenever the objective is missed so fast"
-    return "a rule with every pages whenever that has passed" if info.data.get("every_ns") else ""
-
-
-def _is_share(signal: str) -> bool:
-    """Whether a signal is a part of all, of what is bad."""
-    return isinstance(SIGNALS[signal].of, Mean) and SIGNALS[signal].unit == "ratio" and signal != "cache_read_share"
-
-
-def _limit(text: object, info: ValidationInfo) -> float | None:
-    """A limit in its detector's or its signal's unit; None where the signal's own problem is told already."""
-    signal, described = info.data.get("signal"), _described(info)
-    limit = described.limit if described else None
-    if limit and limit.unit is None and signal is None:
-        return None
-    return level(text, (limit.unit if limit else None) or SIGNALS[signal or "error_ratio"].unit)
-
-
 def _read(override: Override, info: ValidationInfo) -> Override:
     """An override, its limits read; raises ValueError for one that fits neither its rule nor its detector."""
     by, word = info.data.get("by", CELL_LABELS), info.data.get("detector")
@@ -358,35 +339,15 @@ def _read(override: Override, info: ValidationInfo) -> Override:
         if matcher.label not in by:
             raise ValueError(f'match: "{matcher.label}" is not in by; the series have {", ".join(by)}')
     if override.effect is not None:
-        _fitting(override.effect, info)
-    if override.budget_per_week is not None and (why := _no_budget(info)):
+        fitting(override.effect, info)
+    if override.budget_per_week is not None and (why := why_no_budget(info)):
         raise ValueError(f"budget: {why}, so it has no budget; leave it out")
     limits: dict[str, float | None] = {}
     for name in ("above", "below"):
         if (written := getattr(override, name)) is not None:
-            if _described(info) and info.data.get(name) is None and name in info.data:
+            if detector_of(info) and info.data.get(name) is None and name in info.data:
                 raise ValueError(f"{name}: the rule has none; leave it out, or write one for the rule, too")
-            limits[name] = _limit(written, info)
+            limits[name] = limit_of(written, info)
     if override.effect is None and override.budget_per_week is None and not limits and word is not None:
         raise ValueError("says nothing else; write effect, budget, above or below")
     return override.model_copy(update=limits)
-
-
-def _fitting(asked: Effect, info: ValidationInfo) -> Effect:
-    """The effect, if the rule's detector can measure it."""
-    word, described = info.data.get("detector"), _described(info)
-    if described is None:
-        return asked
-    taken = described.effects
-    if taken is None:
-        raise ValueError(f"detector: {word} has no effect; leave it out")
-    if (asked.ratio is not None and taken.ratio is None) or (asked.points is not None and taken.points is None):
-        raise ValueError(f'"{asked}" is not an effect of {word}; write {taken.example}')
-    return asked
-
-
-def _of_some(info: ValidationInfo, text: object, read: Callable[[object], _T], has_it: bool) -> _T | None:
-    """A field that the rules of some detectors may have and no others."""
-    if not has_it and text is not None:
-        raise ValueError(f"detector: {info.data.get('detector')} has none; leave it out")
-    return None if text is None else read(text)

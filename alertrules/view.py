@@ -1,7 +1,7 @@
 """A rule's view of the cells: what it selects, grouped by its labels into series, and added up over a tick."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from alertrules.select import Matcher
 from detectors.core.columns import NOTHING, Arrays, Entries, Floats, Ids, Slot, Tick, added_up, summed
 from detectors.core.rows import under
+from detectors.core.runs import NONE_RUNS, Running
 from detectors.core.series import SeriesTable
 
 SUMS = ("count", "squares", "failed", "cost_usd", "unpriced", "free", "amount")
-HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt", "score", "failed_squares")
+HISTOGRAMS = ("duration", "cost", "outcome", "ending", "first_token", "prompt", "score", "failed_squares", "lengths")
+COUNTED = HISTOGRAMS[: HISTOGRAMS.index("lengths")]
 UNKNOWN, NOT_SELECTED = -2, -1
 VALUES_MAX = 10_000
 """Values of one label whose answer is remembered; with more of them all are asked for again."""
@@ -26,21 +28,25 @@ class Part:
     series      (n,) int32
     sums        (len(SUMS), n) float64
     histograms  by their names in HISTOGRAMS, those that hold anything
+    running     open sessions, by series
     """
 
     series: Ids
     sums: Floats
     histograms: Mapping[str, Entries]
+    running: Running = NONE_RUNS
 
 
 class View:
     """The open tick of one rule, and the series it has met.
 
     A cell's series is looked up once and remembered by the cell's id and birth, as ids are used again.
+
+    of_running  whether it is about open sessions, and how long others were; it counts nothing then
     """
 
-    def __init__(self, select: Sequence[Matcher], by: Sequence[str], series_max: int) -> None:
-        self.select, self.by = tuple(select), tuple(by)
+    def __init__(self, select: Sequence[Matcher], by: Sequence[str], series_max: int, of_running: bool = False) -> None:
+        self.select, self.by, self.of_running = tuple(select), tuple(by), of_running
         self.series = SeriesTable(by, series_max + 1)
         self._row_of = np.empty(0, np.int32)
         self._born_of = np.empty(0, np.int64)
@@ -49,14 +55,16 @@ class View:
 
     def add(self, slot: Slot, cells: SeriesTable) -> bool:
         """Add a closed slot of the open tick, and say whether it held anything that the rule looks at."""
-        row_of = self._rows(slot, cells)
+        if self.of_running:
+            return self._follow(slot, cells)
+        row_of = self._rows(slot.cell, slot.start_ns, cells)
         rows = row_of[slot.cell]
         mine = rows >= 0
         if not mine.any():
             return False
         self.series.touch(rows[mine], slot.start_ns)
         histograms = {}
-        for name in HISTOGRAMS:
+        for name in COUNTED:
             entries: Entries = getattr(slot, name)
             at = row_of[entries.cell]
             kept = at >= 0
@@ -66,13 +74,30 @@ class View:
         self._parts.append(Part(rows[mine], sums, histograms))
         return True
 
-    def _rows(self, slot: Slot, cells: SeriesTable) -> Ids:
+    def _follow(self, slot: Slot, cells: SeriesTable) -> bool:
+        """Add what a slot tells of open sessions, and of how long others were."""
+        lengths, running = slot.lengths, slot.running
+        told = np.union1d(lengths.cell, running.cell).astype(np.int32)
+        row_of = self._rows(told, slot.start_ns, cells)
+        rows = np.unique(row_of[told][row_of[told] >= 0]).astype(np.int32)
+        if not len(rows):
+            return False
+        self.series.touch(rows, slot.start_ns)
+        kept = row_of[lengths.cell] >= 0
+        mine = Entries(row_of[lengths.cell[kept]], lengths.bucket[kept], lengths.count[kept])
+        open_ones = running.at(np.flatnonzero(row_of[running.cell] >= 0))
+        open_ones = replace(open_ones, cell=row_of[open_ones.cell])
+        sums = np.zeros((len(SUMS), len(rows)))
+        self._parts.append(Part(rows, sums, {"lengths": mine} if kept.any() else {}, open_ones))
+        return True
+
+    def _rows(self, told: Ids, start_ns: int, cells: SeriesTable) -> Ids:
         """Series id by cell id; NOT_SELECTED where the rule does not look at the cell."""
         self._make_room(cells)
-        born = cells.born(slot.cell)
-        for cell in slot.cell[(self._row_of[slot.cell] == UNKNOWN) | (self._born_of[slot.cell] != born)].tolist():
-            self._row_of[cell] = self._look_up(cells.labels, cells.values(cell), slot.start_ns)
-        self._born_of[slot.cell] = born
+        born = cells.born(told)
+        for cell in told[(self._row_of[told] == UNKNOWN) | (self._born_of[told] != born)].tolist():
+            self._row_of[cell] = self._look_up(cells.labels, cells.values(cell), start_ns)
+        self._born_of[told] = born
         return self._row_of
 
     def _make_room(self, cells: SeriesTable) -> None:
@@ -84,7 +109,11 @@ class View:
     def _look_up(self, names: Sequence[str], values: tuple[str, ...], seen_ns: int) -> int:
         if not self._selects(names, values):
             return NOT_SELECTED
-        return self.series.id_of(tuple(values[names.index(name)] for name in self.by), seen_ns)
+        return self.series.id_of(self._named(names, values), seen_ns)
+
+    def _named(self, names: Sequence[str], values: tuple[str, ...]) -> tuple[str, ...]:
+        """The values of the series that a cell is of; empty for a label that no cell has."""
+        return tuple(values[names.index(name)] if name in names else "" for name in self.by)
 
     def _selects(self, names: Sequence[str], values: tuple[str, ...]) -> bool:
         """Whether the rule looks at a cell. Many cells share a value, so a value is held against a matcher once."""
@@ -108,7 +137,8 @@ class View:
 
     def latest(self, start_ns: int) -> Tick:
         """The slot that was added last, alone and without histograms; it stays part of the open tick."""
-        return _tick(start_ns, self._parts[-1:], ("failed_squares",))
+        latest = self._parts[-1:]
+        return replace(_tick(start_ns, latest, ("failed_squares",)), running=latest[0].running)
 
     def labels(self, row: int) -> tuple[tuple[str, str], ...]:
         """The series' labels, sorted by name, without the empty ones."""
@@ -130,7 +160,7 @@ class View:
             if not self._selects(cells.labels, values):
                 row: int | None = NOT_SELECTED
             else:
-                row = self.series.find(tuple(values[cells.labels.index(name)] for name in self.by))
+                row = self.series.find(self._named(cells.labels, values))
             if row is not None:
                 self._row_of[cell], self._born_of[cell] = row, cells.born(np.array([cell], np.int32))[0]
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from alertrules.lifecycle import Labels
 from detectors.core.columns import SECOND_NS
@@ -71,7 +72,10 @@ def digits(value: float) -> str:
     return f"{value:.3g}" if abs(value) >= 0.001 or value == 0 else f"{value:.6f}"
 
 
-LEVELS: dict[str, Callable[[float], str]] = {"ratio": percent, "share": percent, "s": seconds, "usd": usd}
+LEVELS: dict[str, Callable[[float], str]] = {
+    "ratio": percent, "share": percent, "s": seconds, "usd": usd,
+    **{unit: partial(lambda unit, value: f"{digits(value)} {unit}", unit) for unit in ("times", "calls", "tokens")},
+}  # fmt: skip
 """How a finding's level is written, by its unit."""
 
 

@@ -34,13 +34,14 @@ from detectors.core.columns import (
     Floats,
     Ids,
     Slot,
+    Tick,
     Verdict,
     empty,
     without,
 )
-from detectors.core.contract import Clocked, Comparing, Detector, Judgement, Listener, SlotJudge
+from detectors.core.contract import Clocked, Comparing, Detector, Following, Judgement, Listener, SlotJudge
 from detectors.core.descriptor import build
-from detectors.core.series import SeriesTable
+from detectors.core.series import OVERFLOW, SeriesTable
 from service.fingerprint import fingerprint
 from service.overrides import Overrides
 
@@ -89,15 +90,17 @@ class Watch:
 
     def __init__(self, rule: Rule, calendar: Calendar = UTC, outcomes: Outcomes = SHIPPED) -> None:
         self.rule, self.calendar, self.outcomes = rule, calendar, outcomes
-        self.view = View(rule.selection, rule.by, rule.series_max)
+        self.view = View(rule.selection, rule.by, rule.series_max, rule.described.of_running)
         terms = replace(rule.terms, calendar=calendar, outcomes=outcomes.names, goods=outcomes.goods)
         self.detector: Detector = build(rule.detector, terms)
         labels = rule.described.compares
         self.compares = next((place for place, label in enumerate(rule.by) if label in labels), None)
         self.clocked = self.detector if isinstance(self.detector, Clocked) else None
         self.listener = self.detector if isinstance(self.detector, Listener) else None
-        # A rule with `for` asked to wait: its detector is given no slots.
-        self.judges_slots = self.detector if isinstance(self.detector, SlotJudge) and not rule.for_ns else None
+        self.following = self.detector if isinstance(self.detector, Following) else None
+        # A rule with `for` asked to wait: its detector is given no slots, unless nothing else tells of open sessions.
+        waits = rule.for_ns and not self.following
+        self.judges_slots = self.detector if isinstance(self.detector, SlotJudge) and not waits else None
         self.alerts: dict[int, Alert] = {}
         self.ledger = Ledger()
         self.fingerprint = fingerprint(rule, outcomes)
@@ -115,8 +118,18 @@ class Watch:
         self._ask_new_series()
         expected, latest = self._expected(slot.start_ns, SLOT_NS), self.view.latest(slot.start_ns)
         left = without(latest, expected) if len(expected) else latest
+        if left and self.following:
+            self._begin(left, self.following)
         judged = self.judges_slots.slot(left, self._modes()) if left else {}
         return self._move({row: judged[row] for row in sorted(judged)}, at_ns)
+
+    def _begin(self, slot: Tick, following: Following) -> None:
+        """Give each session that needs one a series of its own: that of its agent, and its trace."""
+        table = self.view.series
+        for series, trace in following.beyond(slot):
+            row = table.id_of((*table.values(series)[:-1], trace), slot.start_ns)
+            if row != OVERFLOW:
+                following.begin(row, series, slot, trace)
 
     def tick(self, start_ns: int, heard: bool = True) -> Moved:
         """Judge the open tick and move the alerts; cheap where nothing counted and nothing is open.

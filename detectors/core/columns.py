@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.core.runs import NONE_RUNS, Running
+
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.int8]
 Floats = NDArray[np.float64]
@@ -192,6 +194,9 @@ class Slot:
     failed_squares Entries        of the failed calls, squared weights; the bucket is 0
     examples       Examples       calls that stand for their cells
     firsts         Firsts         what was seen for the first time
+    lengths        Entries        how long the sessions that ended were, as `core/runs.py` has it; of cells of sessions
+                                  that may not stand in `cell`
+    running        Running        open sessions that are long, of cells likewise
     """
 
     start_ns: int
@@ -216,6 +221,8 @@ class Slot:
     failed_squares: Entries = NOTHING
     examples: Examples = NO_EXAMPLES
     firsts: Firsts = NO_FIRSTS
+    lengths: Entries = NOTHING
+    running: Running = NONE_RUNS
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +253,8 @@ class Tick:
     prompt: Entries = NOTHING
     score: Entries = NOTHING
     failed_squares: Entries = NOTHING
+    lengths: Entries = NOTHING
+    running: Running = NONE_RUNS
 
 
 def empty(start_ns: int) -> Tick:
@@ -288,7 +297,8 @@ def without(tick: Tick, rows: Ids) -> Tick | None:
         for name, column in vars(tick).items()
         if isinstance(column, Entries)
     }
-    return replace(tick, **columns, **histograms)  # type: ignore[arg-type]
+    running = tick.running.at(np.flatnonzero(~np.isin(tick.running.cell, rows)))
+    return replace(tick, running=running, **columns, **histograms)  # type: ignore[arg-type]
 
 
 class Mode(IntEnum):

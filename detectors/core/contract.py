@@ -1,6 +1,6 @@
 """What a rule asks of a detector, and what every detector answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -28,6 +28,8 @@ class Terms:
     spans            windows that an objective is looked at over, ticks each
     every_ns         within which something must come; 0 where that is learnt
     grace_ns         how much later than that it may come
+    repeats          how often one tool may be called again with the same arguments; NaN where the rule says nothing
+    dollars          what a session may cost, likewise
     of_week          whether each day is expected to be like that of a week ago, rather than like the day before
     """
 
@@ -49,6 +51,8 @@ class Terms:
     every_ns: int = 0
     grace_ns: int = 0
     of_week: bool = False
+    repeats: float = float("nan")
+    dollars: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,17 @@ class Comparing(Protocol):
 
     def beside(self) -> Mapping[int, int]:
         """The series that each one is compared with now."""
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A detector whose slots tell of open sessions, and which gives those that page a series of their own."""
+
+    def beyond(self, slot: Tick) -> Sequence[tuple[int, str]]:
+        """Sessions of a slot that need one: the series that each is of, and its trace."""
+
+    def begin(self, row: int, series: int, slot: Tick, trace: str) -> None:
+        """Say which one the session of this trace has."""
 
 
 @runtime_checkable

@@ -117,6 +117,8 @@ class Descriptor:
     every_words     `subject` and `arrow` of a rule that says `every`
     of_pipeline     whether it judges all telemetry together, by the wall clock: it selects nothing and has one series
     of_sessions     whether its units are closed sessions rather than calls
+    of_running      whether it looks at open sessions: its series are of tenants and agents, and those of sessions that
+                    page have the label `trace` besides; a rule may say `repeats` and `cost`
     operations      of the cells that it can look at; empty: of all calls and sessions
     of_points       whether the points of a metric tell it anything
     series_usual    series of a rule that says nothing, where each costs much; None: the rule language's
@@ -143,6 +145,7 @@ class Descriptor:
     of_pipeline: bool = False
     every_words: tuple[str, str] = ("", "")
     of_sessions: bool = False
+    of_running: bool = False
     operations: tuple[str, ...] = ()
     of_points: bool = True
     series_usual: int | None = None

@@ -6,10 +6,11 @@ is read without trust in who wrote it: sizes, order and range of every column ar
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.core.columns import (
     CELL_LABELS,
@@ -18,6 +19,7 @@ from detectors.core.columns import (
     NOTHING,
     PROMPT,
     SLOT_NS,
+    Bytes,
     Entries,
     Examples,
     Firsts,
@@ -25,12 +27,16 @@ from detectors.core.columns import (
     Ids,
     Slot,
 )
+from detectors.core.runs import MEASURES, PLACES, Running
+from service.exchange.following import Followed, Named
 from service.exchange.packing import EXACT, ZERO, packed, size_of, unpacked
 from service.ingest.rollup import BUCKET_MAX, BUCKET_MIN
 
 CELLS_MAX = 4_096
 """Cells of one part: what more a slot has goes into further pieces, so that a record stays under a broker's limit."""
 WORDS_MAX, TEXT_MAX, ANSWERS_MAX = 40_000, 4_096, 10_000
+SESSIONS_OF_MAX = 2 * CELLS_MAX
+"""Tenants and agents whose sessions one part tells of: more than that have no room for their cells."""
 ENTRIES_MAX = 1 << 20
 TIME_MAX_NS = 2**63 - 1
 COLUMNS = (
@@ -58,6 +64,7 @@ class Part:
     slot      its `cell` is a place in `labels`; a bucket of `outcome` and `error` one in the lists here
     outcomes  names of the classes of outcomes
     errors    types of error
+    named     tenants and agents of the sessions of `lengths` and `running`, whose cells are places in it
     """
 
     piece: int
@@ -65,6 +72,7 @@ class Part:
     slot: Slot
     outcomes: tuple[str, ...]
     errors: tuple[str, ...]
+    named: Named = ()
 
     @property
     def place(self) -> tuple[int, int]:
@@ -85,12 +93,17 @@ def encoded(part: Part) -> bytes:
         columns += [packed(np.diff(entries.cell, prepend=0)), packed(entries.bucket - lowest), packed(entries.count)]
     seen = slot.examples
     columns += [packed(seen.cell), packed(seen.kind.astype(np.int64)), packed(seen.value)]
+    lengths, running = slot.lengths, slot.running
+    columns += [packed(np.diff(lengths.cell, prepend=0)), packed(lengths.bucket), packed(lengths.count)]
+    columns += [packed(running.cell), *(packed(column) for column in running.values.T)]
+    told = [part.named, len(lengths.cell), running.tool]
     head = {
         "start": slot.start_ns, "piece": part.piece, "words": list(words), "cells": len(part.labels), "mixes": sizes,
         "examples": len(seen.cell), "kinds": "".join(kind for kind, _ in columns), "outcomes": part.outcomes,
-        "errors": part.errors, "firsts": slot.firsts,
+        "errors": part.errors, "firsts": slot.firsts, "sessions": told,
     }  # fmt: skip
-    body = b"".join(column for _, column in columns) + seen.trace.astype("<u8").tobytes()
+    traces = b"".join(each.astype("<u8").tobytes() for each in (seen.trace, running.first, running.trace))
+    body = b"".join(column for _, column in columns) + traces
     return json.dumps(head, separators=(",", ":")).encode() + b"\n" + body
 
 
@@ -114,9 +127,9 @@ class _Reader:
     def __init__(self, head: Any, body: bytes) -> None:
         self.head, self.body, self.at, self.column = head, body, 0, 0
         self.kinds = _text(head["kinds"])
-        # A version before had no `failed_squares`, the last one.
+        # A version before had no `failed_squares`, the last one; and the one after it told of no open sessions.
         self.mixes = tuple(MIXES)[: max(len(head["mixes"]), len(MIXES) - 1)]
-        wanted = len(CELL_LABELS) + len(COLUMNS) + 3 * len(self.mixes) + 3
+        wanted = len(CELL_LABELS) + len(COLUMNS) + 3 * len(self.mixes) + 3 + (4 + len(MEASURES)) * ("sessions" in head)
         if len(self.kinds) != wanted:
             raise PartError(f"it has {len(self.kinds)} columns, not {wanted}")
 
@@ -161,16 +174,19 @@ class _Reader:
             name: self.entries(whole_number(size, ENTRIES_MAX), cells, limits[name])
             for name, size in zip(self.mixes, sizes, strict=True)
         }
-        examples = self.examples(whole_number(head["examples"], 3 * CELLS_MAX), cells)
+        cell, kind, value = self.examples(whole_number(head["examples"], 3 * CELLS_MAX), cells)
+        told = self.sessions(head["sessions"]) if "sessions" in head else Followed()
+        examples = Examples(cell, kind, value, self.ids(len(cell))) if len(cell) else NO_EXAMPLES
+        running = replace(told.running, first=self.ids(len(told.running.cell)), trace=self.ids(len(told.running.cell)))
         if self.at != len(self.body):
             raise PartError(f"{len(self.body) - self.at} bytes are left over")
         # Parts that wait since an older version tell of answers alone.
         firsts = Firsts(*map(pairs, head["firsts"] if "firsts" in head else [head["answers"]]))
         slot = Slot(
             start_ns=start_ns, cell=np.arange(cells, dtype=np.int32), **columns, **mixes,  # type: ignore[arg-type]
-            examples=examples, firsts=firsts,
+            examples=examples, firsts=firsts, lengths=told.lengths, running=running,
         )  # fmt: skip
-        return Part(whole_number(head["piece"], ENTRIES_MAX), labels, slot, outcomes, errors)
+        return Part(whole_number(head["piece"], ENTRIES_MAX), labels, slot, outcomes, errors, told.named)
 
     def entries(self, rows: int, cells: int, limits: tuple[int, int]) -> Entries:
         lowest, highest = limits
@@ -185,16 +201,32 @@ class _Reader:
             raise PartError("the rows of a mix are not in order, or count nothing")
         return Entries(cell.astype(np.int32), bucket + np.int32(lowest), count)
 
-    def examples(self, rows: int, cells: int) -> Examples:
-        cell, kind, value = self.whole(rows, max(cells - 1, 0)), self.whole(rows, 2), self.take(rows)
+    def examples(self, rows: int, cells: int) -> tuple[Ids, Bytes, Floats]:
+        """Their cells, kinds and values; the ids of their traces come later."""
+        if rows and not cells:
+            raise PartError("its examples are of no cell")
+        return self.whole(rows, max(cells - 1, 0)), self.whole(rows, 2).astype(np.int8), self.take(rows)
+
+    def sessions(self, head: Any) -> Followed:
+        """What is told of open sessions and of lengths; the ids of their traces come later."""
+        named, rows, tools = pairs(head[0]), whole_number(head[1], ENTRIES_MAX), texts(head[2])
+        if len(named) > SESSIONS_OF_MAX or len(set(named)) != len(named):
+            raise PartError("its sessions are of too many agents, or of one twice")
+        lengths = self.entries(rows, len(named), (0, len(MEASURES) * PLACES - 1))
+        cell = self.whole(len(tools), max(len(named) - 1, 0))
+        values = np.stack([self.take(len(tools)) for _ in MEASURES], 1)
+        if tools and (not named or (np.diff(cell) < 0).any() or not (values >= 0).all()):
+            raise PartError("its open sessions are not in order, or of a negative length")
+        none = np.zeros((len(tools), 2), np.uint64)
+        return Followed(named, lengths, Running(cell, none, none, values, tools))
+
+    def ids(self, rows: int) -> NDArray[np.uint64]:
+        """(rows, 2) halves of the ids of traces."""
         found = self.body[self.at : self.at + 16 * rows]
-        if len(found) != 16 * rows or (rows and not cells):
-            raise PartError("its examples are cut short")
+        if len(found) != 16 * rows:
+            raise PartError("the ids of its traces are cut short")
         self.at += len(found)
-        if not rows:
-            return NO_EXAMPLES
-        trace = np.frombuffer(found, "<u8").reshape(-1, 2).astype(np.uint64)
-        return Examples(cell, kind.astype(np.int8), value, trace)
+        return np.frombuffer(found, "<u8").reshape(rows, 2).astype(np.uint64)
 
 
 def whole_number(value: object, largest: int) -> int:

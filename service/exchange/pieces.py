@@ -18,24 +18,29 @@ from detectors.core.columns import (
     best_of,
 )
 from detectors.core.series import OVERFLOW, SeriesTable
-from service.exchange.part import CELLS_MAX, COLUMNS, MIXES, Part
+from service.exchange.following import Followed, all_of, cells_of, followed
+from service.exchange.part import CELLS_MAX, COLUMNS, MIXES, SESSIONS_OF_MAX, Part
 
 
 def cut(slot: Slot, cells: SeriesTable, errors: SeriesTable, outcomes: tuple[str, ...]) -> Iterator[Part]:
     """The parts of a slot, whose cells and types of error are those of these tables."""
-    for piece, first in enumerate(range(0, len(slot.cell), CELLS_MAX)):
+    starts, of_sessions = range(0, len(slot.cell), CELLS_MAX), cells_of(slot)
+    for piece, first in enumerate(starts):
         rows = slice(first, first + CELLS_MAX)
         known = slot.cell[rows]
         mixes = {name: _of(getattr(slot, name), known) for name in MIXES}
         named, mixes["error"] = _numbered(mixes["error"])
         columns = {name: getattr(slot, name)[rows] for name in COLUMNS}
+        some = of_sessions[first : first + CELLS_MAX if piece + 1 < len(starts) else first + SESSIONS_OF_MAX]
+        told = followed(slot, some, cells)
         part = Slot(
             start_ns=slot.start_ns, cell=np.arange(len(known), dtype=np.int32), **columns, **mixes,  # type: ignore[arg-type]
             examples=_examples_of(slot.examples, known), firsts=NO_FIRSTS if piece else slot.firsts,
+            lengths=told.lengths, running=told.running,
         )  # fmt: skip
         yield Part(
             piece, tuple(cells.values(cell) for cell in known.tolist()), part, outcomes,
-            tuple(errors.values(error)[0] for error in named.tolist()),
+            tuple(errors.values(error)[0] for error in named.tolist()), told.named,
         )  # fmt: skip
 
 
@@ -91,9 +96,12 @@ class Together:
         mixes = {name: _mix([getattr(part.slot, name) for part in parts], ids, named.get(name)) for name in MIXES}
         each = zip(*(part.slot.firsts for part in parts), strict=True)
         firsts = Firsts(*(tuple(sorted({pair for pairs in kind for pair in pairs})) for kind in each))
+        told = [Followed(part.named, part.slot.lengths, part.slot.running) for part in parts]
+        lengths, running = all_of(told, lambda of: self._cells.id_of((*of, "session", "", "", "", "", ""), start_ns))
         slot = Slot(
             start_ns=start_ns, cell=cells.astype(np.int32), **columns, **mixes,  # type: ignore[arg-type]
             examples=_best([part.slot.examples for part in parts], ids), firsts=firsts,
+            lengths=lengths, running=running,
         )  # fmt: skip
         return slot, refused
 

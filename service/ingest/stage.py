@@ -314,7 +314,7 @@ class Ingest:
             reviewed(self._review, closed, self._closing.labels)
         error_ids = self.sights.error_ids(closed, start_ns)
         slot = roll_up(start_ns, closed.units, closed.cells, closed.calls, error_ids)
-        slot = replace(slot, firsts=self.sights.first(firsts))
+        slot = replace(slot, firsts=self.sights.first(firsts), lengths=closed.lengths, running=closed.running)
         self.cells.touch(slot.cell, start_ns)
         told = slot.error
         for cell, error, calls in zip(told.cell.tolist(), told.bucket.tolist(), told.count.tolist(), strict=True):

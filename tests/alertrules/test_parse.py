@@ -45,6 +45,7 @@ def test_the_shipped_rules() -> None:
         "AgentErrorsUp", "AgentLatencyUp", "AgentCostUp", "AgentSpendUp", "AgentOutcomesWorse",
         "LateOutcomesWorse", "AgentUnpriced",
         "TelemetryMissing",
+        "AgentRunaway",
         "AgentVersionWorse", "AgentModelWorse",
     ]  # fmt: skip
     assert {rule.budget_per_week for rule in rules.rules[:5]} == {1.0}
@@ -52,7 +53,8 @@ def test_the_shipped_rules() -> None:
     assert rules.rules[5].severity is Severity.WARNING
     assert rules.rules[6].severity is Severity.TICKET
     assert (rules.rules[7].budget_per_week, rules.rules[7].severity) == (7 / 30, Severity.PAGE)
-    compared = rules.rules[8:]
+    assert (rules.rules[8].budget_per_week, rules.rules[8].by) == (1.0, ("tenant", "agent", "trace"))
+    compared = rules.rules[9:]
     assert [(one.budget_per_week, one.severity) for one in compared] == [(1.0, Severity.PAGE), (1.0, Severity.TICKET)]
     assert rules.receiver("oncall").name == "oncall"
     assert (rules.route.group_by, rules.route.group_window_ns) == (("agent", "severity"), 1800 * SECOND_NS)

@@ -27,14 +27,16 @@ TERMS = {
     "slo": Terms(math.nan, None, None, "error_ratio", objective=0.99, spans=(60, 360)),
     "telemetry": Terms(1.0, None, None, window_ns=5 * 60 * 10**9),
     "versions": Terms(1.0, None, None),
+    "runaway": Terms(1.0, None, None, repeats=15.0, dollars=4.0),
 }
 BUILT_AS = {"river": "river.GaussianScorer"}
 WITH_EVIDENCE = ["cost", "endings", "errors", "latency", "outcomes"]
 DAYS = {"absence": 11.0}
 """How long a stream must be for a page; five days are enough for the others."""
 SERIES = 5
-TOLD_TICKS = sorted(set(TERMS) - {"telemetry", "versions"})
-"""Those that judge series alone: one looks at the clock (test_telemetry.py), one at pairs (test_versions.py)."""
+TOLD_TICKS = sorted(set(TERMS) - {"telemetry", "versions", "runaway"})
+"""Those that judge series alone: one looks at the clock (test_telemetry.py), one at pairs (test_versions.py), one at
+open sessions (test_runaway.py)."""
 
 
 def built(name: str) -> Detector:

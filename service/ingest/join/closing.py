@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.core.columns import NO_FIRSTS, SLOT_NS, Firsts, Floats, Ids
+from detectors.core.columns import NO_FIRSTS, NOTHING, SLOT_NS, Entries, Firsts, Floats, Ids
+from detectors.core.runs import NONE_RUNS, Running
 from detectors.core.series import OVERFLOW
 from service.batch import Tally
 from service.ingest.join.join import Join
@@ -39,6 +40,7 @@ from service.ingest.kernel.results import Counts, Structs
 from service.ingest.legs import Legs, legs
 from service.ingest.local import Bands
 from service.ingest.prices import DAY_NS, CostSource, Prices, Tokens
+from service.ingest.running import lengths, running
 from service.ingest.twins import Account, Twins
 
 LABELS_MAX, PRICES_KEPT = 1 << 17, 1 << 13
@@ -69,6 +71,8 @@ class Closed(NamedTuple):
     errors    types of error by the number that UNIT_ERROR has for each
     firsts    what readings tell that were met for the first time; what was seen before may be among it
     legs      what the sessions went through; None where there is none
+    running   sessions that are open after the slot, and long
+    lengths   of the sessions that ended
     """
 
     units: Floats
@@ -83,6 +87,8 @@ class Closed(NamedTuple):
     errors: Mapping[int, str] = NO_ERRORS
     firsts: Firsts = NO_FIRSTS
     legs: Legs | None = None
+    running: Running = NONE_RUNS
+    lengths: Entries = NOTHING
 
 
 class Closing:
@@ -104,7 +110,7 @@ class Closing:
         while (done := counting.count(tables, done, waiting, start_ns + SLOT_NS)) < waiting:
             self._help(done, start_ns)
         units, calls, sessions, counts = counting.finish(tables, start_ns)
-        closed = self._closed(units, calls, sessions, cell_of)
+        closed = self._closed(units, calls, sessions, cell_of, start_ns)
         counting.drop(tables, sessions)
         _tell(counts, tally)
         return closed
@@ -185,7 +191,9 @@ class Closing:
             return TO_BE_ASKED, NO_BANDS
         return OWN if price.source is CostSource.OVERRIDE else LISTED, price.bands
 
-    def _closed(self, units: Floats, calls: int, sessions: int, cell_of: Callable[[Labels, int], int]) -> Closed:
+    def _closed(
+        self, units: Floats, calls: int, sessions: int, cell_of: Callable[[Labels, int], int], start_ns: int
+    ) -> Closed:
         tables, lexicon = self._tables, self._join.lexicon
         rows = units[UNIT_CELL].astype(np.int64)
         asked = counting.asked(tables)
@@ -207,9 +215,15 @@ class Closing:
         told = units[UNIT_ERROR][units[UNIT_ERROR] != 0]
         errors = {int(word): lexicon.text(int(word)) for word in np.unique(told)} if len(told) else NO_ERRORS
         gone = legs(ended, lexicon.texts(), lexicon.outcomes) if sessions else None
+
+        def of_sessions(named: tuple[str, str], sessions: int) -> int:
+            return cell_of((*named, "session", "", "", "", ""), sessions)
+
+        texts = lexicon.texts()
         return Closed(
-            units, cells, rows, calls, ended, services, nameless, cut, no_class, errors, self._firsts(labels), gone
-        )
+            units, cells, rows, calls, ended, services, nameless, cut, no_class, errors, self._firsts(labels), gone,
+            running(counting.running(tables, start_ns), texts, of_sessions), lengths(ended, texts, of_sessions),
+        )  # fmt: skip
 
     def _firsts(self, labels: Structs) -> Firsts:
         text, met = self._join.lexicon.text, counting.met(self._tables)

@@ -85,6 +85,11 @@ CLASS_IDS = 127
 """A class is a byte. The numbers that classes leave over are for words of none, by their hash."""
 ERRORS_MAX, PROMPTS_MAX = 500, 2_000
 """Types of error, and versions of prompts, that are told apart."""
+WORDS_OF = {
+    "spans": ("tenant",), "sessions": ("tenant", "agent"),
+    "ended": ("tenant", "agent", "version", "model", "open_tenant", "open_agent"),
+}  # fmt: skip
+"""Where words stand in rows that are saved."""
 ALIKE_MAX = 3
 """Words that are remembered of one such number; few have more than one."""
 
@@ -224,24 +229,22 @@ class Lexicon:
     def forget_unused(self) -> None:
         """Begin anew with what live spans and sessions need. What else knows any number must forget it, too."""
         tables, sayings, resources = self._tables, list(self._readings), self.resources
-        spans, ended = tables.live("spans"), tables.live("ended")
-        words = {int(word) for name, at, field in self._fields(spans, ended) for word in tables.rows(name)[field][at]}
+        spans, fields = tables.live("spans"), self._fields()
+        words = {int(word) for name, at, field in fields for word in tables.rows(name)[field][at]}
         texts = {word: self.text(word) for word in sorted(words)}
         used_readings = np.unique(tables.rows("spans")["reading"][spans]).tolist()
         used_resources = np.unique(tables.rows("spans")["resource"][spans]).tolist()
         self._forget()
         self._begin()
         anew = {word: self.word(text) for word, text in texts.items()}
-        for name, at, field in self._fields(spans, ended):
+        for name, at, field in fields:
             self._renumber(name, at, field, anew)
         self._renumber("spans", spans, "reading", {old: self._again(sayings[old]) for old in used_readings})
         self._renumber("spans", spans, "resource", {old: self.resource(resources[old]) for old in used_resources})
 
-    @staticmethod
-    def _fields(spans: Rows, ended: Rows) -> list[tuple[str, Rows, str]]:
+    def _fields(self) -> list[tuple[str, Rows, str]]:
         """Where words stand in rows that are saved."""
-        of_ended = ("tenant", "agent", "version", "model")
-        return [("spans", spans, "tenant"), *(("ended", ended, field) for field in of_ended)]
+        return [(name, self._tables.live(name), field) for name, fields in WORDS_OF.items() for field in fields]
 
     def _again(self, saying: Saying) -> int:
         number = self._readings.get(saying)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ingest.join import format8, format9, format10, format11
+from service.ingest.join import format8, format9, format10, format11, format12
+from service.ingest.join.lexicon import WORDS_OF
 from service.ingest.kernel.constants import HAS_PARTS
 from service.ingest.kernel.tables import TEXT_BYTES, WORDS_MAX, Tables
 
@@ -22,7 +23,7 @@ _LINKS = {
     "waits": {"span": "spans"},
     "traces": {
         "spans": "spans", "root": "spans", "named_by": "spans", "defaults": "spans", "session": "sessions",
-        "sibling": "traces", "older": "traces", "newer": "traces",
+        "sibling": "traces", "older": "traces", "newer": "traces", "repeated": "spans",
     },
     "sessions": {"traces": "traces"},
     "ended": {"next": "ended"},
@@ -30,7 +31,6 @@ _LINKS = {
 }  # fmt: skip
 """Fields that hold the number of a row, or -1, and of which table."""
 _NEVER_NONE = {("spans", "trace"), ("waits", "span"), ("traces", "spans"), ("sessions", "traces")}
-_WORDS = {"spans": ("tenant",), "ended": ("tenant", "agent", "version", "model")}
 ROWS_MAX = 2**31 - 2**20
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -71,7 +71,7 @@ def _base(dtype: np.dtype[Any]) -> tuple[Any, tuple[int, ...]]:
 
 
 def restore(tables: Tables, saved: Arrays) -> None:
-    """Put back what `snapshot` gave, or what formats 8 to 11 were. Raises DamagedError."""
+    """Put back what `snapshot` gave, or what formats 8 to 12 were. Raises DamagedError."""
     if saved["spans"].dtype.names is None:
         saved = format8.converted(saved)
     if format9.is_format9(saved):
@@ -80,6 +80,8 @@ def restore(tables: Tables, saved: Arrays) -> None:
         saved = format10.converted(saved)
     if format11.is_format11(saved):
         saved = format11.converted(saved)
+    if format12.is_format12(saved):
+        saved = format12.converted(saved)
     _check(tables, saved)
     tables.seed = tuple(saved["seed"].tolist())
     for name in SAVED:
@@ -120,7 +122,7 @@ def _check(tables: Tables, saved: Arrays) -> None:
     ends = saved["words"]["at"].astype(np.int64) + saved["words"]["size"]
     if saved["text"].dtype != np.uint8 or len(saved["text"]) > TEXT_BYTES or ends.max() > len(saved["text"]):
         raise DamagedError("a word lies outside the text")
-    for name, fields in _WORDS.items():
+    for name, fields in WORDS_OF.items():
         for field in fields:
             if len(saved[name]) and int(saved[name][field].max()) >= words:
                 raise DamagedError(f"{name}.{field} names a word that is not there")

@@ -108,6 +108,7 @@ cdef inline row_t _keep(Join* t, DecodedSpan* decoded, row_t at) noexcept nogil:
     span.trace, span.parent, span.wait, span.next = at, NONE, NONE, NONE
     span.tenant, span.reading, span.resource = decoded.tenant, decoded.reading, decoded.resource
     span.flags, span.weight, span.response = <small_t>(decoded.flags & 0xFFFF), decoded.weight, 0
+    span.times = 0
     _answers(t, decoded, span)
     if (decoded.parent_id != 0 or trace.root >= 0) and trace.count >= SPANS_OF_TRACE_MAX:
         t.counts.trace_full += 1

@@ -3,8 +3,9 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from service.ingest.kernel.labels cimport default_span, is_model, label_ahead, label_row, parent_of
-from service.ingest.kernel.memory cimport NONE, give_back, prefetch, prefetch_row, row_t, word_t
+from service.ingest.kernel.memory cimport NONE, give_back, prefetch, prefetch_row, row_t, weight_t, word_t
 from service.ingest.kernel.rows cimport *
+from service.ingest.kernel.running cimport goes_on, is_of_length
 from service.ingest.kernel.sessions cimport attach, close, next_due
 from service.ingest.kernel.traces cimport drop_forgotten, enter_answer, find_answer
 from service.ingest.kernel.units cimport Cost, cost_of, price_row, spend, tokens_of, write_unit
@@ -175,6 +176,7 @@ cdef inline row_t count(Join* t, row_t first, row_t n, int64_t end_ns) noexcept 
     cdef Trace* trace
     cdef Counted counted
     cdef Cost cost
+    cdef weight_t tokens
     for i in range(first, n):
         if (i - first) % AHEAD == 0:
             label_ahead(t, i, min(i + AHEAD, n))
@@ -197,12 +199,14 @@ cdef inline row_t count(Join* t, row_t first, row_t n, int64_t end_ns) noexcept 
                 t.counts.stated += tokens_of(wait)
                 t.counts.leaves += trace.tokens
         if counted.counts or counted.usage:
-            cost.dollars, cost.source = 0.0, NOTHING_TO_PRICE
+            cost.dollars, cost.source, tokens = 0.0, NOTHING_TO_PRICE, 0.0
             if counted.usage:
                 cost = cost_of(t, span, wait, &t.prices[price] if price >= 0 else NULL)
             if cost.source != NOTHING_TO_PRICE:
                 spend(t, trace, wait, cost)
+                tokens = <weight_t>tokens_of(wait)
             write_unit(t, span, wait, counted.counts, counted.usage, counted.repeats, cost, labels)
+            goes_on(t, trace, made.words, counted.counts and is_of_length(reading_of(t, span)), cost, tokens, end_ns)
         span.wait = NONE
         if span.flags & IS_LOOSE:
             give_back(&t.span_table, wait.span)
@@ -258,7 +262,7 @@ cdef inline Counted _counts(Join* t, Trace* trace, Span* span, row_t duplicate) 
                 is_.usage = is_.usage and not known & ANSWER_SPENT
                 return is_
     if span.flags & IS_CALLED and own.operation == OP_TOOL:
-        is_.repeats = _answer(t, span, False) != 0
+        is_.repeats = _called(t, trace, span)
     span.flags |= IS_COUNTED
     is_.counts = True
     return is_
@@ -287,6 +291,18 @@ cdef inline bint _is_claimed_above(Join* t, Span* span) noexcept nogil:
             return True
         row = parent_of(t, row)
     return False
+
+
+cdef inline bint _called(Join* t, Trace* trace, Span* span) noexcept nogil:
+    """Note a tool and its arguments; whether it was called so before in this trace."""
+    cdef row_t first = find_answer(t, span.trace, span.response)
+    if first < 0:
+        _answer(t, span, False)
+        return False
+    t.spans[first].times = <small_t>min(t.spans[first].times + 1, 0xFFFF)
+    if trace.repeated < 0 or t.spans[first].times > t.spans[trace.repeated].times:
+        trace.repeated = first
+    return True
 
 
 cdef inline int _answer(Join* t, Span* span, bint usage) noexcept nogil:

@@ -9,8 +9,13 @@ from service.ingest.kernel.ended cimport drop_ended, list_ended
 from service.ingest.kernel.memory cimport NONE, row_t
 from service.ingest.kernel.order cimport sort
 from service.ingest.kernel.rows cimport *
-from service.ingest.kernel.slots cimport drop_first, drop_pages, find_slot, list_waiting
+from service.ingest.kernel.running cimport tell
+from service.ingest.kernel.slots cimport SLOT_NS, drop_first, drop_pages, find_slot, list_waiting
 from service.ingest.kernel.tables cimport Tables, structs
+
+import numpy as np
+
+from service.ingest.kernel.tables import TYPES
 
 
 def begin(Tables tables, int64_t start):
@@ -22,7 +27,7 @@ def begin(Tables tables, int64_t start):
     cdef Slot* slot = &t.slots[find_slot(t, start)]
     cdef row_t n = slot.waiting, natives
     t.state.floor = max(t.state.floor, start)
-    t.helped = NONE
+    t.helped, t.n_running = NONE, 0
     tables.room_for_units(n)
     with nogil:
         list_waiting(t, slot, t.order)
@@ -140,6 +145,17 @@ def sampled(Tables tables, row_t resources):
     found = [(i, s[i].spans, s[i].weight) for i in range(resources) if s[i].spans]
     memset(s, 0, resources * sizeof(Sampled))
     return found
+
+
+def running(Tables tables, int64_t start):
+    """The sessions that are open after the slot, went on in it and are long: a copy, as an array of structs."""
+    cdef Join* t = &tables.t
+    cdef row_t i, n = 0
+    found = np.empty(t.n_running, TYPES["running"])
+    cdef Running[::1] rows = found
+    for i in range(t.n_running):
+        n += tell(t, t.running[i], <row_t>(start / SLOT_NS) + 1, &rows[n])
+    return found[:n]
 
 
 def drop(Tables tables, row_t sessions):

@@ -110,6 +110,12 @@ cdef enum:
     UNIT_TRACE_HIGH, UNIT_TRACE_LOW     # The bits of its trace's id.
     UNIT_SCORE              # The best score of a retrieval, NaN where it tells none.
     UNIT_COLUMNS
+    # From where on an open session is long enough to be looked at; no fleet is paged for less.
+    LONG_REPEATS = 3
+    LONG_CALLS = 32
+    LONG_TOKENS = 100_000
+    LONG_SECONDS = 600
+    LONG_CENTS = 25
     ANCESTORS_MAX = 64
     LISTED_MAX = 64         # Documents that numbered attributes can list: what lists so many may have found more.
     PAGE_ROOM = 42
@@ -130,6 +136,7 @@ cdef struct Span:           # A span of a trace: what it says for itself, for th
     word_t tenant
     weight_t weight         # Spans that it stands for, as sampling has it.
     small_t reading, resource, flags
+    small_t times           # How often its tool was called so again in its trace, if it was the first; at most 65,535.
 
 
 cdef struct Wait:           # What only the call of a span needs, until its slot closes.
@@ -147,6 +154,7 @@ cdef struct Trace:          # Fields of its present session segment are of spans
     small_t count, name_rank
     tiny_t marks
     tiny_t outcome          # The class of the session's outcome, -1 if none was stated.
+    row_t repeated          # The span whose `times` are most, of those called in this segment; NONE before.
     int64_t first, last
     uint64_t ids            # A bit for each span's id: an id whose bit is not set is not among them.
     uint64_t name_high, name_low
@@ -167,6 +175,10 @@ cdef struct Session:        # A segment of a session that is open.
     int64_t first, last
     row_t traces
     row_t rootless          # How many of its traces have neither a root nor what may be their top yet.
+    word_t tenant, agent    # Whose its first call was, as far as that could be told then.
+    row_t calls             # What its traces went through so far.
+    row_t listed            # The number of the slot in which it was listed as a long one last.
+    weight_t dollars, tokens
 
 
 cdef struct EndedSession:   # One that ended, until the slot in which it counts closes.
@@ -180,7 +192,18 @@ cdef struct EndedSession:   # One that ended, until the slot in which it counts 
     word_t version, model
     row_t traces
     small_t[9] went
+    small_t repeats         # How often one tool was called again with the same arguments.
     weight_t lowest, tokens_in, tokens_out
+    word_t open_tenant, open_agent      # Whose its first call was: under that name it was judged while it ran.
+
+
+cdef struct Running:        # An open session that is long, as it stands at the end of a slot.
+    uint64_t high, low      # Its first trace.
+    uint64_t trace_high, trace_low      # The trace that went on last.
+    int64_t first, last
+    word_t tenant, agent, tool          # The tool that was called most often with the same arguments; 0 for none.
+    row_t calls, repeats
+    weight_t dollars, tokens
 
 
 cdef struct Slot:           # An open slot: the last page of the spans that wait for it, and the sessions that ended.
@@ -317,6 +340,8 @@ cdef struct Join:
     row_t n_met
     row_t* asking           # Rows of `labels` whose cell is to be asked for.
     row_t n_asking
+    row_t* running          # Rows of sessions that ran long in the slot that closes.
+    row_t n_running
     double* units           # UNIT_COLUMNS by `units_room`.
     row_t units_room
     Scratch[16] scratch

@@ -9,7 +9,7 @@ from service.ingest.kernel.memory cimport (
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.slots cimport SLOT_NS, slot_of
 from service.ingest.kernel.tops cimport first_of, has_top, may_be_top, root_of
-from service.ingest.kernel.traces cimport begin_segment, forget, trace_sorts_before
+from service.ingest.kernel.traces cimport begin_segment, forget, repeats_of, trace_sorts_before
 from service.ingest.kernel.units cimport lower, one_more
 
 cdef enum:
@@ -99,6 +99,8 @@ cdef inline void _put_into(Join* t, row_t row, Span* span, int64_t end) noexcept
         session = &t.sessions[at]
         session.high, session.low, session.traces, session.rootless = key.high, key.low, NONE, 0
         session.queued, session.first, session.last = INT64_MAX, INT64_MAX, 0
+        session.tenant = session.agent = 0
+        session.calls, session.listed, session.dollars, session.tokens = 0, 0, 0.0, 0.0
         enter(&t.session_index, hash_of(t.seed, key.high, key.low), at)
     session = &t.sessions[at]
     trace.sibling, trace.session = session.traces, at
@@ -108,10 +110,13 @@ cdef inline void _put_into(Join* t, row_t row, Span* span, int64_t end) noexcept
 
 
 cdef inline void _count_in(Session* session, const Trace* trace) noexcept nogil:
-    """Have a session's times and its missing roots take in a trace."""
+    """Have a session's times, its missing roots and its counts take in a trace."""
     if not trace.marks & (ROOT_ENDED | HAS_TOP):
         session.rootless += 1
     session.first, session.last = min(session.first, trace.first), max(session.last, trace.last)
+    session.calls += trace.went[WENT_CALLS] + trace.went[WENT_TOOLS] + trace.went[WENT_RETRIEVALS]
+    session.dollars += <weight_t>trace.dollars
+    session.tokens += trace.tokens_in + trace.tokens_out
 
 
 cdef inline int learn(Join* t, Trace* trace, Span* span, int64_t end) noexcept nogil:
@@ -155,6 +160,7 @@ cdef inline void _take_out(Join* t, row_t at, row_t row) noexcept nogil:
         _free(t, at)
         return
     session.rootless, session.first, session.last = 0, INT64_MAX, 0
+    session.calls, session.dollars, session.tokens = 0, 0.0, 0.0
     each = session.traces
     while each >= 0:
         _count_in(session, &t.traces[each])
@@ -232,6 +238,7 @@ cdef inline void close(Join* t, row_t at, int64_t close_ns) noexcept nogil:
     ended.high, ended.low = session.high, session.low
     ended.seconds = (session.last - session.first) / 1e9
     ended.first, ended.last = session.first, session.last
+    ended.open_tenant, ended.open_agent = session.tenant, session.agent
     _sum_up(t, session, ended)
     _free(t, at)
     while trace >= 0:
@@ -256,6 +263,7 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
     cdef int place
     ended.failed, ended.is_trace, ended.outcome, ended.dollars, ended.traces = 0, 1, -1, 0.0, 0
     ended.lowest = ended.tokens_in = ended.tokens_out = 0.0
+    ended.repeats = 0
     memset(ended.went, 0, sizeof(ended.went))
     while row >= 0:
         trace = &t.traces[row]
@@ -274,6 +282,7 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
         for place in range(WENT):
             one_more(ended.went, place, trace.went[place])
         ended.lowest = lower(ended.lowest, trace.lowest)
+        ended.repeats = max(ended.repeats, repeats_of(t, trace))
         ended.tokens_in += trace.tokens_in
         ended.tokens_out += trace.tokens_out
         ended.traces += 1

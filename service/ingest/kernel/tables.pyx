@@ -39,12 +39,13 @@ cdef dict _types():
     cdef Reading reading
     cdef State state
     cdef Order order
+    cdef Running running
     found = {
         "spans": <Span[:1]>&span, "waits": <Wait[:1]>&wait, "traces": <Trace[:1]>&trace,
         "sessions": <Session[:1]>&session, "ended": <EndedSession[:1]>&ended, "slots": <Slot[:1]>&slot,
         "labels": <Labels[:1]>&labels, "words": <Word[:1]>&word, "decoded": <DecodedSpan[:1]>&decoded,
         "readings": <Reading[:1]>&reading, "state": <State[:1]>&state, "order": <Order[:1]>&order,
-    }
+        "running": <Running[:1]>&running}
     return {name: np.asarray(one).dtype for name, one in found.items()}
 
 
@@ -128,6 +129,7 @@ cdef class Tables:
         free(t.order)
         free(t.sorted)
         free(t.asking)
+        free(t.running)
 
     # Rows.
 
@@ -149,6 +151,7 @@ cdef class Tables:
         t.order = <Order*>larger_memory(t.order, t.units_room * sizeof(Order))
         t.sorted = <Order*>larger_memory(t.sorted, t.units_room * sizeof(Order))
         t.asking = <row_t*>larger_memory(t.asking, t.units_room * sizeof(row_t))
+        t.running = <row_t*>larger_memory(t.running, t.units_room * sizeof(row_t))
         before, self.units_array = self.units_array, np.zeros((UNIT_COLUMNS, t.units_room))
         if had:
             self.units_array[:, :had] = before

@@ -54,6 +54,12 @@ cdef inline void begin_segment(Trace* trace) noexcept nogil:
     trace.dollars, trace.unpriced, trace.free = 0.0, 0, 0
     memset(trace.went, 0, sizeof(trace.went))
     trace.lowest = trace.tokens_in = trace.tokens_out = 0.0
+    trace.repeated = NONE
+
+
+cdef inline small_t repeats_of(const Join* t, const Trace* trace) noexcept nogil:
+    """How often one tool was called again with the same arguments, of the one that was so most often."""
+    return t.spans[trace.repeated].times if trace.repeated >= 0 else 0
 
 
 cdef inline bint sorts_before(const Span* span, const Span* other) noexcept nogil:

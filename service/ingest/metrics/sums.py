@@ -143,4 +143,7 @@ def added(one: Slot, other: Slot) -> Slot:
     columns: dict[str, Any] = {name: summed(name) for name in (*SUMS, "free")}
     columns |= {name: together(name) for name in HISTOGRAMS}
     # Metrics have no calls that could stand for their cells.
-    return Slot(start_ns=one.start_ns, cell=cells.astype(np.int32), examples=one.examples, firsts=one.firsts, **columns)
+    return Slot(
+        start_ns=one.start_ns, cell=cells.astype(np.int32), examples=one.examples, firsts=one.firsts,
+        lengths=one.lengths, running=one.running, **columns,
+    )  # fmt: skip

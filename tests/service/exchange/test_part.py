@@ -1,6 +1,7 @@
 """Parts and reports as bytes: what goes in comes out, and whatever else comes in gets an answer."""
 
 import random
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -8,16 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.core.columns import Entries, Examples, Slot
+from detectors.core.columns import CELL_LABELS, Entries, Examples, Slot
+from detectors.core.runs import Running
+from detectors.core.series import SeriesTable
 from service.batch import Batch, Dropped, Record, Signal
 from service.exchange import part as parts
 from service.exchange import report as reports
 from service.exchange.packing import packed, size_of, unpacked
 from service.exchange.part import CELLS_MAX, PartError
+from service.exchange.pieces import Together, cut
 from service.exchange.report import Report, ReportError
 from tests.service.exchange.machines import Owner, detecting
 from tests.service.exchange.test_machines import streams
-from tests.service.ingest.wire import agent, at_ns, body
+from tests.service.ingest.test_legs import tool
+from tests.service.ingest.wire import Stream, agent, at_ns, body
 from tests.service.test_pipeline import end_ns, rules
 
 
@@ -42,7 +47,7 @@ def test_a_column_comes_back_as_it_was(values: list[float]) -> None:
 def same(one: Slot, other: Slot) -> None:
     for field in fields(Slot):
         a, b = getattr(one, field.name), getattr(other, field.name)
-        if isinstance(a, Entries | Examples):
+        if isinstance(a, Entries | Examples | Running):
             assert all(np.array_equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True)), field
         else:
             assert np.array_equal(a, b), field
@@ -141,3 +146,24 @@ def test_a_missing_report_is_said() -> None:
     outcome = detect.step(Batch((*sent[:lost], *sent[lost + 1 :]), {}), end_ns(200))
     assert outcome.tally.gaps == 1
     assert [line for line in outcome.tickets if "is missing" in line]
+
+
+def test_open_sessions_come_through_parts() -> None:
+    """What a slot tells of them and of lengths, by the reader's cells; one of a cell that is not there is refused."""
+    stream = Stream()
+    stream.send(*(tool(1, 100 + n, 1 + n / 10) for n in range(40)), agent(2, 1, 0, 1))
+    stream.send(agent(9, 1, 170, 170))
+    slots = [slot for slot in stream.slots if len(slot.running.cell) or len(slot.lengths.cell)]
+    assert any(len(slot.running.cell) for slot in slots) and any(len(slot.lengths.cell) for slot in slots)
+    cells, errors = SeriesTable(CELL_LABELS, 100), SeriesTable(("error",), 10)
+    for slot in slots:
+        written = [parts.encoded(part) for part in cut(slot, stream.ingest.cells, stream.ingest.sights.errors, ())]
+        read, _ = Together(cells, errors, int).slot([parts.decoded(one) for one in written])
+        for mine, theirs in ((slot.running, read.running), (slot.lengths, read.lengths)):
+            labels = [stream.ingest.cells.values(cell) for cell in mine.cell.tolist()]
+            assert [cells.values(cell) for cell in theirs.cell.tolist()] == labels
+            assert all(np.array_equal(vars(mine)[name], vars(theirs)[name]) for name in vars(mine) if name != "cell")
+    with pytest.raises(PartError):
+        parts.decoded(re.sub(rb'"sessions":\[\[.*?\]\],', b'"sessions":[[],', written[0]))
+    with pytest.raises(PartError):
+        parts.decoded(written[0][:-1])

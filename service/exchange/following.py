@@ -1,0 +1,63 @@
+"""Open sessions, and how long those that ended were, as a piece of a part: their cells are none of its others."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from detectors.core.columns import NOTHING, Entries, Ids, Slot, added_up
+from detectors.core.runs import NONE_RUNS, Running, together, worst
+from detectors.core.series import OVERFLOW, SeriesTable
+
+Named = tuple[tuple[str, str], ...]
+
+
+class Followed(NamedTuple):
+    """What one part tells of sessions; cells are places in `named`, tenants and agents."""
+
+    named: Named = ()
+    lengths: Entries = NOTHING
+    running: Running = NONE_RUNS
+
+
+def cells_of(slot: Slot) -> Ids:
+    """The cells that a slot tells lengths or open sessions of, in order."""
+    found: Ids = np.union1d(slot.lengths.cell, slot.running.cell).astype(np.int32)
+    return found
+
+
+def followed(slot: Slot, some: Ids, cells: SeriesTable) -> Followed:
+    """What a slot tells of some of these cells, given in order."""
+    if not len(some):
+        return Followed()
+    values = [cells.values(cell) for cell in some.tolist()]
+    lengths, running = slot.lengths, slot.running
+    mine = np.isin(lengths.cell, some)
+    placed = Entries(
+        np.searchsorted(some, lengths.cell[mine]).astype(np.int32), lengths.bucket[mine], lengths.count[mine]
+    )
+    theirs = running.at(np.flatnonzero(np.isin(running.cell, some)))
+    named = tuple((tenant, agent) for tenant, agent, *_ in values)
+    return Followed(named, placed if mine.any() else NOTHING, _numbered(theirs, some))
+
+
+def _numbered(running: Running, some: Ids) -> Running:
+    cell = np.searchsorted(some, running.cell).astype(np.int32)
+    return Running(cell, running.first, running.trace, running.values, running.tool)
+
+
+def all_of(parts: Sequence[Followed], id_of: Callable[[tuple[str, str]], int]) -> tuple[Entries, Running]:
+    """What all parts tell, by the reader's cells; what finds no room there is left out."""
+    lengths, running = list[Entries](), list[Running]()
+    for part in parts:
+        ids = np.array([id_of(names) for names in part.named], np.int32)
+        if not len(ids):
+            continue
+        kept = ids[part.lengths.cell] != OVERFLOW
+        lengths.append(Entries(ids[part.lengths.cell[kept]], part.lengths.bucket[kept], part.lengths.count[kept]))
+        one = part.running.at(np.flatnonzero(ids[part.running.cell] != OVERFLOW))
+        running.append(Running(ids[one.cell], one.first, one.trace, one.values, one.tool))
+    if not lengths:
+        return NOTHING, NONE_RUNS
+    cell, bucket = (np.concatenate([getattr(each, name) for each in lengths]) for name in ("cell", "bucket"))
+    return added_up(cell, bucket, np.concatenate([each.count for each in lengths])), worst(together(running))
