@@ -11,7 +11,7 @@ from detectors.core.series import OVERFLOW
 from service.ingest.kernel.results import Structs
 from service.ingest.rollup import buckets
 
-CellOf = Callable[[tuple[str, str], int], int]
+CellOf = Callable[[tuple[str, str]], int]
 """The cell of the sessions of a tenant and an agent, of which there are so many."""
 _CALLS = [0, 3, 6]
 """Places in `legs.WENT`: calls of models, calls of tools, retrievals."""
@@ -57,12 +57,9 @@ def lengths(ended: Structs, texts: list[str], cell_of: CellOf) -> Entries:
 
 def _cells(tenants: NDArray[np.uint32], agents: NDArray[np.uint32], texts: list[str], cell_of: CellOf) -> Ids:
     pairs = tenants.astype(np.int64) << 32 | agents
-    each, place, times = np.unique(pairs, return_inverse=True, return_counts=True)
-    named = [
-        ((texts[pair >> 32], texts[pair & 0xFFFFFFFF]), n)
-        for pair, n in zip(each.tolist(), times.tolist(), strict=True)
-    ]
+    each, place = np.unique(pairs, return_inverse=True)
+    named = [(texts[pair >> 32], texts[pair & 0xFFFFFFFF]) for pair in each.tolist()]
     # Cells are numbered in the order of names: the numbers of words depend on what else was read.
-    found = {names: cell_of(names, n) for names, n in sorted(named)}
-    ids = np.array([found[names] for names, _ in named], np.int32)
+    found = {names: cell_of(names) for names in sorted(named)}
+    ids = np.array([found[names] for names in named], np.int32)
     return ids[place]

@@ -11,6 +11,7 @@ from alertrules.rules import Rule
 from detectors.core.columns import CELL_LABELS, SLOT_NS, TICK_NS, Entries, Slot
 from detectors.core.descriptor import descriptor, words
 from detectors.core.fast import FastEngine
+from detectors.core.runs import PLACES
 from detectors.core.series import SeriesTable
 from service.detect import Detect
 from service.explain import explained, worded
@@ -42,7 +43,8 @@ def slot(start_ns: int, cells: SeriesTable, *tenants: str) -> Slot:
     ids = np.array(sorted(cells.id_of((t, "", "tool", "", "", "", "", ""), start_ns) for t in tenants), np.int32)
     ten, zero = np.full(len(ids), 10.0), np.zeros(len(ids))
     none = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
-    return Slot(start_ns, ids, ten, ten, zero, zero, zero, zero, zero, zero, zero, none, none, none)
+    ended = Entries(ids, np.full(len(ids), PLACES + 250, np.int32), ten)  # Sessions of about two calls.
+    return Slot(start_ns, ids, ten, ten, zero, zero, zero, zero, zero, zero, zero, none, none, none, lengths=ended)
 
 
 def asked(one: Watch, tenant: str) -> float:

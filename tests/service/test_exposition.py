@@ -41,7 +41,7 @@ def reference(levels: list[Level]) -> Iterator[Metric]:
         rows = []
         for values in level.labels:
             known = dict(zip(level.rule.by, values, strict=True))
-            row = {"rule": level.rule.name} | {name: valid(known.get(name, "")) for name in CELL_LABELS}
+            row = {"rule": level.rule.name} | {name: valid(known.get(name, "")) for name in (*CELL_LABELS, "trace")}
             rows.append({name: value for name, value in row.items() if value})
         for gauge, numbers in level.gauges.items():
             described = level.rule.described.gauge(gauge)

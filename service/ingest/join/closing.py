@@ -216,8 +216,9 @@ class Closing:
         errors = {int(word): lexicon.text(int(word)) for word in np.unique(told)} if len(told) else NO_ERRORS
         gone = legs(ended, lexicon.texts(), lexicon.outcomes) if sessions else None
 
-        def of_sessions(named: tuple[str, str], sessions: int) -> int:
-            return cell_of((*named, "session", "", "", "", ""), sessions)
+        def of_sessions(named: tuple[str, str]) -> int:
+            # No units: those that find no room were counted with their cells.
+            return cell_of((*named, "session", "", "", "", ""), 0)
 
         texts = lexicon.texts()
         return Closed(
