@@ -77,7 +77,7 @@ class View:
     def _follow(self, slot: Slot, cells: SeriesTable) -> bool:
         """Add what a slot tells of open sessions, and of how long others were."""
         lengths, running = slot.lengths, slot.running
-        told = np.union1d(lengths.cell, running.cell).astype(np.int32)
+        told = slot.session_cells()
         row_of = self._rows(told, slot.start_ns, cells)
         rows = np.unique(row_of[told][row_of[told] >= 0]).astype(np.int32)
         if not len(rows):

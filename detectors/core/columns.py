@@ -224,6 +224,11 @@ class Slot:
     lengths: Entries = NOTHING
     running: Running = NONE_RUNS
 
+    def session_cells(self) -> Ids:
+        """The cells that `lengths` and `running` are of, in order."""
+        found: Ids = np.union1d(self.lengths.cell, self.running.cell).astype(np.int32)
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class Tick:

@@ -1,6 +1,7 @@
 """Open sessions, and how long those that ended were, as a piece of a part: their cells are none of its others."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,12 +21,6 @@ class Followed(NamedTuple):
     running: Running = NONE_RUNS
 
 
-def cells_of(slot: Slot) -> Ids:
-    """The cells that a slot tells lengths or open sessions of, in order."""
-    found: Ids = np.union1d(slot.lengths.cell, slot.running.cell).astype(np.int32)
-    return found
-
-
 def followed(slot: Slot, some: Ids, cells: SeriesTable) -> Followed:
     """What a slot tells of some of these cells, given in order."""
     if not len(some):
@@ -38,12 +33,8 @@ def followed(slot: Slot, some: Ids, cells: SeriesTable) -> Followed:
     )
     theirs = running.at(np.flatnonzero(np.isin(running.cell, some)))
     named = tuple((tenant, agent) for tenant, agent, *_ in values)
-    return Followed(named, placed if mine.any() else NOTHING, _numbered(theirs, some))
-
-
-def _numbered(running: Running, some: Ids) -> Running:
-    cell = np.searchsorted(some, running.cell).astype(np.int32)
-    return Running(cell, running.first, running.trace, running.values, running.tool)
+    theirs = replace(theirs, cell=np.searchsorted(some, theirs.cell).astype(np.int32))
+    return Followed(named, placed if mine.any() else NOTHING, theirs)
 
 
 def all_of(parts: Sequence[Followed], id_of: Callable[[tuple[str, str]], int]) -> tuple[Entries, Running]:
@@ -56,7 +47,7 @@ def all_of(parts: Sequence[Followed], id_of: Callable[[tuple[str, str]], int]) -
         kept = ids[part.lengths.cell] != OVERFLOW
         lengths.append(Entries(ids[part.lengths.cell[kept]], part.lengths.bucket[kept], part.lengths.count[kept]))
         one = part.running.at(np.flatnonzero(ids[part.running.cell] != OVERFLOW))
-        running.append(Running(ids[one.cell], one.first, one.trace, one.values, one.tool))
+        running.append(replace(one, cell=ids[one.cell]))
     if not lengths:
         return NOTHING, NONE_RUNS
     cell, bucket = (np.concatenate([getattr(each, name) for each in lengths]) for name in ("cell", "bucket"))

@@ -18,13 +18,13 @@ from detectors.core.columns import (
     best_of,
 )
 from detectors.core.series import OVERFLOW, SeriesTable
-from service.exchange.following import Followed, all_of, cells_of, followed
+from service.exchange.following import Followed, all_of, followed
 from service.exchange.part import CELLS_MAX, COLUMNS, MIXES, SESSIONS_OF_MAX, Part
 
 
 def cut(slot: Slot, cells: SeriesTable, errors: SeriesTable, outcomes: tuple[str, ...]) -> Iterator[Part]:
     """The parts of a slot, whose cells and types of error are those of these tables."""
-    starts, of_sessions = range(0, len(slot.cell), CELLS_MAX), cells_of(slot)
+    starts, of_sessions = range(0, len(slot.cell), CELLS_MAX), slot.session_cells()
     for piece, first in enumerate(starts):
         rows = slice(first, first + CELLS_MAX)
         known = slot.cell[rows]
