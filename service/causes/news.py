@@ -169,7 +169,7 @@ def _when(at_ns: int, since_ns: int) -> str:
 
 
 def _shorten(times: dict[Any, int]) -> None:
-    """Forget the oldest tenth of what is too much."""
+    """Of too many forget the oldest, down to nine tenths of what there may be."""
     if len(times) > SIGHTS_MAX:
-        for key in sorted(times, key=lambda key: times[key])[: SIGHTS_MAX // 10]:
+        for key in sorted(times, key=lambda key: times[key])[: len(times) - SIGHTS_MAX * 9 // 10]:
             del times[key]

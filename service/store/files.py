@@ -1,7 +1,8 @@
 """The array files of the saves, and which files of the directory are the ones that are open.
 
-An array file holds its save's offsets and alerts too. So the save before the last one can be gone back to, although
-the database knows the last one alone.
+An array file holds its save's offsets and alerts too. So a save before the last one can be gone back to, although
+the database knows the last one alone. It holds all arrays, or what differs from those of another file, its base
+(`differences.py`).
 """
 
 import json
@@ -16,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.core.columns import Arrays
+from service.store.differences import Differing, applied
 
 DATABASE = "tocsin.db"
 WATCHED = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock")
 """What must stay the same files while a daemon has them open."""
 _NAME = re.compile(r"state-(\d{12})\.npz")
-_SAID = "said.json"
+_SAID, _BASE = "said.json", "base.json"
 _END = struct.Struct("<10xH10x")
 """What a ZIP file ends with, of which the number of its entries is looked at."""
 _DAMAGE = (
@@ -73,11 +76,15 @@ def array_files(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir() if number_of(path.name) is not None)
 
 
-def write(directory: Path, name: str, arrays: Arrays, said: str) -> None:
+def write(directory: Path, name: str, told: Arrays | Differing, said: str) -> None:
     """Write and sync an array file; `said` is the save's offsets and alerts in JSON."""
-    partial = directory / (name + ".partial")
+    partial, texts = directory / (name + ".partial"), {_SAID: said}
+    if isinstance(told, Differing):
+        texts[_BASE] = json.dumps([told.base, told.same])
+    arrays = told.entries if isinstance(told, Differing) else told
     with open(partial, "wb", opener=private) as file:
-        np.savez(file, allow_pickle=False, **arrays, **{_SAID: np.frombuffer(said.encode(), np.uint8)})
+        texts_written = {key: np.frombuffer(text.encode(), np.uint8) for key, text in texts.items()}
+        np.savez(file, allow_pickle=False, **arrays, **texts_written)
         file.flush()
         os.fsync(file.fileno())
     partial.rename(directory / name)
@@ -94,19 +101,61 @@ def sync(directory: Path) -> None:
 
 
 def read(path: Path) -> tuple[Arrays, str]:
-    """The arrays of a file, and what was said with them (empty in files of before). Raises DamagedError."""
+    """The arrays of a save, and what was said with them (empty in files of before). Raises DamagedError."""
+    arrays, texts = _read(path)
+    if not texts[_BASE]:
+        return arrays, texts[_SAID]
+    base, same = _based(texts[_BASE])
+    try:
+        there, of_base = _read(path.parent / base)
+        if of_base[_BASE]:
+            raise DamagedError("is not one that others may be told by")
+    except DamagedError as error:
+        raise DamagedError(f"needs {base}, which {error}") from None
+    try:
+        return applied(arrays, there, same), texts[_SAID]
+    except _DAMAGE as error:
+        raise DamagedError(f"does not fit {base}: {error}") from None
+
+
+def base_of(path: Path) -> str:
+    """The name of the file that this one needs; its own where it needs none. Raises DamagedError."""
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+            told = _text(file[_BASE]) if _BASE in file.files else ""
+    except _DAMAGE as error:
+        raise DamagedError(f"is damaged: {str(error) or type(error).__name__}") from None
+    return _based(told)[0] if told else path.name
+
+
+def _based(told: str) -> tuple[str, list[str]]:
+    """The base that a file names, and the arrays that are as they are there. Raises DamagedError."""
+    try:
+        base, same = json.loads(told)
+        if number_of(base) is None:
+            raise ValueError(f"it needs {base!r}, which is no array file")
+        return str(base), [str(name) for name in same]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DamagedError(f"is damaged: {error}") from None
+
+
+def _text(array: NDArray[Any]) -> str:
+    return array.astype(np.uint8).tobytes().decode()
+
+
+def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """What lies in a file: its arrays, and its texts, empty where it has none. Raises DamagedError."""
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
             handle.seek(-_END.size, os.SEEK_END)
             if (written := _END.unpack(handle.read())[0]) != len(arrays):  # zipfile does not look.
                 raise DamagedError(f"is damaged: {written} arrays were written, {len(arrays)} are found")
-        said = arrays.pop(_SAID, np.zeros(0, np.uint8)).astype(np.uint8).tobytes().decode()
+        return arrays, {name: _text(arrays.pop(name, np.zeros(0, np.uint8))) for name in (_SAID, _BASE)}
     except FileNotFoundError:
         raise DamagedError("is missing") from None
     except _DAMAGE as error:
         raise DamagedError(f"is damaged: {str(error) or type(error).__name__}") from None
-    return arrays, said
 
 
 def saved(arrays: Arrays, said: str) -> Saved:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from alertrules.notice import Notice
 from detectors.core.columns import Arrays
+from service.store.differences import WORTH_BYTES
 from service.store.directory import StoreError, instance_of, locked
 from service.store.files import (
     DATABASE,
@@ -21,22 +22,19 @@ from service.store.files import (
     Saved,
     array_files,
     identities,
-    name_of,
     number_of,
     private,
     read,
     saved,
     sync,
-    write,
-)  # fmt: skip
+)
+from service.store.generations import Generations
 from service.store.outbox import WAITING_MAX
 from service.store.schema import add, create_outbox, know_targets, shed
 from service.store.transaction import transaction
 
 FILE_NAME = DATABASE
 SCHEMA_VERSION = 2
-GENERATIONS = 2
-"""Saves whose array files are kept: the last one, and the one before it."""
 log = logging.getLogger("tocsin")
 _APPLICATION_ID = 0x746F6373
 
@@ -137,24 +135,24 @@ class Store:
     """The daemon's side: saves, and the last one back. One owner, one connection, one daemon a directory.
 
     instance  names the directory's state, for as long as there is one
+    worth_bytes  of arrays from which on a save is told by what differs from an earlier one
     """
 
-    def __init__(self, directory: Path, waiting_max: int = WAITING_MAX) -> None:
+    def __init__(self, directory: Path, waiting_max: int = WAITING_MAX, worth_bytes: int = WORTH_BYTES) -> None:
         self.directory, self._waiting_max = directory, waiting_max
         self._lock = locked(directory)
         self.instance = instance_of(self._lock)
         try:
             _refuse_orphans(directory)
             self._connection = connect(directory)
-            self._number, self._names = 0, list[str]()
-            self._find_saves()
+            self._arrays = Generations(directory, self._last_save(), worth_bytes)
         except (StoreError, OSError):
             self._lock.close()
             raise
         self._files = identities(directory)
 
-    def _find_saves(self) -> None:
-        """The number of the last save, and the array files of it and of the one before, the older first."""
+    def _last_save(self) -> int:
+        """The number of the last save; 0 before the first."""
         path = self.directory / FILE_NAME
         try:
             (sound,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -166,13 +164,12 @@ class Store:
             found = sound.replace("*** in database main ***", "").strip().partition("\n")[0]
             raise StoreError(f"{path} is damaged: {found}; restore the directory, or move it away to start afresh")
         if row is None:
-            return
+            return 0
         last = number_of(row[0])
         if last is None:
             self._connection.close()
             raise StoreError(f"{path} is damaged: it names no array file; restore the directory, or move it away")
-        self._number = last
-        self._names = [name for name in (name_of(last - 1),) if (self.directory / name).exists()] + [row[0]]
+        return last
 
     def save(
         self,
@@ -192,16 +189,11 @@ class Store:
                 add(self._connection, delivery.notice, delivery.destination, delivery.target, now_ns)
             shed(self._connection, now_ns, self._waiting_max)
             self._connection.execute("INSERT OR REPLACE INTO save VALUES (1, ?, ?, ?)", (arrays_name, *texts))
-        self._number += 1
-        self._names.append(arrays_name)
-        while len(self._names) > GENERATIONS:
-            (self.directory / self._names.pop(0)).unlink(missing_ok=True)
+        self._arrays.committed(arrays_name)
 
     def write_arrays(self, arrays: Arrays, offsets: Mapping[str, int], alerts: object) -> str:
-        """Write and sync a new array file for `save` to name; one of the same number, of no save, is written over."""
-        name = name_of(self._number + 1)
-        write(self.directory, name, arrays, json.dumps([dict(offsets), alerts], allow_nan=False))
-        return name
+        """Write and sync a new array file for `save` to name."""
+        return self._arrays.write(arrays, json.dumps([dict(offsets), alerts], allow_nan=False))
 
     def load(self) -> Saved | None:
         """The newest committed save, or where that is damaged the one before; None before the first.
@@ -232,16 +224,19 @@ class Store:
             ) from None
 
     def _save_before(self, path: Path, harm: str) -> Saved:
-        """The save before the last one, whose array file is not whole."""
-        before = [name for name in self._names if name != path.name]
-        try:
-            found = saved(*read(self.directory / before[-1]))
-        except (IndexError, DamagedError):
-            raise StoreError(f"{path} {harm}, which {FILE_NAME} names; restore it, or move both away") from None
-        self._names = before  # The damaged one stays where it is, for people.
-        log.error("%s %s: going back to the save before, %s; what came since is read again from Kafka alone",
-                  path, harm, before[-1])  # fmt: skip
-        return found
+        """A save before the last one, whose array file is not whole: the newest that is."""
+        harmed = [path.name]
+        for name in self._arrays.before():
+            try:
+                found = saved(*read(self.directory / name))
+            except DamagedError:
+                harmed.append(name)
+                continue
+            self._arrays.leave(harmed)
+            log.error("%s %s: going back to the save before, %s; what came since is read again from Kafka alone",
+                      path, harm, name)  # fmt: skip
+            return found
+        raise StoreError(f"{path} {harm}, which {FILE_NAME} names; restore it, or move both away") from None
 
     def lost(self) -> str:
         """What has become of the open files; empty while they are the ones in the directory.
@@ -254,7 +249,7 @@ class Store:
             for name, was in self._files.items()
             if was is not None and now[name] != was
         ]
-        became += [f"{name} was deleted" for name in self._names[-1:] if not (self.directory / name).exists()]
+        became += [f"{name} was deleted" for name in self._arrays.missing()]
         return ", ".join(became)
 
     def copy(self, now_ns: int) -> list[str]:
@@ -289,6 +284,7 @@ class Store:
 
     def put_back(self) -> None:
         """Put the copy in its place and go on with it; every other connection is closed before, and opened after."""
+        self._arrays.forget_base()
         self._connection.close()
         for suffix in ("-wal", "-shm"):
             (self.directory / (FILE_NAME + suffix)).unlink(missing_ok=True)
@@ -298,5 +294,6 @@ class Store:
         self._files = identities(self.directory)
 
     def close(self) -> None:
+        self._arrays.forget_base()
         self._connection.close()
         self._lock.close()
