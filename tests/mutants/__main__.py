@@ -1,4 +1,4 @@
-"""Which tests notice each of the changes of `differences.py`: those that none notices are printed, and are exit 1.
+"""Which tests notice each of the changes of `changes.py`: those that none notices are printed, and are exit 1.
 
     python -m tests.mutants [WORD …]
 

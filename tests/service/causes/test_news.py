@@ -72,7 +72,7 @@ def test_the_first_hour_is_not_news() -> None:
     assert told(one, at_ns + TICK_NS) == ()
 
 
-def test_differences_that_somebody_told_of() -> None:
+def test_changes_that_somebody_told_of() -> None:
     """Where their labels do not say that they concern others; told twice they are one."""
     one, at_ns = news(0.1)
     for _ in range(2):
