@@ -140,6 +140,7 @@ class Daemon:
         self.metrics = SelfMetrics(parts)
         start = partial(asyncio.create_task, name="look")
         self.looks = Looks(self.pipeline, self.metrics, self.work, start, settings.keep or SHIPPED)
+        self.sampled = Sampled(self.metrics, self.looks.look, self.looks.policy)
         self.replies = Client(partial(new_client, REPLIES_MAX, authorities(os.environ)), time.monotonic_ns)
         self.web = self._web()
         self.ready = asyncio.Event()
@@ -149,8 +150,7 @@ class Daemon:
         self.grpc: GrpcDoor | None = None
         self._stop = asyncio.Event()
         self._untold: list[Delivery] = []
-        self._unsaved = False
-        self._saved_s = 0.0
+        self._unsaved, self._saved_s = False, 0.0
 
     def _web(self) -> Web:
         """All that is shown, and the doors for what people say."""
@@ -159,8 +159,8 @@ class Daemon:
         kept = SessionPages(self.sessions, self.pipeline, settings.links.templates, self.clock.now_ns)
         late = LateDoor(people, self.sessions, self.pipeline, self.work, self.clock.now_ns)
         inbound = Vendors(people, inbounds(settings.notifiers), self.wall_ns, self.replies.ask)
-        sampled, worth = Sampled(self.metrics, look, self.looks.policy), Qualities(self.metrics, look, self.event_ns)
-        pages = {**kept.paths, **sampled.paths, **Comparisons(self.metrics, look).paths, **worth.paths}
+        worth = Qualities(self.metrics, look, self.event_ns)
+        pages = {**kept.paths, **self.sampled.paths, **Comparisons(self.metrics, look).paths, **worth.paths}
         doors = [*people.doors(), *inbound.doors(), late.route()]
         return Web(self.metrics, people, doors, pages, look, Readiness(self), self.rule_files.ask, self.work.hangs)
 
@@ -224,7 +224,7 @@ class Daemon:
             if self.settings.role is Role.ALL:
                 servers.append(Server(self.door, otlp.listen, self.connections["otlp"], pair))
             if self.settings.role is Role.ALL and otlp.grpc_listen:
-                self.grpc = GrpcDoor(self.door, otlp.grpc_listen, self.grpc_connections, pair)
+                self.grpc = GrpcDoor(self.door, otlp.grpc_listen, self.grpc_connections, pair, self.sampled.over_grpc)
             servers.append(Server(self.web.app, web.listen, self.connections["web"], certificate(web)))
             async with asyncio.TaskGroup() as group:
                 await self._serve(group, servers)

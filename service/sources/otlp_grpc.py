@@ -5,7 +5,7 @@ sender that is to come again is told UNAVAILABLE with a RetryInfo, as every SDK 
 """
 
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,13 @@ class GrpcDoor:
     """A gRPC server before a door. Make it on the running loop; raises OSError where the address cannot be had.
 
     certificate  PEM files of our certificate and its key; None: without TLS
+    beside  makes the handler of another service on the same address, given the door's token
     """
 
     def __init__(
-        self, door: Door, listen: str, connections_max: int, certificate: tuple[Path, Path] | None = None
-    ) -> None:
+        self, door: Door, listen: str, connections_max: int, certificate: tuple[Path, Path] | None = None,
+        beside: Callable[[str], grpc.GenericRpcHandler] | None = None,
+    ) -> None:  # fmt: skip
         self._door, self._in_hand = door, 0
         self._server = grpc.aio.server(
             options=(
@@ -69,6 +71,7 @@ class GrpcDoor:
                 grpc.method_handlers_generic_handler(SERVICES[signal], {"Export": one})
                 for signal, one in handlers.items()
             ]
+            + ([beside(door.token)] if beside else [])
         )
         host = listen.rpartition(":")[0]
         try:

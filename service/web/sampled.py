@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import grpc
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -13,9 +14,8 @@ from service.sampling.needs import Need
 from service.sampling.policy import SHARES, Policy
 from service.sampling.remote import strategy
 from service.selfmetrics import SelfMetrics
+from service.sources.sampling_grpc import SAMPLED_NAME_MAX, sampling_handler
 from service.web.people import json_of
-
-SERVICE_LENGTH_MAX = 1_000
 
 
 class Sampled:
@@ -45,10 +45,18 @@ class Sampled:
     async def remote(self, request: Request) -> Response:
         """How the SDK of a service should sample: `?service=NAME`, as Jaeger has it."""
         services = request.query_params.getlist("service")
-        if len(services) != 1 or not 0 < len(services[0]) <= SERVICE_LENGTH_MAX:
+        if len(services) != 1 or not 0 < len(services[0]) <= SAMPLED_NAME_MAX:
             return PlainTextResponse("'service' parameter must be provided once\n", 400)
+        return json_of(await self.strategy(services[0]))
+
+    async def strategy(self, service: str) -> dict[str, Any]:
+        """How the SDK of a service should sample, as JSON."""
         await self._look()
-        return json_of(strategy(self._policy, self._metrics.needs, services[0]))
+        return strategy(self._policy, self._metrics.needs, service)
+
+    def over_grpc(self, token: str) -> grpc.GenericRpcHandler:
+        """The same for those who ask over gRPC; with a token it is asked for."""
+        return sampling_handler(self.strategy, token)
 
 
 def _policy(policy: Policy) -> dict[str, Any]:
