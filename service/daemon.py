@@ -66,7 +66,7 @@ from service.web.sampled import Sampled
 from service.web.server import Server, certificate
 from service.web.session_pages import SessionPages
 from service.web.vendors import REPLIES_MAX, Vendors
-from service.wiring import agentforce, pipeline, read_by, sessions, writeback
+from service.wiring import agentforce, outcomes_topic, pipeline, read_by, sessions, writeback
 
 log = logging.getLogger("tocsin")
 
@@ -132,10 +132,11 @@ class Daemon:
         self.clocks = ClockWatch(time.time_ns, time.monotonic_ns)
         self.minutely = Minutely()
         self.work = Watched(settings.step_max / SECOND_NS)
+        self.told = outcomes_topic(settings, self.sessions, self.pipeline, self.work, clock.now_ns)
         parts = Parts(
             rules, self.destinations, self.pipeline, self.deliverer, self.outbox, self.door, self.kafka, self.arrivals,
             clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections, self.rule_files, settings.role.value,
-            self.sessions, self.writeback, self.agentforce,
+            self.sessions, self.writeback, self.agentforce, self.told,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         start = partial(asyncio.create_task, name="look")
@@ -143,12 +144,11 @@ class Daemon:
         self.sampled = Sampled(self.metrics, self.looks.look, self.looks.policy)
         self.replies = Client(partial(new_client, REPLIES_MAX, authorities(os.environ)), time.monotonic_ns)
         self.web = self._web()
-        self.ready = asyncio.Event()
+        self.ready, self._stop = asyncio.Event(), asyncio.Event()
         self.saving_fails = ""  # Why the last save failed; empty while saving works.
         self.put_back = ""  # What became of the files of state, if they had to be put back.
         self.listening: tuple[str, ...] = ()
         self.grpc: GrpcDoor | None = None
-        self._stop = asyncio.Event()
         self._untold: list[Delivery] = []
         self._unsaved, self._saved_s = False, 0.0
 
@@ -246,7 +246,7 @@ class Daemon:
             group.create_task(server.serve([server.socket]), name=f"server {server.address}")
         clocks = group.create_task(systemd.keep_alive(self.clocks, self.work), name="clocks")
         kafka = group.create_task(self.kafka.run(), name="kafka") if self.kafka else None
-        polling = group.create_task(self.agentforce.run(), name="agentforce") if self.agentforce else None
+        polls = [group.create_task(one.run()) for one in (self.agentforce, self.told) if one]
         senders = [group.create_task(self.deliverer.run(), name=f"sender-{i}") for i in range(self.deliverer.senders)]
         if self.grpc:
             group.create_task(self.grpc.run(), name="grpc")
@@ -263,7 +263,7 @@ class Daemon:
         systemd.notify(systemd.READY)
         await self._loop()
         systemd.notify(systemd.STOPPING)
-        for task in filter(None, (clocks, polling)):
+        for task in (clocks, *polls):
             task.cancel()
         await self._save()
         if self.kafka and kafka:

@@ -140,6 +140,7 @@ HEALTH = {
         "counter", ("server", "reason"), "Connections that were cut: they were too slow, idle, or too many."
     ),
     "tocsin_kafka_lag_records": Declared("gauge", ("partition",), "Records not read yet."),
+    "tocsin_kafka_outcomes_lag_records": Declared("gauge", ("partition",), "Outcomes not read yet."),
     "tocsin_kafka_silent_seconds": Declared("gauge", (), "For how long no Kafka broker has answered."),
     "tocsin_alerts_expired_total": Declared(
         "counter", ("rule",), "Alerts closed because nothing of their series came any more, while others spoke."

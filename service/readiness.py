@@ -43,6 +43,10 @@ class Readiness:
             found.append(f"no telemetry has come for {silent_s:.0f} s")
         if daemon.sessions and daemon.sessions.problem:
             found.append(f"sessions are not recorded: {daemon.sessions.problem}")
+        if daemon.told and daemon.told.failing:
+            found.append(f"outcomes are not read from Kafka: {daemon.told.failing}")
+        if daemon.told and daemon.told.topics.missing:
+            found.append(told_missing(daemon.told.topics))
         if not daemon.rule_files.is_current:
             found.append("the rule files are wrong since they were changed: the rules of before are in use")
         return [note for note in found if note]

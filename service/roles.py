@@ -13,6 +13,8 @@ def checked(settings: Settings) -> Settings:
             "TOCSIN_AGENTFORCE__INSTANCE_URL: what is read of Agentforce comes half an hour late, and would hold up "
             "all else; give it an instance of role all without Kafka, with a data directory of its own"
         )
+    if kafka.outcomes_topics:
+        _check_outcomes(settings)
     if settings.role is Role.ALL:
         return settings
     if settings.writeback.endpoint:
@@ -33,3 +35,14 @@ def checked(settings: Settings) -> Settings:
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
+
+
+def _check_outcomes(settings: Settings) -> None:
+    """Topics of outcomes need brokers and a record of sessions, and hold no telemetry. Raises SettingsError."""
+    kafka, said = settings.kafka, "TOCSIN_KAFKA__OUTCOMES_TOPICS"
+    if settings.role is not Role.ALL:
+        raise SettingsError(f"{said}: role {settings.role} has no record of sessions to join outcomes to; leave it out")
+    if not kafka.bootstrap_servers:
+        raise SettingsError(f"{said}: say the brokers, too, in TOCSIN_KAFKA__BOOTSTRAP_SERVERS")
+    if both := sorted({*kafka.topics} & {*kafka.outcomes_topics}):
+        raise SettingsError(f"{said}: {' '.join(both)} is read as telemetry; take it out of TOCSIN_KAFKA__TOPICS")

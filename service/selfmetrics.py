@@ -37,6 +37,7 @@ from service.sources.agentforce_poll import AgentforceSource
 from service.sources.arrival import Arrivals
 from service.sources.kafka import KafkaSource
 from service.sources.otlp_http import Door, Refused
+from service.sources.outcomes_topic import OutcomesTopic
 from service.store.outbox import Outbox
 from service.tallied import Tallied, Values, family
 from service.watch import Level
@@ -74,6 +75,7 @@ class Parts:
     sessions: Sessions | None
     writeback: "WriteBack | None"
     agentforce: AgentforceSource | None
+    told: OutcomesTopic | None
 
 
 class SelfMetrics:
@@ -201,6 +203,9 @@ class SelfMetrics:
             **of_kafka.gauges(parts.kafka),
             **of_agentforce.gauges(parts.agentforce),
             **of_sessions.gauges(parts.sessions),
+            "tocsin_kafka_outcomes_lag_records": {(n,): float(lag) for n, lag in parts.told.lag.items()}
+            if parts.told
+            else {},
             **of_writeback.gauges(parts.writeback),
             **sources(parts.pipeline.ingest, now_ns),
             "tocsin_role_info": {(parts.role,): 1},

@@ -24,7 +24,10 @@ from service.settings import Role, Settings
 from service.sources.agentforce_api import Api
 from service.sources.agentforce_poll import AgentforceSource
 from service.sources.arrival import Arrivals
+from service.sources.kafka_security import Security
 from service.sources.kafka_settings import KafkaSettings
+from service.sources.outcomes_topic import OutcomesTopic
+from service.watched import Watched
 
 if TYPE_CHECKING:
     from service.writeback.back import WriteBack
@@ -57,6 +60,15 @@ def sessions(settings: Settings, pipeline: Pipeline, onward: "WriteBack | None")
         return None
     kept = settings.sessions
     return Sessions(settings.data_dir, kept.keep, kept.rows_max, partial(key_of, pipeline), onward)
+
+
+def outcomes_topic(
+    settings: Settings, kept: Sessions | None, pipeline: Pipeline, work: Watched, now_ns: Callable[[], int]
+) -> OutcomesTopic | None:
+    """What reads outcomes from Kafka; None where no topic of them is set."""
+    if kept is None or not settings.kafka.outcomes_topics:
+        return None
+    return OutcomesTopic(Security(settings.kafka), kept, work, lambda: pipeline.local.outcomes, now_ns)
 
 
 def agentforce(settings: Settings, arrivals: Arrivals, offsets: Mapping[str, int]) -> AgentforceSource | None:

@@ -4,6 +4,7 @@ One says what came of a session, at a time, in a word, a number, or as a yes or 
 sender says, else what its words mean by the classes of outcomes; of a number without that nobody knows.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,6 +82,20 @@ def late_from(written: object, now_ns: int, outcomes: Outcomes) -> tuple[list[La
         except ValueError as error:
             problems.append(Problem(number, str(error)))
     return found, problems
+
+
+def late_in(bodies: Sequence[bytes], now_ns: int, outcomes: Outcomes) -> tuple[list[Late], dict[int, list[Problem]]]:
+    """The late outcomes of several bodies of JSON, and of those with something wrong what that is, by their place."""
+    found, wrong = list[Late](), dict[int, list[Problem]]()
+    for place, body in enumerate(bodies):
+        try:
+            good, problems = late_from(json.loads(body), now_ns, outcomes)
+        except (ValueError, RecursionError) as error:
+            good, problems = [], [Problem(0, f"not outcomes in JSON: {error}")]
+        found += good
+        if problems:
+            wrong[place] = problems
+    return found, wrong
 
 
 def _one(item: object, now_ns: int, outcomes: Outcomes) -> Late:

@@ -88,6 +88,9 @@ class KafkaSettings(Section):
         description="where a group begins that has read nothing yet: earliest, latest, an age (7d) or a time "
         "(2026-11-01T00:00:00Z). What is old is learnt from and pages nothing",
     )
+    outcomes_topics: Topics = Field(
+        (), description="topics of plain JSON with outcomes of sessions, as POST /api/v1/outcomes takes them"
+    )
     rejected_topic: str = Field("tocsin.rejected", description="where records go that cannot be read without an error")
     slots_topic: Topic = Field(
         "tocsin.slots", description="where instances of role ingest report slots, and those of role detect read them"
