@@ -12,6 +12,7 @@ class Status(StrEnum):
     STILL_FIRING = "still_firing"  # A day old: told once more, then muted.
     RESOLVED = "resolved"
     OVER = "over"  # Resolved before it could be told that it fired.
+    REPORT = "report"  # No alert, but what somebody asked to read each week. It is in no outbox.
 
 
 @dataclass(frozen=True)

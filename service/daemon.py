@@ -27,7 +27,7 @@ from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
 from service import learning, systemd
 from service.batch import Batch
-from service.client import Client, authorities, new_client
+from service.client import authorities, new_client
 from service.clocks import ClockWatch
 from service.deliver import Clocks, Deliverer
 from service.descriptors import KAFKA, opened, raised, shares
@@ -36,9 +36,7 @@ from service.ledger.late import evaluated
 from service.looks import Looks
 from service.minutely import Minutely
 from service.notifiers.destination import Destination, known
-from service.notifiers.notifier import inbounds
 from service.pipeline import Outcome, State
-from service.readiness import Readiness
 from service.rule_files import RuleFiles, RulesError, announce, told
 from service.sampling.policy import SHIPPED
 from service.selfmetrics import Parts, SelfMetrics
@@ -56,16 +54,10 @@ from service.store.rescue import put_back
 from service.store.sqlite import Delivery, Store, connect, exposed
 from service.taking import Taking
 from service.watched import Watched
-from service.web.app import Web
-from service.web.comparisons import Comparisons
 from service.web.connections import Connections
-from service.web.late_door import LateDoor
-from service.web.people import People
-from service.web.qualities import Qualities
-from service.web.sampled import Sampled
+from service.web.pages import Pages
 from service.web.server import Server, certificate
-from service.web.session_pages import SessionPages
-from service.web.vendors import REPLIES_MAX, Vendors
+from service.weekly import Weekly
 from service.wiring import agentforce, outcomes_topic, pipeline, read_by, sessions, writeback
 
 log = logging.getLogger("tocsin")
@@ -133,17 +125,16 @@ class Daemon:
         self.minutely = Minutely()
         self.work = Watched(settings.step_max / SECOND_NS)
         self.told = outcomes_topic(settings, self.sessions, self.pipeline, self.work, clock.now_ns)
+        self.weekly = self._weekly()
         parts = Parts(
             rules, self.destinations, self.pipeline, self.deliverer, self.outbox, self.door, self.kafka, self.arrivals,
             clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections, self.rule_files, settings.role.value,
-            self.sessions, self.writeback, self.agentforce, self.told,
+            self.sessions, self.writeback, self.agentforce, self.told, self.weekly,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         start = partial(asyncio.create_task, name="look")
         self.looks = Looks(self.pipeline, self.metrics, self.work, start, settings.keep or SHIPPED)
-        self.sampled = Sampled(self.metrics, self.looks.look, self.looks.policy)
-        self.replies = Client(partial(new_client, REPLIES_MAX, authorities(os.environ)), time.monotonic_ns)
-        self.web = self._web()
+        self.pages = Pages(self)
         self.ready, self._stop = asyncio.Event(), asyncio.Event()
         self.saving_fails = ""  # Why the last save failed; empty while saving works.
         self.put_back = ""  # What became of the files of state, if they had to be put back.
@@ -152,17 +143,13 @@ class Daemon:
         self._untold: list[Delivery] = []
         self._unsaved, self._saved_s = False, 0.0
 
-    def _web(self) -> Web:
-        """All that is shown, and the doors for what people say."""
-        settings, look = self.settings, self.looks.look
-        people = People(self.metrics, self.arrivals, self.wall_ns, revealed(settings.web.token), look)
-        kept = SessionPages(self.sessions, self.pipeline, settings.links.templates, self.clock.now_ns)
-        late = LateDoor(people, self.sessions, self.pipeline, self.work, self.clock.now_ns)
-        inbound = Vendors(people, inbounds(settings.notifiers), self.wall_ns, self.replies.ask)
-        worth = Qualities(self.metrics, look, self.event_ns)
-        pages = {**kept.paths, **self.sampled.paths, **Comparisons(self.metrics, look).paths, **worth.paths}
-        doors = [*people.doors(), *inbound.doors(), late.route()]
-        return Web(self.metrics, people, doors, pages, look, Readiness(self), self.rule_files.ask, self.work.hangs)
+    def _weekly(self) -> Weekly:
+        """What tells the weekly report, and is told of Mondays by the record of sessions."""
+        of, receiver = lambda name: self.addresses.of(name), self.settings.weekly.receiver
+        made = Weekly(receiver, of, lambda monday_ns: self.pages.reports(monday_ns))
+        if self.sessions:
+            self.sessions.each_monday(made.week)
+        return made
 
     def _restore(self) -> None:
         saved = self.store.load()
@@ -224,15 +211,17 @@ class Daemon:
             if self.settings.role is Role.ALL:
                 servers.append(Server(self.door, otlp.listen, self.connections["otlp"], pair))
             if self.settings.role is Role.ALL and otlp.grpc_listen:
-                self.grpc = GrpcDoor(self.door, otlp.grpc_listen, self.grpc_connections, pair, self.sampled.over_grpc)
-            servers.append(Server(self.web.app, web.listen, self.connections["web"], certificate(web)))
+                self.grpc = GrpcDoor(
+                    self.door, otlp.grpc_listen, self.grpc_connections, pair, self.pages.sampled.over_grpc
+                )
+            servers.append(Server(self.pages.web.app, web.listen, self.connections["web"], certificate(web)))
             async with asyncio.TaskGroup() as group:
                 await self._serve(group, servers)
         finally:
             for server in servers:
                 server.socket.close()
             self.door.close()
-            await self.replies.close()
+            await self.pages.replies.close()
             self.outbox.close()
             self.store.close()
             if self.sessions:
@@ -246,7 +235,7 @@ class Daemon:
             group.create_task(server.serve([server.socket]), name=f"server {server.address}")
         clocks = group.create_task(systemd.keep_alive(self.clocks, self.work), name="clocks")
         kafka = group.create_task(self.kafka.run(), name="kafka") if self.kafka else None
-        polls = [group.create_task(one.run()) for one in (self.agentforce, self.told) if one]
+        polls = [group.create_task(one.run()) for one in (self.agentforce, self.told, self.weekly) if one]
         senders = [group.create_task(self.deliverer.run(), name=f"sender-{i}") for i in range(self.deliverer.senders)]
         if self.grpc:
             group.create_task(self.grpc.run(), name="grpc")

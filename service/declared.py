@@ -71,6 +71,9 @@ HEALTH = {
     "tocsin_sessions_unrecorded_total": Declared(
         "counter", ("reason",), "Legs of sessions that are not in the record, or not any more, before their time."
     ),
+    "tocsin_weekly_reports_total": Declared(
+        "counter", ("destination", "result"), "Weekly reports that were delivered, or failed for a day."
+    ),
     "tocsin_late_outcomes_total": Declared(
         "counter", ("result",), "Outcomes of sessions that came late, by what became of them."
     ),

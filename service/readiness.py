@@ -47,6 +47,7 @@ class Readiness:
             found.append(f"outcomes are not read from Kafka: {daemon.told.failing}")
         if daemon.told and daemon.told.topics.missing:
             found.append(told_missing(daemon.told.topics))
+        found.append(daemon.weekly.problem())
         if not daemon.rule_files.is_current:
             found.append("the rule files are wrong since they were changed: the rules of before are in use")
         return [note for note in found if note]

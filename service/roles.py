@@ -22,6 +22,11 @@ def checked(settings: Settings) -> Settings:
             f"TOCSIN_WRITEBACK__ENDPOINT: role {settings.role} has no record of sessions, so there is nothing to write "
             "back; leave it out"
         )
+    if settings.weekly.receiver:
+        problems.append(
+            f"TOCSIN_WEEKLY__RECEIVER: role {settings.role} has no record of sessions, and so no week to "
+            "tell of; leave it out"
+        )
     if not kafka.bootstrap_servers:
         problems.append(f"TOCSIN_KAFKA__BOOTSTRAP_SERVERS: role {settings.role} works through Kafka; say the brokers")
     if others := [topic for topic in kafka.topics if signal_of(topic) is not Signal.TRACES]:

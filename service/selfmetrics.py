@@ -43,6 +43,7 @@ from service.tallied import Tallied, Values, family
 from service.watch import Level
 from service.watched import Watched
 from service.web.connections import Closed, Connections
+from service.weekly import Weekly
 from service.writeback import of_writeback
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Parts:
     writeback: "WriteBack | None"
     agentforce: AgentforceSource | None
     told: OutcomesTopic | None
+    weekly: Weekly
 
 
 class SelfMetrics:
@@ -150,6 +152,7 @@ class SelfMetrics:
             "tocsin_clock_gap_seconds_total": {(kind,): parts.clocks.seconds[kind] for kind in KINDS},
             **of_kafka.counters(parts.kafka),
             **of_agentforce.counters(parts.agentforce),
+            "tocsin_weekly_reports_total": {key: float(count) for key, count in parts.weekly.told.items()},
             **of_sessions.counters(parts.sessions),
             **of_writeback.counters(parts.writeback),
             **{name: {} for name in OF_INGEST},

@@ -132,6 +132,14 @@ class WritebackSettings(Section):
     )
 
 
+class WeeklySettings(Section):
+    receiver: str = Field(
+        "",
+        description="receiver of the rule files that is told each Monday which sessions are worth a look, and what "
+        "pages were worth; empty: nobody",
+    )
+
+
 _SECTIONS: dict[str, Any] = {kind: (one.settings, one.settings()) for kind, one in notifiers().items()}
 NotifierSettings = create_model("NotifierSettings", __base__=Section, **_SECTIONS)
 """A section a notifier, as the notifier describes it. In a setting's name the notifier is the first level."""
@@ -157,6 +165,7 @@ class Settings(BaseSettings):
     limits: LimitsSettings = LimitsSettings()
     sessions: SessionsSettings = SessionsSettings()
     writeback: WritebackSettings = WritebackSettings()
+    weekly: WeeklySettings = WeeklySettings()
     notifiers: NotifierSettings = NotifierSettings()
     rules: Words = Field((), description="rule files or directories; without any, the shipped packs")
     rules_watch: bool = Field(True, description="whether rule files that have changed are read again by themselves")

@@ -43,12 +43,13 @@ def send(receivers: Mapping[str, Iterable[Destination]]) -> list[tuple[Destinati
 async def _send(asked: tuple[tuple[Destination, str], ...]) -> list[tuple[Destination, Outcome]]:
     client = Client(partial(new_client, len(asked), authorities(os.environ)), time.monotonic_ns)
     try:
-        return [(one, await _told(client, one, page(name, time.time_ns()))) for one, name in asked]
+        return [(one, await told_once(client, one, page(name, time.time_ns()))) for one, name in asked]
     finally:
         await client.close()
 
 
-async def _told(client: Client, one: Destination, notice: Notice) -> Outcome:
+async def told_once(client: Client, one: Destination, notice: Notice) -> Outcome:
+    """Send a notice to a destination, without a second try: what it answered."""
     rendered = one.render(notice)
     if isinstance(rendered, tuple):
         print("\n".join(rendered))

@@ -25,7 +25,8 @@ SLOW = (
     "tests/service/ingest/test_plans.py", "tests/service/ingest/test_reference.py", "tests/test_deploy.py",
     "tests/service/test_rehearsal.py",
     "tests/service/exchange/test_roles.py",
-    "tests/service/test_trial.py", "tests/service/test_metric_cases.py", "tests/service/test_cases_daemon.py",
+    "tests/service/test_trial.py", "tests/service/test_weekly.py",
+    "tests/service/test_metric_cases.py", "tests/service/test_cases_daemon.py",
     "tests/service/test_sessions_daemon.py", "tests/service/writeback/test_two_daemons.py",
 )  # fmt: skip
 """Files and folders that start servers, or stream weeks through a detector, the longest first.

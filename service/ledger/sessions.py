@@ -64,6 +64,7 @@ class Sessions:
     ) -> None:
         self.directory, self._keep_ns, self._rows_max, self._key_of = directory, keep_ns, rows_max, key_of
         self._onward, self._monday_ns = onward, 0
+        self._mondays: list[Callable[[int], None]] = [onward.week] if onward else []
         self.written = self.failures = self.rows = 0
         self.dropped: Counter[str] = Counter()
         self.late: Counter[Result] = Counter()
@@ -143,7 +144,7 @@ class Sessions:
         """
         day = event_ns // DAY_NS
         monday_ns = (day - (day + 3) % 7) * DAY_NS  # The first of 1970 was a Thursday.
-        if self._onward is None or self.problem or monday_ns <= self._monday_ns:
+        if not self._mondays or self.problem or monday_ns <= self._monday_ns:
             return
         try:
             connection, _ = self._connected()
@@ -157,7 +158,12 @@ class Sessions:
             return
         self._monday_ns = monday_ns
         if known_ns is not None and known_ns < monday_ns:
-            self._onward.week(monday_ns)
+            for tell in self._mondays:
+                tell(monday_ns)
+
+    def each_monday(self, tell: Callable[[int], None]) -> None:
+        """Have this be told of each Monday, too, as `Onward.week` is."""
+        self._mondays.append(tell)
 
     def to_count(self, most: int) -> list[Joined]:
         """The late outcomes that are to be counted in their series next; they are taken."""

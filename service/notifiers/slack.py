@@ -52,12 +52,14 @@ _COLORS = {
     Status.STILL_FIRING: "#f79009",
     Status.RESOLVED: "#12b76a",
     Status.OVER: "#667085",
+    Status.REPORT: "#2e90fa",
 }
 _WORDS = {
     Status.FIRING: "Firing",
     Status.STILL_FIRING: "Still firing after 24 h",
     Status.RESOLVED: "Resolved",
     Status.OVER: "Over before it could be told",
+    Status.REPORT: "Weekly",
 }
 _SIGNS = {"critical": "🔴", "page": "🔴", "error": "🟠", "warning": "🟡", "info": "🔵"}
 _REASONS = {
@@ -231,7 +233,7 @@ def _emoji(notice: Notice) -> str:
     """One sign for state and severity."""
     if notice.status is Status.FIRING:
         return _SIGNS.get(notice.severity, "🟠")
-    return {Status.STILL_FIRING: "🕐", Status.RESOLVED: "✅", Status.OVER: "☑️"}[notice.status]
+    return {Status.STILL_FIRING: "🕐", Status.RESOLVED: "✅", Status.OVER: "☑️", Status.REPORT: "🗓️"}[notice.status]
 
 
 def _more(notice: Notice) -> str:

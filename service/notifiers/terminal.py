@@ -16,6 +16,7 @@ _WORDS = {
     Status.STILL_FIRING: "STILL FIRING",
     Status.RESOLVED: "RESOLVED",
     Status.OVER: "OVER BEFORE IT COULD BE TOLD",
+    Status.REPORT: "WEEKLY",
 }
 
 

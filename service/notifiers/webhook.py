@@ -72,7 +72,7 @@ def outcome(status: int, headers: Mapping[str, str], body: str, now_ns: int) -> 
 
 
 def _request(notice: Notice, target: Target, alerts: list[dict[str, Any]]) -> HttpRequest:
-    over = notice.status in (Status.RESOLVED, Status.OVER)
+    over = notice.status not in (Status.FIRING, Status.STILL_FIRING)
     body = json.dumps(
         {
             "version": "4",

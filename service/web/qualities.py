@@ -1,6 +1,7 @@
 """What pages were worth: `GET /api/v1/quality[?weeks=4][&by=team]`."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -41,3 +42,8 @@ class Qualities:
         if by != BY_RULE and by not in known:
             return refused(400, f'by: no rule has a label "{by:.100}"; write {", ".join([BY_RULE, *known])}')
         return json_of(quality(levels, self._now_ns(), weeks, by))
+
+    async def week(self, monday_ns: int) -> dict[str, Any]:
+        """Alert quality of the week before that Monday, by rule."""
+        await self._look()
+        return quality(self._metrics.levels, monday_ns, 1.0)

@@ -4,7 +4,8 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +24,7 @@ from service.pipeline import Pipeline
 from service.web.people import json_of, refused
 from service.wiring import key_of
 
+T = TypeVar("T")
 WEEK_DAYS, MONTH_DAYS, DAYS_MAX = 7.0, 30.0, 365.0
 SESSION_ID_MAX = 1_000
 NO_RECORD = "this instance keeps no record of sessions: role all does"
@@ -84,30 +86,38 @@ class SessionPages:
             now_ns, days = self._now_ns(), days_of(request, WEEK_DAYS)
         except ValueError as error:
             return refused(400, str(error))
-        since_ns, outcomes = days_ago(now_ns, days), self._pipeline.local.outcomes
+        return await self._read(partial(self._reviewed, now_ns, days))
 
-        def found(connection: sqlite3.Connection) -> dict[str, Any]:
-            before = cohorts(histories(connection, days_ago(since_ns, MONTH_DAYS), outcomes, until_ns=since_ns))
-            week = histories(connection, since_ns, outcomes)
-            return review_told(review(week, weights(before), now_ns // WEEK_NS), self._links)
+    async def week(self, monday_ns: int) -> dict[str, Any] | None:
+        """The review of the week before that Monday; None where there is no record. Raises sqlite3.Error."""
+        if self._sessions is None:
+            return None
+        return await self._looked_up(self._sessions, partial(self._reviewed, monday_ns, WEEK_DAYS))
 
-        return await self._read(found)
+    def _reviewed(self, until_ns: int, days: float, connection: sqlite3.Connection) -> dict[str, Any]:
+        since_ns, outcomes = days_ago(until_ns, days), self._pipeline.local.outcomes
+        before = cohorts(histories(connection, days_ago(since_ns, MONTH_DAYS), outcomes, until_ns=since_ns))
+        week = histories(connection, since_ns, outcomes, until_ns=until_ns)
+        return review_told(review(week, weights(before), until_ns // WEEK_NS), self._links)
 
     async def _read(self, read: Callable[[sqlite3.Connection], dict[str, Any] | None]) -> Response:
         if self._sessions is None:
             return refused(404, NO_RECORD)
-        directory = self._sessions.directory
-
-        def in_thread() -> dict[str, Any] | None:
-            with closing(reading(directory)) as connection:
-                return read(connection)
-
         try:
-            async with self._turn:
-                found = await asyncio.to_thread(in_thread)
+            found = await self._looked_up(self._sessions, read)
         except sqlite3.Error as error:
             return refused(503, f"the record of sessions cannot be read: {self._sessions.problem or error}")
         return refused(404, NOT_KNOWN) if found is None else json_of(found)
+
+    async def _looked_up(self, sessions: Sessions, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Read beside the writer, in a thread. Raises sqlite3.Error."""
+
+        def in_thread() -> T:
+            with closing(reading(sessions.directory)) as connection:
+                return read(connection)
+
+        async with self._turn:
+            return await asyncio.to_thread(in_thread)
 
 
 def days_of(request: Request, default: float) -> float:
