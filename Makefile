@@ -8,7 +8,7 @@ COLLECTOR := .cache/otelcol
 PROCESSES := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 KERNELS := $(wildcard service/ingest/kernel/*.p* service/ingest/kernel/*.h detectors/core/*.pyx)
 
-.PHONY: demo run test quick check lint types install sanitize mutants wheel broker collector lock clean
+.PHONY: demo run test quick all-tests check lint types install sanitize mutants wheel broker collector lock clean
 
 demo: install ## Watch four incidents in a simulated fleet turn into four pages.
 	@$(BIN)/tocsin demo
@@ -16,15 +16,21 @@ demo: install ## Watch four incidents in a simulated fleet turn into four pages.
 run: install ## Run the daemon with its defaults.
 	@$(BIN)/tocsin run
 
-test: install broker ## Run all tests, documentation tests among them, a process for each core and one more.
-	@echo "== running the tests (about twelve minutes on two cores)"
-	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+
+test: install broker ## Run the tests, documentation tests among them, but those that take minutes (tests/conftest.py).
+	@echo "== running the tests (about six minutes on two cores)"
+	@$(PYTEST) -m "not long"
+
+all-tests: install broker ## Run every test, with the demo, fuzz and weeks of streams.
+	@echo "== running all tests (about twelve minutes on two cores)"
+	@$(PYTEST)
 
 quick: install lint types ## Lint, types and the tests that take no time: a minute's feedback.
 	@echo "== running the quick tests"
-	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not slow"
+	@$(PYTEST) -m "not slow"
 
-check: install lint types test ## What CI runs.
+check: install lint types all-tests ## What CI runs.
 
 lint: install
 	@echo "== lint (ruff)"

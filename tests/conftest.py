@@ -7,48 +7,55 @@ import pytest
 
 from tests import broker
 
+LONG = (
+    "tests/service/test_demo.py", "tests/test_sanitize.py", "tests/service/test_any_numbers.py",
+    "tests/service/rule_tests/test_packs.py", "tests/service/exchange/test_roles.py", "tests/service/test_replay.py",
+    "tests/service/test_crash.py", "tests/service/test_broker_dies.py", "tests/service/test_chaos.py",
+    "tests/service/test_simulation.py", "tests/detectors/test_promise.py", "tests/detectors/test_fast.py",
+    "tests/detectors/test_latency_and_cost.py", "tests/detectors/test_outcomes.py", "tests/detectors/test_calendar.py",
+    "tests/detectors/test_absence_and_burn.py", "tests/detectors/test_level.py", "tests/detectors/test_visible.py",
+)  # fmt: skip
+"""The demo, fuzz, weeks of streams through detectors, and servers that die for minutes, the longest first: nearly half
+of the time that all tests take. `make test` leaves them out; `make check` runs them, too.
+"""
 SLOW = (
-    "tests/service/test_demo.py", "tests/test_sanitize.py", "tests/service/test_any_numbers.py", "tests/detectors",
-    "tests/service/rule_tests/test_packs.py", "tests/test_install.py",
-    "tests/service/test_alertmanager.py", "tests/service/test_bombs.py",
-    "tests/service/test_broker_dies.py", "tests/service/test_cli.py", "tests/service/test_connections.py",
-    "tests/service/test_crash.py", "tests/service/test_chaos.py", "tests/service/test_simulation.py",
-    "tests/service/test_daemon.py", "tests/service/test_deliver.py",
-    "tests/service/test_detect.py", "tests/service/test_kafka.py", "tests/service/test_kafka_security.py",
-    "tests/service/test_kafka_topics.py",
+    "tests/detectors", "tests/service/test_cli.py", "tests/test_install.py", "tests/service/test_alertmanager.py",
+    "tests/service/test_bombs.py", "tests/service/test_connections.py", "tests/service/test_daemon.py",
+    "tests/service/test_deliver.py", "tests/service/test_detect.py", "tests/service/test_kafka.py",
+    "tests/service/test_kafka_security.py", "tests/service/test_kafka_topics.py",
     "tests/service/test_outcomes_topic.py", "tests/service/test_otlp_grpc.py", "tests/service/test_reload.py",
     "tests/service/test_seen.py", "tests/service/sampling/test_served.py",
-    "tests/service/sampling/test_real_collector.py", "tests/service/test_compare.py",
-    "tests/service/test_marks.py", "tests/service/test_metrics.py", "tests/service/test_otlp_http.py",
-    "tests/service/test_outages.py", "tests/service/test_plugins.py", "tests/service/test_replay.py",
-    "tests/service/test_state_lost.py", "tests/service/test_trust.py", "tests/service/ingest/test_elements.py",
-    "tests/service/ingest/test_plans.py", "tests/service/ingest/test_reference.py", "tests/test_deploy.py",
-    "tests/service/test_rehearsal.py",
-    "tests/service/exchange/test_roles.py",
-    "tests/service/test_trial.py", "tests/service/test_weekly.py",
-    "tests/service/test_metric_cases.py", "tests/service/test_cases_daemon.py",
-    "tests/service/test_sessions_daemon.py", "tests/service/writeback/test_two_daemons.py",
+    "tests/service/sampling/test_real_collector.py", "tests/service/test_compare.py", "tests/service/test_marks.py",
+    "tests/service/test_metrics.py", "tests/service/test_otlp_http.py", "tests/service/test_outages.py",
+    "tests/service/test_plugins.py", "tests/service/test_state_lost.py", "tests/service/test_trust.py",
+    "tests/service/ingest/test_elements.py", "tests/service/ingest/test_plans.py",
+    "tests/service/ingest/test_reference.py", "tests/test_deploy.py", "tests/service/test_rehearsal.py",
+    "tests/service/test_trial.py", "tests/service/test_weekly.py", "tests/service/test_metric_cases.py",
+    "tests/service/test_cases_daemon.py", "tests/service/test_sessions_daemon.py",
+    "tests/service/writeback/test_two_daemons.py",
 )  # fmt: skip
-"""Files and folders that start servers, or stream weeks through a detector, the longest first.
+"""Files and folders that start servers, or compute for seconds. `make quick` leaves them out, and the long ones.
 
-`make quick` leaves them out, and all other runs begin with them: so no process is left with a long one at the end.
+All other runs begin with the long ones and these: so no process is left with a long one at the end.
 """
 ROOT = Path(__file__).parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow ones, and put them first."""
+    """Mark the long ones and the slow ones, and put them first."""
     places = {item: _place(item) for item in items}
     for item, place in places.items():
-        if place < len(SLOW):
+        if place < len(LONG):
+            item.add_marker(pytest.mark.long)
+        if place < len(LONG + SLOW):
             item.add_marker(pytest.mark.slow)
     items.sort(key=places.__getitem__)
 
 
 def _place(item: pytest.Item) -> int:
-    """The place in SLOW; its length for all that are quick."""
+    """The place in LONG and SLOW; their length for all that are quick."""
     path = item.path.relative_to(ROOT)
-    return next((i for i, slow in enumerate(SLOW) if path.is_relative_to(slow)), len(SLOW))
+    return next((i for i, slow in enumerate(LONG + SLOW) if path.is_relative_to(slow)), len(LONG + SLOW))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import IllegalSaslStateError, KafkaConnectionError, KafkaError
 
 from service.batch import Answer, Record, Signal
 from service.sources.arrival import Arrival, Arrivals, Begin
@@ -78,7 +78,7 @@ class KafkaSource:
         self._again: set[str] = set()
         self._sought: set[TopicPartition] = set()  # Those that were put where reading goes on.
         self._broken: Exception | None = None
-        self._begun = False
+        self._begun = self._overtook = False
         self._silent = ""  # What was said of the brokers' silence; empty while they answer.
         self._heard_s = time.monotonic()
         self._looked_s = 0.0
@@ -95,6 +95,9 @@ class KafkaSource:
                     await self._read()
                 except (KafkaError, TimeoutError) as error:
                     said, is_wrong = text_of(error), not getattr(error, "retriable", False)
+                    if isinstance(error, IllegalSaslStateError):
+                        # A request that overtook the login on its connection; twice, brokers ask for one we do not do.
+                        is_wrong, self._overtook = self._overtook, True
                     if isinstance(error, KafkaConnectionError):
                         why, is_wrong = await self.security.why()
                         said = why or said

@@ -81,7 +81,10 @@ def test_each_that_takes_one_can_render_it(kind: str) -> None:
     notice = review_notice(reviewed(session("a tool failed", "a<!channel>", "https://t.example.com/1")), "t", MONDAY_NS)
     assert notice
     notifier = notifiers()[kind]
-    hook = {"slack": {"webhook_url": "https://hooks.slack.com/services/a"}, "webhook": {"url": "https://w.example.com/hook"}}
+    hook = {
+        "slack": {"webhook_url": "https://hooks.slack.com/services/a"},
+        "webhook": {"url": "https://w.example.com/hook"},
+    }
     (target, *_) = notifier.every(notifier.settings(**hook[kind]) if kind in hook else None)
     rendered = notifier.render(notice, target)
     text = "\n".join(rendered) if isinstance(rendered, tuple) else rendered.body.decode()
