@@ -4,8 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import broker
+
+# An example may wait for a processor that other tests use: how long one took says nothing.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 LONG = (
     "tests/service/test_demo.py", "tests/test_sanitize.py", "tests/service/test_any_numbers.py",
