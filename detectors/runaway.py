@@ -6,9 +6,10 @@ hundredth is about as long are kin, and their sessions beyond that level are put
 is the multiple that only the budget's share of all the rule's sessions of a week go beyond (`core/farthest.py`): the
 budget is kept over all of them together, as long as the weeks to come are like the weeks seen. Calibration, no theorem.
 
-A session that goes beyond the bar counts as if it had come to it. Before a series has ended WARM sessions, and kin KIN
-of them, it pages by the rule's own limits alone, `repeats` and `cost`; each page makes those four times as large for
-it, and for a day or two for all that are not known. A series that is known pages at these limits too where the tail,
+A session that goes beyond the bar counts as if it had come to it. In the rule's first hour, in which nothing is known
+of anybody, no session pages. Later, before a series has ended WARM sessions, and kin KIN of them, it pages by the
+rule's own limits alone, `repeats` and `cost`; each page makes those four times as large for it, and for a day or two
+for all that are not known. A series that is known pages at these limits too where the tail,
 as it looks, allows it, though it might be worse.
 """
 
@@ -57,7 +58,9 @@ MORE = 4.0
 DAY_KEEPS = 2 ** (-1 / 7)
 WEEK_TICKS = 7 * DAY_TICKS
 LEAST_WEEKS = 1 / 168
-"""Time over which sessions are counted at least before they are so many a week."""
+"""Time over which sessions are counted at least before they are so many a week, and before any of them pages."""
+YOUNG_WEEKS, YOUNG_SPENDS = 0.7, 0.5
+"""Up to which time, decayed as the counts are (0.7 is the seventh day), what share of the budget is spent."""
 RESTS = 10
 """Ticks without a call after which a session that paged is over."""
 OPEN_MAX = 1_000
@@ -170,7 +173,8 @@ class Runaway:
         limits = np.full(len(MEASURES), math.inf)
         limits[TIMES], limits[DOLLARS] = self.terms.repeats, self.terms.dollars
         cold = limits * MORE ** np.clip(known.pages[rows], self.cold, 30.0)[:, None]
-        cold[np.isnan(cold)] = math.inf  # The rule has no such limit.
+        # The rule has no such limit, or has not listened for an hour yet.
+        cold[np.isnan(cold) | (self.weeks < LEAST_WEEKS)] = math.inf
         bars = np.where(np.isfinite(known.level[rows]), known.bars[rows], cold)
         more: Floats = bars * raised(known.doubted[rows], max(self.now, 0) // DAY_TICKS)[:, None]
         return more
@@ -248,7 +252,9 @@ class Runaway:
         pooled, n = beyond.sum(0, dtype=np.float64), float(sessions.sum())
         usual_most = _value(level, measure)
         step = 1 / float(usual_most.min()) if measure in (TIMES, CALLS) else 0.0
-        usual = self.terms.budget_per_week * PARTS[measure] / max(a_week, 1.0)
+        # The tail of a first week is a guess from few sessions: half of the budget is kept for what it misses.
+        kept = PARTS[measure] * (YOUNG_SPENDS if self.weeks < YOUNG_WEEKS else 1.0)
+        usual = self.terms.budget_per_week * kept / max(a_week, 1.0)
         looks, worst = reached(pooled, n, usual, step)
         far = np.full((2, len(rows)), [[looks], [worst]])
         for i, row in enumerate(rows.tolist()):

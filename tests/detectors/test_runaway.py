@@ -43,10 +43,10 @@ def modes(session: Mode = Mode.WATCHED) -> np.ndarray:
     return np.array([0, 0, 0, session], np.int8)
 
 
-def known() -> Runaway:
-    """A detector that knows the sessions of six hours of one agent."""
+def known(minutes: int = 360, every: int = 10) -> Runaway:
+    """A detector that knows the sessions of six hours, or so many minutes, of one agent."""
     detector = Runaway(LIMITS)
-    for minute in range(0, 361, 10):
+    for minute in range(0, minutes + 1, every):
         detector.tick(ended(minute, {AGENT: 200}, seed=minute), modes())
     return detector
 
@@ -83,16 +83,39 @@ def test_each_measure_can_page(measure: str) -> None:
 
 
 def test_of_what_is_not_known_only_the_rules_limits_page_and_each_page_asks_for_more() -> None:
-    detector = Runaway(LIMITS)
-    detector.tick(ended(0, {AGENT: 20}), modes())
-    assert detector.beyond(running(1, AGENT, 1, times=15.0, dollars=4.0, calls=60_000.0)) == ()
-    slot = running(1, AGENT, 1, times=16.0)
+    detector = listening(LIMITS)
+    assert detector.beyond(running(61, AGENT, 1, times=15.0, dollars=4.0, calls=60_000.0)) == ()
+    slot = running(61, AGENT, 1, times=16.0)
     ((_, trace),) = detector.beyond(slot)
     detector.begin(SESSION, AGENT, slot, trace)
     for row in (AGENT, OTHER):
-        assert detector.beyond(running(1, row, 2, times=17.0, dollars=5.0)) == ()
-        assert len(detector.beyond(running(1, row, 2, times=61.0))) == 1
-    assert Runaway(Terms(1.0, None, None)).beyond(running(1, AGENT, 1, times=1e6, dollars=1e6)) == ()
+        assert detector.beyond(running(61, row, 2, times=17.0, dollars=5.0)) == ()
+        assert len(detector.beyond(running(61, row, 2, times=61.0))) == 1
+    assert listening(Terms(1.0, None, None)).beyond(running(61, AGENT, 1, times=1e6, dollars=1e6)) == ()
+
+
+def listening(terms: Terms) -> Runaway:
+    """A detector that has listened for an hour, in which few sessions ended."""
+    detector = Runaway(terms)
+    for minute in (0, 60):
+        detector.tick(ended(minute, {AGENT: 20}), modes())
+    return detector
+
+
+def test_in_its_first_hour_nothing_pages() -> None:
+    """Nothing is known of anybody then, and each of a large fleet's longest sessions would be news."""
+    detector = Runaway(LIMITS)
+    detector.tick(ended(0, {AGENT: 20}), modes())
+    assert detector.beyond(running(59, AGENT, 1, times=1e6, dollars=1e6)) == ()
+
+
+def test_its_first_week_spends_less() -> None:
+    """Half of the budget: the bars are higher than with the same sessions a week later."""
+    young, old = known(), known()
+    old.weeks = 0.7
+    for one in (young, old):
+        one.tick(ended(420, {AGENT: 200}), modes())
+    assert (young.gauges()["bar_dollars"][AGENT] > 1.02 * old.gauges()["bar_dollars"][AGENT]).all()
 
 
 def test_an_agent_is_held_against_its_own() -> None:
@@ -119,8 +142,9 @@ def test_noise_asks_for_more_of_the_agent() -> None:
 
 def test_sessions_beyond_the_bar_do_not_move_it() -> None:
     """An hour of runaways among others: the bar rises little, as they count for no more than those at the bar."""
-    plain, mixed = known(), known()
-    for minute in range(370, 421, 10):
+    week = 7 * 1440
+    plain, mixed = known(week, 60), known(week, 60)
+    for minute in range(week + 10, week + 61, 10):
         plain.tick(ended(minute, {AGENT: 200}, seed=minute), modes())
         mixed.tick(ended(minute, {AGENT: 200}, seed=minute), modes())
         mixed.tick(ended(minute, {AGENT: 1}, 10_000 * USUAL, seed=minute), modes())

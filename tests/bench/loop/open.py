@@ -1,8 +1,8 @@
-"""Sessions still open: false pages a week of a fleet with a million live sessions, and how soon a runaway pages.
+"""Sessions still open: false pages a week of fleets with a million live sessions, and how soon a runaway pages.
 
     python -m tests.bench.loop open
 
-The fleet: agents whose sessions are so many as a power law says, a million live at a time, each half an hour long, so
+A fleet: agents whose sessions are so many as a power law says, a million live at a time, each half an hour long, so
 336 million a week. Calls of a session are lognormal (medians from 3 to 30, sigma from 0.5 to 1), those of every tenth
 agent have a power law's tail (exponent 2.5 to 4) instead; tokens and dollars are a multiple of calls with a scatter of
 their own, times are lognormal. How often one tool is called with the same arguments is geometric (ratio from 0.05 to
@@ -32,7 +32,8 @@ LIVE, HOURS_OF_SESSION, AGENTS, WEEKS = 1_000_000, 0.5, 400, 4
 BUDGET, REPEATS, DOLLARS_MOST = 1.0, 15.0, 4.0
 REPEATS_GOAL, DOLLARS_GOAL = 20, 5.0
 LATENESS_S = 60.0
-SEED, RUNAWAYS = 1, 200
+FLEETS, RUNAWAYS = 8, 200
+"""Fleets drawn by seeds from 1 on; runaways begin in the first of them."""
 EDGES = np.exp2((np.arange(PLACES) + FIRST_BUCKET + 1) / 8)
 """Upper ends of a measure's buckets."""
 
@@ -162,18 +163,26 @@ def paged(detector: Runaway, agent: int, loop: Loop, rng: np.random.Generator) -
 
 def run() -> Iterator[str]:
     """The lines of the report."""
-    rng = np.random.default_rng(SEED)
-    laws = fleet(rng)
-    a_week = laws.rate.sum() * 168
+    a_week = LIVE / HOURS_OF_SESSION * 168
     yield f"{AGENTS} agents, {LIVE:,} live sessions, {a_week / 1e6:,.0f} million a week, budget {BUDGET:g} a week"
-    drawn, expected = np.zeros((WEEKS, 5)), np.zeros((WEEKS, 5))
-    detector = Runaway(Terms(BUDGET, None, None, repeats=REPEATS, dollars=DOLLARS_MOST))
-    for hour, pages, law in learnt(detector, laws, rng):
-        drawn[hour // 168] += pages
-        expected[hour // 168] += law
+    drawn, expected = np.zeros((FLEETS, WEEKS, 5)), np.zeros((FLEETS, WEEKS, 5))
+    kept: list[tuple[Runaway, Fleet, np.random.Generator]] = []
+    for number in range(FLEETS):
+        rng = np.random.default_rng(1 + number)
+        laws, detector = fleet(rng), Runaway(Terms(BUDGET, None, None, repeats=REPEATS, dollars=DOLLARS_MOST))
+        for hour, pages, law in learnt(detector, laws, rng):
+            drawn[number, hour // 168] += pages
+            expected[number, hour // 168] += law
+        kept = kept or [(detector, laws, rng)]
+        pages, by_laws = drawn[number].sum(1), expected[number].sum(1)
+        told = ", ".join(f"{n:.0f} ({one:.2f})" for n, one in zip(pages.tolist(), by_laws.tolist(), strict=True))
+        yield f"fleet {number + 1}: false pages in weeks 1 to {WEEKS}, and as many as the laws expect: {told}"
     for week in range(WEEKS):
-        by = ", ".join(f"{name} {one:.2f}" for name, one in zip(MEASURES, expected[week].tolist(), strict=True))
-        yield f"week {week + 1}: {drawn[week].sum():.0f} false pages drawn, {expected[week].sum():.2f} expected ({by})"
+        means = zip(MEASURES, expected[:, week].mean(0).tolist(), strict=True)
+        by = ", ".join(f"{name} {one:.2f}" for name, one in means)
+        pages, law = drawn[:, week].sum() / FLEETS, expected[:, week].sum() / FLEETS
+        yield f"week {week + 1}: {pages:.2f} false pages a fleet, {law:.2f} expected ({by})"
+    ((detector, laws, rng),) = kept
     bars = detector._bars(np.arange(AGENTS, dtype=np.int32))
     for place, name in enumerate(MEASURES):
         low, middle, high = np.quantile(bars[:, place], (0.1, 0.5, 0.9))
