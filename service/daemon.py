@@ -52,6 +52,7 @@ from service.store.outbox import Outbox
 from service.store.rejected import Rejected
 from service.store.rescue import put_back
 from service.store.sqlite import Delivery, Store, connect, exposed
+from service.taken_up import take_up
 from service.taking import Taking
 from service.watched import Watched
 from service.web.connections import Connections
@@ -100,8 +101,8 @@ class Daemon:
         )  # fmt: skip
         announce(self.destinations)
         self.pipeline = pipeline(settings, rules)
-        self.offsets: dict[str, int] = {}
-        self._restore()
+        offsets, self.unread = take_up(self.store, self.pipeline, rules, clock.now_ns())
+        self.offsets = dict(offsets)
         self.steps = Steps(self.pipeline, self._saved_state)
         self.rejected = Rejected(settings.data_dir)
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)
@@ -132,6 +133,7 @@ class Daemon:
             self.sessions, self.writeback, self.agentforce, self.told, self.weekly,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
+        self.metrics.parts_lost = [one.name for one in self.unread]
         start = partial(asyncio.create_task, name="look")
         self.looks = Looks(self.pipeline, self.metrics, self.work, start, settings.keep or SHIPPED)
         self.pages = Pages(self)
@@ -150,22 +152,6 @@ class Daemon:
         if self.sessions:
             self.sessions.each_monday(made.week)
         return made
-
-    def _restore(self) -> None:
-        saved = self.store.load()
-        if saved is None:
-            log.info("no state in %s: starting afresh", self.settings.data_dir)
-            return
-        try:
-            anew = self.pipeline.restore(State(saved.arrays, saved.alerts))
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise StoreError(
-                f"the state in {self.settings.data_dir} is not this version's ({type(error).__name__}: {error}); "
-                "use the version that wrote it, or move the directory away to start afresh"
-            ) from error
-        self.offsets = dict(saved.offsets)
-        if anew:
-            log.info("new, or asks something else now: %s", learning.anew(self.rules.rules, anew, self.clock.now_ns()))
 
     def _saved_state(self) -> State | None:
         saved = self.store.load()

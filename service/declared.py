@@ -167,7 +167,9 @@ HEALTH = {
     "tocsin_kafka_lost_records_total": Declared(
         "counter", ("topic",), "Records that Kafka deleted before they were read."
     ),
-    "tocsin_kafka_topic_missing": Declared("gauge", ("topic",), "1 for a topic of the settings that there is not."),
+    "tocsin_kafka_topic_missing": Declared(
+        "gauge", ("topic",), "1 for a topic of the settings that there is not, or that our user may not read."
+    ),
     "tocsin_kafka_unread_partition": Declared(
         "gauge",
         ("partition",),
@@ -201,6 +203,9 @@ HEALTH = {
         "counter", (), "Writes to Kafka that failed; nothing more is read until one works."
     ),
     "tocsin_kafka_tombstones_total": Declared("counter", (), "Kafka records without a value."),
+    "tocsin_kafka_stuck_total": Declared(
+        "counter", ("topic",), "Consumers that were made anew as a partition was not read although its log went on."
+    ),
     "tocsin_kafka_restarts_total": Declared("counter", (), "Kafka consumers that failed and were replaced."),
     "tocsin_agentforce_polls_total": Declared("counter", ("result",), "Polls of Agentforce, `ok` or `failed`."),
     "tocsin_agentforce_request_failures_total": Declared(
@@ -221,6 +226,11 @@ HEALTH = {
     "tocsin_last_save_duration_seconds": Declared("gauge", (), "How long the last save took."),
     "tocsin_last_save_timestamp_seconds": Declared("gauge", (), "When state was last saved, in Unix time."),
     "tocsin_save_failures_total": Declared("counter", (), "Saves that failed; nothing is read until one works."),
+    "tocsin_state_parts_lost_total": Declared(
+        "counter",
+        ("part",),
+        "Parts of the saved state that could not be read at the start, as a newer version wrote them.",
+    ),
     "tocsin_state_put_back_total": Declared(
         "counter", (), "How often files of state, deleted or replaced while in use, were written anew in place."
     ),

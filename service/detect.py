@@ -36,6 +36,7 @@ from detectors.core.rows import under
 from detectors.core.series import SeriesTable
 from service.batch import Answer
 from service.fingerprint import fingerprint, of_format_9
+from service.saved_parts import kind_of
 from service.spend import Spend
 from service.watch import EXPIRE_AFTER_NS, Level, Moved, Watch
 
@@ -170,6 +171,7 @@ class Detect:
         return {
             watch.rule.name: {
                 "fingerprint": watch.fingerprint,
+                "part": kind_of(watch.rule.detector),
                 "severity": watch.rule.severity.value,
                 "ledger": watch.ledger.state(),
                 "alerts": [[row, watch.view.labels(row), packed(alert)] for row, alert in watch.alerts.items()],
@@ -181,7 +183,8 @@ class Detect:
         """Go on; a rule whose meaning has changed starts anew, and open alerts without their rule are closed."""
         open_ns = int(arrays["open_ns"][0])
         self.open_ns, self.heard = None if open_ns < 0 else open_ns, bool(arrays["open_ns"][1])
-        self.spend.restore(under(arrays, "/spend/"))
+        if spent := under(arrays, "/spend/"):
+            self.spend.restore(spent)
         # In format 9 nobody had classes of outcomes of their own.
         same = {
             of_format_9(one.rule): one.fingerprint for one in self.watches if one.fingerprint == fingerprint(one.rule)

@@ -31,7 +31,8 @@ class Intake(Protocol):
     def watermark_ns(self) -> int | None: ...
     def expect(self, partitions: Iterable[str]) -> None: ...
     def adjust(self, gap: Gap) -> None: ...
-    def check(self, checked: Mapping[str, int]) -> None: ...
+    def check(self, checked: Mapping[str, int], now_ns: int) -> None: ...
+    def pass_to(self, ns: int) -> None: ...
     def waits_for(self, now_ns: int) -> tuple[str, ...]: ...
     def read_all(self, records: Sequence[Record], now_ns: int, tally: Tally) -> Iterator[list[Answer]]: ...
     def closed_slots(self, now_ns: int, tally: Tally) -> Iterator[Slot]: ...
@@ -41,7 +42,9 @@ class Intake(Protocol):
 
 
 class Front(Protocol):
-    """Makes the first stage: anew, or of what its `snapshot` gave."""
+    """Makes the first stage: anew, or of what its `snapshot` gave; `part` is what that is called in a state."""
+
+    part: ClassVar[str]
 
     def anew(self, local: Local, rules: RuleSet) -> Intake: ...
     def restored(self, arrays: Arrays, local: Local, rules: RuleSet) -> Intake: ...
@@ -50,6 +53,8 @@ class Front(Protocol):
 @dataclass(frozen=True)
 class Ingesting:
     """OTLP is read here: role all."""
+
+    part: ClassVar = "ingest"
 
     limits: IngestLimits
     decoder: Decoder
@@ -71,6 +76,8 @@ def _meters(local: Local, rules: RuleSet) -> Meters:
 @dataclass(frozen=True)
 class Merging:
     """OTLP was read elsewhere, and what it counted is added up here: role detect."""
+
+    part: ClassVar = "slots"
 
     limits: IngestLimits
 

@@ -30,7 +30,6 @@ from service.exchange.shard import HandedOverError, Shard
 from service.ingest.stage import Ingest
 from service.ingester_metrics import FROM_BEGINNING, FROM_STATE, LOST, IngesterMetrics, IngestParts
 from service.minutely import Minutely
-from service.readiness import told_missing
 from service.settings import Settings
 from service.sources.arrival import Arrival, Arrivals, Begin, answer_all
 from service.sources.handed import Handed, Pointer, pointer
@@ -123,13 +122,12 @@ class Ingester:
             return self.topic.failing
         if (silent_s := self.kafka.silent_s()) > SILENT_S:
             return f"no Kafka broker has answered for {silent_s:.0f} s"
-        return "" if self.kafka.topics.found else told_missing(self.kafka.topics)
+        return self.kafka.refused or ("" if self.kafka.topics.found else self.kafka.topics.problem)
 
     def notes(self) -> list[str]:
         """Say what somebody should look into."""
-        found = [self.minutely.unreadable, self.minutely.waiting, self.minutely.clock]
-        if self.kafka.topics.missing:
-            found.append(told_missing(self.kafka.topics))
+        found = [self.minutely.unreadable, self.minutely.waiting, self.minutely.clock, *self.kafka.progress.stuck()]
+        found.append(self.kafka.topics.problem)
         if not self.owned:
             found.append("no source partition is ours: there are as many instances as partitions, or the group is busy")
         return [note for note in found if note]
@@ -223,14 +221,16 @@ class Ingester:
 
     async def _state(self, name: str, where: Pointer) -> Arrays:
         """The state, once the brokers give it. Raises GoneError where they have it no more, or we are to stop."""
+        said = ""
         while True:
             try:
                 return await self.topic.state(where)
             except (KafkaError, TimeoutError) as error:
-                said = text_of(error) if isinstance(error, KafkaError) else "no answer in time"
+                before, said = said, text_of(error) if isinstance(error, KafkaError) else "no answer in time"
                 if self._stop.is_set():
                     raise GoneError(f"asked to stop before it could be read: {said}") from None
-                log.error("the state of %s cannot be read yet: %s", name, said)
+                if said != before:
+                    log.error("the state of %s cannot be read yet: %s", name, said)
                 await asyncio.sleep(AGAIN_S)
 
     def _step(

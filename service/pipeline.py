@@ -27,6 +27,7 @@ from service.causes.examples import Kept
 from service.causes.news import News
 from service.causes.past import Past
 from service.detect import Detect
+from service.exchange.merge import MERGE_FORMAT
 from service.front import Front, Ingesting
 from service.ingest.decode import Decoder
 from service.ingest.join.join import UNSEEDED, Seed
@@ -34,6 +35,7 @@ from service.ingest.legs import Legs
 from service.ingest.limits import IngestLimits
 from service.ingest.local import NOTHING_LOCAL, Local
 from service.ingest.otlp.scanner import Scanner
+from service.saved_parts import Part, Unread, unread, versions, without
 from service.watch import Level, Moved
 
 
@@ -60,7 +62,7 @@ class Outcome:
 
 
 FORMAT = 13
-"""Of the state's arrays and alerts: it grows when an older version could not go on from them."""
+"""Of the first stage's part of the state: it grows when an older version could not go on from it."""
 READABLE = (8, 9, 10, 11, 12, FORMAT)
 """Formats that this version goes on from.
 
@@ -72,8 +74,15 @@ differed, too (`ingest/join/format8.py`).
 """
 
 
+FIRST = {
+    "ingest": Part(FORMAT, READABLE[0], "traces, sessions and slots under way count in part, and cells are met anew"),
+    "slots": Part(MERGE_FORMAT, MERGE_FORMAT, "slots whose parts have not all come count in part"),
+}
+"""What the first stage saves in role all, and in role detect."""
+
+
 class FormatError(ValueError):
-    """The state was written by another version."""
+    """The state was written by a version that is too old."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +126,8 @@ class Pipeline:
         self.limits, self.rules, self.max_page_age_ns = limits, rules, max_page_age_ns
         self.decoder, self._local, self._calendar = decoder or Scanner(), local, calendar
         self._front = front or Ingesting(limits, self.decoder, seed)
+        self._first = {self._front.part: FIRST[self._front.part]}
+        self.unread: dict[str, Unread] = {}  # Parts of states that were met, of versions that this one does not know.
         self.begin_anew()
 
     @property
@@ -143,7 +154,7 @@ class Pipeline:
             self._judge(self.ingest.take_closed(), now_ns, step)
         for mark in batch.marks:
             answers.append(self._hear(mark, now_ns, step))
-        self.ingest.check(batch.checked)
+        self.ingest.check(batch.checked, now_ns)
         if batch.checked or not batch.records:
             self._judge(self.ingest.closed_slots(now_ns, step.tally), now_ns, step)
         tally = step.tally
@@ -265,23 +276,32 @@ class Pipeline:
         arrays |= {f"detect/{name}": array for name, array in self.detect.snapshot().items()}
         arrays |= {f"causes/{name}": np.asarray(array) for name, array in self.causes.snapshot().items()}
         arrays["format"] = np.array([FORMAT])
-        return State(
-            arrays, {"detect": self.detect.alerts(), "router": self.router.snapshot(), "news": self.causes.news.state()}
-        )
+        parts = versions(self._first, [rule.detector for rule in self.rules.rules])
+        alerts = {"detect": self.detect.alerts(), "router": self.router.snapshot(), "news": self.causes.news.state()}
+        return State(arrays, {**alerts, "parts": parts})
 
     def restore(self, state: State) -> tuple[str, ...]:
         """Go on from a snapshot. Returns the names of rules that start anew, as they are no longer what they were.
 
-        Raises FormatError where another version wrote it.
+        Of a newer version's state it goes on with the parts that it knows, and keeps in `unread` which it does not.
+        Raises FormatError where an older version wrote it than one whose state is read.
         """
         written = int(state.arrays["format"][0]) if "format" in state.arrays else 0
-        if written not in READABLE:
+        if "parts" not in state.alerts and written not in READABLE:
             formats = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
             raise FormatError(f"state format {written}; this version reads {formats}")
-        self.ingest = self._front.restored(under(state.arrays, "ingest/"), self.local, self.rules)
-        anew = self.detect.restore(under(state.arrays, "detect/"), state.alerts["detect"])
-        past, kept = (under(state.arrays, f"causes/{name}.") for name in ("past", "kept"))  # None in format 10.
-        news = News.resume(state.alerts.get("news"))
-        self.causes = Attribution(Past.restore(past), Kept.restore(kept), news)
-        self.router = Router.restore(self.rules, self.max_page_age_ns, state.alerts["router"], self._level_of)
+        gone = unread(self._first, state.alerts.get("parts", {}))
+        self.unread |= gone
+        if is_anew := self._front.part in gone:
+            gone |= {"causes": gone[self._front.part]}  # They know cells by their numbers in the first stage.
+        arrays, alerts = without(state.arrays, state.alerts, gone)
+        anew = self.detect.restore(under(arrays, "detect/"), alerts["detect"])
+        if is_anew:
+            self.ingest = self._front.anew(self.local, self.rules)
+            self.ingest.pass_to(self.detect.open_ns or 0)  # Ticks that were judged are not judged again.
+        else:
+            self.ingest = self._front.restored(under(arrays, "ingest/"), self.local, self.rules)
+        past, kept = (under(arrays, f"causes/{name}.") for name in ("past", "kept"))  # None in format 10.
+        self.causes = Attribution(Past.restore(past), Kept.restore(kept), News.resume(alerts["news"]))
+        self.router = Router.restore(self.rules, self.max_page_age_ns, alerts["router"], self._level_of)
         return anew

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from service.sources.kafka import SILENT_S
-from service.sources.topics import Topics
 
 if TYPE_CHECKING:
     from service.daemon import Daemon
@@ -29,14 +28,17 @@ class Readiness:
             return ""
         if (silent_s := daemon.kafka.silent_s()) > SILENT_S:
             return f"no Kafka broker has answered for {silent_s:.0f} s"
-        return "" if daemon.kafka.topics.found else self._missing_topics()
+        return daemon.kafka.refused or ("" if daemon.kafka.topics.found else daemon.kafka.topics.problem)
 
     def notes(self) -> list[str]:
         """Say what somebody should look into, although telemetry is taken in."""
         daemon = self._daemon
         found = [daemon.minutely.unreadable, daemon.minutely.waiting, daemon.minutely.clock, daemon.put_back]
-        if daemon.kafka and daemon.kafka.topics.missing:
-            found.append(self._missing_topics())
+        if daemon.unread:
+            names = ", ".join(one.name for one in daemon.unread)
+            found.append(f"a newer version wrote the state, and these parts of it began anew: {names}")
+        if daemon.kafka:
+            found += [daemon.kafka.topics.problem, *daemon.kafka.progress.stuck()]
         if daemon.kafka and (count := daemon.kafka.elsewhere.count):
             found.append(f"another member of the Kafka group reads {count} of the partitions")
         if (silent_s := daemon.metrics.telemetry_silent_s()) > TELEMETRY_SILENT_S:
@@ -45,18 +47,9 @@ class Readiness:
             found.append(f"sessions are not recorded: {daemon.sessions.problem}")
         if daemon.told and daemon.told.failing:
             found.append(f"outcomes are not read from Kafka: {daemon.told.failing}")
-        if daemon.told and daemon.told.topics.missing:
-            found.append(told_missing(daemon.told.topics))
+        if daemon.told:
+            found.append(daemon.told.topics.problem)
         found.append(daemon.weekly.problem())
         if not daemon.rule_files.is_current:
             found.append("the rule files are wrong since they were changed: the rules of before are in use")
         return [note for note in found if note]
-
-    def _missing_topics(self) -> str:
-        assert self._daemon.kafka is not None
-        return told_missing(self._daemon.kafka.topics)
-
-
-def told_missing(topics: Topics) -> str:
-    """The topics that there are not, in words."""
-    return f"Kafka has no topic {', '.join(topics.missing)}; see {topics.setting}"

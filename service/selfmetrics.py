@@ -6,7 +6,7 @@ Levels are taken between steps and exported as they stood then; NaN is not expor
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -93,6 +93,7 @@ class SelfMetrics:
         self.tallied = Tallied()
         self.notices: Counter[Status] = Counter()
         self.save_failures = self.put_back = 0
+        self.parts_lost: Sequence[str] = ()
         self._save: tuple[float, float] | None = None
         self._heard_s = time.monotonic()
         self.expired: Counter[str] = Counter()
@@ -158,6 +159,7 @@ class SelfMetrics:
             **{name: {} for name in OF_INGEST},
             "tocsin_save_failures_total": {(): self.save_failures},
             "tocsin_state_put_back_total": {(): self.put_back},
+            "tocsin_state_parts_lost_total": {(name,): 1 for name in self.parts_lost},
             "tocsin_outbox_write_failures_total": {(): deliveries.unwritten},
             "tocsin_delivery_attempts_total": {(name,): deliveries.attempts[name] for name in names},
             "tocsin_deliveries_total": {(name,): deliveries.delivered[name] for name in names},

@@ -29,6 +29,7 @@ SLOW = (
     "tests/service/test_deliver.py", "tests/service/test_detect.py", "tests/service/test_kafka.py",
     "tests/service/test_kafka_security.py", "tests/service/test_kafka_topics.py",
     "tests/service/test_outcomes_topic.py", "tests/service/test_otlp_grpc.py", "tests/service/test_reload.py",
+    "tests/service/test_progress.py", "tests/service/test_kafka_rights.py", "tests/service/test_saved_parts.py",
     "tests/service/test_seen.py", "tests/service/sampling/test_served.py",
     "tests/service/sampling/test_real_collector.py", "tests/service/test_compare.py", "tests/service/test_marks.py",
     "tests/service/test_metrics.py", "tests/service/test_otlp_http.py", "tests/service/test_outages.py",

@@ -39,6 +39,12 @@ def documents(path: str) -> list[Any]:
     return [one for one in YAML(typ="safe", pure=True).load_all((DEPLOY / path).read_text()) if one]
 
 
+def containers(manifests: list[Any]) -> list[Any]:
+    """The containers of all pods."""
+    specs = [one["spec"].get("template", {}).get("spec", {}) for one in manifests if "spec" in one]
+    return [container for spec in specs for container in spec.get("containers", ())]
+
+
 def test_prometheus_rules() -> None:
     """They are rules, fire when they should, and are of metrics that there are."""
     needs("promtool", "prometheus")
@@ -46,8 +52,9 @@ def test_prometheus_rules() -> None:
     for command in (("check", "rules", "tocsin.rules.yml"), ("test", "rules", "tocsin.rules.test.yml")):
         done = subprocess.run(["promtool", *command], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    ((group,),) = ([one["groups"] for one in documents("prometheus/tocsin.rules.yml")],)
-    rules, tested = group[0]["rules"], (folder / "tocsin.rules.test.yml").read_text()
+    (written,) = documents("prometheus/tocsin.rules.yml")
+    rules = [rule for group in written["groups"] for rule in group["rules"]]
+    tested = (folder / "tocsin.rules.test.yml").read_text()
     for rule in rules:
         assert set(re.findall(r"\btocsin_\w+", rule["expr"])) <= set(DECLARED), rule["alert"]
         assert rule["labels"]["severity"] in ("critical", "warning") and f"alertname: {rule['alert']}" in tested
@@ -78,9 +85,10 @@ def test_settings_are_settings() -> None:
         given |= {
             name: str(value) for name, value in service.get("environment", {}).items() if name.startswith("TOCSIN_")
         }
-    for one in documents("kubernetes/tocsin.yaml"):
-        for container in one["spec"].get("template", {}).get("spec", {}).get("containers", ()):
+    for manifest in ("kubernetes/tocsin.yaml", "kubernetes-machines/detect.yaml", "kubernetes-machines/ingest.yaml"):
+        for container in containers(documents(manifest)):
             given |= {pair["name"]: pair["value"] for pair in container["env"]}
+            load({name: value for name, value in given.items() if name != "TOCSIN_RULES"})
     load({name: value for name, value in given.items() if name != "TOCSIN_RULES"})
     assert set(given) <= known
     for path in DEPLOY.rglob("*"):
@@ -105,6 +113,9 @@ def test_files_that_are_named_are_there() -> None:
         for volume in service.get("volumes", ()):
             source = volume.split(":")[0]
             assert not source.startswith(".") or (DEPLOY / "compose" / source).exists(), volume
+    (machines,) = documents("kubernetes-machines/kustomization.yaml")
+    for name in (*machines["resources"], *(patch["path"] for patch in machines["patches"])):
+        assert (DEPLOY / "kubernetes-machines" / name).exists(), name
     (kustomize,) = documents("kubernetes/kustomization.yaml")
     for name in (*kustomize["resources"], *kustomize["configMapGenerator"][0]["files"]):
         assert (DEPLOY / "kubernetes" / name).exists(), name
@@ -157,3 +168,41 @@ def test_the_unit() -> None:
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
     said = [line for line in (done.stdout + done.stderr).splitlines() if "tocsin.service" in line]
     assert [line for line in said if "is not executable" not in line] == []
+
+
+def test_pods_of_both_roles_are_as_safe() -> None:
+    """Role ingest runs as role all does: not root, nothing to write but its folders, probed, one at a time drained."""
+    alone, ingest = documents("kubernetes/tocsin.yaml"), documents("kubernetes-machines/ingest.yaml")
+    for name in ("securityContext", "livenessProbe", "readinessProbe", "startupProbe", "image"):
+        assert containers(alone)[0][name] == containers(ingest)[0][name], name
+    pods = [next(one["spec"]["template"]["spec"] for one in some if "template" in one["spec"])
+            for some in (alone, ingest)]  # fmt: skip
+    assert pods[1]["securityContext"].items() <= pods[0]["securityContext"].items()
+    assert not pods[1]["automountServiceAccountToken"]
+    kinds = {one["kind"]: one["spec"] for one in ingest}
+    assert kinds["PodDisruptionBudget"]["maxUnavailable"] == 1
+    named = kinds["Deployment"]["template"]["metadata"]["labels"]
+    for kind in ("PodDisruptionBudget", "Deployment", "ServiceMonitor"):
+        assert kinds[kind]["selector"]["matchLabels"] == named, kind
+    assert kinds["NetworkPolicy"]["podSelector"]["matchLabels"] == kinds["Service"]["selector"] == named
+
+
+def test_kustomize_makes_the_roles() -> None:
+    """One detect with its volume and without doors for OTLP, and as many of ingest as were asked for."""
+    if not shutil.which("kubectl"):
+        pytest.skip("no kubectl here; Debian's is older than these manifests")
+    done = subprocess.run(
+        ["kubectl", "kustomize", DEPLOY / "kubernetes-machines"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    made = {(one["kind"], one["metadata"]["name"]): one.get("spec", {})
+            for one in YAML(typ="safe", pure=True).load_all(done.stdout)}  # fmt: skip
+    detect, ingest = made["StatefulSet", "tocsin"], made["Deployment", "tocsin-ingest"]
+    assert (detect["replicas"], ingest["replicas"]) == (1, 3) and detect["volumeClaimTemplates"]
+    for pods, role in ((detect, "detect"), (ingest, "ingest")):
+        (container,) = pods["template"]["spec"]["containers"]
+        assert {"name": "TOCSIN_ROLE", "value": role} in container["env"]
+        assert [port["containerPort"] for port in container["ports"]] == [9464]
+    assert [port["port"] for port in made["Service", "tocsin"]["ports"]] == [9464]
+    taken = [port["port"] for rule in made["NetworkPolicy", "tocsin"]["ingress"] for port in rule["ports"]]
+    assert taken == [9464] and ("ServiceMonitor", "tocsin-ingest") in made

@@ -15,6 +15,7 @@ CORE_OF_SERVICE = (
     "service/detect.py",
     "service/fingerprint.py",
     "service/overrides.py",
+    "service/saved_parts.py",
     "service/watch.py",
     "service/spend.py",
     "service/causes",

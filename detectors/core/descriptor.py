@@ -127,6 +127,8 @@ class Descriptor:
     signal          the plain number that comes closest to what it judges, for a rule that says none: the causes of a
                     change are looked for in it; empty: they are not looked for
     models          names after a dot that choose one of many: river.ADWIN
+    version         of the state that it saves; it grows when a program that knows the one before could not go on from
+                    it, and states of all versions up to it are read
     """
 
     build: Callable[[Terms], Detector]
@@ -153,6 +155,7 @@ class Descriptor:
     models: tuple[str, ...] = ()
     compares: tuple[str, ...] = ()
     named: Mapping[str, Gauge] = field(default_factory=dict)
+    version: int = 1
 
     def scheduled(self) -> "Descriptor":
         """The same for a rule that says `every`."""

@@ -81,8 +81,12 @@ class Merge:
     def expect(self, partitions: Iterable[str]) -> None:
         """Which partitions hold the reports says nothing of event time: the reports tell which sources there are."""
 
-    def check(self, checked: Mapping[str, int]) -> None:
+    def check(self, checked: Mapping[str, int], now_ns: int) -> None:
         """That there is no further report is no evidence of anything."""
+
+    def pass_to(self, ns: int) -> None:
+        """Have event time come as far as this: what ends before is late from here on."""
+        self.watermark_ns = max(ns, self.watermark_ns or 0)
 
     def waits_for(self, now_ns: int) -> tuple[str, ...]:
         """The source partitions of which no ingest instance has reported of late; event time waits for them."""

@@ -73,7 +73,7 @@ class Shard:
             self.ingest.adjust(batch.gap)
         for answered in self.ingest.read_all(batch.records, now_ns, tally):
             answers += answered
-        self.ingest.check(batch.checked)
+        self.ingest.check(batch.checked, now_ns)
         if (passed_ns := self.ingest.passed_ns(self.source)) is not None and self.ingest.watermark_ns is not None:
             self.ingest.pass_to(passed_ns)
         for slot in self.ingest.closed_slots(now_ns, tally):

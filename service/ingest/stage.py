@@ -91,10 +91,10 @@ class Ingest:
         """Nobody listened for a while, or the wall clock was stepped: neither is silence."""
         self._watermark.adjust(gap.stood_ns, gap.stepped_ns)
 
-    def check(self, checked: Mapping[str, int]) -> None:
+    def check(self, checked: Mapping[str, int], now_ns: int) -> None:
         """By these wall times the logs are read to their ends: event time may pass those that are idle."""
         for partition, at_ns in checked.items():
-            self._watermark.check(partition, at_ns)
+            self._watermark.check(partition, at_ns, now_ns)
 
     def waits_for(self, now_ns: int) -> tuple[str, ...]:
         """The partitions of Kafka that nobody could read to their end of late; no slot closes before somebody can."""

@@ -92,16 +92,18 @@ class Watermark:
         self._resumed = False
 
     def expect(self, logs: Iterable[str]) -> None:
-        """From here on these logs are read, and no others. Event time waits for each until it is heard or checked."""
+        """From here on these logs are read, and no others. Event time waits for each until it is heard or checked.
+
+        One that was taken from us may come back: another member that joins and leaves gives it back unread. So its
+        silence counts from here on as that of a push door does.
+        """
         wanted = set(logs)
         for name in wanted:
             partition = self._partitions.setdefault(name, Partition())
             partition.checked_ns = partition.checked_ns or 0
-        self._partitions = {
-            name: partition
-            for name, partition in self._partitions.items()
-            if partition.checked_ns is None or name in wanted
-        }
+        for name, partition in self._partitions.items():
+            if partition.checked_ns is not None and name not in wanted:
+                partition.checked_ns, partition.silent_ns = None, self._now_ns
 
     def hear(self, name: str, end_ns: int, now_ns: int) -> None:
         """Note the latest end in a record of a partition.
@@ -111,11 +113,14 @@ class Watermark:
         self._catch_up(now_ns)
         self._partitions.setdefault(name, Partition()).hear(min(end_ns, now_ns), now_ns)
 
-    def check(self, name: str, at_ns: int) -> None:
-        """All of a log that was there by a wall time is read. Of a log that is not expected this is no news."""
+    def check(self, name: str, at_ns: int, now_ns: int) -> None:
+        """All of a log that was there by a wall time is read. Of a log that is not expected this is no news.
+
+        No broker has answered after now: an answer that says so is of before the clock was put back.
+        """
         partition = self._partitions.get(name)
         if partition is not None and partition.checked_ns is not None:
-            partition.check(at_ns)
+            partition.check(min(at_ns, now_ns))
 
     def adjust(self, unheard_ns: int, stepped_ns: int) -> None:
         """Take in that nobody listened for some time, and that the wall clock was put forward or back (negative).
@@ -194,6 +199,8 @@ class Watermark:
             stopped_ns = now_ns - self._now_ns
             if stopped_ns > SILENCE_NS:
                 self.adjust(unheard_ns=stopped_ns, stepped_ns=0)
+            elif stopped_ns < 0:  # The clock was put back while nobody looked.
+                self.adjust(unheard_ns=0, stepped_ns=stopped_ns)
         self._now_ns = now_ns
 
     def state(self) -> dict[str, Any]:

@@ -15,18 +15,27 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import IllegalSaslStateError, KafkaConnectionError, KafkaError
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 
+from detectors.core.columns import SECOND_NS
 from service.batch import Answer, Record, Signal
 from service.sources.arrival import Arrival, Arrivals, Begin
 from service.sources.handed import Handed
-from service.sources.kafka_consumer import METADATA_MS, consumer, rejected, stopped, text_of, until
+from service.sources.kafka_consumer import METADATA_MS, Reassigned, consumer, rejected, stopped, text_of, until
 from service.sources.kafka_security import Security
 from service.sources.kafka_settings import KafkaSettings
 from service.sources.kafka_start import where
 from service.sources.positions import Kept, Positions, name_of
+from service.sources.progress import Progress, StuckError
 from service.sources.topics import Elsewhere, Topics, signal_of
 from service.steps import SetAside
 
@@ -64,6 +73,8 @@ class KafkaSource:
         self.empty = 0  # Records without a value: tombstones, which OTLP never writes.
         self.restarts = 0  # Consumers that had to be replaced.
         self.elsewhere = Elsewhere(settings.group)
+        self.progress = Progress(settings.stuck_after / SECOND_NS)
+        self.refused = ""  # The right that is missing, since a consumer ended for want of it.
         self.lost: Counter[str] = Counter()  # By topic: records that were deleted before they were read.
         self._kept = Kept({name: offset for name, offset in saved.items() if "/" in name})
         self._positions: Positions = handed or self._kept
@@ -101,11 +112,15 @@ class KafkaSource:
                     if isinstance(error, KafkaConnectionError):
                         why, is_wrong = await self.security.why()
                         said = why or said
-                    if not self._begun and is_wrong:
+                    is_topic = isinstance(error, TopicAuthorizationFailedError)  # It is waited for, as a missing one.
+                    if not self._begun and is_wrong and not is_topic:
                         raise KafkaError(f"cannot read from Kafka at {self._servers}: {said}") from None
-                    self.restarts += self._begun
+                    if is_topic or isinstance(error, GroupAuthorizationFailedError):
+                        self.refused = f"Kafka: {said}"
+                    self.restarts += self._begun or is_topic
                     again_s = AGAIN_FIRST_S if time.monotonic() - born_s > LIVED_S else again_s
-                    self._say_silent(f"{said}; trying again, from where reading stopped")
+                    if not isinstance(error, StuckError):
+                        self._say_silent(f"{said}; trying again, from where reading stopped")
                     await self._drop()
                     await until(self._leaving, again_s)
                     again_s = min(2 * again_s, AGAIN_MAX_S)
@@ -139,7 +154,8 @@ class KafkaSource:
                 await rejected(self.security, found)
         except (KafkaError, TimeoutError) as error:
             topic = self.settings.rejected_topic
-            log.error("%d records that were set aside cannot go to topic %s: %s", len(found), topic, text_of(error))
+            said = text_of(error, "Write")
+            log.error("%d records that were set aside cannot go to topic %s: %s", len(found), topic, said)
 
     def again(self, name: str) -> None:
         """Read a partition again from where its state on Kafka was left."""
@@ -185,7 +201,9 @@ class KafkaSource:
         except KafkaError:
             await stopped(made)
             raise
-        made.subscribe(list(self.settings.topics), listener=_Seek(self, made))
+        made.subscribe(
+            list(self.settings.topics), listener=Reassigned(self.revoked, partial(self.seek, made), self.fail)
+        )
         self._consumer, self._broken, self._heard_s = made, None, time.monotonic()
         self._answered.clear()
         self._sought.clear()
@@ -218,6 +236,7 @@ class KafkaSource:
                 await self._put(made, partition, messages)
             await self._tell_checked(made)
             self._heard_s += time.monotonic() - put_s
+            self.progress.excuse(time.monotonic() - put_s)
             self._asks = True
             self._listen(made)
             if time.monotonic() - self._looked_s > METADATA_MS / 1000:
@@ -287,7 +306,7 @@ class KafkaSource:
             self._say_silent(f"no broker has answered for {SILENT_S:.0f} s")
         elif self._silent and polled:
             log.info("Kafka at %s answers again; reading goes on where it stopped", self._servers)
-            self._silent = ""
+            self._silent = self.refused = ""
 
     def _say_silent(self, why: str) -> None:
         """Say it once an outage, and again where the reason is another."""
@@ -296,26 +315,27 @@ class KafkaSource:
         self._silent = why
 
     async def _look_again(self, made: AIOKafkaConsumer) -> None:
-        """Look, unless no broker answers just now: then reading goes on as it can."""
+        """Look, unless no broker answers just now: then reading goes on as it can. Raises StuckError."""
         self.security.reload()
         try:
             await self.look(made)
+            ours = made.assignment()
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                ends = {name_of(one): end for one, end in (await made.end_offsets(list(ours))).items()}
+                at = {name_of(one): await made.position(one) for one in ours & self._sought}
         except (KafkaError, TimeoutError):
             self._looked_s = time.monotonic()
+            return
+        # One that was not put where reading goes on may be waiting for that in vain.
+        self.progress.look({name: at.get(name, self._next.get(name, 0)) for name in ends}, ends, time.monotonic())
 
     async def look(self, made: AIOKafkaConsumer) -> None:
         """Ask which topics there are, and begin those anew that have been made anew. Raises KafkaError."""
         if not self._positions.is_shared:  # Else others read the rest, as they should.
             self.elsewhere.look(made, self.settings.topics)
-        before = self.topics.missing
         async with asyncio.timeout(LOOK_TIMEOUT_S):
             found = await self.topics.look(made)
         self._looked_s = time.monotonic()
-        if missing := [name for name in self.topics.missing if name not in before]:
-            log.error("Kafka at %s has no topic %s; see %s", self._servers, ", ".join(missing), self.topics.setting)
-        for topic in before:
-            if topic not in self.topics.missing:
-                log.info("topic %s is there now", topic)
         for topic, number in found.items():
             if self.topics.ids.get(topic, number) != number:
                 log.warning("topic %s was deleted and made anew: it is read from its beginning", topic)
@@ -378,20 +398,3 @@ class KafkaSource:
         made, self._consumer = self._consumer, None
         if made is not None:
             await stopped(made)
-
-
-class _Seek(ConsumerRebalanceListener):  # type: ignore[misc]
-    """aiokafka logs and swallows what a listener raises, so a failed seek must end the consumer by itself."""
-
-    def __init__(self, source: KafkaSource, made: AIOKafkaConsumer) -> None:
-        self.source, self.made = source, made
-
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        self.source.revoked()
-
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        log.info("reading %s", ", ".join(sorted(name_of(p) for p in assigned)) or "nothing: no partition is ours")
-        try:
-            await self.source.seek(self.made, assigned)
-        except Exception as error:  # Any: swallowed, it would leave a daemon that reads nothing and says nothing.
-            self.source.fail(error)

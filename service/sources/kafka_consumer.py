@@ -3,14 +3,20 @@
 import asyncio
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 
 from service.sources.kafka_security import Security
+from service.sources.positions import name_of
 from service.steps import SetAside
 
 log = logging.getLogger("tocsin.kafka")
@@ -112,6 +118,51 @@ async def until(event: asyncio.Event, seconds: float) -> None:
         pass
 
 
-def text_of(error: Exception) -> str:
-    """What an error of aiokafka says, or its type where it says nothing."""
-    return str(error.args[0]) if error.args else type(error).__name__
+def text_of(error: Exception, right: str = "Read") -> str:
+    """What an error of aiokafka says, or its type where it says nothing; of a right that is missing, which one.
+
+    right  what was about to be done to a topic
+    """
+    said = error.args[0] if error.args else ""
+    names = ", ".join(sorted(map(str, said))) if isinstance(said, Collection) and not isinstance(said, str) else said
+    if isinstance(error, TopicAuthorizationFailedError):
+        return missing_right(right, "topic", names)
+    if isinstance(error, GroupAuthorizationFailedError):
+        return missing_right("Read", "consumer group", names)
+    if isinstance(error, ClusterAuthorizationFailedError):
+        return missing_right("IdempotentWrite", "cluster", "")
+    return str(said) if error.args else type(error).__name__
+
+
+def missing_right(right: str, kind: str, name: str) -> str:
+    """A right that the user has not whom the brokers know us as, and that it needs one.
+
+    >>> missing_right("Read", "topic", "spans")
+    'our user may not use topic spans: give it the right Read there (kafka-acls.sh; see Rights in deploy/README.md)'
+    """
+    where = f"{kind} {name}" if name else f"the {kind}"
+    return (
+        f"our user may not use {where}: give it the right {right} there (kafka-acls.sh; see Rights in deploy/README.md)"
+    )
+
+
+class Reassigned(ConsumerRebalanceListener):  # type: ignore[misc]
+    """What is to be done when partitions are taken, and given. aiokafka logs and swallows what a listener raises, so
+    where `give` fails, `fail` is told: it must end the consumer by itself.
+    """
+
+    def __init__(
+        self, take: Callable[[], None], give: Callable[[set[TopicPartition]], Awaitable[None]],
+        fail: Callable[[Exception], None],
+    ) -> None:  # fmt: skip
+        self._take, self._give, self._fail = take, give, fail
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self._take()
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        log.info("reading %s", ", ".join(sorted(name_of(p) for p in assigned)) or "nothing: no partition is ours")
+        try:
+            await self._give(assigned)
+        except Exception as error:  # Any: swallowed, it would leave a daemon that reads nothing and says nothing.
+            self._fail(error)

@@ -103,6 +103,11 @@ class KafkaSettings(Section):
         gt=0,
         description="how often such a state is written: what came since is read again by the next owner",
     )
+    stuck_after: Duration = Field(
+        60 * SECOND_NS,
+        gt=0,
+        description="how long a partition may stand although its log goes on, before the consumer is made anew",
+    )
     fetch_bytes: Size = Field(1 << 20, description="most that one fetch takes from a partition")
     check_crcs: bool = Field(True, description="whether record checksums are verified")
     client_id: str = Field("tocsin", description="what the brokers' logs and quotas call this client")

@@ -8,6 +8,7 @@ def counters(kafka: KafkaSource | None) -> dict[str, Values]:
     """By metric; nothing but their names where Kafka is not read."""
     return {
         "tocsin_kafka_lost_records_total": {(n,): kafka.lost[n] for n in kafka.topics.names} if kafka else {},
+        "tocsin_kafka_stuck_total": {(n,): kafka.progress.made_anew[n] for n in kafka.topics.names} if kafka else {},
         "tocsin_kafka_tombstones_total": {(): kafka.empty if kafka else 0},
         "tocsin_kafka_restarts_total": {(): kafka.restarts if kafka else 0},
     }
@@ -15,7 +16,8 @@ def counters(kafka: KafkaSource | None) -> dict[str, Values]:
 
 def gauges(kafka: KafkaSource | None) -> dict[str, Values]:
     """By metric; nothing but their names where Kafka is not read."""
-    missing: Values = {(n,): float(n in kafka.topics.missing) for n in kafka.topics.names} if kafka else {}
+    unread = (*kafka.topics.missing, *kafka.topics.forbidden) if kafka else ()
+    missing: Values = {(n,): float(n in unread) for n in kafka.topics.names} if kafka else {}
     return {
         "tocsin_kafka_lag_records": {(n,): lag for n, lag in (kafka.lag() if kafka else {}).items()},
         "tocsin_kafka_topic_missing": missing,

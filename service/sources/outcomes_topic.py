@@ -105,12 +105,9 @@ class OutcomesTopic:
         return {place: problems[0].said for place, problems in wrong.items()}
 
     async def _look(self, made: AIOKafkaConsumer) -> None:
-        """See which topics there are; those that there are not are told in `/-/ready`."""
+        """See which topics there are; those that there are not, or may not be read, are told in `/-/ready`."""
         self._looked_s = time.monotonic()
-        before = self.topics.missing
         await self.topics.look(made)
-        if self.topics.missing and self.topics.missing != before:
-            log.error("Kafka has no topic %s; see %s", ", ".join(self.topics.missing), self.topics.setting)
 
     def _say(self, records: Sequence["ConsumerRecord[bytes, bytes]"], wrong: dict[int, str]) -> None:
         """One line a minute: all of them are counted, and the first is an example."""

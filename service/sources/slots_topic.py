@@ -19,7 +19,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
     CorruptRecordException,
     KafkaError,
-    TopicAuthorizationFailedError,
     UnknownError,
     UnknownTopicOrPartitionError,
 )
@@ -143,11 +142,9 @@ class SlotsTopic:
     def _why(self, topic: str, error: Exception) -> str:
         if isinstance(error, UnknownTopicOrPartitionError):
             return f"Kafka has no topic {topic}: make it (deploy/README.md says how), or see TOCSIN_KAFKA__SLOTS_TOPIC"
-        if isinstance(error, TopicAuthorizationFailedError):
-            return f"this instance may not write to topic {topic}: allow it Write and Describe"
         if isinstance(error, REFUSED) and topic == self._settings.state_topic:
             return f"topic {topic} compacts, which would take states apart: set its cleanup.policy to delete"
-        said = "no answer in time" if isinstance(error, TimeoutError) else text_of(error)
+        said = "no answer in time" if isinstance(error, TimeoutError) else text_of(error, "Write")
         return f"cannot write to topic {topic}: {said}"
 
     def _say(self, why: str) -> None:

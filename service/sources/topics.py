@@ -25,10 +25,11 @@ from aiokafka.protocol.types import (
 )
 
 from service.batch import Signal
+from service.sources.kafka_consumer import missing_right
 
 log = logging.getLogger("tocsin.kafka")
 
-UNKNOWN_TOPIC = 3
+UNKNOWN_TOPIC, FORBIDDEN_TOPIC = 3, 29
 WORDS = {"spans": Signal.TRACES, "traces": Signal.TRACES, "metrics": Signal.METRICS, "logs": Signal.LOGS}
 
 
@@ -117,17 +118,26 @@ class Topics:
     setting  which says them
     ids      by topic; none where the brokers tell no ids
     missing  those that there are not
+    forbidden  those that our user may not know of
     """
 
     names: tuple[str, ...]
     setting: str
     ids: dict[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool:
-        """Whether any of them is there, as far as is known."""
-        return len(self.missing) < len(self.names)
+        """Whether any of them is there to be read, as far as is known."""
+        return len(self.missing) + len(self.forbidden) < len(self.names)
+
+    @property
+    def problem(self) -> str:
+        """What keeps some of them from being read, in words; empty where nothing does."""
+        missing = f"Kafka has no topic {', '.join(self.missing)}; see {self.setting}" if self.missing else ""
+        forbidden = f"Kafka: {missing_right('Read', 'topic', ', '.join(self.forbidden))}" if self.forbidden else ""
+        return "; ".join(filter(None, (missing, forbidden)))
 
     async def look(self, consumer: AIOKafkaConsumer) -> Mapping[str, int]:
         """Ask a broker: the ids of the topics that there are. Raises KafkaError where none answers."""
@@ -137,7 +147,15 @@ class Topics:
         except (IncompatibleBrokerVersion, NotImplementedError):
             return {}  # Brokers before 2.8.
         found = {topic[1]: topic[2] for topic in answer.topics if topic[0] == 0}
-        self.missing = tuple(sorted(topic[1] for topic in answer.topics if topic[0] == UNKNOWN_TOPIC))
+        before, said = (*self.missing, *self.forbidden), self.problem
+        self.missing, self.forbidden = (
+            tuple(sorted(topic[1] for topic in answer.topics if topic[0] == code))
+            for code in (UNKNOWN_TOPIC, FORBIDDEN_TOPIC)
+        )
+        if self.problem and self.problem != said:
+            log.error("%s", self.problem)
+        for topic in set(before) - {*self.missing, *self.forbidden}:
+            log.info("topic %s is there now", topic)
         return found
 
 

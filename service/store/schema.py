@@ -33,6 +33,19 @@ def know_targets(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX outbox_told ON outbox (target, grp) WHERE state IN ('delivered', 'over')")
 
 
+def set_aside(connection: sqlite3.Connection, version: int) -> None:
+    """Keep a newer version's outbox under another name, where nothing reads it, and begin an empty one.
+
+    Raises sqlite3.Error where there is none.
+    """
+    others = "SELECT type, name FROM sqlite_master WHERE tbl_name = 'outbox' AND type <> 'table' AND sql IS NOT NULL"
+    for kind, name in connection.execute(others).fetchall():
+        connection.execute(f'DROP {kind} "{name}"')
+    connection.execute(f"DROP TABLE IF EXISTS outbox_of_version_{version}")
+    connection.execute(f"ALTER TABLE outbox RENAME TO outbox_of_version_{version}")
+    create_outbox(connection)
+
+
 def add(connection: sqlite3.Connection, notice: Notice, destination: str, target: str, now_ns: int) -> None:
     """Put a notice in, inside the caller's transaction, unless it is known for that destination or its target."""
     urgency = URGENCY.get(notice.severity, UNKNOWN_URGENCY)

@@ -9,11 +9,13 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from alertrules.notice import Notice
 from detectors.core.columns import Arrays
+from service.saved_parts import OUTBOX, Unread
 from service.store.differences import WORTH_BYTES
 from service.store.directory import StoreError, instance_of, locked
 from service.store.files import (
@@ -30,11 +32,13 @@ from service.store.files import (
 )
 from service.store.generations import Generations
 from service.store.outbox import WAITING_MAX
-from service.store.schema import add, create_outbox, know_targets, shed
+from service.store.schema import add, create_outbox, know_targets, set_aside, shed
 from service.store.transaction import transaction
 
 FILE_NAME = DATABASE
 SCHEMA_VERSION = 2
+SAVE_COLUMNS = ["id", "arrays", "offsets", "alerts"]
+"""Of the table of saves, in all versions."""
 log = logging.getLogger("tocsin")
 _APPLICATION_ID = 0x746F6373
 
@@ -104,6 +108,10 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         know_targets(connection)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         version = SCHEMA_VERSION
+    if application == _APPLICATION_ID and version > SCHEMA_VERSION and _columns(connection) == SAVE_COLUMNS:
+        set_aside(connection, version)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        version = SCHEMA_VERSION
     if application == _APPLICATION_ID and version != SCHEMA_VERSION:
         raise StoreError(
             f"{path} has version {version}, this Tocsin reads {SCHEMA_VERSION}; use the version that wrote it, "
@@ -117,6 +125,20 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             "alerts TEXT NOT NULL)"
         )
         create_outbox(connection)
+
+
+def _columns(connection: sqlite3.Connection) -> list[str]:
+    return [row[1] for row in connection.execute("PRAGMA table_info(save)")]
+
+
+def _version(path: Path) -> int:
+    """The version of a database before it is opened to be used; 0 where it cannot be read."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+            return found
+    except sqlite3.Error:
+        return 0
 
 
 def _refuse_orphans(directory: Path) -> None:
@@ -136,7 +158,10 @@ class Store:
 
     instance  names the directory's state, for as long as there is one
     worth_bytes  of arrays from which on a save is told by what differs from an earlier one
+    unread    the outbox, where a newer version wrote it
     """
+
+    unread: tuple[Unread, ...] = ()
 
     def __init__(self, directory: Path, waiting_max: int = WAITING_MAX, worth_bytes: int = WORTH_BYTES) -> None:
         self.directory, self._waiting_max = directory, waiting_max
@@ -144,7 +169,10 @@ class Store:
         self.instance = instance_of(self._lock)
         try:
             _refuse_orphans(directory)
+            version = _version(directory / FILE_NAME)
             self._connection = connect(directory)
+            if version > SCHEMA_VERSION:
+                self.unread = (Unread("outbox", version, SCHEMA_VERSION, OUTBOX),)
             self._arrays = Generations(directory, self._last_save(), worth_bytes)
         except (StoreError, OSError):
             self._lock.close()

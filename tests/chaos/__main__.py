@@ -4,18 +4,18 @@
 
 A fleet of agents writes to Kafka, with batches that come twice or in another order. Every few seconds one thing
 fails: the daemon is killed or stands still; the broker is killed or stands still; the network between them is cut,
-silent or slow. Of the requests to PagerDuty some meet a 429, a 5xx, a cut connection, or an answer that never comes.
-The topic is then read back and given to a pipeline that is never interrupted: that is what should have been told. It
-stops by itself, after three seconds for each fault and two minutes at most for the rest.
+silent or slow; the daemon's clock is put forward or back, and stays so; its disk is full; another member of its group
+takes partitions and gives them back. Of the requests to PagerDuty some meet a 429, a 5xx, a cut connection, or an
+answer that never comes. The topic is then read back and given to a pipeline that is never interrupted: that is what
+should have been told. It stops by itself, after three seconds for each fault, what brokers and groups need to come
+back, and two minutes at most for the rest.
 """
 
 import argparse
 import asyncio
 import json
 import logging
-import os
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -25,16 +25,16 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from service.demo.standins import PagerDutyStandIn, Serving, serving
 from tests import broker
 from tests.bench.tell import Chance, Recorded
+from tests.chaos.faults import GROUP, Faults, schedule
 from tests.chaos.network import Network, network
-from tests.service.running import Running
 from tests.service.test_crash import AGO_S, KEY, RULES, expected, produce, same_state, stream
 
-TOPIC = "spans"
+TOPIC, PARTITIONS = "spans", 2
 FLEET = broker.Secured({"FLEET": "PLAINTEXT"})
 """The fleet has a listener of its own, which nothing comes between."""
 FAULT_EVERY_S, FAULT_LASTS_S = 3.0, (0.5, 2.5)
@@ -47,9 +47,6 @@ FAILS = 0.15
 """Share of the requests to PagerDuty that meet a fault."""
 AGAIN, SWAPPED = 0.02, 0.05
 """Shares of batches that come twice, and in another order."""
-KINDS = ("daemon killed", "daemon stands still", "broker killed", "broker stands still", "network cut",
-         "network silent", "network slow")  # fmt: skip
-WEIGHTS = (6, 2, 1, 1, 2, 1, 1)
 
 
 @dataclass
@@ -76,55 +73,13 @@ def disturbed(values: Sequence[bytes], rng: random.Random) -> Iterator[bytes]:
     yield from held
 
 
-class Chaos:
-    """One run: the daemon, its broker, what is between them, and what fails."""
-
-    def __init__(self, directory: Path, kafka: broker.Broker, between: Network, settings: dict[str, str]) -> None:
-        self._directory, self._kafka, self._between, self._settings = directory, kafka, between, settings
-        self.daemon = self._started()
-        self.killed: list[float] = []
-
-    def _started(self) -> Running:
-        return Running(self._directory, {f"TOCSIN_{name}": value for name, value in self._settings.items()})
-
-    async def fail(self, kind: str, seconds: float) -> None:
-        """Have one thing fail for so long."""
-        match kind:
-            case "daemon killed":
-                self.daemon.kill()
-                self.killed.append(time.monotonic())
-                self.daemon = self._started()
-                await asyncio.sleep(seconds)
-            case "daemon stands still":
-                await _stopped(self.daemon.process.pid, seconds)
-            case "broker killed":
-                self._kafka.kill()
-                await asyncio.sleep(seconds)
-                await asyncio.to_thread(self._kafka.start)
-            case "broker stands still":
-                await _stopped(self._kafka.pid, seconds)
-            case _:
-                self._between.turn(kind.removeprefix("network "))
-                await asyncio.sleep(seconds)
-                self._between.turn("open")
-
-
-async def _stopped(pid: int, seconds: float) -> None:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        await asyncio.sleep(seconds)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-async def run(directory: Path, faults: int, seed: int) -> Found:
-    """Let so many faults happen while a fleet runs, and say what was told."""
-    rng = random.Random(seed)
+async def run(directory: Path, faults: Sequence[str], rng: random.Random) -> Found:
+    """Let these faults happen one after another while a fleet runs, and say what was told."""
     announced = broker.free_port()
     with broker.running(directory, FLEET, announced) as kafka:
         async with AsyncExitStack() as stack:
             between = await stack.enter_async_context(network(announced, kafka.port))
-            await asyncio.to_thread(broker.make_topics, kafka.addresses["FLEET"], {TOPIC: 1})
+            await asyncio.to_thread(broker.make_topics, kafka.addresses["FLEET"], {TOPIC: PARTITIONS})
             chance = Chance(rng, FAILS)
             told = Recorded(PagerDutyStandIn(time.monotonic, per_s=1000, burst=10_000), chance)
             place = await stack.enter_async_context(serving(told))
@@ -133,25 +88,25 @@ async def run(directory: Path, faults: int, seed: int) -> Found:
 
 async def _disturb(
     directory: Path, kafka: broker.Broker, between: Network, told: Recorded, place: Serving, rng: random.Random,
-    faults: int,
+    faults: Sequence[str],
 ) -> Found:  # fmt: skip
     rules = directory / "rules.yaml"
     rules.write_text(RULES)
     begin_s = int(time.time() - AGO_S) // 60 * 60
-    minutes, agents = round(MINUTES_A_FAULT * faults), min(80, 30 + faults // 4)
+    minutes, agents = round(MINUTES_A_FAULT * len(faults)), min(80, 30 + len(faults) // 4)
     meant = list(stream(rng, begin_s, minutes, agents, INCIDENTS_AN_AGENT / minutes))
     sent = list(disturbed(meant, rng))
-    chaos = Chaos(directory, kafka, between, {
+    chaos = Faults(directory, kafka, between, {
         "PAGERDUTY__URL": place.url, "PAGERDUTY__ROUTING_KEY": KEY, "MAX_PAGE_AGE": "0", "RULES": str(rules),
-        "KAFKA__BOOTSTRAP_SERVERS": kafka.announced, "KAFKA__TOPICS": TOPIC, "SAVE_EVERY": "100ms",
-    })  # fmt: skip
-    found = Found()
+        "KAFKA__BOOTSTRAP_SERVERS": kafka.announced, "KAFKA__TOPICS": TOPIC, "KAFKA__GROUP": GROUP,
+        "SAVE_EVERY": "100ms",
+    }, TOPIC, rng)  # fmt: skip
+    found = Found(Counter(faults))
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(produce(kafka.addresses["FLEET"], TOPIC, sent, seconds=FAULT_EVERY_S * faults))
-            for _ in range(faults):
-                kind = rng.choices(KINDS, WEIGHTS)[0]
-                found.faults[kind] += 1
+            seconds = FAULT_EVERY_S * len(faults)
+            group.create_task(produce(kafka.addresses["FLEET"], TOPIC, sent, seconds, PARTITIONS))
+            for kind in faults:
                 seconds = rng.uniform(*FAULT_LASTS_S)
                 await asyncio.sleep(FAULT_EVERY_S - seconds)
                 await chaos.fail(kind, seconds)
@@ -164,7 +119,7 @@ async def _disturb(
     finally:
         if chaos.daemon.process.poll() is None:
             chaos.daemon.kill()
-    _judge(found, told, set(wanted), ended, chaos.killed)
+    _judge(found, told, set(wanted), ended, chaos)
     undisturbed, _ = await asyncio.to_thread(expected, meant, rules, place.url)
     if set(undisturbed) != set(wanted):
         found.wrong.append("batches that came twice or in another order changed what should be told")
@@ -178,22 +133,23 @@ async def _disturb(
 
 
 async def _read_back(address: str, least: int) -> list[bytes]:
-    """All values of the topic, in the log's order."""
+    """All values of the topic, as they were written one after another."""
     consumer = AIOKafkaConsumer(bootstrap_servers=address, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        part = TopicPartition(TOPIC, 0)
-        consumer.assign([part])
-        await consumer.seek_to_beginning(part)
-        end, values = (await consumer.end_offsets([part]))[part], list[bytes]()
+        parts = [TopicPartition(TOPIC, number) for number in range(PARTITIONS)]
+        consumer.assign(parts)
+        await consumer.seek_to_beginning(*parts)
+        ends, records = await consumer.end_offsets(parts), list[ConsumerRecord]()
         async with asyncio.timeout(REST_S):
-            while await consumer.position(part) < end:
-                batches = await consumer.getmany(part, timeout_ms=500)
-                values += [record.value for records in batches.values() for record in records]
+            while [part for part in parts if await consumer.position(part) < ends[part]]:
+                batches = await consumer.getmany(timeout_ms=500)
+                records += [record for batch in batches.values() for record in batch]
     finally:
         await consumer.stop()
-    assert len(values) >= least, f"{len(values)} records in the log, {least} were sent"
-    return values
+    assert len(records) >= least, f"{len(records)} records in the log, {least} were sent"
+    # The fleet writes one at a time, and stamps it with its own clock, which nobody puts.
+    return [record.value for record in sorted(records, key=lambda one: (one.timestamp, one.offset))]
 
 
 async def _all_told(told: Recorded, ended: set[str], still_open: int) -> None:
@@ -207,7 +163,7 @@ async def _all_told(told: Recorded, ended: set[str], still_open: int) -> None:
     await asyncio.sleep(2.0)  # For what should not come.
 
 
-def _judge(found: Found, told: Recorded, wanted: set[str], ended: set[str], killed: list[float]) -> None:
+def _judge(found: Found, told: Recorded, wanted: set[str], ended: set[str], chaos: Faults) -> None:
     events = Counter((one["dedup_key"], one["event_action"]) for _, one in told.taken)
     heard, triggered = {key for key, _ in events}, {key for key, action in events if action == "trigger"}
     twice = told.twice()
@@ -221,12 +177,15 @@ def _judge(found: Found, told: Recorded, wanted: set[str], ended: set[str], kill
         "incidents triggered again after their resolve": len(told.inner.incidents) - len(triggered),
         "posts whose answer was lost": sum(told.lost.values()),
         "posts sent twice besides": len(twice),
-        "posts sent twice, a kill": round(len(twice) / max(len(killed), 1), 3),
+        "posts sent twice, a kill": round(len(twice) / max(len(chaos.killed), 1), 3),
+        "partitions that another member held": chaos.taken,
+        "times it said that it cannot save": chaos.said(["cannot save ("]),
+        "times it said that its clock was put forward or back": chaos.said(["the wall clock was put"]),
     }
     for name in ("lost", "phantom", "open, and should have ended", "incidents triggered again after their resolve"):
         if found.figures[name]:
             found.wrong.append(f"{name}: {found.figures[name]:g}, and should be 0")
-    if len(twice) > len(killed):
+    if len(twice) > len(chaos.killed):
         found.wrong.append(f"posts sent twice: {len(twice)}, more than one a kill")
 
 
@@ -244,7 +203,8 @@ def main() -> None:
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # The fleet's own, about the broker that is gone.
     with tempfile.TemporaryDirectory() as directory:
-        found = asyncio.run(run(Path(directory), given.faults, given.seed))
+        rng = random.Random(given.seed)
+        found = asyncio.run(run(Path(directory), schedule(rng, given.faults), rng))
     print("\n".join(shown(found)))
     sys.exit(bool(found.wrong))
 

@@ -125,7 +125,7 @@ def test_an_array_file_that_is_not_whole(tmp_path: Path, harm: str) -> None:
 
 
 def test_a_file_that_is_not_ours(tmp_path: Path) -> None:
-    """Another program's, another version's, or no database at all."""
+    """Another program's, another version's whose saves lie otherwise, or no database at all."""
     other = sqlite3.connect(tmp_path / FILE_NAME)
     other.execute("CREATE TABLE theirs (x)")
     other.close()
@@ -135,6 +135,7 @@ def test_a_file_that_is_not_ours(tmp_path: Path) -> None:
     store = Store(tmp_path / "b")
     store.close()
     later = sqlite3.connect(tmp_path / "b" / FILE_NAME)
+    later.execute("ALTER TABLE save ADD COLUMN more TEXT")
     later.execute("PRAGMA user_version = 99")
     later.close()
     with pytest.raises(StoreError, match="has version 99, this Tocsin reads 2"):

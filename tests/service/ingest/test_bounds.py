@@ -27,7 +27,7 @@ def test_an_assigned_partition_is_waited_for_until_its_broker_answers() -> None:
     stream.send(chat(1, 1, 0, 900), now_s=1000, partition="p/0")
     stream.idle(100_000)
     assert stream.watermark_s is None
-    stream.ingest.check({"p/1": at_ns(100_000)})
+    stream.ingest.check({"p/1": at_ns(100_000)}, at_ns(100_000))
     stream.idle(100_000)
     assert stream.watermark_s == 840
 
@@ -41,11 +41,11 @@ def test_a_partition_that_comes_back_holds_where_it_was() -> None:
     stream.ingest.expect(("p/0",))
     stream.send(chat(3, 3, 0, 902), now_s=903, partition="p/1")
     assert stream.watermark_s == 840
-    stream.ingest.check({"p/0": at_ns(903)})
+    stream.ingest.check({"p/0": at_ns(903)}, at_ns(903))
     stream.idle(904)
     assert stream.watermark_s == 840
     for now_s in range(905, 970, 5):
-        stream.ingest.check({"p/0": at_ns(now_s)})
+        stream.ingest.check({"p/0": at_ns(now_s)}, at_ns(now_s))
     stream.send(chat(4, 4, 0, 960), now_s=965, partition="p/1")
     assert stream.watermark_s == 900
 

@@ -24,7 +24,7 @@ class Logs:
                 self.check(name, second + 1)
 
     def check(self, name: str, at_s: float) -> None:
-        self.watermark.check(name, at_ns(at_s))
+        self.watermark.check(name, at_ns(at_s), at_ns(at_s))
 
     def answers(self, name: str, first_s: int, last_s: int) -> None:
         """Its broker says once a second that there is nothing more."""
@@ -120,13 +120,31 @@ def test_a_new_log_holds_until_it_is_known() -> None:
     assert logs.at(200) == 139
 
 
-def test_a_log_that_was_taken_away_holds_nobody() -> None:
-    """After a rebalance another member reads it."""
+def test_a_log_that_was_taken_away_holds_for_a_while() -> None:
+    """After a rebalance another member reads it; if that leaves soon, nothing that it left unread is late."""
     logs = Logs("a/0", "a/1")
     logs.steady("a/0", "a/1", until_s=100)
+    logs.at(101)
+    logs.watermark.expect(("a/0",))
+    for second in range(101, 401):
+        logs.hear("a/0", second)
+        assert logs.at(second + 0.9) == 40
+    logs.hear("a/0", 401)
+    assert logs.at(402) == 341
+
+
+def test_a_log_that_comes_back_is_waited_for() -> None:
+    """Given back, it holds event time until it is read, for as long as that takes."""
+    logs = Logs("a/0", "a/1")
+    logs.steady("a/0", "a/1", until_s=100)
+    logs.at(101)
     logs.watermark.expect(("a/0",))
     logs.hear("a/0", 200)
-    assert logs.at(201) == 140
+    logs.watermark.expect(("a/0", "a/1"))
+    logs.hear("a/0", 1000)
+    assert logs.at(1001) == 40
+    logs.hear("a/1", 150, now_s=1001)
+    assert logs.at(1001) == 90
 
 
 def test_a_quiet_night_goes_on() -> None:
@@ -204,5 +222,42 @@ def test_state_goes_on() -> None:
     again.expect(("a/0", "a/1"))
     again.hear("a/0", at_ns(5000), at_ns(5001))
     assert again.advance(at_ns(5001)) == at_ns(40)
-    again.check("a/1", at_ns(5001))
+    again.check("a/1", at_ns(5001), at_ns(5001))
     assert again.advance(at_ns(5001)) == at_ns(40)
+
+
+def an_hour_ahead(*names: str) -> Logs:
+    """A record a second on each, up to second 100, by a clock that is wrong by an hour."""
+    logs = Logs(*names)
+    for second in range(101):
+        for name in names:
+            logs.hear(name, second, now_s=second + 3601)
+            logs.check(name, second + 3601)
+    logs.at(3702)
+    return logs
+
+
+def test_an_answer_of_before_the_clock_was_put_back() -> None:
+    """It comes after the step, from an hour ahead: the log holds event time as ever, and for no hour."""
+    logs = an_hour_ahead("a/0", "a/1")
+    logs.watermark.adjust(0, -3600 * 10**9)
+    logs.watermark.check("a/1", at_ns(3702), at_ns(102))
+    for second in range(101, 500):
+        logs.hear("a/0", second)
+        logs.check("a/0", second + 1)
+        if second == 110:
+            logs.hear("a/1", 110)
+        logs.check("a/1", second + 1)
+        assert logs.at(second + 1) == (second if second >= 410 else min(second, 110) if second >= 110 else 100) - 60
+
+
+def test_a_clock_that_was_put_back_while_nobody_looked() -> None:
+    """What is saved is of an hour ahead: a log that is quiet after the start holds event time for no hour."""
+    logs = an_hour_ahead("a/0", "a/1")
+    again = Watermark.resume(logs.watermark.state(), LATENESS_S * 10**9, HOLD_S * 10**9)
+    again.expect(("a/0", "a/1"))
+    for second in range(101, 500):
+        again.hear("a/0", at_ns(second), at_ns(second + 1))
+        for name in ("a/0", "a/1"):
+            again.check(name, at_ns(second + 1), at_ns(second + 1))
+    assert again.advance(at_ns(500)) == at_ns(499 - LATENESS_S)
