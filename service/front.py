@@ -80,9 +80,10 @@ class Merging:
     part: ClassVar = "slots"
 
     limits: IngestLimits
+    seed: Seed
 
     def anew(self, local: Local, rules: RuleSet) -> Intake:
-        return Merge(self.limits, local)
+        return Merge(self.limits, local, self.seed)
 
     def restored(self, arrays: Arrays, local: Local, rules: RuleSet) -> Intake:
-        return Merge.restore(arrays, self.limits, local)
+        return Merge.restore(arrays, self.limits, local, self.seed)

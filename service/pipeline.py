@@ -27,7 +27,7 @@ from service.causes.examples import Kept
 from service.causes.news import News
 from service.causes.past import Past
 from service.detect import Detect
-from service.exchange.merge import MERGE_FORMAT
+from service.exchange.merge import MERGE_FORMAT, MERGE_READABLE
 from service.front import Front, Ingesting
 from service.ingest.decode import Decoder
 from service.ingest.join.join import UNSEEDED, Seed
@@ -76,7 +76,9 @@ differed, too (`ingest/join/format8.py`).
 
 FIRST = {
     "ingest": Part(FORMAT, READABLE[0], "traces, sessions and slots under way count in part, and cells are met anew"),
-    "slots": Part(MERGE_FORMAT, MERGE_FORMAT, "slots whose parts have not all come count in part"),
+    "slots": Part(
+        MERGE_FORMAT, MERGE_READABLE[0], "slots whose parts have not all come, and open sessions, count in part"
+    ),
 }
 """What the first stage saves in role all, and in role detect."""
 

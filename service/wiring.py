@@ -1,5 +1,6 @@
 """What settings describe of an instance: its pipeline, what each source partition is ingested by, what is read."""
 
+import hashlib
 import os
 import secrets
 import time
@@ -12,6 +13,7 @@ from alertrules.parse import RuleSet
 from service.client import authorities, new_client
 from service.exchange.shard import Made
 from service.front import Merging
+from service.ingest.join.join import Seed
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
     """The core of role all or detect, as the settings want it, before anything was read or restored."""
     bounds = _limits(settings)
-    front = Merging(bounds) if settings.role is Role.DETECT else None
     seed = secrets.randbits(63), secrets.randbits(63)  # Of what was saved, if there is anything.
+    front = Merging(bounds, seed) if settings.role is Role.DETECT else None
     return Pipeline(
         bounds, rules, settings.max_page_age, _decoder(settings), _local(settings), seed, settings.time_zone, front
     )
@@ -91,7 +93,14 @@ def made(settings: Settings, rules: RuleSet) -> Made:
     """What role ingest makes of each source partition."""
     seed = secrets.randbits(63), secrets.randbits(63)  # Of the state that was left, if there is any.
     local = _local(settings, rules)
-    return Made(_limits(settings), _decoder(settings), local, seed, FORMAT, READABLE)
+    names = None if settings.kafka.keyed_by == "session" else _names(settings.kafka.group)
+    return Made(_limits(settings), _decoder(settings), local, seed, names, FORMAT, READABLE)
+
+
+def _names(group: str) -> Seed:
+    """What stands for a session's name begins with: instances that share partitions are of one group."""
+    digest = hashlib.sha256(group.encode()).digest()
+    return int.from_bytes(digest[:7], "big"), int.from_bytes(digest[8:15], "big")
 
 
 def read_by(settings: Settings) -> KafkaSettings:

@@ -230,6 +230,12 @@ class Slot:
         return found
 
 
+def empty_slot(start_ns: int) -> Slot:
+    """A slot that counted nothing."""
+    none = np.empty(0)
+    return Slot(start_ns, np.empty(0, np.int32), *(none,) * 9, NOTHING, NOTHING, NOTHING)
+
+
 @dataclass(frozen=True, eq=False)
 class Tick:
     """One tick of one rule's view: six slots added up by series (or a single one, for the fast lane).

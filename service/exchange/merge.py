@@ -13,24 +13,31 @@ from typing import ClassVar
 
 import numpy as np
 
-from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, Arrays, Slot
+from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, Arrays, Slot, empty_slot
 from detectors.core.rows import under
-from detectors.core.series import SeriesTable
+from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
 from service.batch import Answer, Dropped, Gap, Record, Tally
+from service.exchange.conversations import Conversations, both
 from service.exchange.part import Part, PartError
 from service.exchange.part import decoded as part_of
-from service.exchange.pieces import Together
+from service.exchange.pieces import Together, with_traces
 from service.exchange.report import Place, Report, ReportError
 from service.exchange.report import decoded as report_of
+from service.ingest.join.closing import Labels
+from service.ingest.join.join import Seed
 from service.ingest.legs import Legs
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.prices import DAY_NS
 from service.ingest.sights import Sights
-from service.ingest.stage import CELL_LIFE_NS
+from service.ingest.stage import CELL_LIFE_NS, NO_METRIC
+from service.ingest.stretches import Stretches
+from service.ingest.stretches import together as stretches_of
 
-MERGE_FORMAT = 1
+MERGE_FORMAT = 2
 """Of what a snapshot of ours adds to the pipeline's."""
+MERGE_READABLE = (1, MERGE_FORMAT)
+"""In 1 no sessions were joined here."""
 HELD_BYTES_MAX = 128 << 20
 """Parts that may wait for a partition of which nobody reports; with more the oldest slot closes without it."""
 SILENT_NS = 30 * SECOND_NS
@@ -61,10 +68,11 @@ class Merge:
     legs: tuple[Legs, ...] = ()
     """What sessions went through is not reported."""
 
-    def __init__(self, limits: IngestLimits, local: Local) -> None:
+    def __init__(self, limits: IngestLimits, local: Local, seed: Seed) -> None:
         self.limits, self.local = limits, local
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
         self.sights = Sights()
+        self.conversations = Conversations(limits, local, seed)
         self.sources: dict[str, Source] = {}
         self.topics: Mapping[str, int] = {}
         self.watermark_ns: int | None = None
@@ -134,8 +142,7 @@ class Merge:
             if self.watermark_ns is not None and part.slot.start_ns + SLOT_NS <= self.watermark_ns:
                 tally.dropped[Dropped.LATE] += round(float(part.slot.count.sum()))
                 continue
-            self._waiting.setdefault(part.slot.start_ns, {}).setdefault(report.source, []).append(body)
-            self._held_bytes += len(body)
+            self._wait(part.slot.start_ns, report.source, body)
         if report.next_offset >= source.next_offset:  # Not of who had it before, and does not know that yet.
             source.next_offset = report.next_offset
             tally.spans += report.spans
@@ -144,6 +151,12 @@ class Merge:
             source.watermark_ns = max(report.watermark_ns, source.watermark_ns or 0)
         source.is_heard |= report.is_heard
         source.heard_ns = now_ns
+
+    def _wait(self, start_ns: int, source: str, body: bytes) -> None:
+        """Have a part wait for its slot to be whole."""
+        self.conversations.open(start_ns)
+        self._waiting.setdefault(start_ns, {}).setdefault(source, []).append(body)
+        self._held_bytes += len(body)
 
     def _move(self, tally: Tally) -> None:
         """Close the slots that every partition has passed."""
@@ -159,19 +172,43 @@ class Merge:
             self._close(self.watermark_ns, tally)
 
     def _close(self, until_ns: int | None, tally: Tally) -> None:
+        """Close, in the order of event time, the slots that `until_ns` has passed (everything, if None)."""
         together = Together(self.cells, self.sights.errors, self._outcome_of)
-        for start_ns in sorted(self._waiting):
+        while (start_ns := self.conversations.next_start_ns()) is not None:
             if until_ns is not None and start_ns + SLOT_NS > until_ns:
                 return
-            waiting = self._waiting.pop(start_ns)
-            bodies = [body for source in sorted(waiting) for body in waiting[source]]
-            self._held_bytes -= sum(map(len, bodies))
-            slot, refused = together.slot([part_of(body) for body in bodies])
-            if refused:
-                tally.dropped[Dropped.SERIES_FULL] += round(refused)
+            self._close_slot(start_ns, together, tally)
+
+    def _close_slot(self, start_ns: int, together: Together, tally: Tally) -> None:
+        waiting = self._waiting.pop(start_ns, {})
+        self._held_bytes -= sum(len(body) for bodies in waiting.values() for body in bodies)
+        by_source = [with_traces([part_of(body) for body in waiting[source]]) for source in sorted(waiting)]
+        parts, refused, slot = [part for parts in by_source for part in parts], 0.0, empty_slot(start_ns)
+        if parts:
+            slot, refused = together.slot(parts)
+
+        def cell_of(labels: Labels, units: int) -> int:
+            nonlocal refused
+            is_other = OVERFLOW_VALUE in labels  # A name for which there was no room.
+            cell = OVERFLOW if is_other else self.cells.id_of((*labels, NO_METRIC), start_ns)
+            refused += units * (cell == OVERFLOW)
+            return cell
+
+        stretches = stretches_of([self._by_class(part) for part in parts])
+        slot = both(slot, self.conversations.close(start_ns, stretches, cell_of, self.sights, tally))
+        if refused:
+            tally.dropped[Dropped.SERIES_FULL] += round(refused)
+        if len(slot.cell):
             self.cells.touch(slot.cell, start_ns)
             tally.slots += 1
             self._ready.append(self.sights.told(slot))
+
+    def _by_class(self, part: Part) -> Stretches:
+        """What a part tells of traces, with our numbers of the classes of outcomes."""
+        rows = part.stretches.rows
+        classes = np.array([*map(self._outcome_of, part.outcomes), -1], np.int32)  # -1 is the last of them: none.
+        rows["outcome"] = classes[rows["outcome"]]
+        return part.stretches
 
     def _outcome_of(self, name: str) -> int:
         outcomes = self.local.outcomes
@@ -197,6 +234,7 @@ class Merge:
         if day > self._expired_day and not self._ready:
             self._expired_day = day
             self.cells.expire(day * DAY_NS - CELL_LIFE_NS)
+            self.conversations.forget_cells()
             self.sights.expire(day * DAY_NS - CELL_LIFE_NS)
 
     def snapshot(self) -> Arrays:
@@ -219,25 +257,28 @@ class Merge:
             "waiting": np.frombuffer(b"".join(body for *_, body in waiting), np.uint8),
             **{f"cells.{name}": array for name, array in self.cells.snapshot().items()},
             **self.sights.snapshot(),
+            **{f"sessions.{name}": array for name, array in self.conversations.snapshot().items()},
         }
 
     @classmethod
-    def restore(cls, arrays: Arrays, limits: IngestLimits, local: Local) -> "Merge":
+    def restore(cls, arrays: Arrays, limits: IngestLimits, local: Local, seed: Seed) -> "Merge":
         """What `snapshot` was taken of. Raises ValueError where it is of another version or role."""
         if "merge" not in arrays:
             raise ValueError("it was written by role all; a detect instance begins with a directory of its own")
-        merge, text = cls(limits, local), json.loads(arrays["merge"].tobytes())
-        if text["format"] != MERGE_FORMAT:
-            raise ValueError(f"its slots have format {text['format']}, this version reads {MERGE_FORMAT}")
+        merge, text = cls(limits, local, seed), json.loads(arrays["merge"].tobytes())
+        if text["format"] not in MERGE_READABLE:
+            formats = " and ".join(map(str, MERGE_READABLE))
+            raise ValueError(f"its slots have format {text['format']}, this version reads {formats}")
         merge.topics, merge.watermark_ns = text["topics"], text["watermark_ns"]
         for name, fields in text["sources"].items():
             place = fields.pop("place")
             merge.sources[name] = Source(place=None if place is None else (place[0], place[1]), **fields)
+        if sessions := under(arrays, "sessions."):
+            merge.conversations.restore(sessions)
         held, at = arrays["waiting"].tobytes(), 0
         for start_ns, source, size in text["waiting"]:
-            merge._waiting.setdefault(start_ns, {}).setdefault(source, []).append(held[at : at + size])
+            merge._wait(start_ns, source, held[at : at + size])
             at += size
-        merge._held_bytes = at
         merge.cells = SeriesTable.restore(under(arrays, "cells."), limits.cells_max)
         merge.sights = Sights.restore(arrays, text.get("sights", [text.get("answers", ())]))
         return merge

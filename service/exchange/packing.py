@@ -32,6 +32,21 @@ def packed(values: NDArray[np.float64] | NDArray[np.int32] | NDArray[np.int64]) 
     return EXACT, rows.T.tobytes()
 
 
+def stacked(values: NDArray[np.int64]) -> bytes:
+    """Whole numbers of any size and sign, eight bytes a row, byte by byte of all rows."""
+    return np.ascontiguousarray(values, "<i8").view(np.uint8).reshape(-1, 8).T.tobytes()
+
+
+def unstacked(body: bytes) -> NDArray[np.int64]:
+    """What `stacked` gave.
+
+    >>> unstacked(stacked(np.array([3, -(1 << 60)]))).tolist()
+    [3, -1152921504606846976]
+    """
+    rows = np.ascontiguousarray(np.frombuffer(body, np.uint8).reshape(8, -1).T)
+    return rows.view("<i8").ravel().astype(np.int64)
+
+
 def size_of(kind: str, rows: int) -> int:
     """Bytes of a column. Raises ValueError for a kind that there is not."""
     if kind not in _BYTES:

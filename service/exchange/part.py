@@ -6,7 +6,7 @@ is read without trust in who wrote it: sizes, order and range of every column ar
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,11 @@ from detectors.core.columns import (
     Slot,
 )
 from detectors.core.runs import MEASURES, PLACES, Running
+from service.exchange import crossing
 from service.exchange.following import Followed, Named
 from service.exchange.packing import EXACT, ZERO, packed, size_of, unpacked
 from service.ingest.rollup import BUCKET_MAX, BUCKET_MIN
+from service.ingest.stretches import NO_STRETCHES, Stretches
 
 CELLS_MAX = 4_096
 """Cells of one part: what more a slot has goes into further pieces, so that a record stays under a broker's limit."""
@@ -51,6 +53,9 @@ MIXES: Mapping[str, tuple[int, int]] = {
 """The first and the last bucket that each may have; of outcomes and errors, a place in the part's own list."""
 
 
+PLACES_MAX = 1 << 30
+
+
 class PartError(ValueError):
     """Bytes that are not a part; the text says why."""
 
@@ -64,7 +69,11 @@ class Part:
     slot      its `cell` is a place in `labels`; a bucket of `outcome` and `error` one in the lists here
     outcomes  names of the classes of outcomes
     errors    types of error
-    named     tenants and agents of the sessions of `lengths` and `running`, whose cells are places in it
+    named     tenants and agents of the sessions of `lengths` and `running`, whose cells are places in it: of a version
+              that joined sessions by partition, and of what such a one left
+    stretches what traces went through
+    known     of each example, where its trace is among the stretches of all pieces of the slot; -1 where the example
+              itself has its id
     """
 
     piece: int
@@ -73,6 +82,8 @@ class Part:
     outcomes: tuple[str, ...]
     errors: tuple[str, ...]
     named: Named = ()
+    stretches: Stretches = NO_STRETCHES
+    known: Ids = field(default_factory=lambda: np.empty(0, np.int32))
 
     @property
     def place(self) -> tuple[int, int]:
@@ -97,14 +108,18 @@ def encoded(part: Part) -> bytes:
     columns += [packed(np.diff(lengths.cell, prepend=0)), packed(lengths.bucket), packed(lengths.count)]
     columns += [packed(running.cell), *(packed(column) for column in running.values.T)]
     told = [part.named, len(lengths.cell), running.tool]
+    known = part.known if len(part.known) else np.full(len(seen.cell), -1, np.int32)
+    traces = [each.astype("<u8").tobytes() for each in (seen.trace[known < 0], running.first, running.trace)]
+    went = crossing.columns(part.stretches, lambda text: words.setdefault(text, len(words)))
+    columns.append(packed(known + 1))
     head = {
         "start": slot.start_ns, "piece": part.piece, "words": list(words), "cells": len(part.labels), "mixes": sizes,
-        "examples": len(seen.cell), "kinds": "".join(kind for kind, _ in columns), "outcomes": part.outcomes,
-        "errors": part.errors, "firsts": slot.firsts, "sessions": told,
+        "examples": len(seen.cell), "kinds": "".join(kind for kind, _ in columns + went), "outcomes": part.outcomes,
+        "errors": part.errors, "firsts": slot.firsts, "sessions": told, "stretches": len(part.stretches),
     }  # fmt: skip
-    traces = b"".join(each.astype("<u8").tobytes() for each in (seen.trace, running.first, running.trace))
-    body = b"".join(column for _, column in columns) + traces
-    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + body
+    body = [column for _, column in columns] + traces + [column for _, column in went]
+    line = json.dumps(head, separators=(",", ":")).encode() + b"\n"
+    return line + b"".join((*body, crossing.ids_and_times(part.stretches, slot.start_ns)))
 
 
 def decoded(body: bytes) -> Part:
@@ -117,6 +132,8 @@ def decoded(body: bytes) -> Part:
         return _Reader(head, columns).part()
     except PartError:
         raise
+    except crossing.CrossingError as error:
+        raise PartError(str(error)) from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise PartError(f"it cannot be read ({type(error).__name__}: {str(error)[:200]})") from None
 
@@ -130,6 +147,7 @@ class _Reader:
         # A version before had no `failed_squares`, the last one; and the one after it told of no open sessions.
         self.mixes = tuple(MIXES)[: max(len(head["mixes"]), len(MIXES) - 1)]
         wanted = len(CELL_LABELS) + len(COLUMNS) + 3 * len(self.mixes) + 3 + (4 + len(MEASURES)) * ("sessions" in head)
+        wanted += (1 + crossing.STRETCH_COLUMNS) * ("stretches" in head)
         if len(self.kinds) != wanted:
             raise PartError(f"it has {len(self.kinds)} columns, not {wanted}")
 
@@ -159,8 +177,8 @@ class _Reader:
             raise PartError(f"no slot begins at {start_ns}")
         words, outcomes, errors = (texts(head[name]) for name in ("words", "outcomes", "errors"))
         cells = whole_number(head["cells"], CELLS_MAX)
-        rows = [self.whole(cells, len(words) - 1) for _ in CELL_LABELS]
-        labels = tuple(tuple(words[word] for word in row) for row in np.stack(rows, 1).tolist())
+        texts_of = np.stack([self.whole(cells, len(words) - 1) for _ in CELL_LABELS], 1)
+        labels = tuple(tuple(words[word] for word in row) for row in texts_of.tolist())
         if len(set(labels)) != cells:
             raise PartError("a cell is in it twice")
         columns = {name: self.take(cells) for name in COLUMNS}
@@ -176,8 +194,15 @@ class _Reader:
         }
         cell, kind, value = self.examples(whole_number(head["examples"], 3 * CELLS_MAX), cells)
         told = self.sessions(head["sessions"]) if "sessions" in head else Followed()
-        examples = Examples(cell, kind, value, self.ids(len(cell))) if len(cell) else NO_EXAMPLES
+        known = self.whole(len(cell), PLACES_MAX) - 1 if "stretches" in head else np.full(len(cell), -1, np.int32)
+        traces = np.zeros((len(cell), 2), np.uint64)
+        traces[known < 0] = self.ids(int((known < 0).sum()))
+        examples = Examples(cell, kind, value, traces) if len(cell) else NO_EXAMPLES
         running = replace(told.running, first=self.ids(len(told.running.cell)), trace=self.ids(len(told.running.cell)))
+        stretches = NO_STRETCHES
+        if "stretches" in head:  # A version before joined sessions by partition.
+            rows = whole_number(head["stretches"], crossing.STRETCHES_MAX)
+            stretches = crossing.read(rows, self.whole, self.take, self.rest, start_ns, words, len(outcomes))
         if self.at != len(self.body):
             raise PartError(f"{len(self.body) - self.at} bytes are left over")
         # Parts that wait since an older version tell of answers alone.
@@ -186,7 +211,8 @@ class _Reader:
             start_ns=start_ns, cell=np.arange(cells, dtype=np.int32), **columns, **mixes,  # type: ignore[arg-type]
             examples=examples, firsts=firsts, lengths=told.lengths, running=running,
         )  # fmt: skip
-        return Part(whole_number(head["piece"], ENTRIES_MAX), labels, slot, outcomes, errors, told.named)
+        piece = whole_number(head["piece"], ENTRIES_MAX)
+        return Part(piece, labels, slot, outcomes, errors, told.named, stretches, known)
 
     def entries(self, rows: int, cells: int, limits: tuple[int, int]) -> Entries:
         lowest, highest = limits
@@ -222,11 +248,15 @@ class _Reader:
 
     def ids(self, rows: int) -> NDArray[np.uint64]:
         """(rows, 2) halves of the ids of traces."""
-        found = self.body[self.at : self.at + 16 * rows]
-        if len(found) != 16 * rows:
+        return np.frombuffer(self.rest(16 * rows), "<u8").reshape(rows, 2).astype(np.uint64)
+
+    def rest(self, size: int) -> bytes:
+        """What is no column of numbers."""
+        found = self.body[self.at : self.at + size]
+        if len(found) != size:
             raise PartError("the ids of its traces are cut short")
-        self.at += len(found)
-        return np.frombuffer(found, "<u8").reshape(rows, 2).astype(np.uint64)
+        self.at += size
+        return found
 
 
 def whole_number(value: object, largest: int) -> int:

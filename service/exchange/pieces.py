@@ -1,6 +1,7 @@
 """A slot cut into parts, and parts of many partitions added up into one slot."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,13 +19,21 @@ from detectors.core.columns import (
     best_of,
 )
 from detectors.core.series import OVERFLOW, SeriesTable
+from service.exchange.crossing import STRETCHES_MAX, places
 from service.exchange.following import Followed, all_of, followed
 from service.exchange.part import CELLS_MAX, COLUMNS, MIXES, SESSIONS_OF_MAX, Part
+from service.ingest.stretches import Stretches
 
 
-def cut(slot: Slot, cells: SeriesTable, errors: SeriesTable, outcomes: tuple[str, ...]) -> Iterator[Part]:
-    """The parts of a slot, whose cells and types of error are those of these tables."""
-    starts, of_sessions = range(0, len(slot.cell), CELLS_MAX), slot.session_cells()
+def cut(
+    slot: Slot, stretches: Stretches, cells: SeriesTable, errors: SeriesTable, outcomes: tuple[str, ...]
+) -> Iterator[Part]:  # fmt: skip
+    """The parts of a slot, whose cells and types of error are those of these tables, and of what traces went through.
+
+    Examples of traces that are told anyway have no ids of their own.
+    """
+    assert CELLS_MAX == STRETCHES_MAX, "a piece has the same rows of both"
+    starts, of_sessions = range(0, max(len(slot.cell), len(stretches)), CELLS_MAX), slot.session_cells()
     for piece, first in enumerate(starts):
         rows = slice(first, first + CELLS_MAX)
         known = slot.cell[rows]
@@ -33,19 +42,23 @@ def cut(slot: Slot, cells: SeriesTable, errors: SeriesTable, outcomes: tuple[str
         columns = {name: getattr(slot, name)[rows] for name in COLUMNS}
         some = of_sessions[first : first + CELLS_MAX if piece + 1 < len(starts) else first + SESSIONS_OF_MAX]
         told = followed(slot, some, cells)
+        seen = _examples_of(slot.examples, known)
         part = Slot(
             start_ns=slot.start_ns, cell=np.arange(len(known), dtype=np.int32), **columns, **mixes,  # type: ignore[arg-type]
-            examples=_examples_of(slot.examples, known), firsts=NO_FIRSTS if piece else slot.firsts,
+            examples=seen, firsts=NO_FIRSTS if piece else slot.firsts,
             lengths=told.lengths, running=told.running,
         )  # fmt: skip
         yield Part(
             piece, tuple(cells.values(cell) for cell in known.tolist()), part, outcomes,
-            tuple(errors.values(error)[0] for error in named.tolist()), told.named,
+            tuple(errors.values(error)[0] for error in named.tolist()), told.named, stretches.at(rows),
+            places(stretches, seen.trace),
         )  # fmt: skip
 
 
 def _of(entries: Entries, known: Ids) -> Entries:
     """The entries of some cells, by their places."""
+    if not len(known):
+        return NOTHING
     begin, end = np.searchsorted(entries.cell, [known[0], known[-1] + 1])
     some = entries.at(slice(int(begin), int(end)))
     return Entries(np.searchsorted(known, some.cell).astype(np.int32), some.bucket, some.count)
@@ -62,6 +75,23 @@ def _examples_of(seen: Examples, known: Ids) -> Examples:
     order = np.lexsort((seen.kind[mine], seen.cell[mine]))
     cell = np.searchsorted(known, seen.cell[mine]).astype(np.int32)
     return Examples(cell[order], seen.kind[mine][order], seen.value[mine][order], seen.trace[mine][order])
+
+
+def with_traces(pieces: Sequence[Part]) -> list[Part]:
+    """The pieces that one source has of a slot, each with the ids of its examples' traces.
+
+    Where a report is missing a trace may not be known: such an example is left out.
+    """
+    rows = np.concatenate([piece.stretches.rows for piece in pieces])
+    traces = np.stack([rows["trace_high"], rows["trace_low"]], 1)
+    found = []
+    for piece in pieces:
+        seen, is_there = piece.slot.examples, piece.known < len(traces)
+        known = np.flatnonzero(is_there & (piece.known >= 0))
+        seen.trace[known] = traces[piece.known[known]]
+        examples = Examples(seen.cell[is_there], seen.kind[is_there], seen.value[is_there], seen.trace[is_there])
+        found.append(replace(piece, slot=replace(piece.slot, examples=examples)))
+    return found
 
 
 class Together:

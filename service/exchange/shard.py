@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detectors.core.columns import FAILED, SECOND_NS, SLOT_NS, Arrays, Bools, Examples, Slot
+from detectors.core.columns import FAILED, SECOND_NS, SLOT_NS, Arrays, Bools, Examples, Slot, empty_slot
 from detectors.core.rows import under
 from service.batch import NO_GAP, Answer, Batch, Tally
 from service.causes.examples import LIFE_NS
@@ -23,9 +23,12 @@ from service.ingest.join.join import Seed
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.stage import Ingest
+from service.ingest.stretches import NO_STRETCHES, Stretches
 
-SHARD_FORMAT = 1
+SHARD_FORMAT = 2
 """Of a snapshot, beside that of the ingest state in it."""
+SHARDS_READABLE = (1, SHARD_FORMAT)
+"""In 1 sessions were joined here. What the traces of open ones went through is told with the next slot."""
 REPORT_BYTES_MAX = 512 << 10
 """A report with more is followed by another one: brokers take records of a megabyte."""
 BEAT_NS = 10 * SECOND_NS
@@ -40,6 +43,8 @@ class HandedOverError(ValueError):
 class Made:
     """What a shard is made of, the same on every instance.
 
+    names         what stands for a session's name begins with, the same on every partition; None where no session lies
+                  on several, so that they are joined here
     state_format  of the ingest state within snapshots, and `readable` those that can be gone on from
     """
 
@@ -47,6 +52,7 @@ class Made:
     decoder: Decoder
     local: Local
     seed: Seed
+    names: Seed | None
     state_format: int
     readable: tuple[int, ...]
 
@@ -56,7 +62,9 @@ class Shard:
 
     def __init__(self, made: Made, source: str) -> None:
         self._made, self.source = made, source
-        self.ingest = Ingest(made.limits, decoder=made.decoder, local=made.local, seed=made.seed)
+        self.ingest = Ingest(
+            made.limits, decoder=made.decoder, local=made.local, seed=made.seed, names=made.names
+        )  # fmt: skip
         self.ingest.expect((source,))
         self.next_offset = 0
         self._parts: list[tuple[Place, bytes]] = []
@@ -76,16 +84,18 @@ class Shard:
         self.ingest.check(batch.checked, now_ns)
         if (passed_ns := self.ingest.passed_ns(self.source)) is not None and self.ingest.watermark_ns is not None:
             self.ingest.pass_to(passed_ns)
-        for slot in self.ingest.closed_slots(now_ns, tally):
-            self._close(slot)
+        slots = {slot.start_ns: slot for slot in self.ingest.closed_slots(now_ns, tally)}
+        stretches, self.ingest.stretches = self.ingest.stretches, {}
+        for start_ns in sorted(slots.keys() | stretches.keys()):
+            self._close(slots.get(start_ns) or empty_slot(start_ns), stretches.get(start_ns, NO_STRETCHES))
         self.next_offset = batch.offsets.get(self.source, self.next_offset)
         self._spans += tally.spans - before
         return answers
 
-    def _close(self, slot: Slot) -> None:
+    def _close(self, slot: Slot, stretches: Stretches) -> None:
         slot = replace(slot, examples=self._best.new(slot))
         outcomes = self.ingest.local.outcomes.names
-        for part in cut(slot, self.ingest.cells, self.ingest.sights.errors, outcomes):
+        for part in cut(slot, stretches, self.ingest.cells, self.ingest.sights.errors, outcomes):
             self._parts.append((part.place, encoded(part)))
             self._last = part.place
 
@@ -126,8 +136,10 @@ class Shard:
     def snapshot(self) -> Arrays:
         """All state, as named arrays. What was closed must have been taken."""
         assert not self._parts, "take the reports before saving: they are in no snapshot"
+        is_joined_here = self._made.names is None or self.ingest.join.tables.is_untold
+        written = 1 if is_joined_here else SHARD_FORMAT
         said = {
-            "format": SHARD_FORMAT, "source": self.source, "next_offset": self.next_offset, "reported": self._reported,
+            "format": written, "source": self.source, "next_offset": self.next_offset, "reported": self._reported,
         }  # fmt: skip
         return {
             "shard": np.frombuffer(json.dumps(said).encode(), np.uint8),
@@ -140,15 +152,19 @@ class Shard:
         """Go on from a snapshot. Raises HandedOverError where it is of another partition or version, or damaged."""
         try:
             said, written = json.loads(arrays["shard"].tobytes()), int(arrays["format"][0])
-            if said["format"] != SHARD_FORMAT or written not in made.readable:
+            if said["format"] not in SHARDS_READABLE or written not in made.readable:
                 raise HandedOverError(
-                    f"it has format {said['format']} with state {written}; this version reads {SHARD_FORMAT} with "
+                    f"it has format {said['format']} with state {written}; this version reads "
+                    f"{' and '.join(map(str, SHARDS_READABLE))} with "
                     f"{', '.join(map(str, made.readable))}"
                 )
             if said["source"] != source:
                 raise HandedOverError(f"it is of {said['source']}, not of {source}")
             shard = cls(made, source)
-            shard.ingest = Ingest.restore(under(arrays, "ingest/"), made.limits, made.decoder, local=made.local)
+            shard.ingest = Ingest.restore(
+                under(arrays, "ingest/"), made.limits, made.decoder, local=made.local, names=made.names
+            )  # fmt: skip
+            shard.ingest.join.tables.is_untold = said["format"] == 1 and made.names is not None
             shard.ingest.expect((source,))
             shard.next_offset = int(said["next_offset"])
             reported = said["reported"]

@@ -108,7 +108,7 @@ class Reader:
         for row in resources:
             said = [(KEYS[key], value) for key, value in columns.resource(row)]
             number, session = self._lexicon.resource(read_resource(said)), session_of(said)
-            name = self._lexicon.fingerprint(session) if session else (0, 0)
+            name = self._lexicon.session(session) if session else (0, 0)
             intake.learn_resource(self._tables, columns, row, number, *name)
         for row in scopes:
             intake.learn_scope(self._tables, columns, row, *self._scope(columns, row))
@@ -128,7 +128,7 @@ class Reader:
         intake.set_decoded(
             self._tables, row, lexicon.reading(reading, apart), flags_of(reading),
             lexicon.word(str(own.get(TENANT, ""))),
-            *(lexicon.fingerprint(str(own[SESSION])) if SESSION in own else (0, 0)),
+            *(lexicon.session(str(own[SESSION])) if SESSION in own else (0, 0)),
             lexicon.fingerprint(str(own[RESPONSE_ID]))[0] if RESPONSE_ID in own else 0,
             [float(own.get(field, np.nan)) for field in NUMBERS_OF_SPANS],
         )  # fmt: skip

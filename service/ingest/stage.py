@@ -21,7 +21,8 @@ from service.ingest.metrics.measures import Tells
 from service.ingest.metrics.meters import Doors, Meters
 from service.ingest.metrics.sums import added
 from service.ingest.metrics.told import SESSIONS, pair
-from service.ingest.otlp.foreign import ADVICE, Foreign, is_empty, looks_like
+from service.ingest.nothing import found_nothing
+from service.ingest.otlp.foreign import ADVICE, Foreign, looks_like
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.policies import Policies
 from service.ingest.prices import DAY_NS, CostSource, Prices, Tokens
@@ -29,6 +30,7 @@ from service.ingest.reader import Decoded
 from service.ingest.review import Review, reviewed
 from service.ingest.rollup import roll_up
 from service.ingest.sights import Sights
+from service.ingest.stretches import Stretches
 from service.ingest.twins import Twins
 from service.ingest.watermark import Watermark
 from service.ingest.words import Unknown, Words
@@ -58,7 +60,7 @@ class Ingest:
 
     def __init__(
         self, limits: IngestLimits, review: Review | None = None, decoder: Decoder | None = None,
-        meters: Meters | None = None, local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED,
+        meters: Meters | None = None, local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED, names: Seed | None = None,
     ) -> None:  # fmt: skip
         self.limits, self.local = limits, local
         self.meters = meters or Meters()
@@ -67,7 +69,7 @@ class Ingest:
         self.sights = Sights()
         self._review = review
         self._watermark = Watermark(limits.lateness_ns, limits.idle_hold_ns)
-        self.join = Join(limits, local, seed)
+        self.join = Join(limits, local, seed, names=names)
         self._prices = Prices(local.prices)
         self._closing = Closing(self.join, self._prices)
         self._policies = Policies()
@@ -75,7 +77,9 @@ class Ingest:
         self._told_ns = np.zeros((limits.cells_max + 1, 3), np.int64)  # Cost, outcomes and sessions, by cell.
         self._ready: list[Slot] = []
         self._gone: list[Legs] = []
-        self.legs: tuple[Legs, ...] = ()  # Of the slots that were taken last.
+        self._told: dict[int, Stretches] = {}
+        self.legs: tuple[Legs, ...] = ()  # Of the slots that were taken last;
+        self.stretches: dict[int, Stretches] = {}  # by their starts, where sessions are joined elsewhere.
         self._expired_day = 0
 
     @property
@@ -171,7 +175,7 @@ class Ingest:
             self._watermark.hear(record.partition, latest_ns, now_ns)
         self._move(now_ns, tally)
         if not latest_ns and body.first == body.stop and not (body.read and body.read.records):
-            return [self._found_nothing(record, body, tally)]
+            return [found_nothing(record, body, tally)]
         if body.is_snake_case:
             tally.snake_case[record.source] += 1
             rejected, said = body.rejected()
@@ -189,22 +193,6 @@ class Ingest:
         if unexplained := self.join.reader.unexplained:
             tally.unexplained.update(unexplained)
             unexplained.clear()
-
-    @staticmethod
-    def _found_nothing(record: Record, body: Decoded, tally: Tally) -> Answer:
-        """Answer a body without a span, point or log record: most are just empty, some are another format.
-
-        A message of another signal can be read as one of this signal, whose ids are none.
-        """
-        foreign = is_empty(record.signal, record.body)
-        if not foreign and not body.dropped:
-            return TAKEN
-        kind = looks_like(record.signal, record.body)
-        if not foreign and kind is not Foreign.OTHER_SIGNAL:
-            return Answer(*body.rejected())
-        tally.dropped[Dropped.FOREIGN] += 1
-        tally.foreign[record.source, kind] += 1
-        return Answer(message=f"nothing was read of this body: {ADVICE[kind]}")
 
     def _take_read(self, record: Record, decoded: Decoded, now_ns: int, tally: Tally) -> int:
         """Take in metric points and evaluations; the latest time among them, 0 if there is none."""
@@ -253,7 +241,7 @@ class Ingest:
 
     def key_of(self, session: str) -> bytes:
         """What stands for the session of that name: the key of its legs."""
-        return key_bytes(self.join.lexicon.fingerprint(session))
+        return key_bytes(self.join.lexicon.session(session))
 
     def closed_slots(self, now_ns: int, tally: Tally) -> Iterator[Slot]:
         """The slots that the watermark has passed and that were not given before, oldest first."""
@@ -270,6 +258,7 @@ class Ingest:
         """The slots that the records read last have closed, oldest first."""
         ready, self._ready = self._ready, []
         self.legs, self._gone = tuple(self._gone), []
+        self.stretches, self._told = self._told, {}
         return iter(ready)
 
     def _move(self, now_ns: int, tally: Tally) -> None:
@@ -306,6 +295,8 @@ class Ingest:
         if closed.legs is not None:
             self._gone.append(closed.legs)
             tally.named.update(closed.legs.named_by_agent())
+        if len(closed.stretches):
+            self._told[start_ns] = closed.stretches
         tally.sessionless.update(closed.nameless)
         tally.cut.update(closed.cut)
         for (word, agent), sessions in closed.no_class.items():
@@ -363,7 +354,7 @@ class Ingest:
 
     def snapshot(self) -> Arrays:
         """All state as named arrays. The slots that closed must have been taken."""
-        assert not self._ready, "take the closed slots before saving: they are in no snapshot"
+        assert not self._ready and not self._told, "take the closed slots before saving: they are in no snapshot"
         self._tell_meters()
         text = {
             "watermark": self._watermark.state(), "twins": self._closing.twins.state(),
@@ -380,10 +371,10 @@ class Ingest:
     @classmethod
     def restore(
         cls, arrays: Arrays, limits: IngestLimits, decoder: Decoder | None = None, meters: Meters | None = None,
-        local: Local = NOTHING_LOCAL,
+        local: Local = NOTHING_LOCAL, names: Seed | None = None,
     ) -> "Ingest":  # fmt: skip
         """What `snapshot` was taken of: reading on from it gives what never having stopped would have."""
-        ingest = cls(limits, decoder=decoder, meters=meters, local=local)
+        ingest = cls(limits, decoder=decoder, meters=meters, local=local, names=names)
         text = json.loads(arrays["text"].tobytes())
         ingest.join.restore(arrays)
         ingest.meters.restore(arrays)

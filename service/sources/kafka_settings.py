@@ -108,6 +108,11 @@ class KafkaSettings(Section):
         gt=0,
         description="how long a partition may stand although its log goes on, before the consumer is made anew",
     )
+    keyed_by: Literal["trace", "session"] = Field(
+        "trace",
+        description="what producers key records of spans by: trace, or session where all of a session lies on one "
+        "partition, so that role ingest need not tell its traces to role detect",
+    )
     fetch_bytes: Size = Field(1 << 20, description="most that one fetch takes from a partition")
     check_crcs: bool = Field(True, description="whether record checksums are verified")
     client_id: str = Field("tocsin", description="what the brokers' logs and quotas call this client")

@@ -6,14 +6,15 @@ Two streams: sessions of 50 agents for 40 tenants, each pair as busy as any othe
 the demo's fleet of 40 agents. One source partition is ingested as role ingest does, its reports are compressed as the
 producer does (zstd), and merged as role detect does. Seconds are CPU time of one process. Bytes are told as a share of
 the spans' own, both as SDKs write them and as Kafka keeps them with zstd. A state is what the next owner goes on from:
-its bytes are told for a live span, and as a share of the spans where it is written every five minutes.
+its bytes are told for a live span, and as a share of the spans where it is written every five minutes. All sessions of
+both streams are named, and each is of one trace: that traces of several partitions can be joined costs most there.
 """
 
 import argparse
 import io
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from alertrules.parse import load
 from detectors.core.columns import NO_EXAMPLES, SECOND_NS
 from service.batch import Batch, Record, Signal, Tally
 from service.demo.fleet import LIVE_NS, Fleet
+from service.exchange.part import Part
 from service.exchange.part import decoded as part_of
 from service.exchange.part import encoded as part_bytes
 from service.exchange.report import decoded, encoded
@@ -33,6 +35,7 @@ from service.ingest.join.join import UNSEEDED
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.otlp.scanner import Scanner
+from service.ingest.stretches import NO_STRETCHES
 from service.pipeline import FORMAT, READABLE, Pipeline
 from tests.bench.sessions import BEGIN_NS, bodies
 
@@ -65,17 +68,25 @@ def compressed(parts: Sequence[bytes]) -> int:
     return sum(len(bytes(cramjam.zstd.compress(part))) for part in parts)
 
 
-def _without_examples(report: bytes) -> bytes:
-    """A report whose cells have no traces to look at: what sums and histograms alone take."""
+def _rewritten(report: bytes, without: Callable[[Part], Part]) -> bytes:
+    """A report of parts that lack something."""
     known = decoded(report)
-    parts = [part_of(body) for body in known.parts]
-    slots = [replace(part, slot=replace(part.slot, examples=NO_EXAMPLES)) for part in parts]
-    return encoded(replace(known, parts=[part_bytes(part) for part in slots]))
+    return encoded(replace(known, parts=[part_bytes(without(part_of(body))) for body in known.parts]))
+
+
+def _without_examples(part: Part) -> Part:
+    """What sums and histograms alone take, and stretches: no trace to look at."""
+    return replace(part, slot=replace(part.slot, examples=NO_EXAMPLES), known=np.empty(0, np.int32))
+
+
+def _without_stretches(part: Part) -> Part:
+    """What is told of calls."""
+    return replace(part, stretches=NO_STRETCHES)
 
 
 def measured(name: str, seconds: int, stream: list[tuple[bytes, int]]) -> Row:
     """One stream through one shard and one detect instance."""
-    shard = Shard(Made(LIMITS, Scanner(), Local(), UNSEEDED, FORMAT, READABLE), SOURCE)
+    shard = Shard(Made(LIMITS, Scanner(), Local(), UNSEEDED, UNSEEDED, FORMAT, READABLE), SOURCE)
     tally, reports, begun_s, state = Tally(), list[bytes](), time.process_time(), b""
     for at, (body, now_ns) in enumerate(stream):
         shard.step(Batch((Record(Signal.TRACES, body, SOURCE),), {SOURCE: at + 1}), now_ns, tally)
@@ -90,20 +101,24 @@ def measured(name: str, seconds: int, stream: list[tuple[bytes, int]]) -> Row:
     shard.step(Batch((), {}), end_ns, tally)
     reports += map(encoded, shard.take({"spans": 1}, end_ns))
     ingest_s += time.process_time() - begun_s
-    detect = Pipeline(LIMITS, load([ROOT / "alertrules" / "packs"]), 0, front=Merging(LIMITS))
+    detect = Pipeline(LIMITS, load([ROOT / "alertrules" / "packs"]), 0, front=Merging(LIMITS, UNSEEDED))
     begun_s = time.process_time()
     for report in reports:
         detect.step(Batch((Record(Signal.TRACES, report, "tocsin.slots/0"),), {}), end_ns)
     detect_s = time.process_time() - begun_s
     spans, raw = tally.spans, sum(len(body) for body, _ in stream)
     packed, slots = compressed([body for body, _ in stream]), compressed(reports)
-    plain = compressed([_without_examples(report) for report in reports])
+    plain, of_calls = (
+        compressed([_rewritten(report, without) for report in reports])
+        for without in (_without_examples, _without_stretches)
+    )
     a_live = compressed([state]) / max(live, 1)
     states = a_live * LIVE_S / STATE_EVERY_S * spans
     return {
         "stream": name, "spans": spans, "spans_a_second": spans / seconds, "span_bytes": raw / spans,
         "span_bytes_zstd": packed / spans, "cells": len(detect.ingest.cells), "report_bytes_a_span": slots / spans,
-        "examples_a_span": (slots - plain) / spans, "reports_of_raw": slots / raw, "reports_of_zstd": slots / packed,
+        "examples_a_span": (slots - plain) / spans, "stretches_a_span": (slots - of_calls) / spans,
+        "reports_of_raw": slots / raw, "reports_of_zstd": slots / packed,
         "state_bytes_a_live_span": a_live,
         "states_of_raw": states / raw, "state_s_a_million": state_s / max(live, 1) * 1e6,
         "ingest_kspans_a_core": spans / ingest_s / 1e3, "detect_ms_a_slot": detect_s / max(1, tally.slots) * 1e3,
@@ -113,7 +128,8 @@ def measured(name: str, seconds: int, stream: list[tuple[bytes, int]]) -> Row:
 
 LINE = (
     "{stream:18} {spans_a_second:7.0f} spans/s, {span_bytes:5.0f} B each ({span_bytes_zstd:4.0f} B zstd), "
-    "{cells:6} cells; reports {report_bytes_a_span:6.2f} B a span, {examples_a_span:5.2f} of it examples = "
+    "{cells:6} cells; reports {report_bytes_a_span:6.2f} B a span, {examples_a_span:5.2f} of it examples, "
+    "{stretches_a_span:5.2f} traces' stretches = "
     "{reports_of_raw:7.3%} of raw, {reports_of_zstd:7.3%} of zstd; "
     "state {state_bytes_a_live_span:5.1f} B a live span = {states_of_raw:6.3%}; "
     "a core: ingest {ingest_kspans_a_core:5.0f}k, detect {detect_kspans_a_core:6.0f}k spans/s, "

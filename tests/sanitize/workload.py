@@ -7,16 +7,25 @@ It checks nothing itself: the sanitizers end the process at the first access or 
 
 import random
 import sys
+from dataclasses import replace
 
 import numpy as np
 
 from detectors.core import loops
+from detectors.core.columns import SECOND_NS
+from service.batch import Batch, Record, Signal, Tally
+from service.exchange.merge import Merge
+from service.exchange.report import encoded
+from service.exchange.shard import Shard
+from service.ingest.join.join import UNSEEDED
 from service.ingest.limits import IngestLimits
+from service.ingest.local import Local
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.stage import Ingest
+from tests.service.exchange.machines import made
 from tests.service.ingest.noise import FIXTURES, Noise
 from tests.service.ingest.test_odd_streams import arrivals, limits, run
-from tests.service.ingest.wire import Stream
+from tests.service.ingest.wire import Stream, at_ns
 
 AT_ONCE = 16
 
@@ -42,8 +51,33 @@ def main() -> int:
         chance = random.Random(seed)
         given, sent = limits(chance), [(raw, now_s, "p/0") for raw, now_s, _ in arrivals(chance)]
         run(Scanner(), given, sent, stops=seed % 2 == 0, seed=(chance.getrandbits(63), chance.getrandbits(63)))
+        exchanged(chance, given)
     packed()
     return 0
+
+
+def exchanged(chance: random.Random, given: IngestLimits) -> None:
+    """An odd stream on two partitions, whose sessions are joined elsewhere; either side is restored on the way."""
+    theirs, sources, tally = replace(made(), limits=given), ("p/0", "p/1"), Tally()
+    shards = {source: Shard(theirs, source) for source in sources}
+    merge, until_ns = Merge(given, Local(), UNSEEDED), 0
+    for raw, now_s, _ in arrivals(chance):
+        source, until_ns = chance.choice(sources), at_ns(now_s)
+        shards[source].step(Batch((Record(Signal.TRACES, raw, source),), {}), until_ns, tally)
+        for one in sources:
+            for report in shards[one].take({"p": 2}, until_ns):
+                list(merge.read_all([Record(Signal.TRACES, encoded(report), "t/0")], until_ns, tally))
+        list(merge.take_closed())
+        if chance.random() < 0.02:
+            shards[source] = Shard.restore(theirs, source, shards[source].snapshot())
+            merge = Merge.restore(merge.snapshot(), given, Local(), UNSEEDED)
+    for shard in shards.values():
+        shard.ingest.pass_to(until_ns + 100_000 * SECOND_NS)
+        shard.step(Batch((), {}), until_ns, tally)
+        for report in shard.take({"p": 2}, until_ns):
+            list(merge.read_all([Record(Signal.TRACES, encoded(report), "t/0")], until_ns, tally))
+    list(merge.flush(tally))
+    assert merge.conversations.traces == 0
 
 
 def packed() -> None:

@@ -15,8 +15,9 @@ from alertrules.matchers import matchers_of
 from alertrules.notice import Status
 from alertrules.silences import Silence
 from service.batch import Batch
-from service.exchange.merge import Merge
+from service.exchange.merge import MERGE_FORMAT, Merge
 from service.front import Merging
+from service.ingest.join.join import UNSEEDED
 from service.ingest.limits import IngestLimits
 from service.pipeline import FIRST, Pipeline, State
 from service.saved_parts import PARTS
@@ -115,9 +116,9 @@ def test_open_alerts() -> None:
 
 def test_slots_of_role_detect() -> None:
     """Its first stage begins anew, too, and takes nothing that was judged."""
-    one = Pipeline(IngestLimits(), rules(), 0, front=Merging(IngestLimits()))
+    one = Pipeline(IngestLimits(), rules(), 0, front=Merging(IngestLimits(), UNSEEDED))
     state = one.snapshot()
-    parts = {**state.alerts["parts"], "slots": 2}
+    parts = {**state.alerts["parts"], "slots": MERGE_FORMAT + 1}
     one.detect.open_ns = end_ns(CUT)
     state = replace(one.snapshot(), alerts={**state.alerts, "parts": parts})
     one.restore(state)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from detectors.core.columns import NO_FIRSTS, NOTHING, SLOT_NS, Entries, Firsts, Floats, Ids
 from detectors.core.runs import NONE_RUNS, Running
 from detectors.core.series import OVERFLOW
-from service.batch import Tally
+from service.batch import Dropped, Tally
 from service.ingest.join.join import Join
-from service.ingest.kernel import counting
+from service.ingest.kernel import counting, joining
 from service.ingest.kernel.constants import (
     ASK,
     BANDS_MAX,
@@ -41,6 +41,7 @@ from service.ingest.legs import Legs, legs
 from service.ingest.local import Bands
 from service.ingest.prices import DAY_NS, CostSource, Prices, Tokens
 from service.ingest.running import lengths, running
+from service.ingest.stretches import NO_STRETCHES, Stretches, of_rows
 from service.ingest.twins import Account, Twins
 
 LABELS_MAX, PRICES_KEPT = 1 << 17, 1 << 13
@@ -73,6 +74,7 @@ class Closed(NamedTuple):
     legs      what the sessions went through; None where there is none
     running   sessions that are open after the slot, and long
     lengths   of the sessions that ended
+    stretches of traces, where sessions are joined elsewhere
     """
 
     units: Floats
@@ -89,6 +91,7 @@ class Closed(NamedTuple):
     legs: Legs | None = None
     running: Running = NONE_RUNS
     lengths: Entries = NOTHING
+    stretches: Stretches = NO_STRETCHES
 
 
 class Closing:
@@ -109,6 +112,19 @@ class Closing:
         done = 0
         while (done := counting.count(tables, done, waiting, start_ns + SLOT_NS)) < waiting:
             self._help(done, start_ns)
+        return self._finished(start_ns, cell_of, tally)
+
+    def bear(
+        self, stretches: Stretches, start_ns: int, cell_of: Callable[[Labels, int], int], tally: Tally
+    ) -> Closed:  # fmt: skip
+        """Close the first of the open slots, which has these stretches of traces that were counted elsewhere."""
+        self._forget(start_ns // DAY_NS)
+        counting.begin(self._tables, start_ns)
+        self._join.bear(stretches, start_ns + SLOT_NS)
+        return self._finished(start_ns, cell_of, tally)
+
+    def _finished(self, start_ns: int, cell_of: Callable[[Labels, int], int], tally: Tally) -> Closed:
+        tables = self._tables
         units, calls, sessions, counts = counting.finish(tables, start_ns)
         closed = self._closed(units, calls, sessions, cell_of, start_ns)
         counting.drop(tables, sessions)
@@ -212,6 +228,7 @@ class Closing:
         sampled = counting.sampled(tables, len(lexicon.resources))
         services = [(lexicon.resources[i].agent, spans, weight) for i, spans, weight in sampled]
         no_class = self._no_class(units[:, calls:], rows[calls:])
+        stretches = self._told(no_class)
         told = units[UNIT_ERROR][units[UNIT_ERROR] != 0]
         errors = {int(word): lexicon.text(int(word)) for word in np.unique(told)} if len(told) else NO_ERRORS
         gone = legs(ended, lexicon.texts(), lexicon.outcomes) if sessions else None
@@ -224,6 +241,7 @@ class Closing:
         return Closed(
             units, cells, rows, calls, ended, services, nameless, cut, no_class, errors, self._firsts(labels), gone,
             running(counting.running(tables, start_ns), texts, of_sessions), lengths(ended, texts, of_sessions),
+            stretches,
         )  # fmt: skip
 
     def _firsts(self, labels: Structs) -> Firsts:
@@ -246,6 +264,16 @@ class Closing:
         ended[at] = outcomes.unmapped
         return found
 
+    def _told(self, no_class: dict[tuple[str, str], float]) -> Stretches:
+        """What traces went through. Outcomes of no class are unmapped from here on, too."""
+        lexicon, rows = self._join.lexicon, joining.told(self._tables)
+        for row in rows[rows["outcome"] >= len(lexicon.outcomes.names)]:
+            if (number := int(row["outcome"])) in lexicon.no_class:
+                key = " / ".join(lexicon.no_class[number]), lexicon.text(int(row["agent"]))
+                no_class[key] = no_class.get(key, 0.0) + float(row["weight"])
+        rows["outcome"] = np.minimum(rows["outcome"], lexicon.outcomes.unmapped)
+        return of_rows(rows, lexicon.texts())
+
     def _by_text(self, words: NDArray[np.uint32]) -> dict[str, int]:
         """How often each of the words stands there."""
         if not len(words):
@@ -261,6 +289,8 @@ class Closing:
 
 
 def _tell(counts: Counts, tally: Tally) -> None:
+    if counts["traces_full"]:
+        tally.dropped[Dropped.TRACES_FULL] += counts["traces_full"]
     for source, n in zip(COST_SOURCES, counts["sources"], strict=True):
         if n:
             tally.costs[source] += n

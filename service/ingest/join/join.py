@@ -4,18 +4,21 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from detectors.core.columns import SLOT_NS, Arrays
+from detectors.core.columns import SLOT_NS, Arrays, Ids
 from service.batch import Dropped, Tally
 from service.ingest.join import format9, format10, saved
 from service.ingest.join.lexicon import Lexicon
-from service.ingest.kernel import intake
+from service.ingest.kernel import intake, joining
 from service.ingest.kernel.constants import WAS_DUPLICATE, WAS_FUTURE, WAS_LATE, WAS_NEGATIVE, WAS_TRACE_FULL
 from service.ingest.kernel.tables import Tables
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.plans import Plans
 from service.ingest.reader import Decoded, Reader
+from service.ingest.stretches import WORDS, Stretches
+from service.ingest.vocabulary import AGENT, TOOL_NAME, Reading, Resource
 
 Seed = tuple[int, int]
 """Two int64 that hashes begin with; what is counted does not depend on them."""
@@ -29,15 +32,21 @@ _DROPPED = {
 
 
 class Join:
-    """Live traces and open sessions, and the slots in which their spans wait."""
+    """Live traces and open sessions, and the slots in which their spans wait.
 
-    def __init__(self, limits: IngestLimits, local: Local, seed: Seed, learns: bool = True) -> None:
+    With `names`, sessions are joined elsewhere: it tells stretches of traces, and counts no session. Then what stands
+    for a session of a name depends on these two numbers alone.
+    """
+
+    def __init__(
+        self, limits: IngestLimits, local: Local, seed: Seed, learns: bool = True, names: Seed | None = None
+    ) -> None:  # fmt: skip
         weights = None
         if local.sampling is not None:
             weights = local.sampling.weight(failed=True), local.sampling.weight(failed=False)
         self.tables = Tables(
             seed, limits.session_idle_ns, limits.rootless_idle_ns, limits.session_max_ns, limits.traces_max,
-            limits.spans_max, weights,
+            limits.spans_max, weights, names,
         )  # fmt: skip
         self.lexicon = Lexicon(self.tables, local.outcomes)
         self.reader = Reader(self.tables, self.lexicon, local, Plans(self.lexicon, learns, local))
@@ -88,6 +97,27 @@ class Join:
         if counts["future"] or counts["late"] or counts["duplicates"] or counts["negatives"] or counts["trace_full"]:
             self._note_dropped(bodies)
         return counts["latest"]
+
+    def bear(self, stretches: Stretches, until_ns: int) -> None:
+        """Put stretches into their sessions, in the order given, and close the sessions that are due before then."""
+        rows = stretches.rows.copy()
+        words = np.array([self.lexicon.word(text) for text in stretches.texts] or [0], np.uint32)
+        for name in WORDS:
+            rows[name] = words[rows[name]]
+        roots, tools = (self._readings(field, rows[name]) for field, name in ((AGENT, "agent"), (TOOL_NAME, "tool")))
+        self._seen += len(rows)
+        joining.join_in(self.tables, rows, roots, tools, self.lexicon.resource(Resource()), until_ns)
+
+    def _readings(self, field: str, words: NDArray[np.uint32]) -> Ids:
+        """What the dialects would say of spans of which no more is known than these words."""
+        each, places = np.unique(words, return_inverse=True)
+        found = np.empty(len(each), np.int32)
+        for i, word in enumerate(each.tolist()):
+            reading = Reading(is_root=False)
+            reading.own = {field: self.lexicon.text(word)}
+            found[i] = self.lexicon.reading(reading, None)
+        numbers: Ids = found[places]
+        return numbers
 
     def _note_dropped(self, bodies: Sequence[Decoded]) -> None:
         flags = self.tables.decoded()["flags"]

@@ -133,6 +133,10 @@ class Lexicon:
         """What stands for a text that nobody need read again."""
         return self._tables.fingerprint(text.encode(errors="replace"))
 
+    def session(self, name: str) -> tuple[int, int]:
+        """What stands for the session of a name."""
+        return self._tables.session(name.encode(errors="replace"))
+
     def texts(self) -> list[str]:
         """The texts of all words."""
         texts = self._texts

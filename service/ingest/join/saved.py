@@ -16,7 +16,7 @@ from service.ingest.kernel.tables import TEXT_BYTES, WORDS_MAX, Tables
 
 SAVED = ("spans", "waits", "traces", "sessions", "ended", "slots", "words")
 """Tables that are saved; the others are worked out again."""
-_NOT_SAVED = {"slots": ("page", "waiting")}
+_NOT_SAVED = {"slots": ("page", "waiting"), "traces": ("news",)}
 """Fields that are worked out again: the waits of a slot are saved in the order in which they came."""
 _LINKS = {
     "spans": {"parent": "spans", "trace": "traces", "next": "spans", "wait": "waits"},

@@ -5,8 +5,10 @@ from libc.string cimport memcpy
 from service.ingest.kernel.labels cimport default_span, is_model, label_ahead, label_row, parent_of
 from service.ingest.kernel.memory cimport NONE, give_back, prefetch, prefetch_row, row_t, weight_t, word_t
 from service.ingest.kernel.rows cimport *
-from service.ingest.kernel.running cimport goes_on, is_of_length
-from service.ingest.kernel.sessions cimport attach, close, next_due
+from service.ingest.kernel.running cimport bear, is_of_length, list_long
+from service.ingest.kernel.sessions cimport attach, close_due
+from service.ingest.kernel.stretch cimport N_CALLS
+from service.ingest.kernel.telling cimport tell_touched, touch
 from service.ingest.kernel.traces cimport drop_forgotten, enter_answer, find_answer
 from service.ingest.kernel.units cimport Cost, cost_of, price_row, spend, tokens_of, write_unit
 from service.ingest.kernel.words cimport ends_like
@@ -169,7 +171,7 @@ cdef inline row_t count(Join* t, row_t first, row_t n, int64_t end_ns) noexcept 
     Returns `n`, or the place of a call that cannot be counted before its price is looked up or asked for. The price is
     left in `stopped_at`.
     """
-    cdef row_t i, price, labels, session
+    cdef row_t i, price, labels
     cdef Scratch* made
     cdef Wait* wait
     cdef Span* span
@@ -177,6 +179,7 @@ cdef inline row_t count(Join* t, row_t first, row_t n, int64_t end_ns) noexcept 
     cdef Counted counted
     cdef Cost cost
     cdef weight_t tokens
+    cdef bint longer
     for i in range(first, n):
         if (i - first) % AHEAD == 0:
             label_ahead(t, i, min(i + AHEAD, n))
@@ -186,12 +189,13 @@ cdef inline row_t count(Join* t, row_t first, row_t n, int64_t end_ns) noexcept 
         price = _price(t, span, wait, made.words)
         if price >= 0 and (t.prices[price].kind == NEW or (t.prices[price].kind == TO_BE_ASKED and t.helped != i)):
             t.stopped_at = price
-            drop_forgotten(t)
             return i
         labels = label_row(t, made.words, made.hashed)
         trace = &t.traces[span.trace]
         attach(t, span.trace, span, min(wait.end, end_ns - 1))
         trace.waits -= 1
+        if t.tells:
+            touch(t, span.trace, min(wait.end, end_ns - 1))
         _sample(t, span)
         counted = _counts(t, trace, span, wait.duplicate)
         if span.flags & SPENT and span.flags & USAGE_BELOW and span.parent_id == 0:
@@ -206,16 +210,18 @@ cdef inline row_t count(Join* t, row_t first, row_t n, int64_t end_ns) noexcept 
                 spend(t, trace, wait, cost)
                 tokens = <weight_t>tokens_of(wait)
             write_unit(t, span, wait, counted.counts, counted.usage, counted.repeats, cost, labels)
-            goes_on(t, trace, made.words, counted.counts and is_of_length(reading_of(t, span)), cost, tokens, end_ns)
+            trace.news |= N_CALLS
+            longer = counted.counts and is_of_length(reading_of(t, span))
+            bear(&t.sessions[trace.session], made.words, longer, cost, tokens)
+            list_long(t, trace, end_ns)
         span.wait = NONE
         if span.flags & IS_LOOSE:
             give_back(&t.span_table, wait.span)
         give_back(&t.wait_table, t.order[i].wait)
         t.state.pending -= 1
-    session = next_due(t)
-    while session >= 0 and t.due < end_ns:
-        close(t, session, t.due)
-        session = next_due(t)
+    if t.tells:
+        tell_touched(t)
+    close_due(t, end_ns)
     drop_forgotten(t)
     return n
 

@@ -79,3 +79,4 @@ NEVER: int
 NOT_OF_SPANS: int
 NO_PLAN: int
 ASK_NAME: int
+S_FLAGS: int

@@ -1,6 +1,6 @@
 """The kernels' constants that Python needs. Their one definition is in the .pxd files, which say what they mean."""
 
-from service.ingest.kernel cimport admit, columns, rows, shapes
+from service.ingest.kernel cimport admit, columns, rows, shapes, stretch
 
 SPANS_OF_TRACE_MAX = admit.SPANS_OF_TRACE_MAX
 
@@ -38,3 +38,5 @@ WHOLE, FREE_TEXT, NUMBER, NEVER, NOT_OF_SPANS = (
     shapes.WHOLE, shapes.FREE_TEXT, shapes.NUMBER, shapes.NEVER, shapes.NOT_OF_SPANS
 )
 NO_PLAN, ASK_NAME = shapes.NO_PLAN, shapes.ASK_NAME
+
+S_FLAGS = stretch.S_ROOTED | stretch.S_FAILED | stretch.S_CALLS | stretch.S_OVER

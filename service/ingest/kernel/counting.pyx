@@ -11,11 +11,12 @@ from service.ingest.kernel.order cimport sort
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.running cimport tell
 from service.ingest.kernel.slots cimport SLOT_NS, drop_first, drop_pages, find_slot, list_waiting
-from service.ingest.kernel.tables cimport Tables, structs
+from service.ingest.kernel.structs cimport structs
+from service.ingest.kernel.tables cimport Tables
 
 import numpy as np
 
-from service.ingest.kernel.tables import TYPES
+from service.ingest.kernel.structs import TYPES
 
 
 def begin(Tables tables, int64_t start):
@@ -27,7 +28,7 @@ def begin(Tables tables, int64_t start):
     cdef Slot* slot = &t.slots[find_slot(t, start)]
     cdef row_t n = slot.waiting, natives
     t.state.floor = max(t.state.floor, start)
-    t.helped, t.n_running = NONE, 0
+    t.helped, t.n_running, t.n_touched = NONE, 0, 0
     tables.room_for_units(n)
     with nogil:
         list_waiting(t, slot, t.order)

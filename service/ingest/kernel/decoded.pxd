@@ -75,7 +75,7 @@ cdef inline void _follow(
         decoded.tenant = word_of(t, c.text + text.text, text.value)
     if plan.name >= 0:
         text = &attributes[plan.name]
-        name = fingerprint(t.seed, c.text + text.text, text.value)
+        name = fingerprint(t.name_seed, c.text + text.text, text.value)
         decoded.name_high, decoded.name_low = name.high, name.low
     if plan.response >= 0:
         text = &attributes[plan.response]

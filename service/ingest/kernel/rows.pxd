@@ -3,6 +3,7 @@
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint64_t
 
 from service.ingest.kernel.memory cimport Heap, Index, Table, place_t, row_t, small_t, tiny_t, weight_t, word_t
+from service.ingest.kernel.stretch cimport Stretch, Touched
 
 cdef enum:
     # Flags of a span. The first three come with it, the others are the join's.
@@ -41,6 +42,7 @@ cdef enum:
     IS_INDEXED = 16         # Its spans are found by an index, as they are many.
     HAS_CALLS = 32          # An instrumentation reported a call of a model.
     HAS_TOP = 64            # A span that may be its top ended: one whose parent did not come.
+    ROOT_TOLD = 128         # Its root was told to who joins sessions, or that it needs none.
     # Fields that one span of a trace says for those that do not say them.
     DEFAULT_AGENT = 0
     DEFAULT_BY_NAME, DEFAULT_TENANT, DEFAULT_VERSION, DEFAULT_PROVIDER, DEFAULT_MODEL, DEFAULTS
@@ -165,6 +167,7 @@ cdef struct Trace:          # Fields of its present session segment are of spans
     word_t answers          # A bit for each response id that was counted, likewise.
     row_t unpriced, free
     small_t[9] went
+    small_t news            # What is to be told of it at the end of the slot; 0 between slots.
     weight_t lowest         # The lowest best score of its retrievals, 0.0 where none told one.
     weight_t tokens_in, tokens_out
 
@@ -342,6 +345,13 @@ cdef struct Join:
     row_t n_asking
     row_t* running          # Rows of sessions that ran long in the slot that closes.
     row_t n_running
+    bint tells              # Sessions are joined elsewhere: what traces go through is told, and no session is counted.
+    uint64_t[2] name_seed   # What fingerprints of sessions' names begin with.
+    Touched* touched        # Traces with spans in the slot that closes, if this is told.
+    row_t n_touched
+    bint is_untold          # A version before told nothing while sessions were open: all are told with the next slot.
+    Stretch* stretches      # What is told since it was asked for last.
+    row_t n_stretches, stretches_room
     double* units           # UNIT_COLUMNS by `units_room`.
     row_t units_room
     Scratch[16] scratch

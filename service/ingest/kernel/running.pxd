@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 from service.ingest.kernel.memory cimport row_t, weight_t, word_t
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.slots cimport SLOT_NS
+from service.ingest.kernel.telling cimport is_told
 from service.ingest.kernel.traces cimport repeats_of, trace_sorts_before
 from service.ingest.kernel.units cimport Cost
 
@@ -12,18 +13,22 @@ cdef inline bint is_of_length(const Reading* reading) noexcept nogil:
     return reading.operation == OP_LLM or reading.operation == OP_TOOL or reading.operation == OP_RETRIEVAL
 
 
-cdef inline void goes_on(
-    Join* t, const Trace* trace, const word_t* words, bint is_longer, Cost cost, weight_t tokens, int64_t end_ns
+cdef inline void bear(
+    Session* session, const word_t* words, row_t longer, Cost cost, weight_t tokens
 ) noexcept nogil:
-    """Have a session bear a call of its trace. If it is long by now it is listed, once a slot."""
-    cdef Session* session = &t.sessions[trace.session]
-    cdef row_t slot = <row_t>(end_ns / SLOT_NS)
+    """Have a session bear calls of it, which make it so much longer."""
     if not session.agent and not session.tenant:
         session.tenant, session.agent = words[L_TENANT], words[L_AGENT]
-    session.calls += is_longer
+    session.calls += longer
     session.dollars += <weight_t>cost.dollars
     session.tokens += tokens
-    if session.listed != slot and _is_long(t, session, trace):
+
+
+cdef inline void list_long(Join* t, const Trace* trace, int64_t end_ns) noexcept nogil:
+    """List the session of a trace that went on, once a slot, if it is long by now."""
+    cdef Session* session = &t.sessions[trace.session]
+    cdef row_t slot = <row_t>(end_ns / SLOT_NS)
+    if session.listed != slot and _is_long(t, session, trace) and not is_told(t, session):
         session.listed = slot
         t.running[t.n_running] = trace.session
         t.n_running += 1

@@ -2,13 +2,14 @@
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.string cimport memset
 
-from service.ingest.kernel.labels cimport default_span, label, parent_of
+from service.ingest.kernel.labels cimport default_span, label
 from service.ingest.kernel.memory cimport (
     NONE, enter, give_back, hash_of, leave, next_like, pop, push, row_t, show, take, word_t
 )
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.slots cimport SLOT_NS, slot_of
-from service.ingest.kernel.tops cimport first_of, has_top, may_be_top, root_of
+from service.ingest.kernel.telling cimport has_failed, is_told, tell_closing
+from service.ingest.kernel.tops cimport first_of, has_top, may_be_top
 from service.ingest.kernel.traces cimport begin_segment, forget, repeats_of, trace_sorts_before
 from service.ingest.kernel.units cimport lower, one_more
 
@@ -226,12 +227,43 @@ cdef inline row_t next_due(Join* t) noexcept nogil:
     return NONE
 
 
+cdef inline void close_due(Join* t, int64_t end_ns) noexcept nogil:
+    """End the segments that are due before a time."""
+    cdef row_t at = next_due(t)
+    while at >= 0 and t.due < end_ns:
+        close(t, at, t.due)
+        at = next_due(t)
+
+
 cdef inline void close(Join* t, row_t at, int64_t close_ns) noexcept nogil:
     """End a segment. It counts in the slot of that time, or in the first open one. Traces without waiting spans go."""
+    cdef row_t trace = t.sessions[at].traces, sibling
+    if is_told(t, &t.sessions[at]):
+        _tell_all(t, &t.sessions[at], close_ns)
+    else:
+        _count(t, &t.sessions[at], close_ns)
+    _free(t, at)
+    while trace >= 0:
+        sibling = t.traces[trace].sibling
+        begin_segment(&t.traces[trace])
+        if t.traces[trace].waits == 0:
+            forget(t, trace)
+        trace = sibling
+
+
+cdef inline void _tell_all(Join* t, const Session* session, int64_t close_ns) noexcept nogil:
+    """Tell of the traces of a segment what was not told: it may go on on another partition."""
+    cdef bint has_tops = session.rootless == 0 and _has_tops(t, session)
+    cdef row_t row = session.traces
+    while row >= 0:
+        tell_closing(t, &t.traces[row], close_ns, has_tops)
+        row = t.traces[row].sibling
+
+
+cdef inline void _count(Join* t, const Session* session, int64_t close_ns) noexcept nogil:
     # A root that came late can make a session due in a slot that is closed.
     cdef Slot* slot = &t.slots[slot_of(t, max(close_ns - close_ns % SLOT_NS, t.state.floor))]
-    cdef Session* session = &t.sessions[at]
-    cdef row_t row = take(&t.ended_table), trace = session.traces, sibling
+    cdef row_t row = take(&t.ended_table)
     cdef EndedSession* ended = &t.ended[row]
     ended.next, slot.ended = slot.ended, row
     slot.sessions += 1
@@ -240,13 +272,6 @@ cdef inline void close(Join* t, row_t at, int64_t close_ns) noexcept nogil:
     ended.first, ended.last = session.first, session.last
     ended.open_tenant, ended.open_agent = session.tenant, session.agent
     _sum_up(t, session, ended)
-    _free(t, at)
-    while trace >= 0:
-        sibling = t.traces[trace].sibling
-        begin_segment(&t.traces[trace])
-        if t.traces[trace].waits == 0:
-            forget(t, trace)
-        trace = sibling
 
 
 cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) noexcept nogil:
@@ -269,8 +294,7 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
         trace = &t.traces[row]
         if trace.first < main.first or (trace.first == main.first and trace_sorts_before(trace, main)):
             main = trace
-        root = root_of(t, trace)
-        if root != NULL and root.flags & FAILED and root.wait < 0:
+        if has_failed(t, trace):
             ended.failed = 1    # An outcome of `failed` is not a failure too: it is counted once, as an outcome.
         if trace.named_by >= 0:
             ended.is_trace = 0

@@ -15,6 +15,3 @@ cdef class Tables:
     cdef void room(self, str name, long long rows)
     cdef void room_for_units(self, long long rows)
     cdef void room_for_decoded(self, row_t rows)
-
-
-cdef object structs(void* rows, Py_ssize_t n, str name)

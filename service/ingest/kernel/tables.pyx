@@ -10,6 +10,8 @@ from service.ingest.kernel.memory cimport (
 )
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.slots cimport SLOT_NS, list_waiting, put_in
+from service.ingest.kernel.stretch cimport Touched
+from service.ingest.kernel.structs cimport structs
 from service.ingest.kernel.traces cimport bit_of, enter_span
 from service.ingest.kernel.words cimport word_of
 
@@ -23,38 +25,6 @@ NAMES = ("spans", "waits", "traces", "sessions", "ended", "slots", "pages", "lab
 cdef enum:
     FIRST_ROWS = 64
     FIRST_PLACES = 128
-
-
-cdef dict _types():
-    """What numpy calls each struct. Cython works it out from the struct's own fields."""
-    cdef Span span
-    cdef Wait wait
-    cdef Trace trace
-    cdef Session session
-    cdef EndedSession ended
-    cdef Slot slot
-    cdef Labels labels
-    cdef Word word
-    cdef DecodedSpan decoded
-    cdef Reading reading
-    cdef State state
-    cdef Order order
-    cdef Running running
-    found = {
-        "spans": <Span[:1]>&span, "waits": <Wait[:1]>&wait, "traces": <Trace[:1]>&trace,
-        "sessions": <Session[:1]>&session, "ended": <EndedSession[:1]>&ended, "slots": <Slot[:1]>&slot,
-        "labels": <Labels[:1]>&labels, "words": <Word[:1]>&word, "decoded": <DecodedSpan[:1]>&decoded,
-        "readings": <Reading[:1]>&reading, "state": <State[:1]>&state, "order": <Order[:1]>&order,
-        "running": <Running[:1]>&running}
-    return {name: np.asarray(one).dtype for name, one in found.items()}
-
-
-TYPES = _types()
-
-
-cdef object structs(void* rows, Py_ssize_t n, str name):
-    """Rows as an array of structs."""
-    return np.ndarray((n,), TYPES[name], <unsigned char[:n * TYPES[name].itemsize + 1]>rows)
 
 
 cdef class Tables:
@@ -95,10 +65,14 @@ cdef class Tables:
 
     def __init__(
         self, tuple seed, int64_t idle_ns, int64_t rootless_idle_ns, int64_t longest_ns, int64_t traces_max,
-        int64_t spans_max, tuple weights,
+        int64_t spans_max, tuple weights, tuple names = None,
     ):
+        """`names` is what fingerprints of sessions' names begin with, where sessions are joined elsewhere."""
         cdef Join* t = &self.t
         cdef int64_t[:, ::1] seen
+        t.tells = names is not None
+        if names is not None:
+            t.name_seed[0], t.name_seed[1] = <uint64_t><int64_t>names[0], <uint64_t><int64_t>names[1]
         self.seed = seed
         t.idle, t.rootless_idle, t.longest = idle_ns, rootless_idle_ns, longest_ns
         t.traces_max, t.spans_max = traces_max, spans_max
@@ -130,6 +104,8 @@ cdef class Tables:
         free(t.sorted)
         free(t.asking)
         free(t.running)
+        free(t.touched)
+        free(t.stretches)
 
     # Rows.
 
@@ -152,6 +128,7 @@ cdef class Tables:
         t.sorted = <Order*>larger_memory(t.sorted, t.units_room * sizeof(Order))
         t.asking = <row_t*>larger_memory(t.asking, t.units_room * sizeof(row_t))
         t.running = <row_t*>larger_memory(t.running, t.units_room * sizeof(row_t))
+        t.touched = <Touched*>larger_memory(t.touched, t.units_room * sizeof(Touched))
         before, self.units_array = self.units_array, np.zeros((UNIT_COLUMNS, t.units_room))
         if had:
             self.units_array[:, :had] = before
@@ -230,6 +207,11 @@ cdef class Tables:
         cdef Fingerprint made = fingerprint(self.t.seed, text, len(text))
         return made.high, made.low
 
+    def session(self, bytes name):
+        """128 bits that stand for the session of a name."""
+        cdef Fingerprint made = fingerprint(self.t.name_seed, name, len(name))
+        return made.high, made.low
+
     def texts(self, row_t first):
         """The texts of all words from one on."""
         cdef row_t i
@@ -274,6 +256,17 @@ cdef class Tables:
     @seed.setter
     def seed(self, tuple value):
         self.t.seed[0], self.t.seed[1] = <uint64_t><int64_t>value[0], <uint64_t><int64_t>value[1]
+        if not self.t.tells:
+            self.t.name_seed[0], self.t.name_seed[1] = self.t.seed[0], self.t.seed[1]
+
+    @property
+    def is_untold(self):
+        """Whether sessions were joined here before, and what their traces went through is still to be told."""
+        return bool(self.t.is_untold)
+
+    @is_untold.setter
+    def is_untold(self, bint value):
+        self.t.is_untold = value
 
     @property
     def floor(self):

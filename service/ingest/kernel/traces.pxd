@@ -54,7 +54,7 @@ cdef inline void begin_segment(Trace* trace) noexcept nogil:
     trace.dollars, trace.unpriced, trace.free = 0.0, 0, 0
     memset(trace.went, 0, sizeof(trace.went))
     trace.lowest = trace.tokens_in = trace.tokens_out = 0.0
-    trace.repeated = NONE
+    trace.repeated, trace.news = NONE, 0
 
 
 cdef inline small_t repeats_of(const Join* t, const Trace* trace) noexcept nogil:

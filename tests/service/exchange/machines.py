@@ -19,11 +19,11 @@ TOPIC = "spans"
 
 
 def made() -> Made:
-    return Made(IngestLimits(), Scanner(), Local(), UNSEEDED, FORMAT, READABLE)
+    return Made(IngestLimits(), Scanner(), Local(), UNSEEDED, UNSEEDED, FORMAT, READABLE)
 
 
 def detecting(rules: RuleSet) -> Pipeline:
-    return Pipeline(IngestLimits(), rules, 0, front=Merging(IngestLimits()))
+    return Pipeline(IngestLimits(), rules, 0, front=Merging(IngestLimits(), UNSEEDED))
 
 
 @dataclass
@@ -33,13 +33,14 @@ class Owner:
     source: str
     log: Sequence[Record]
     topics: dict[str, int]
+    made: Made = field(default_factory=made)
     shard: Shard = field(init=False)
     at: int = 0
     kept: tuple[int, Arrays] | None = None
     reported_ns: int | None = None
 
     def __post_init__(self) -> None:
-        self.shard = Shard(made(), self.source)
+        self.shard = Shard(self.made, self.source)
 
     def read(self, count: int, now_ns: int, checked_ns: int = 0) -> list[bytes]:
         """Read so many records, the last of the log by some time; what is reported then."""
@@ -59,10 +60,10 @@ class Owner:
     def restart(self) -> None:
         """Be another owner, who knows what was kept and reads on from there."""
         if self.kept is None:
-            self.shard, self.at = Shard(made(), self.source), 0
+            self.shard, self.at = Shard(self.made, self.source), 0
         else:
             self.at, arrays = self.kept
-            self.shard = Shard.restore(made(), self.source, arrays)
+            self.shard = Shard.restore(self.made, self.source, arrays)
 
 
 def read(detect: Pipeline, report: bytes, now_ns: int) -> Outcome:

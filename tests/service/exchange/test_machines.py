@@ -18,7 +18,8 @@ AGENTS, EVERY_S = 4, 5
 def streams(partitions: int, seed: int) -> list[list[Record]]:
     """A body every five seconds on each partition: a fleet whose traces are each on one partition, by chance.
 
-    Tools of one agent fail from minute 8 to 14, another one is slow from 12 to 20. One partition is idle for a while.
+    Tools of one agent fail from minute 8 to 14, another one is slow from 12 to 20. From minute 22 to 30 four traces
+    of a third one are a conversation, which lies on several partitions and so is longer than any of its traces.
     """
     chance = random.Random(seed)
     logs: list[list[Record]] = [[] for _ in range(partitions)]
@@ -29,10 +30,11 @@ def streams(partitions: int, seed: int) -> list[list[Record]]:
                 end_s, trace = second + chance.random() * 5, chance.getrandbits(64)
                 failed = i == 1 and 480 <= second < 840 and chance.random() < 0.6
                 seconds = 3.0 if i == 2 and 720 <= second < 1200 else 0.5
+                name = f"{second // 10}" if i == 3 and 1320 <= second < 1800 else f"{trace}"
                 spans[trace % partitions] += [
                     tool(trace, 2, end_s - 0.1, seconds, failed),
                     chat(trace, 3, end_s - 0.3, end_s - 0.2, 1),
-                    agent(trace, 1, end_s - seconds - 0.2, end_s, f"agent-{i}", tenant="acme"),
+                    agent(trace, 1, end_s - seconds - 0.2, end_s, f"agent-{i}", tenant="acme", session__id=name),
                 ]
         for number, mine in enumerate(spans):
             chance.shuffle(mine)
@@ -66,8 +68,9 @@ def test_undisturbed_machines_say_what_one_says(partitions: int) -> None:
             for report in owner.read(1, end_ns(index)):
                 told += read(detect, report, end_ns(index)).notices
     expected = alone(logs)
-    assert len(expected) >= 4
+    assert len(expected) >= 6
     assert facts(told) == facts(expected)
+    assert any(dict(line.labels).get("operation") == "session" for one in told for line in one.alerts)
 
 
 @pytest.mark.parametrize("seed", range(3))

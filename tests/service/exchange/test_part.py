@@ -2,7 +2,7 @@
 
 import random
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -16,9 +16,10 @@ from service.batch import Batch, Dropped, Record, Signal
 from service.exchange import part as parts
 from service.exchange import report as reports
 from service.exchange.packing import packed, size_of, unpacked
-from service.exchange.part import CELLS_MAX, PartError
-from service.exchange.pieces import Together, cut
+from service.exchange.part import CELLS_MAX, Part, PartError
+from service.exchange.pieces import Together, cut, with_traces
 from service.exchange.report import Report, ReportError
+from service.ingest.stretches import NO_STRETCHES
 from tests.service.exchange.machines import Owner, detecting
 from tests.service.exchange.test_machines import streams
 from tests.service.ingest.test_legs import tool
@@ -157,7 +158,10 @@ def test_open_sessions_come_through_parts() -> None:
     assert any(len(slot.running.cell) for slot in slots) and any(len(slot.lengths.cell) for slot in slots)
     cells, errors = SeriesTable(CELL_LABELS, 100), SeriesTable(("error",), 10)
     for slot in slots:
-        written = [parts.encoded(part) for part in cut(slot, stream.ingest.cells, stream.ingest.sights.errors, ())]
+        written = [
+            parts.encoded(part)
+            for part in cut(slot, NO_STRETCHES, stream.ingest.cells, stream.ingest.sights.errors, ())
+        ]
         read, _ = Together(cells, errors, int).slot([parts.decoded(one) for one in written])
         for mine, theirs in ((slot.running, read.running), (slot.lengths, read.lengths)):
             labels = [stream.ingest.cells.values(cell) for cell in mine.cell.tolist()]
@@ -167,3 +171,49 @@ def test_open_sessions_come_through_parts() -> None:
         parts.decoded(re.sub(rb'"sessions":\[\[.*?\]\],', b'"sessions":[[],', written[0]))
     with pytest.raises(PartError):
         parts.decoded(written[0][:-1])
+
+
+def told_stretches() -> Part:
+    """A part with a stretch of a named session, and an example of its trace."""
+    log = [
+        Record(Signal.TRACES, body(agent(1, 1, 4, 5, gen_ai__conversation__id="c")), "spans/0"),
+        Record(Signal.TRACES, body(agent(2, 1, 100, 100)), "spans/0"),
+    ]
+    owner = Owner("spans/0", log, {"spans": 1})
+    sent = [reports.decoded(report) for second in (6, 101) for report in owner.read(1, at_ns(second))]
+    return parts.decoded(next(part for report in sent for part in report.parts))
+
+
+def test_an_example_of_a_trace_that_is_told_has_no_id_of_its_own() -> None:
+    """It is found by its place among the stretches; where that part of the slot is missing the example is left out."""
+    part = told_stretches()
+    assert part.known.tolist() == [0] and not part.slot.examples.trace.any()
+    (whole,) = with_traces([part])
+    halves = part.stretches.rows[["trace_high", "trace_low"]][0].tolist()
+    assert whole.slot.examples.trace.tolist() == [list(halves)]
+    (partial,) = with_traces([replace(part, stretches=NO_STRETCHES)])
+    assert len(partial.slot.examples.cell) == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("first", 2**62, "outside of what can be"),
+        ("last", at_ns(1000), "outside of what can be"),
+        ("ended", at_ns(9), "begins after its end"),
+        ("dollars", -1.0, "to dollars is none"),
+        ("tokens", 1e35, "to tokens is none"),
+        ("outcome", 100, "more than 5"),
+        ("flags", 255, "more than 15"),
+        ("outcome_ns", -(2**62), "outside of what can be"),
+    ],
+)
+def test_a_stretch_that_cannot_be_is_refused(field: str, value: float, said: str) -> None:
+    """Each field is looked at before a kernel sees it."""
+    part = told_stretches()
+    part.stretches.rows["outcome"] = 0
+    part.stretches.rows["outcome_ns"] = part.stretches.rows["last"]
+    assert len(parts.decoded(parts.encoded(part)).stretches) == 1
+    part.stretches.rows[field] = value
+    with pytest.raises(PartError, match=said):
+        parts.decoded(parts.encoded(part))
