@@ -27,7 +27,7 @@ SLOW = (
     "tests/detectors", "tests/service/test_cli.py", "tests/test_install.py", "tests/service/test_alertmanager.py",
     "tests/service/test_bombs.py", "tests/service/test_connections.py", "tests/service/test_daemon.py",
     "tests/service/test_deliver.py", "tests/service/test_detect.py", "tests/service/test_kafka.py",
-    "tests/service/test_kafka_security.py", "tests/service/test_kafka_topics.py",
+    "tests/service/test_kafka_security.py", "tests/service/test_kafka_login.py", "tests/service/test_kafka_topics.py",
     "tests/service/test_outcomes_topic.py", "tests/service/test_otlp_grpc.py", "tests/service/test_reload.py",
     "tests/service/test_progress.py", "tests/service/test_kafka_rights.py", "tests/service/test_saved_parts.py",
     "tests/service/test_seen.py", "tests/service/sampling/test_served.py",

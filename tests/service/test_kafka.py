@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import IllegalSaslStateError, KafkaError
+from aiokafka.errors import KafkaError
 
 from service.batch import Record, Signal
 from service.demo.standins import PagerDutyStandIn, serving
@@ -294,37 +294,6 @@ def test_a_failed_first_assignment(kafka: str) -> None:
         settings = KafkaSettings(bootstrap_servers=kafka, group=topic, topics=(topic,))
         one = Barred(settings, asyncio.Queue(4), {}, "me")
         with pytest.raises(KafkaError, match="not for you"):
-            await one.run()
-
-    asyncio.run(run())
-
-
-class Overtaken(KafkaSource):
-    """One whose first requests arrive at the broker before its login does."""
-
-    times = 1
-
-    async def seek(self, consumer: AIOKafkaConsumer, partitions: set[TopicPartition]) -> None:
-        self.times -= 1
-        if self.times >= 0:
-            raise IllegalSaslStateError
-        await super().seek(consumer, partitions)
-
-
-def test_a_request_that_overtakes_the_login(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is tried again, once: a broker that goes on asking for a login is not the one that was meant."""
-    topic = "k18_overtaken_spans"
-    make_topics(kafka, {topic: 1})
-    monkeypatch.setattr(module, "AGAIN_FIRST_S", 0.1)
-
-    async def run() -> None:
-        await write(kafka, topic, [b"a"])
-        settings = KafkaSettings(bootstrap_servers=kafka, group=topic, topics=(topic,))
-        async with reading(Overtaken(settings, asyncio.Queue(4), {}, "me")) as reader:
-            await reader.until(1)
-        one = Overtaken(settings, asyncio.Queue(4), {}, "me")
-        one.times = 2
-        with pytest.raises(KafkaError, match="IllegalSaslState"):
             await one.run()
 
     asyncio.run(run())
