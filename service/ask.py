@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import httpx
 
-from service import settings
+from service.config import settings
 
 TIMEOUT_S = 40.0
 JSON_HEADERS = {"Content-Type": "application/json"}

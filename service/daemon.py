@@ -7,7 +7,7 @@ else every few seconds. Nothing is told, and no offset committed, before the sav
 What goes wrong: a save that fails (a full disk) is tried again every second, and until it works nothing more is read:
 the doors fill and say so, nothing is told, nothing is lost. Brokers that go away are waited for (sources/kafka.py),
 destinations too (deliver.py). A step that raises is a bug of ours: the daemon ends, with its last save as it stands.
-One that never ends is told by /-/healthy (watched.py).
+One that never ends is told by /-/healthy (watchdog.py).
 """
 
 import asyncio
@@ -25,40 +25,41 @@ from functools import partial
 from alertrules.links import linked
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
-from service import learning, systemd
 from service.batch import Batch
-from service.client import authorities, new_client
-from service.clocks import ClockWatch
-from service.deliver import Clocks, Deliverer
-from service.descriptors import KAFKA, opened, raised, shares
+from service.config.setting_types import revealed
+from service.config.settings import Role, Settings
+from service.delivery.client import authorities, new_client
+from service.delivery.deliver import Clocks, Deliverer
+from service.delivery.weekly import Weekly
 from service.ledger.counted import count_late
 from service.ledger.late import evaluated
-from service.looks import Looks
-from service.minutely import Minutely
 from service.notifiers.destination import Destination, known
-from service.pipeline import Outcome, State
+from service.own_metrics.looks import Looks
+from service.own_metrics.selfmetrics import Parts, SelfMetrics
+from service.pipeline.pipeline import Outcome, State
+from service.reports import learning
 from service.rule_files import RuleFiles, RulesError, announce, told
+from service.runtime import systemd
+from service.runtime.batching import Taking
+from service.runtime.clocks import ClockWatch
+from service.runtime.descriptors import KAFKA, opened, raised, shares
+from service.runtime.minute_log import MinuteLog
+from service.runtime.steps import HELD_BYTES_MAX, Steps
+from service.runtime.taken_up import take_up
+from service.runtime.watchdog import Watchdog
 from service.sampling.policy import SHIPPED
-from service.selfmetrics import Parts, SelfMetrics
-from service.setting_types import revealed
-from service.settings import Role, Settings
 from service.sources.arrival import Arrival, Arrivals, answer_all
 from service.sources.kafka import KafkaSource
 from service.sources.otlp_grpc import GrpcDoor
 from service.sources.otlp_http import Door
-from service.steps import HELD_BYTES_MAX, Steps
 from service.store.directory import StoreError
 from service.store.outbox import Outbox
 from service.store.rejected import Rejected
 from service.store.rescue import put_back
 from service.store.sqlite import Delivery, Store, connect, exposed
-from service.taken_up import take_up
-from service.taking import Taking
-from service.watched import Watched
 from service.web.connections import Connections
 from service.web.pages import Pages
 from service.web.server import Server, certificate
-from service.weekly import Weekly
 from service.wiring import agentforce, outcomes_topic, pipeline, read_by, sessions, writeback
 
 log = logging.getLogger("tocsin")
@@ -123,8 +124,8 @@ class Daemon:
         self.writeback = writeback(settings, self.pipeline, clock.now_ns)
         self.sessions = sessions(settings, self.pipeline, self.writeback)
         self.clocks = ClockWatch(time.time_ns, time.monotonic_ns)
-        self.minutely = Minutely()
-        self.work = Watched(settings.step_max / SECOND_NS)
+        self.minute_log = MinuteLog()
+        self.work = Watchdog(settings.step_max / SECOND_NS)
         self.told = outcomes_topic(settings, self.sessions, self.pipeline, self.work, clock.now_ns)
         self.weekly = self._weekly()
         parts = Parts(
@@ -309,7 +310,7 @@ class Daemon:
 
     def _gather(self, outcome: Outcome) -> None:
         intake = self.pipeline.ingest
-        self.minutely.add(outcome.tally, intake.waits_for(self.clock.now_ns()), intake.WAITS, time.monotonic())
+        self.minute_log.add(outcome.tally, intake.waits_for(self.clock.now_ns()), intake.WAITS, time.monotonic())
         if self.sessions:
             told = evaluated(outcome.tally.evaluations, self.clock.now_ns(), self.pipeline.local.outcomes)
             self.sessions.add(outcome.legs, told)

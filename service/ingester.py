@@ -21,26 +21,26 @@ from aiokafka.errors import KafkaError
 
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS, Arrays
-from service import systemd
 from service.batch import Batch, Dropped, Gap, Record, Tally
-from service.clocks import ClockWatch
-from service.descriptors import KAFKA, opened, raised, shares
+from service.config.settings import Settings
 from service.exchange.report import Report
 from service.exchange.shard import HandedOverError, Shard
 from service.ingest.stage import Ingest
-from service.ingester_metrics import FROM_BEGINNING, FROM_STATE, LOST, IngesterMetrics, IngestParts
-from service.minutely import Minutely
-from service.settings import Settings
+from service.own_metrics.ingester_metrics import FROM_BEGINNING, FROM_STATE, LOST, IngesterMetrics, IngestParts
+from service.runtime import systemd
+from service.runtime.batching import Taking
+from service.runtime.clocks import ClockWatch
+from service.runtime.descriptors import KAFKA, opened, raised, shares
+from service.runtime.minute_log import MinuteLog
+from service.runtime.steps import SetAside
+from service.runtime.watchdog import Watchdog
 from service.sources.arrival import Arrival, Arrivals, Begin, answer_all
 from service.sources.handed import Handed, Pointer, pointer
 from service.sources.kafka import SILENT_S, KafkaSource
 from service.sources.kafka_consumer import text_of
 from service.sources.slots_topic import GoneError, SlotsTopic
-from service.steps import SetAside
 from service.store.directory import instance_of, locked
 from service.store.rejected import Rejected
-from service.taking import Taking
-from service.watched import Watched
 from service.web.connections import Connections
 from service.web.plain import PlainWeb
 from service.web.server import Server, certificate
@@ -92,8 +92,8 @@ class Ingester:
         self.topic = SlotsTopic(self.kafka.security)
         self.rejected = Rejected(settings.data_dir)
         self.owned: dict[str, Owned] = {}
-        self.clocks, self.minutely = ClockWatch(time.time_ns, time.monotonic_ns), Minutely()
-        self.work = Watched(settings.step_max / SECOND_NS)
+        self.clocks, self.minute_log = ClockWatch(time.time_ns, time.monotonic_ns), MinuteLog()
+        self.work = Watchdog(settings.step_max / SECOND_NS)
         self.metrics = IngesterMetrics(
             IngestParts(
                 self.kafka, self.topic, self.arrivals, self.work, self.clocks, lambda: len(self.owned),
@@ -126,7 +126,12 @@ class Ingester:
 
     def notes(self) -> list[str]:
         """Say what somebody should look into."""
-        found = [self.minutely.unreadable, self.minutely.waiting, self.minutely.clock, *self.kafka.progress.stuck()]
+        found = [
+            self.minute_log.unreadable,
+            self.minute_log.waiting,
+            self.minute_log.clock,
+            *self.kafka.progress.stuck(),
+        ]
         found.append(self.kafka.topics.problem)
         if not self.owned:
             found.append("no source partition is ours: there are as many instances as partitions, or the group is busy")
@@ -189,7 +194,7 @@ class Ingester:
         self.metrics.tallied.timed(seconds)
         now_ns = time.time_ns()
         waits = [name for one in self.owned.values() for name in one.shard.ingest.waits_for(now_ns)]
-        self.minutely.add(tally, waits, Ingest.WAITS, time.monotonic())
+        self.minute_log.add(tally, waits, Ingest.WAITS, time.monotonic())
         for line in tally.tickets:
             log.warning("worth a ticket, not a page: %s", line)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from alertrules.checked import odd
 from alertrules.parse import PACKS, RuleErrors, RuleSet, load, rule_files
-from service.client import authorities
+from service.config.settings import Settings
+from service.delivery.client import authorities
 from service.notifiers.destination import LAST_RESORT, Addresses, Destination, addresses
 from service.notifiers.notifier import words
-from service.settings import Settings
 
 log = logging.getLogger("tocsin")
 

@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from alertrules.parse import RuleSet
-from service.client import authorities, new_client
+from service.config.setting_types import header_pairs, revealed
+from service.config.settings import Role, Settings
+from service.delivery.client import authorities, new_client
 from service.exchange.shard import Made
-from service.front import Merging
 from service.ingest.join.join import Seed
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
@@ -20,16 +21,15 @@ from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.stage import Ingest
 from service.ledger.sessions import Sessions
-from service.pipeline import FORMAT, READABLE, Pipeline
-from service.setting_types import header_pairs, revealed
-from service.settings import Role, Settings
+from service.pipeline.front import Merging
+from service.pipeline.pipeline import FORMAT, READABLE, Pipeline
+from service.runtime.watchdog import Watchdog
 from service.sources.agentforce_api import Api
 from service.sources.agentforce_poll import AgentforceSource
 from service.sources.arrival import Arrivals
 from service.sources.kafka_security import Security
 from service.sources.kafka_settings import KafkaSettings
 from service.sources.outcomes_topic import OutcomesTopic
-from service.watched import Watched
 
 if TYPE_CHECKING:
     from service.writeback.back import WriteBack
@@ -65,7 +65,7 @@ def sessions(settings: Settings, pipeline: Pipeline, onward: "WriteBack | None")
 
 
 def outcomes_topic(
-    settings: Settings, kept: Sessions | None, pipeline: Pipeline, work: Watched, now_ns: Callable[[], int]
+    settings: Settings, kept: Sessions | None, pipeline: Pipeline, work: Watchdog, now_ns: Callable[[], int]
 ) -> OutcomesTopic | None:
     """What reads outcomes from Kafka; None where no topic of them is set."""
     if kept is None or not settings.kafka.outcomes_topics:

@@ -13,12 +13,12 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from service import systemd
-from service.declared import DECLARED
+from service.config.settings import load, table
+from service.own_metrics.catalog import DECLARED
+from service.runtime import systemd
 from service.sampling.collector import rendered
 from service.sampling.needs import NOTHING_NEEDED
 from service.sampling.policy import SHIPPED
-from service.settings import load, table
 from tests.service.ingest.wire import EPOCH_S, body, chat
 from tests.service.running import running
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from alertrules.parse import combine, parse_rules
-from service.declared import DECLARED
 from service.notifiers.notifier import words
+from service.own_metrics.catalog import DECLARED
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(p for p in ROOT.rglob("*.md") if not {".venv", ".cache"} & set(p.relative_to(ROOT).parts))

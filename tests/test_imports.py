@@ -11,20 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE_OF_SERVICE = (
     "service/batch.py",
-    "service/pipeline.py",
-    "service/detect.py",
-    "service/fingerprint.py",
-    "service/overrides.py",
-    "service/saved_parts.py",
-    "service/watch.py",
-    "service/spend.py",
+    "service/pipeline",
     "service/causes",
     "service/ingest",
     "service/exchange",
     "service/sampling",
-    "service/front.py",
     "service/notifiers",
-    "service/setting_types.py",
+    "service/config/setting_types.py",
 )
 OUTSIDE = {
     "asyncio", "time", "random", "secrets", "logging", "socket", "threading", "subprocess", "multiprocessing",

@@ -17,7 +17,7 @@ from service.causes.examples import Kept
 from service.causes.levels import level
 from service.causes.news import News
 from service.causes.past import TEN_NS, Past
-from service.watch import Watch
+from service.pipeline.rule_runner import RuleRunner
 
 TENS = 12
 """Ten minutes that a page shows the level of."""
@@ -47,7 +47,7 @@ class Attribution:
         self.news.add(slot, cells)
 
     def known(
-        self, watch: Watch, row: int, cells: SeriesTable, errors: SeriesTable, finding: Finding
+        self, runner: RuleRunner, row: int, cells: SeriesTable, errors: SeriesTable, finding: Finding
     ) -> tuple[Finding, Known]:  # fmt: skip
         """What is known of the change of a series since its run of evidence began; and the finding as it is told.
 
@@ -55,18 +55,18 @@ class Attribution:
 
         errors  the names of types of error, by their numbers
         """
-        mine, signal = watch.view.cells_of(row, cells), _signal(watch)
+        mine, signal = runner.view.cells_of(row, cells), _signal(runner)
         labels = [dict(zip(cells.labels, cells.values(cell), strict=True)) for cell in mine.tolist()]
         news = self.news.before(finding.since_ns, max(self.past.end_ns, finding.since_ns), labels)
         if not len(mine) or signal is None:
             return finding, Known((), self.kept.of(mine, SHOWN_ELSE), news)
         change = Change(self.past, cells, errors, mine, signal, finding)
-        if signal.unit == "usd" and not watch.rule.counts_sessions and (unpriced := change.unpriced()):
+        if signal.unit == "usd" and not runner.rule.counts_sessions and (unpriced := change.unpriced()):
             news = (unpriced, *news)
-        found, which = change.cause() if change.shows(watch.rule) else ((), np.ones(len(mine), np.bool_))
+        found, which = change.cause() if change.shows(runner.rule) else ((), np.ones(len(mine), np.bool_))
         if not found:
-            found = change.of_calls(watch.view.labels(row), watch.rule.counts_sessions)
-        if beside := change.beside(watch.view.labels(row)):
+            found = change.of_calls(runner.view.labels(row), runner.rule.counts_sessions)
+        if beside := change.beside(runner.view.labels(row)):
             news = (beside, *news)
         examples = self.kept.of(mine[which], SHOWN.get(signal.unit, SHOWN_ELSE))
         largest = self.kept.largest(mine, LARGEST[signal], finding.since_ns) if signal in LARGEST else math.nan
@@ -82,13 +82,13 @@ class Attribution:
         levels |= {begin_ns // TEN_NS: level(signal, counted) for begin_ns, counted in self.past.tens(mine)}
         return trend([levels[ten] for ten in sorted(levels)][-TENS:])
 
-    def level(self, watch: Watch, labels: Labels, cells: SeriesTable, at_ns: int) -> str:
+    def level(self, runner: RuleRunner, labels: Labels, cells: SeriesTable, at_ns: int) -> str:
         """The level of a series just before a time, in words; empty where it is not known.
 
         That is over as few whole minutes as have some units, half an hour at most.
         """
-        signal, row = _signal(watch), watch.row_of(labels)
-        if signal is None or row is None or not len(mine := watch.view.cells_of(row, cells)):
+        signal, row = _signal(runner), runner.row_of(labels)
+        if signal is None or row is None or not len(mine := runner.view.cells_of(row, cells)):
             return ""
         minute_ns, all_one = at_ns - at_ns % TICK_NS, np.zeros(len(mine), np.int32)
         for minutes in LOOKS:
@@ -104,8 +104,8 @@ class Attribution:
         return arrays | {f"kept.{name}": np.asarray(array) for name, array in self.kept.snapshot().items()}
 
 
-def _signal(watch: Watch) -> Signal | None:
+def _signal(runner: RuleRunner) -> Signal | None:
     """What the rule's detector judges, or what comes closest to it; None where nothing does."""
-    word = watch.rule.signal or watch.rule.described.signal
-    outcomes = watch.outcomes
+    word = runner.rule.signal or runner.rule.described.signal
+    outcomes = runner.outcomes
     return SIGNALS[word].of_classes(outcomes.goods, len(outcomes.names) - 1) if word else None

@@ -6,7 +6,7 @@ import json
 import sys
 
 from service.commands import NO, YES, Commands, asking
-from service.settings import SettingsError
+from service.config.settings import SettingsError
 
 
 def add(commands: Commands) -> None:

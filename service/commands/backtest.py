@@ -16,7 +16,7 @@ from service.commands import WRONG_USE, YES, Commands, said
 
 if TYPE_CHECKING:
     from service.batch import Batch
-    from service.settings import Settings
+    from service.config.settings import Settings
 
 PROGRESS_S, BAR_WIDTH = 1.0, 30
 BATCH_BYTES = 4 << 20
@@ -91,7 +91,7 @@ def _wrong(given: argparse.Namespace) -> str:
 
 
 def _of_series(given: argparse.Namespace) -> int:
-    from service.backtest import SeriesError, backtest, lines, read, worded
+    from service.replay.backtest import SeriesError, backtest, lines, read, worded
 
     try:
         result = backtest(read(given.series), given.budget)
@@ -107,11 +107,11 @@ def _of_telemetry(given: argparse.Namespace) -> int:
     from aiokafka.errors import KafkaError
 
     from alertrules.parse import PACKS, RuleErrors, load
-    from service import settings as settings_module
+    from service.config import settings as settings_module
     from service.notifiers.notifier import words
-    from service.recorded import RecordedError
-    from service.rehearsal import Rehearsal, difference, rehearse
-    from service.rehearsed_report import report, shown
+    from service.replay.recorded import RecordedError
+    from service.replay.rehearsal import Rehearsal, difference, rehearse
+    from service.replay.rehearsed_report import report, shown
 
     now_ns = time.time_ns()
     try:
@@ -132,7 +132,7 @@ def _of_telemetry(given: argparse.Namespace) -> int:
 def _from_files(paths: list[Path]) -> "Iterator[Batch]":
     """What files hold, in the order of event time, with progress on standard error."""
     from service.batch import Batch, Record
-    from service.recorded import recorded
+    from service.replay.recorded import recorded
 
     sizes = [path.stat().st_size for path in paths]
     read, progress = [0] * len(paths), _Progress()

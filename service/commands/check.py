@@ -36,7 +36,7 @@ def _check(given: argparse.Namespace) -> int:
     rules = found.rules.rules if found.rules else ()
     if given.at and found.rules:
         from service import ask
-        from service.seen import seen
+        from service.reports.seen import seen
 
         def explain(rule: str) -> dict[str, Any] | None:
             try:

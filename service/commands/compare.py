@@ -5,7 +5,7 @@ import json
 import sys
 
 from service.commands import NO, WRONG_USE, YES, Commands, asking
-from service.settings import SettingsError
+from service.config.settings import SettingsError
 
 TOO_LITTLE = 3
 """The exit status where nobody can tell yet: no success, so that a pipeline does not go on for want of traffic."""
@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
 
 def _compare(given: argparse.Namespace) -> int:
     from service import ask
-    from service.side_by_side import SAME, WORSE, worded
+    from service.reports.side_by_side import SAME, WORSE, worded
 
     asked = {"agent": given.agent, "old": given.old, "new": given.new, "tenant": given.tenant}
     try:

@@ -5,7 +5,7 @@ import json
 import sys
 
 from service.commands import NO, YES, Commands, asking, of_series
-from service.settings import SettingsError
+from service.config.settings import SettingsError
 
 
 def add(commands: Commands) -> None:
@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
 
 def _explain(given: argparse.Namespace) -> int:
     from service import ask
-    from service.explain import worded
+    from service.reports.explain import worded
 
     try:
         explained = ask.explain(ask.address(given.at), given.rule, dict(given.series))

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 from alertrules.parse import PACKS, RuleErrors, load
-from service import settings as settings_module
 from service.commands import WRONG_USE, Commands
+from service.config import settings as settings_module
+from service.config.settings import SettingsError
 from service.notifiers.notifier import words
-from service.settings import SettingsError
 
 
 def add(commands: Commands) -> None:
@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
 
 
 def _inspect(given: argparse.Namespace) -> int:
-    from service.inspect import main as inspect
+    from service.replay.inspect import main as inspect
 
     try:
         paths = given.rules or list(map(Path, settings_module.from_environment().rules))

@@ -6,7 +6,7 @@ import sys
 
 from alertrules.marks import Kind
 from service.commands import NO, YES, Commands, asking, of_series
-from service.settings import SettingsError
+from service.config.settings import SettingsError
 
 
 def add(commands: Commands) -> None:

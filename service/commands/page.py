@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from alertrules.parse import PACKS, RuleErrors, load
-from service import settings as settings_module
 from service.commands import NO, WRONG_USE, YES, Commands
+from service.config import settings as settings_module
+from service.config.settings import SettingsError
 from service.notifiers.notifier import words
-from service.settings import SettingsError
 
 
 def add(commands: Commands) -> None:
@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
 
 
 def _page(given: argparse.Namespace) -> int:
-    from service import trial
+    from service.delivery import trial
     from service.notifiers.destination import destinations
     from service.notifiers.request import Delivered
 

@@ -5,7 +5,7 @@ import json
 import sys
 
 from service.commands import NO, YES, Commands, asking
-from service.settings import SettingsError
+from service.config.settings import SettingsError
 
 
 def add(commands: Commands) -> None:
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
 
 def _quality(given: argparse.Namespace) -> int:
     from service import ask
-    from service.quality import worded
+    from service.reports.quality import worded
 
     try:
         found = ask.quality(ask.address(given.at), {"weeks": given.weeks, "by": given.by})

@@ -7,7 +7,7 @@ import sys
 import time
 
 from service.commands import NO, WRONG_USE, YES, Commands, asking
-from service.settings import SettingsError
+from service.config.settings import SettingsError
 
 USAGE = "tocsin review [--days N] [--markdown] | mark ID good|bad [--by NAME]"
 

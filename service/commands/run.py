@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from service import settings as settings_module
 from service.commands import NO, WRONG_USE, YES, Commands, said
-from service.settings import Role, SettingsError, table
+from service.config import settings as settings_module
+from service.config.settings import Role, SettingsError, table
 
 if TYPE_CHECKING:
     from service.daemon import Daemon
@@ -36,11 +36,11 @@ def add(commands: Commands) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
+    from service.config.roles import checked
     from service.daemon import WALL, Daemon
     from service.ingester import Ingester
-    from service.roles import checked
     from service.rule_files import read, told
-    from service.seldom import Seldom
+    from service.runtime.log_limit import Seldom
     from service.sources.kafka_security import Security
     from service.writeback import EXPORTERS
 

@@ -7,7 +7,7 @@ import sys
 from alertrules.wording import utc
 from detectors.core.columns import SECOND_NS
 from service.commands import NO, YES, Commands, asking
-from service.settings import SettingsError
+from service.config.settings import SettingsError
 
 
 def add(commands: Commands) -> None:
@@ -27,7 +27,8 @@ def add(commands: Commands) -> None:
 
 
 def _sampling(given: argparse.Namespace) -> int:
-    from service import ask, settings
+    from service import ask
+    from service.config import settings
     from service.sampling.collector import rendered
     from service.sampling.needs import NOTHING_NEEDED
     from service.sampling.policy import SHIPPED

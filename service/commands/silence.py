@@ -8,7 +8,7 @@ from typing import Any
 from alertrules.wording import utc
 from detectors.core.columns import SECOND_NS
 from service.commands import NO, WRONG_USE, YES, Commands, asking
-from service.settings import SettingsError
+from service.config.settings import SettingsError
 
 
 def add(commands: Commands) -> None:

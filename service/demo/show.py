@@ -20,10 +20,10 @@ from typing import Any
 import httpx
 
 from alertrules.parse import PACKS, RuleSet, load
+from service.config.settings import OtlpSettings, Settings, WebSettings
 from service.daemon import Clock, Daemon
 from service.demo.fleet import LIVE_NS, MINUTE_NS, Chunk, Fleet, Incident
 from service.demo.standins import PagerDutyStandIn, Serving, SlackStandIn, serving
-from service.settings import OtlpSettings, Settings, WebSettings
 
 SEED = 1
 SPEED = 60.0

@@ -2,7 +2,7 @@
 
 from service.ledger.late import Result
 from service.ledger.sessions import Sessions
-from service.tallied import Values
+from service.own_metrics.tallied import Values
 
 UNRECORDED = ("full", "unwritten")
 

@@ -16,6 +16,8 @@ from pydantic import AfterValidator, Field
 from alertrules.notice import Notice, NoticeAlert
 from alertrules.rules import Written
 from alertrules.wording import utc
+from service.config.setting_types import Section, Token, base_url, revealed
+from service.config.setting_types import Words as List
 from service.notifiers.notifier import Notifier
 from service.notifiers.request import (
     Delivered,
@@ -29,8 +31,6 @@ from service.notifiers.request import (
     timestamp,
     unlike,
 )
-from service.setting_types import Section, Token, base_url, revealed
-from service.setting_types import Words as List
 
 PACE = Pace(per_s=20.0, burst=20)
 HABIT = Habit(singly_max=1, keeps_incidents=False, groups_itself=True, again_s=60.0)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from alertrules.notice import Notice
 from alertrules.receivers import Receiver
+from service.config.setting_types import Section
 from service.notifiers.notifier import Notifier, Target, notifier_of, notifiers
 from service.notifiers.request import Habit, HttpRequest, Outcome, Pace, scrubbed
-from service.setting_types import Section
 
 LAST_RESORT = "terminal"
 """The notifier of a receiver for which no other is set."""

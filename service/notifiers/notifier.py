@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import service.notifiers
 from alertrules.notice import Notice
 from alertrules.rules import Written
+from service.config.setting_types import Section
 from service.notifiers.inbound import Inbound
 from service.notifiers.request import Habit, HttpRequest, Outcome, Pace
-from service.setting_types import Section
 
 
 class Target(Protocol):

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from alertrules.notice import Notice, Status
 from alertrules.rules import Name, Written
+from service.config.setting_types import RoutingKey, Secret, Section, Url, named
 from service.notifiers.notifier import Notifier
 from service.notifiers.pagerduty_webhook import INBOUND
 from service.notifiers.request import (
@@ -25,7 +26,6 @@ from service.notifiers.request import (
     timestamp,
     unlike,
 )
-from service.setting_types import RoutingKey, Secret, Section, Url, named
 
 PACE = Pace(per_s=1.9, burst=5)  # With its burst within the 120 a minute that one key may send.
 HABIT = Habit(singly_max=100, keeps_incidents=True)

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 
 from alertrules.wording import clean
+from service.config.setting_types import revealed
 from service.notifiers.inbound import Inbound, Reply, Request
-from service.setting_types import revealed
 
 WEBHOOK_PATH = "/api/v1/pagerduty/webhook"
 _TAKEN = {"incident.acknowledged": "", "incident.resolved": ", who resolved it there"}

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 from alertrules.notice import Notice, Status
 from alertrules.rules import Name, Written
 from alertrules.wording import utc
+from service.config.setting_types import Hook, Secret, Section, named, revealed
 from service.notifiers.notifier import Notifier
 from service.notifiers.request import (
     SECRET_LENGTH_MIN,
@@ -31,7 +32,6 @@ from service.notifiers.request import (
     unlike,
 )
 from service.notifiers.slack_actions import INBOUND, buttons
-from service.setting_types import Hook, Secret, Section, named, revealed
 
 PACE = Pace(per_s=1.0, burst=4)  # One less than Slack takes: requests do not arrive as evenly as they leave.
 HEADER_MAX = 150

@@ -15,9 +15,9 @@ from typing import Any
 from alertrules.notice import Notice, Status
 from alertrules.silences import silence_matchers
 from alertrules.wording import clean
+from service.config.setting_types import revealed
 from service.notifiers.inbound import Inbound, Reply, Request
 from service.notifiers.request import HttpRequest
-from service.setting_types import revealed
 
 ACTIONS_PATH = "/api/v1/slack/actions"
 AGE_MAX_S = 300

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from alertrules.notice import Notice, Status
 from alertrules.rules import Written
 from alertrules.wording import utc
+from service.config.setting_types import Section
 from service.notifiers.notifier import Notifier
 from service.notifiers.request import Delivered, Habit, Pace
-from service.setting_types import Section
 
 TERMINAL_LINES_MAX = 20
 

@@ -14,9 +14,9 @@ from pydantic import Field
 
 from alertrules.notice import Notice, NoticeAlert, Status
 from alertrules.rules import Name, Written
+from service.config.setting_types import Hook, Section, Token, named, revealed
 from service.notifiers.notifier import Notifier
 from service.notifiers.request import Delivered, Habit, HttpRequest, Outcome, Pace, host_and_path, timestamp, unlike
-from service.setting_types import Hook, Section, Token, named, revealed
 
 PACE = Pace(per_s=10.0, burst=20)
 HABIT = Habit(singly_max=100, keeps_incidents=True)

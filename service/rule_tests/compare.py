@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from alertrules.wording import labels_text, length
-from service.explain import worded
-from service.pages_told import Page, Ticket
+from service.replay.pages_told import Page, Ticket
+from service.reports.explain import worded
 from service.rule_tests.play import Played
 from service.rule_tests.written import ExpectedPage, ExpectedTicket, RuleTest, Window
 

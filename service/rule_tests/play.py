@@ -10,10 +10,10 @@ from alertrules.parse import RuleSet
 from alertrules.rules import Rule
 from detectors.core.columns import SECOND_NS
 from service.batch import Batch
-from service.explain import explained
 from service.ingest.limits import IngestLimits
-from service.pages_told import Page, Ticket, Told
-from service.pipeline import Pipeline
+from service.pipeline.pipeline import Pipeline
+from service.replay.pages_told import Page, Ticket, Told
+from service.reports.explain import explained
 from service.rule_tests.stream import Stream
 from service.rule_tests.written import RuleTest
 

@@ -8,8 +8,8 @@ from alertrules.changes import Change
 from alertrules.lifecycle import AlertState
 from detectors.core.series import OVERFLOW_VALUE
 from service.causes.news import Sight
+from service.pipeline.rule_runner import Level
 from service.sampling.policy import Policy
-from service.watch import Level
 
 NEEDS_MAX = 1_000
 """Agents that are asked for by name. With more, all traffic is: a policy with more names helps nobody."""

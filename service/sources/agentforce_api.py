@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from detectors.core.columns import SECOND_NS
-from service.setting_types import revealed
+from service.config.setting_types import revealed
 from service.sources.agentforce_settings import AgentforceSettings
 
 TIMEOUT = httpx.Timeout(connect=5.0, read=60.0, write=10.0, pool=5.0)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, model_validator
 
 from detectors.core.columns import SECOND_NS
-from service.setting_types import Duration, Secret, Section
+from service.config.setting_types import Duration, Secret, Section
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HOUR_NS = 3600 * SECOND_NS

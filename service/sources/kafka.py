@@ -28,6 +28,7 @@ from aiokafka.errors import (
 
 from detectors.core.columns import SECOND_NS
 from service.batch import Answer, Record, Signal
+from service.runtime.steps import SetAside
 from service.sources.arrival import Arrival, Arrivals, Begin
 from service.sources.handed import Handed
 from service.sources.kafka_consumer import METADATA_MS, Reassigned, consumer, rejected, stopped, text_of, until
@@ -37,7 +38,6 @@ from service.sources.kafka_start import where
 from service.sources.positions import Kept, Positions, name_of
 from service.sources.progress import Progress, StuckError
 from service.sources.topics import Elsewhere, Topics, signal_of
-from service.steps import SetAside
 
 log = logging.getLogger("tocsin.kafka")
 

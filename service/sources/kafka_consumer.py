@@ -15,9 +15,9 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from service.runtime.steps import SetAside
 from service.sources.kafka_security import Security
 from service.sources.positions import name_of
-from service.steps import SetAside
 
 log = logging.getLogger("tocsin.kafka")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr
 
 from detectors.core.columns import SECOND_NS
-from service.setting_types import Duration, Secret, Section, Size, Token, Url, duration, words
+from service.config.setting_types import Duration, Secret, Section, Size, Token, Url, duration, words
 
 
 def topics(text: object) -> object:

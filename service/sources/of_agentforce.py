@@ -1,8 +1,8 @@
 """What is exported of Agentforce; nothing but names where it is not read."""
 
+from service.own_metrics.tallied import Values
 from service.sources.agentforce_api import OF_SESSION, Why
 from service.sources.agentforce_poll import AgentforceSource
-from service.tallied import Values
 
 
 def counters(source: AgentforceSource | None) -> dict[str, Values]:

@@ -1,7 +1,7 @@
 """What is exported of a Kafka consumer, in either role that has one."""
 
+from service.own_metrics.tallied import Values
 from service.sources.kafka import KafkaSource
-from service.tallied import Values
 
 
 def counters(kafka: KafkaSource | None) -> dict[str, Values]:

@@ -18,11 +18,11 @@ from alertrules.outcome_classes import Outcomes
 from service.ledger.late import Result, late_in
 from service.ledger.session_file import SessionFileError
 from service.ledger.sessions import Sessions
+from service.runtime.watchdog import Watchdog
 from service.sources.kafka_consumer import METADATA_MS, stopped, text_of
 from service.sources.kafka_security import Security
 from service.sources.positions import name_of
 from service.sources.topics import Topics
-from service.watched import Watched
 
 log = logging.getLogger("tocsin.kafka")
 
@@ -40,7 +40,7 @@ class OutcomesTopic:
     """
 
     def __init__(
-        self, security: Security, sessions: Sessions, work: Watched, outcomes: Callable[[], Outcomes],
+        self, security: Security, sessions: Sessions, work: Watchdog, outcomes: Callable[[], Outcomes],
         now_ns: Callable[[], int],
     ) -> None:  # fmt: skip
         self._security, self._sessions, self._work = security, sessions, work

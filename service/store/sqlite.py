@@ -15,7 +15,7 @@ from pathlib import Path
 
 from alertrules.notice import Notice
 from detectors.core.columns import Arrays
-from service.saved_parts import OUTBOX, Unread
+from service.pipeline.saved_parts import OUTBOX, Unread
 from service.store.differences import WORTH_BYTES
 from service.store.directory import StoreError, instance_of, locked
 from service.store.files import (

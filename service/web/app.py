@@ -15,12 +15,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from detectors.core.columns import SECOND_NS
-from service.explain import alert_told, explained, told
-from service.exposition import page
-from service.readiness import Readiness
+from service.own_metrics.exposition import page
+from service.own_metrics.selfmetrics import SelfMetrics
+from service.pipeline.rule_runner import Level
+from service.reports.explain import alert_told, explained, told
 from service.rule_files import RulesError
-from service.selfmetrics import SelfMetrics
-from service.watch import Level
+from service.runtime.readiness import Readiness
 from service.web.people import ANSWER_TIMEOUT_S, People, json_of, refused
 
 Reply = Callable[[Request], Awaitable[Response]]

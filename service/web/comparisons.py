@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.selfmetrics import SelfMetrics
-from service.side_by_side import compared
+from service.own_metrics.selfmetrics import SelfMetrics
+from service.reports.side_by_side import compared
 from service.web.people import json_of, refused
 
 ASKED = ("agent", "old", "new")

@@ -14,8 +14,8 @@ from starlette.routing import Route
 from service.ledger.late import Late, Problem, Result, late_from, summed
 from service.ledger.session_file import SessionFileError
 from service.ledger.sessions import Sessions
-from service.pipeline import Pipeline
-from service.watched import Watched
+from service.pipeline.pipeline import Pipeline
+from service.runtime.watchdog import Watchdog
 from service.web.people import People, body_of, json_of, refused
 from service.web.session_pages import NO_RECORD
 
@@ -27,7 +27,7 @@ class LateDoor:
     """The door of one daemon; who may mark pages may use it."""
 
     def __init__(
-        self, people: People, sessions: Sessions | None, pipeline: Pipeline, work: Watched, now_ns: Callable[[], int]
+        self, people: People, sessions: Sessions | None, pipeline: Pipeline, work: Watchdog, now_ns: Callable[[], int]
     ) -> None:
         self._people, self._sessions, self._pipeline = people, sessions, pipeline
         self._work, self._now_ns = work, now_ns

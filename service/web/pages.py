@@ -6,10 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from alertrules.notice import Notice
-from service.client import Client, authorities, new_client
+from service.config.setting_types import revealed
+from service.delivery.client import Client, authorities, new_client
 from service.notifiers.notifier import inbounds
-from service.readiness import Readiness
-from service.setting_types import revealed
+from service.reports.weekly_words import quality_notice, review_notice
+from service.runtime.readiness import Readiness
 from service.web.app import Web
 from service.web.comparisons import Comparisons
 from service.web.late_door import LateDoor
@@ -18,7 +19,6 @@ from service.web.qualities import Qualities
 from service.web.sampled import Sampled
 from service.web.session_pages import SessionPages
 from service.web.vendors import REPLIES_MAX, Vendors
-from service.weekly_words import quality_notice, review_notice
 
 if TYPE_CHECKING:
     from service.daemon import Daemon

@@ -21,9 +21,9 @@ from alertrules.rules import GROUP_LABELS
 from alertrules.silences import End, Silence, acknowledgement_from, silence_from, silence_id_from
 from detectors.core.columns import SECOND_NS
 from service.batch import Answer, Said
-from service.selfmetrics import SelfMetrics
+from service.own_metrics.selfmetrics import SelfMetrics
+from service.pipeline.rule_runner import Level
 from service.sources.arrival import Arrival, Arrivals
-from service.watch import Level
 
 BODY_MAX = 64 << 10
 ANSWER_TIMEOUT_S = 30.0

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from service.exposition import Families
+from service.own_metrics.exposition import Families
 
 
 class PlainWeb:

@@ -6,8 +6,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.quality import BY_RULE, quality
-from service.selfmetrics import SelfMetrics
+from service.own_metrics.selfmetrics import SelfMetrics
+from service.reports.quality import BY_RULE, quality
 from service.web.people import json_of, refused
 
 WEEKS, WEEKS_MAX = 4.0, 520.0

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from detectors.core.columns import SECOND_NS
+from service.own_metrics.selfmetrics import SelfMetrics
 from service.sampling.collector import rendered
 from service.sampling.needs import Need
 from service.sampling.policy import SHARES, Policy
 from service.sampling.remote import strategy
-from service.selfmetrics import SelfMetrics
 from service.sources.sampling_grpc import SAMPLED_NAME_MAX, sampling_handler
 from service.web.people import json_of
 

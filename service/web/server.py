@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from service.settings import OtlpSettings, WebSettings
+from service.config.settings import OtlpSettings, WebSettings
 from service.web.connections import LIMITS_S, Connection, Connections, Phase
 
 ACCEPTED_AT_ONCE = 4

@@ -20,7 +20,7 @@ from service.ledger.review_words import review_told
 from service.ledger.session_file import reading
 from service.ledger.sessions import Sessions
 from service.ledger.worst import review, weights
-from service.pipeline import Pipeline
+from service.pipeline.pipeline import Pipeline
 from service.web.people import json_of, refused
 from service.wiring import key_of
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from service.tallied import Values
+from service.own_metrics.tallied import Values
 from service.writeback import LOST
 
 if TYPE_CHECKING:

@@ -30,13 +30,13 @@ from service.exchange.part import decoded as part_of
 from service.exchange.part import encoded as part_bytes
 from service.exchange.report import decoded, encoded
 from service.exchange.shard import Made, Shard
-from service.front import Merging
 from service.ingest.join.join import UNSEEDED
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.stretches import NO_STRETCHES
-from service.pipeline import FORMAT, READABLE, Pipeline
+from service.pipeline.front import Merging
+from service.pipeline.pipeline import FORMAT, READABLE, Pipeline
 from tests.bench.sessions import BEGIN_NS, bodies
 
 ROOT = Path(__file__).parents[2]

@@ -42,7 +42,7 @@ from service.ingest.kernel.constants import (
 from service.ingest.limits import IngestLimits
 from service.ingest.rollup import roll_up
 from service.ingest.stage import Ingest
-from service.watch import Watch
+from service.pipeline.rule_runner import RuleRunner
 from tests.bench.sessions import AGENTS, BEGIN_NS, MODELS, RESOURCE, TENANTS, Value, _call, _span
 
 PACKS = Path(__file__).parents[2] / "alertrules" / "packs"
@@ -165,18 +165,18 @@ def rules(count: int) -> Sizes:
     fill(table, count)
     slot = counted_once(count)
     for rule in load([PACKS]).rules:
-        before, watch = resident(), Watch(rule.model_copy(update={"series_max": count + 2}))
+        before, runner = resident(), RuleRunner(rule.model_copy(update={"series_max": count + 2}))
         for hour in range(24):
             at_ns = BEGIN_NS - BEGIN_NS % TICK_NS + hour * 3_600 * SECOND_NS
-            watch.add(replace(slot, start_ns=at_ns), table)
-            watch.tick(at_ns)
-        assert len(watch.view.series) == count
+            runner.add(replace(slot, start_ns=at_ns), table)
+            runner.tick(at_ns)
+        assert len(runner.view.series) == count
         sizes[rule.name] = (resident() - before) / count
-        _KEPT.append(watch)  # Or its memory would be taken for the next one's.
+        _KEPT.append(runner)  # Or its memory would be taken for the next one's.
     return sizes
 
 
-_KEPT: list[Watch] = []
+_KEPT: list[RuleRunner] = []
 
 
 def apart(measure: Callable[..., Sizes], *given: int) -> Sizes:

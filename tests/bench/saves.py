@@ -19,9 +19,9 @@ from pathlib import Path
 
 from alertrules.parse import load
 from detectors.core.columns import SECOND_NS, SLOT_NS, TICK_NS, Slot
-from service.exposition import level_text
 from service.ingest.limits import IngestLimits
-from service.pipeline import Pipeline
+from service.own_metrics.exposition import level_text
+from service.pipeline.pipeline import Pipeline
 from service.store.sqlite import Store
 from tests.bench.memory import PACKS, counted_once, fill
 from tests.bench.sessions import BEGIN_NS

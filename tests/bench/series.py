@@ -24,7 +24,7 @@ from scipy.signal import lfilter
 from detectors.core.columns import Bools, Floats
 from detectors.core.extremes import episodes
 from detectors.level import Level
-from service.backtest import Rows, gridded, time_of
+from service.replay.backtest import Rows, gridded, time_of
 
 BUDGETS = (0.25, 1.0, 4.0)
 PROMISED = (0.25, 1.0)

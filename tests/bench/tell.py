@@ -38,12 +38,12 @@ from alertrules.notice import Notice
 from alertrules.parse import RuleSet, combine, parse_rules
 from alertrules.routing import Router, Told
 from detectors.core.columns import SLOT_NS, TICK_NS, Finding
-from service.client import new_client
-from service.deliver import Clocks, Deliverer
+from service.config.settings import load
+from service.delivery.client import new_client
+from service.delivery.deliver import Clocks, Deliverer
 from service.demo.standins import Answer, Fault, PagerDutyStandIn, SlackStandIn, serving
 from service.notifiers.destination import Addresses, addresses
 from service.notifiers.notifier import words
-from service.settings import load
 from service.store.outbox import Outbox
 from service.store.sqlite import Delivery, Store, connect
 

@@ -13,7 +13,7 @@ from detectors.core.calendar import Calendar
 from detectors.core.columns import Tick, Verdict, empty
 from detectors.core.contract import Terms
 from detectors.core.descriptor import build
-from service.time_zone import calendar as calendar_of
+from service.config.time_zone import calendar as calendar_of
 from tests.detectors.ticks import tick
 
 DAY = 1440

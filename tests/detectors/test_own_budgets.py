@@ -10,7 +10,7 @@ from detectors.core import budget
 from detectors.core.contract import Asked, Terms
 from detectors.core.descriptor import build
 from detectors.core.fast import FastEngine
-from service.overrides import Overrides
+from service.pipeline.overrides import Overrides
 from tests.detectors.ticks import MIDNIGHT, tick
 
 WEEK = 10_080

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from service.client import new_client
-from service.roles import checked
-from service.settings import PREFIX, SettingsError, load
+from service.config.roles import checked
+from service.config.settings import PREFIX, SettingsError, load
+from service.delivery.client import new_client
 from service.sources.agentforce_api import Api, Why
 from service.sources.agentforce_poll import AGENTFORCE, AgentforceSource
 from service.sources.arrival import Arrival

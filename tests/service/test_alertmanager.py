@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alertrules.notice import Notice, Status
-from service.again import ENDED_NS, Again
+from service.delivery.again import ENDED_NS, Again
 from service.notifiers import alertmanager
 from service.notifiers.destination import Destination
 from tests.alertmanager import Alertmanager, running

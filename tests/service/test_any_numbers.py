@@ -16,10 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from alertrules.parse import load
 from service.batch import Batch, Dropped, Record, Signal
-from service.exposition import level_text
 from service.ingest.limits import IngestLimits
 from service.ingest.stage import Ingest
-from service.pipeline import Pipeline, State
+from service.own_metrics.exposition import level_text
+from service.pipeline.pipeline import Pipeline, State
 from tests.service.ingest.wire import agent, at_ns, body, chat
 
 RULES = """

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.backtest import Rows, SeriesError, backtest, gridded, read, time_of
 from service.cli import main
+from service.replay.backtest import Rows, SeriesError, backtest, gridded, read, time_of
 
 MIDNIGHT_S = 1_767_225_600
 NAN = float("nan")

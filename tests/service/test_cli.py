@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from service.cli import main
-from service.settings import table
+from service.config.settings import table
 from service.sources.otlp_http import PROTOBUF
 from tests.service.ingest.wire import EPOCH_S, Sent, body, chat
 from tests.service.running import ROOT, ended, running

@@ -5,9 +5,9 @@ import logging
 import pytest
 
 from service.batch import NO_GAP, Dropped, Gap, Tally
-from service.clocks import ClockWatch
 from service.ingest.stage import Ingest
-from service.minutely import Minutely
+from service.runtime.clocks import ClockWatch
+from service.runtime.minute_log import MinuteLog
 
 SECOND = 10**9
 
@@ -17,8 +17,8 @@ class Hands:
 
     def __init__(self) -> None:
         self.wall, self.monotonic = 1_800_000_000 * SECOND, 5 * SECOND
-        self.watch = ClockWatch(lambda: self.wall, lambda: self.monotonic)
-        self.watch.look()
+        self.runner = ClockWatch(lambda: self.wall, lambda: self.monotonic)
+        self.runner.look()
 
     def pass_s(self, wall: float, monotonic: float | None = None) -> None:
         self.wall += round(wall * SECOND)
@@ -30,8 +30,8 @@ def test_time_that_passes_is_no_gap() -> None:
     hands = Hands()
     for _ in range(100):
         hands.pass_s(1.0005, 1.0)
-        hands.watch.look()
-    assert hands.watch.take() == NO_GAP and not hands.watch.gaps
+        hands.runner.look()
+    assert hands.runner.take() == NO_GAP and not hands.runner.gaps
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_a_gap_is_told_once(wall: int, monotonic: int, kind: str, gap: Gap) -> N
     """By its kind and length, however often somebody looks; and counted."""
     hands = Hands()
     hands.pass_s(wall, monotonic)
-    hands.watch.look()
-    assert hands.watch.take() == gap and hands.watch.take() == NO_GAP
-    assert hands.watch.gaps == {kind: 1} and hands.watch.seconds[kind] == abs(gap.stood_ns + gap.stepped_ns) / SECOND
+    hands.runner.look()
+    assert hands.runner.take() == gap and hands.runner.take() == NO_GAP
+    assert hands.runner.gaps == {kind: 1} and hands.runner.seconds[kind] == abs(gap.stood_ns + gap.stepped_ns) / SECOND
 
 
 def test_gaps_between_two_steps_add_up() -> None:
@@ -56,16 +56,16 @@ def test_gaps_between_two_steps_add_up() -> None:
     hands = Hands()
     for _ in range(2):
         hands.pass_s(100, 10)
-        hands.watch.look()
-    assert hands.watch.take() == Gap(stood_ns=20 * SECOND, stepped_ns=180 * SECOND)
+        hands.runner.look()
+    assert hands.runner.take() == Gap(stood_ns=20 * SECOND, stepped_ns=180 * SECOND)
 
 
 def test_what_is_dropped_is_said_by_the_minute(caplog: pytest.LogCaptureFixture) -> None:
     """One line a minute and kind, however many; and a topic of which nothing can be read is known until some can."""
     caplog.set_level(logging.INFO, "tocsin")
-    minutely = Minutely()
-    minutely.add(Tally(), (), Ingest.WAITS, 0.0)
-    minutely.add(Tally(), (), Ingest.WAITS, 60.0)
+    minute_log = MinuteLog()
+    minute_log.add(Tally(), (), Ingest.WAITS, 0.0)
+    minute_log.add(Tally(), (), Ingest.WAITS, 60.0)
     for second in range(61, 121):
         tally = Tally()
         tally.dropped[Dropped.LATE] = 2
@@ -73,33 +73,33 @@ def test_what_is_dropped_is_said_by_the_minute(caplog: pytest.LogCaptureFixture)
         tally.foreign.update({("a", "zipkin_json"): 2, ("b", "json"): 1})
         if second == 100:
             tally.read["b"] += 1
-        minutely.add(tally, ("a/0", f"a/{second}"), Ingest.WAITS, second)
+        minute_log.add(tally, ("a/0", f"a/{second}"), Ingest.WAITS, second)
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 4
     assert "120 spans came too late" in lines[0]
     assert "a: 120 of 120 bodies hold no OTLP: it looks like Zipkin" in lines[1]
-    assert minutely.unreadable == "nothing that comes from a is OTLP"
-    assert minutely.waiting == "event time waits for a/0, which cannot be read to the end"
-    minutely.add(Tally(), (), Ingest.WAITS, 180.0)
-    assert not minutely.unreadable and not minutely.waiting
+    assert minute_log.unreadable == "nothing that comes from a is OTLP"
+    assert minute_log.waiting == "event time waits for a/0, which cannot be read to the end"
+    minute_log.add(Tally(), (), Ingest.WAITS, 180.0)
+    assert not minute_log.unreadable and not minute_log.waiting
 
 
 def test_a_clock_that_is_behind_everybody_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """Where all of a minute comes from the future it is this clock or theirs; where some does, a sender."""
-    minutely, minute_s = Minutely(), 0.0
-    minutely.add(Tally(), (), Ingest.WAITS, minute_s)
+    minute_log, minute_s = MinuteLog(), 0.0
+    minute_log.add(Tally(), (), Ingest.WAITS, minute_s)
     for taken, says in ((0, True), (5, False)):
         tally, minute_s = Tally(spans=taken), minute_s + 60.0
         tally.dropped[Dropped.FUTURE] = 7
-        minutely.add(tally, (), Ingest.WAITS, minute_s)
-        assert bool(minutely.clock) is says
+        minute_log.add(tally, (), Ingest.WAITS, minute_s)
+        assert bool(minute_log.clock) is says
     assert "7 spans or points end after what this clock allows" in caplog.text
 
 
 def test_a_start_is_no_minute(caplog: pytest.LogCaptureFixture) -> None:
     """A partition that was not read yet when the first step was taken is nothing to be told."""
-    minutely = Minutely()
-    minutely.add(Tally(), ("a/0",), Ingest.WAITS, 12_345.0)
-    minutely.add(Tally(), (), Ingest.WAITS, 12_346.0)
-    minutely.add(Tally(), ("a/0",), Ingest.WAITS, 12_405.0)
-    assert not minutely.waiting and not caplog.text
+    minute_log = MinuteLog()
+    minute_log.add(Tally(), ("a/0",), Ingest.WAITS, 12_345.0)
+    minute_log.add(Tally(), (), Ingest.WAITS, 12_346.0)
+    minute_log.add(Tally(), ("a/0",), Ingest.WAITS, 12_405.0)
+    assert not minute_log.waiting and not caplog.text

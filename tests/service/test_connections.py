@@ -16,8 +16,8 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from service.demo.standins import PagerDutyStandIn, serving
-from service.descriptors import shares
-from service.seldom import Seldom
+from service.runtime.descriptors import shares
+from service.runtime.log_limit import Seldom
 from service.sources.otlp_http import PROTOBUF
 from service.web import connections as module
 from service.web.connections import Closed, Connections, Phase

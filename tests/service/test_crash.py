@@ -18,7 +18,7 @@ from service.demo.standins import Fault, PagerDutyStandIn, Serving, serving
 from service.ingest.limits import IngestLimits
 from service.notifiers import pagerduty
 from service.notifiers.notifier import words
-from service.pipeline import Pipeline, State
+from service.pipeline.pipeline import Pipeline, State
 from service.store.sqlite import Store
 from tests.broker import make_topics
 from tests.service.ingest.wire import EPOCH_S, Sent, body, chat, json_body

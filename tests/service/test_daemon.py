@@ -13,12 +13,12 @@ import pytest
 
 from alertrules.parse import load
 from service.batch import Batch
+from service.config.settings import OtlpSettings, Settings, WebSettings
 from service.daemon import WALL, Daemon
-from service.pipeline import Outcome, Pipeline
-from service.settings import OtlpSettings, Settings, WebSettings
+from service.pipeline.pipeline import Outcome, Pipeline
+from service.runtime.steps import Steps
 from service.sources.arrival import Arrival
 from service.sources.otlp_http import PROTOBUF
-from service.steps import Steps
 from tests.service.ingest.wire import EPOCH_S, Sent, agent, body, chat
 from tests.service.replay import values
 from tests.service.running import ROOT, Running, running

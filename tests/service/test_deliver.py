@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from alertrules.notice import Notice, Status
-from service.client import new_client
-from service.deliver import Clocks, Deliverer
+from service.delivery.client import new_client
+from service.delivery.deliver import Clocks, Deliverer
 from service.demo.standins import Answer, Fault, PagerDutyStandIn, SlackStandIn, serving
 from service.notifiers import pagerduty, slack, terminal
 from service.notifiers.destination import Destination

@@ -13,10 +13,10 @@ from detectors.core.descriptor import descriptor, words
 from detectors.core.fast import FastEngine
 from detectors.core.runs import PLACES
 from detectors.core.series import SeriesTable
-from service.detect import Detect
-from service.explain import explained, worded
-from service.exposition import level_text
-from service.watch import Watch
+from service.own_metrics.exposition import level_text
+from service.pipeline.detect import Detect
+from service.pipeline.rule_runner import RuleRunner
+from service.reports.explain import explained, worded
 
 RULE = """
 groups:
@@ -33,9 +33,9 @@ groups:
 """
 
 
-def watch(effect: str) -> Watch:
+def runner(effect: str) -> RuleRunner:
     (rule,) = parse_rules(RULE.replace("EFFECT", effect), "test.yaml").rules
-    return Watch(rule)
+    return RuleRunner(rule)
 
 
 def slot(start_ns: int, cells: SeriesTable, *tenants: str) -> Slot:
@@ -47,7 +47,7 @@ def slot(start_ns: int, cells: SeriesTable, *tenants: str) -> Slot:
     return Slot(start_ns, ids, ten, ten, zero, zero, zero, zero, zero, zero, zero, none, none, none, lengths=ended)
 
 
-def asked(one: Watch, tenant: str) -> float:
+def asked(one: RuleRunner, tenant: str) -> float:
     """The ratio that the detector is asked of a tenant's series."""
     assert isinstance(one.detector, FastEngine)
     row = one.view.series.id_of((tenant,), 0)
@@ -56,7 +56,7 @@ def asked(one: Watch, tenant: str) -> float:
 
 def test_an_override_is_asked_of_its_series() -> None:
     """Of the series it matches, whenever they are met, and of no other."""
-    cells, one = SeriesTable(CELL_LABELS, 100), watch("1.5x")
+    cells, one = SeriesTable(CELL_LABELS, 100), runner("1.5x")
     one.view.add(slot(0, cells, "globex"), cells)
     one.tick(0)
     one.view.add(slot(TICK_NS, cells, "acme", "globex"), cells)
@@ -67,10 +67,10 @@ def test_an_override_is_asked_of_its_series() -> None:
 @pytest.mark.parametrize(("now", "ratio"), [("3x", 3.0), ("2x", 2.0)])
 def test_a_changed_override_counts_after_a_restart(now: str, ratio: float) -> None:
     """What is asked follows from the rule as it is now (`2x` is no exception), not from the one it was saved under."""
-    cells, before = SeriesTable(CELL_LABELS, 100), watch("1.5x")
+    cells, before = SeriesTable(CELL_LABELS, 100), runner("1.5x")
     before.view.add(slot(0, cells, "acme"), cells)
     before.tick(0)
-    after = watch(now)
+    after = runner(now)
     after.view.restore(before.view.snapshot())
     after.detector.restore(before.detector.snapshot())
     after.view.add(slot(TICK_NS, cells, "acme"), cells)
@@ -80,7 +80,7 @@ def test_a_changed_override_counts_after_a_restart(now: str, ratio: float) -> No
 
 def test_a_series_of_the_open_tick_hides_no_other() -> None:
     """A series that the detector has not met yet has no levels; those of the others are shown."""
-    cells, one = SeriesTable(CELL_LABELS, 100), watch("1.5x")
+    cells, one = SeriesTable(CELL_LABELS, 100), runner("1.5x")
     one.view.add(slot(0, cells, "acme"), cells)
     one.tick(0)
     one.view.add(slot(TICK_NS, cells, *(f"tenant-{i}" for i in range(50))), cells)
@@ -128,7 +128,7 @@ def each(detector: str) -> Rule:
 @pytest.mark.parametrize("detector", words())
 def test_every_detector_of_the_rule_language_is_watched_shown_and_saved(detector: str) -> None:
     """Built as its rule says, fed, its gauges known to the metrics, its state taken back."""
-    cells, one = SeriesTable(CELL_LABELS, 9), Watch(each(detector))
+    cells, one = SeriesTable(CELL_LABELS, 9), RuleRunner(each(detector))
     for minute in range(5):
         one.view.add(slot(minute * TICK_NS, cells, "acme"), cells)
         one.tick(minute * TICK_NS)
@@ -139,7 +139,7 @@ def test_every_detector_of_the_rule_language_is_watched_shown_and_saved(detector
     finite = any(np.isfinite(values).any() for values in level.gauges.values())
     assert ("acme" in level_text([level])) == bool(level.rule.by and finite)
     assert ("acme" if level.rule.by else "everything: ") in "".join(worded(explained(level, {})))
-    again = Watch(each(detector))
+    again = RuleRunner(each(detector))
     again.view.restore(one.view.snapshot())
     again.detector.restore(one.detector.snapshot())
     for name, values in again.level().gauges.items():
@@ -211,4 +211,4 @@ def test_the_alert_of_an_agent_that_is_gone_expires() -> None:
     (closed,) = [one for one in moved if one.reason]
     assert closed.labels == (("tenant", "gone"),) and closed.after is AlertState.INACTIVE
     assert closed.reason == "expired, as nothing of it came for 1 h"
-    assert [alert for watch in detect.watches for alert in watch.alerts] != []  # The other's lasts.
+    assert [alert for runner in detect.runners for alert in runner.alerts] != []  # The other's lasts.

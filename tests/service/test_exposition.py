@@ -14,10 +14,10 @@ from prometheus_client.samples import Sample
 from alertrules.lifecycle import AlertState
 from detectors.core.columns import CELL_LABELS
 from detectors.core.descriptor import words
-from service.declared import DECLARED, LEVELS
-from service.exposition import STATE, Families, level_text, page
-from service.tallied import valid
-from service.watch import Level, Watch
+from service.own_metrics.catalog import DECLARED, LEVELS
+from service.own_metrics.exposition import STATE, Families, level_text, page
+from service.own_metrics.tallied import valid
+from service.pipeline.rule_runner import Level, RuleRunner
 from tests.service.test_detect import each
 from tests.service.test_windows import Minutes
 
@@ -27,7 +27,7 @@ NUMBERS = [0.0, -1.5, 1e-9, 1e21, 123456789.25, 1 / 3, 5.0, math.nan, math.inf, 
 
 def odd(detector: str) -> Level:
     """A level of series with odd labels, whose gauges have odd numbers."""
-    level = Watch(each(detector)).level()
+    level = RuleRunner(each(detector)).level()
     series = tuple((value,) * len(level.rule.by) for value in ODD)
     numbers = np.array(NUMBERS)
     gauges = {name: np.roll(numbers, place) for place, name in enumerate(level.rule.described.gauges)}

@@ -4,7 +4,7 @@ import pytest
 
 from alertrules.parse import parse_rules
 from alertrules.rules import Rule
-from service.fingerprint import fingerprint, of_format_9
+from service.pipeline.fingerprint import fingerprint, of_format_9
 
 
 def rule(written: str) -> Rule:

@@ -1,6 +1,6 @@
 """Pace, pauses and the breaker of one destination, on a clock of our own."""
 
-from service.gate import Gate
+from service.delivery.gate import Gate
 from service.notifiers.request import Pace
 
 SECOND_NS = 10**9

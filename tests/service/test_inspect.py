@@ -8,7 +8,7 @@ import pytest
 
 from service.batch import Signal
 from service.cli import main as command
-from service.inspect import bodies_in, inspect_bodies, inspect_points, main, read_body, render
+from service.replay.inspect import bodies_in, inspect_bodies, inspect_points, main, read_body, render
 from tests.service.ingest.test_metrics import counter, durations, points
 from tests.service.ingest.wire import FIXTURES, agent, body, chat, json_body
 

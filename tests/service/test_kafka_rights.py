@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from service.batch import Record, Signal
 from service.exchange.report import Report
+from service.runtime.steps import SetAside
 from service.sources import kafka as module
 from service.sources import kafka_consumer
 from service.sources.kafka import KafkaSource
@@ -19,7 +20,6 @@ from service.sources.kafka_consumer import text_of
 from service.sources.kafka_security import Security
 from service.sources.kafka_settings import KafkaSettings
 from service.sources.slots_topic import SlotsTopic
-from service.steps import SetAside
 from tests.broker import make_topics, running
 from tests.rights import LISTENER, On, Right, To, asking, give, login
 from tests.service.test_kafka import reading, write

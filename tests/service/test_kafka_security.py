@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from service.settings import SettingsError, load
+from service.config.settings import SettingsError, load
 from service.sources.arrival import Arrival
 from service.sources.kafka import KafkaSource
 from service.sources.kafka_security import Security

@@ -11,9 +11,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 
 from service.batch import Record, Signal
+from service.runtime.steps import SetAside
 from service.sources import kafka as module
 from service.sources import kafka_consumer
-from service.steps import SetAside
 from tests.broker import make_topics
 from tests.service.ingest.wire import body, chat
 from tests.service.running import running

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.core.columns import CELL_LABELS
 from service.batch import Dropped
-from service.declared import DECLARED
+from service.own_metrics.catalog import DECLARED
 from service.sources.otlp_http import JSON, Refused
 from tests.service.ingest.wire import EPOCH_S, agent, chat, json_body
 from tests.service.running import ROOT, running

@@ -9,12 +9,12 @@ import pytest
 
 from alertrules.notice import Notice, NoticeAlert, Status
 from alertrules.parse import combine, parse_rules
+from service.config.settings import load
 from service.demo.standins import PagerDutyStandIn, SlackStandIn
 from service.notifiers import alertmanager, pagerduty, slack, terminal, webhook
 from service.notifiers.destination import addresses, destinations
 from service.notifiers.notifier import words
 from service.notifiers.request import Delivered, HttpRequest, Reason, Refused, Retry, retry_after_s
-from service.settings import load
 
 WEBHOOK = slack.Target("https://hooks.slack.com/services/T0/B0/hunter2")
 SERVICE = pagerduty.Target("hunter2" + "0" * 25)

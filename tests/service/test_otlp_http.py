@@ -357,14 +357,14 @@ def test_the_event_loop_is_not_held() -> None:
     async def run() -> None:
         longest_s, stop = 0.0, False
 
-        async def watch() -> None:
+        async def runner() -> None:
             nonlocal longest_s
             while not stop:
                 begun_s = time.perf_counter()
                 await asyncio.sleep(0)
                 longest_s = max(longest_s, time.perf_counter() - begun_s)
 
-        watching = asyncio.create_task(watch())
+        watching = asyncio.create_task(runner())
         begun_s = time.perf_counter()
         assert len(await Unpacker(4 << 20).large(packed, 64 << 20)) == 64 << 20
         took_s, stop = time.perf_counter() - begun_s, True

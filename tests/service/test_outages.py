@@ -57,7 +57,7 @@ def test_a_failure_is_said_once_and_its_end_too(tmp_path: Path, caplog: pytest.L
             await until(lambda: not deliverer.failing_s()["oncall/slack"])
 
     check(tmp_path, steps)
-    said = [record.getMessage() for record in caplog.records if record.name == "service.standing"]
+    said = [record.getMessage() for record in caplog.records if record.name == "service.delivery.destination_health"]
     assert said[0].startswith("oncall/slack takes nothing (un") and said[1].startswith("oncall/slack takes what it is")
     assert len(said) == 2
 

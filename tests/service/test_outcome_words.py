@@ -8,7 +8,7 @@ from alertrules.parse import combine, parse_rules
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
 from service.ingest.stage import Ingest
-from service.pipeline import Outcome, Pipeline
+from service.pipeline.pipeline import Outcome, Pipeline
 from tests.service.ingest.test_metrics import DELTA, counter, evaluation, points
 from tests.service.ingest.wire import agent, at_ns, body
 

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from alertrules.outcome_classes import SHIPPED
+from service.config.roles import checked
+from service.config.settings import PREFIX, SettingsError, load
 from service.ledger.late import late_in
-from service.roles import checked
-from service.settings import PREFIX, SettingsError, load
 from tests.broker import make_topics
 from tests.service.running import Running, running
 from tests.service.test_kafka import committed, write

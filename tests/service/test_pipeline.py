@@ -9,7 +9,7 @@ from alertrules.parse import RuleSet, combine, parse_rules
 from detectors.core.columns import SECOND_NS
 from service.batch import Batch, Dropped, Record, Signal, Tally
 from service.ingest.limits import IngestLimits
-from service.pipeline import Outcome, Pipeline
+from service.pipeline.pipeline import Outcome, Pipeline
 from tests.service.ingest.wire import Sent, agent, at_ns, body
 
 RULES = """

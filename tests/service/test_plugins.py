@@ -53,7 +53,7 @@ from pydantic import Field
 from alertrules.rules import Written
 from service.notifiers.notifier import Notifier
 from service.notifiers.request import Delivered, Habit, Pace
-from service.setting_types import Section
+from service.config.setting_types import Section
 
 
 class Settings(Section):

@@ -8,8 +8,8 @@ import pytest
 from alertrules.ledger import WEEK_NS, Page
 from alertrules.marks import mark_from
 from detectors.core.columns import SECOND_NS
-from service.quality import Verdict, quality, verdict, worded
-from service.watch import Level
+from service.pipeline.rule_runner import Level
+from service.reports.quality import Verdict, quality, verdict, worded
 from tests.service.test_windows import BEGIN_NS, RULE, Minutes
 
 NOW_NS = BEGIN_NS + WEEK_NS
@@ -27,10 +27,10 @@ SAID = ("incident", "incident", "incident", "noise", "expected", "ack", "")
 
 def levels() -> list[Level]:
     minutes = Minutes(TEAMS)
-    fails, errors, slow = minutes.detect.watches
-    for watch in (fails, errors, slow):
-        watch.ledger.tick(BEGIN_NS)
-        watch.ledger.tick(NOW_NS)
+    fails, errors, slow = minutes.detect.runners
+    for runner in (fails, errors, slow):
+        runner.ledger.tick(BEGIN_NS)
+        runner.ledger.tick(NOW_NS)
     for number, said in enumerate(SAID):
         at_ns = BEGIN_NS + (number + 1) * 3_600 * SECOND_NS
         page = Page(f"{number:064x}", (("tenant", "acme"),), at_ns, began_ns=at_ns - 30 * SECOND_NS)
@@ -41,7 +41,7 @@ def levels() -> list[Level]:
             asked = {"mark": said, "alert": page.alert_id} | ({"for": "1h"} if said == "expected" else {})
             errors.ledger.mark(mark_from(asked, {"Errors": ("tenant",)}, at_ns), page)
     fails.ledger.page(Page("f" * 64, (("tenant", "globex"),), BEGIN_NS - WEEK_NS))
-    return [watch.level() for watch in (fails, errors, slow)]
+    return [runner.level() for runner in (fails, errors, slow)]
 
 
 def test_each_page_has_one_verdict() -> None:
@@ -100,16 +100,16 @@ def test_what_a_rule_that_never_pages_could_see() -> None:
 def test_what_was_said_outlives_a_restart() -> None:
     """Also who acknowledged; and pages that a version before saved are read."""
     minutes = Minutes(RULE)
-    (watch,) = minutes.detect.watches
-    watch.ledger.page(Page("a" * 64, (("tenant", "acme"),), NOW_NS, began_ns=NOW_NS - 5))
-    watch.ledger.acknowledge("a" * 64, "anna")
-    watch.ledger.acknowledge("a" * 64, "ben")
-    watch.ledger.acknowledge("b" * 64, "ben")
-    state = watch.ledger.state()
-    (page,) = type(watch.ledger).resume(state).pages.values()
+    (runner,) = minutes.detect.runners
+    runner.ledger.page(Page("a" * 64, (("tenant", "acme"),), NOW_NS, began_ns=NOW_NS - 5))
+    runner.ledger.acknowledge("a" * 64, "anna")
+    runner.ledger.acknowledge("a" * 64, "ben")
+    runner.ledger.acknowledge("b" * 64, "ben")
+    state = runner.ledger.state()
+    (page,) = type(runner.ledger).resume(state).pages.values()
     assert (page.acknowledged_by, page.began_ns, verdict(page)) == ("anna", NOW_NS - 5, Verdict.ACKNOWLEDGED)
     state["pages"] = [one[:4] for one in state["pages"]]
-    (before,) = type(watch.ledger).resume(state).pages.values()
+    (before,) = type(runner.ledger).resume(state).pages.values()
     assert before == replace(page, began_ns=0, acknowledged_by="")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from detectors.core.columns import SECOND_NS
 from service.cli import main
-from service.rehearsal import monday
+from service.replay.rehearsal import monday
 from tests.broker import make_topics
 from tests.service.ingest.test_neighbours import TOOL, body, span
 from tests.service.test_kafka import write

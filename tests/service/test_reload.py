@@ -12,7 +12,7 @@ import pytest
 
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
-from service.pipeline import Pipeline
+from service.pipeline.pipeline import Pipeline
 from tests.service.ingest.wire import at_ns, body, chat
 from tests.service.running import Running, running
 from tests.service.test_windows import rules

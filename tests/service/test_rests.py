@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.rests import Rests
+from service.delivery.rests import Rests
 from service.store.transaction import transaction
 from service.store.writer import Writer
 

@@ -16,13 +16,13 @@ from alertrules.notice import Status
 from alertrules.silences import Silence
 from service.batch import Batch
 from service.exchange.merge import MERGE_FORMAT, Merge
-from service.front import Merging
 from service.ingest.join.join import UNSEEDED
 from service.ingest.limits import IngestLimits
-from service.pipeline import FIRST, Pipeline, State
-from service.saved_parts import PARTS
+from service.pipeline.front import Merging
+from service.pipeline.pipeline import FIRST, Pipeline, State
+from service.pipeline.saved_parts import PARTS
+from service.runtime.taken_up import take_up
 from service.store.sqlite import FILE_NAME, SCHEMA_VERSION, Store, connect
-from service.taken_up import take_up
 from tests.service.running import running
 from tests.service.test_pipeline import RULES, end_ns, notices, pipeline, records, rules
 from tests.service.test_store import delivery
@@ -40,7 +40,7 @@ def saved() -> State:
     silence = Silence("s", matchers_of({"agent": "agent-3"}), end_ns(CUT), end_ns(CUT) + HOUR_NS, end_ns(CUT), "", "")
     mark = Mark(Kind.INCIDENT, "", "ToolsFail", (("agent", "agent-1"),), 0, 0, end_ns(CUT), "ann", "")
     one.step(Batch((), {}, marks=(mark, silence)), end_ns(CUT))
-    assert one.router.audience().silences and one.detect.watches[0].ledger.marks
+    assert one.router.audience().silences and one.detect.runners[0].ledger.marks
     return one.snapshot()
 
 
@@ -82,7 +82,7 @@ def test_what_other_parts_need_not(part: str) -> None:
     same = [name for name in learnt if np.array_equal(learnt[name], before.get(f"detect/{name}", np.empty(0)))]
     assert any(name.startswith("ToolsFail/view") for name in same)
     assert any(name.startswith("Drift/view/series") for name in same) is (part != "detector errors")
-    assert bool(one.detect.watches[0].ledger.marks) is bool(one.router.audience().silences) is (part != "marks")
+    assert bool(one.detect.runners[0].ledger.marks) is bool(one.router.audience().silences) is (part != "marks")
     kept = one.snapshot().arrays
     known = [
         np.array_equal(kept.get(name, ()), array) for name, array in before.items() if name.startswith("causes/past")

@@ -8,9 +8,9 @@ import pytest
 
 from alertrules.parse import combine, parse_rules
 from service.cli import main
+from service.reports.seen import seen
 from service.rule_tests.play import play
 from service.rule_tests.written import RuleTest
-from service.seen import seen
 from service.sources.otlp_http import PROTOBUF
 from tests.service.ingest.wire import body, chat
 from tests.service.running import running

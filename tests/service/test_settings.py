@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from service.config.settings import PREFIX, Settings, SettingsError, load, table
 from service.ingest.limits import IngestLimits
-from service.settings import PREFIX, Settings, SettingsError, load, table
 
 ROOT = Path(__file__).parents[2]
 KEY = "hunter2".ljust(32, "0")

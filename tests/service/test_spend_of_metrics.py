@@ -7,7 +7,7 @@ from alertrules.lifecycle import AlertState
 from alertrules.parse import PACKS, load
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
-from service.pipeline import Pipeline
+from service.pipeline.pipeline import Pipeline
 from tests.service.ingest.test_metrics import DELTA, counter, metered, points
 from tests.service.ingest.wire import Stream, agent, at_ns, body, chat
 

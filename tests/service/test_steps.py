@@ -8,8 +8,8 @@ from alertrules.parse import load
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
 from service.notifiers.notifier import words
-from service.pipeline import Outcome, Pipeline, State
-from service.steps import Steps
+from service.pipeline.pipeline import Outcome, Pipeline, State
+from service.runtime.steps import Steps
 from tests.service.ingest.wire import at_ns, body, chat
 from tests.service.test_crash import RULES
 

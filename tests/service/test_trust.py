@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.client import Client, authorities, new_client
+from service.delivery.client import Client, authorities, new_client
 from service.demo.standins import Answer
 from service.notifiers.request import HttpRequest
 from service.store.sqlite import Store, connect, exposed

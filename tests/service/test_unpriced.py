@@ -3,7 +3,7 @@
 from alertrules.parse import PACKS, combine, load, parse_rules
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
-from service.pipeline import Outcome, Pipeline
+from service.pipeline.pipeline import Outcome, Pipeline
 from tests.service.ingest.test_metrics import DELTA, counter, durations, points
 from tests.service.ingest.wire import at_ns, body, chat
 

@@ -13,15 +13,15 @@ import httpx
 import pytest
 
 from alertrules.notice import Notice, Status
-from service import weekly
+from service.delivery import weekly
+from service.delivery.weekly import REPORT_TRIES, Weekly
 from service.ledger.session_file import SESSIONS_FILE
 from service.notifiers.destination import Destination
 from service.notifiers.notifier import notifiers
 from service.notifiers.pagerduty import Settings as PagerDuty
 from service.notifiers.request import Delivered, Outcome, Reason, Refused, Retry
-from service.quality import quality
-from service.weekly import REPORT_TRIES, Weekly
-from service.weekly_words import quality_notice, review_notice
+from service.reports.quality import quality
+from service.reports.weekly_words import quality_notice, review_notice
 from tests.service.running import running
 from tests.service.test_marks import tocsin
 from tests.service.test_sessions_daemon import QUICK, conversation, until

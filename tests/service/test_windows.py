@@ -10,7 +10,7 @@ from alertrules.marks import Mark, mark_from
 from alertrules.parse import RuleErrors, RuleSet, combine, parse_rules
 from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, TICK_NS
 from detectors.core.series import SeriesTable
-from service.detect import Detect
+from service.pipeline.detect import Detect
 from tests.service.test_detect import slot
 
 BEGIN_NS = 29_000_000 * TICK_NS
@@ -78,7 +78,7 @@ def test_a_window_outlives_an_edit(now: str) -> None:
     assert answer.message.startswith("expected: 1 series of Fails, from ") and "UTC" in answer.message
     minutes.restarted(now)
     assert set(minutes.pass_slots(30, 9.0)) == {"globex"}
-    assert len(minutes.detect.watches[0].ledger.marks) == 1
+    assert len(minutes.detect.runners[0].ledger.marks) == 1
 
 
 def test_a_renamed_rule_keeps_its_windows() -> None:
@@ -88,8 +88,8 @@ def test_a_renamed_rule_keeps_its_windows() -> None:
     minutes.detect.mark(window(60))
     assert set(minutes.pass_slots(12, 9.0)) == {"globex"}
     assert minutes.restarted(RULE.replace("Fails", "Failing")) == ("Failing",)
-    (watch,) = minutes.detect.watches
-    assert (watch.ledger.paged, watch.ledger.marks[0].rule, len(minutes.detect.orphans)) == (1, "Failing", 1)
+    (runner,) = minutes.detect.runners
+    assert (runner.ledger.paged, runner.ledger.marks[0].rule, len(minutes.detect.orphans)) == (1, "Failing", 1)
     assert set(minutes.pass_slots(18, 9.0)) == {"globex"}
 
 
@@ -100,24 +100,24 @@ def test_a_rule_like_two_others_is_nobodys_heir() -> None:
     minutes = Minutes(two)
     minutes.detect.mark(window(0))
     assert minutes.restarted(RULE.replace("Fails", "Third")) == ("Third",)
-    assert minutes.detect.watches[0].ledger.marks == []
+    assert minutes.detect.runners[0].ledger.marks == []
 
 
 def test_a_rule_that_says_what_it_was_keeps_what_it_learnt() -> None:
     """Series, state and the open alert, which goes on; and if it asks something else, its account and marks alone."""
     minutes = Minutes()
     assert set(minutes.pass_slots(12, 9.0)) == {"acme", "globex"}
-    before = minutes.detect.watches[0]
+    before = minutes.detect.runners[0]
     renamed = RULE.replace("alert: Fails", "alert: Failing, was: Fails")
     assert minutes.restarted(renamed) == ()
-    (after,) = minutes.detect.watches
+    (after,) = minutes.detect.runners
     assert after.view.series.rows().tolist() == before.view.series.rows().tolist()
     assert (after.ledger.paged, minutes.detect.orphans) == (2, [])
     assert [alert.alert_id for alert in after.alerts.values()] == [a.alert_id for a in before.alerts.values()]
     assert minutes.pass_slots(12, 9.0) == []
     assert minutes.restarted(renamed) == ()  # It may stay there for good.
     assert minutes.restarted(renamed.replace("window: 1m", "window: 2m")) == ("Failing",)
-    assert (minutes.detect.watches[0].ledger.paged, len(minutes.detect.orphans)) == (2, 2)
+    assert (minutes.detect.runners[0].ledger.paged, len(minutes.detect.orphans)) == (2, 2)
 
 
 def test_what_a_rule_learnt_goes_to_one_rule() -> None:

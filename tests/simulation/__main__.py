@@ -28,13 +28,13 @@ import numpy as np
 from alertrules.parse import RuleSet, combine, parse_rules
 from detectors.core.columns import SECOND_NS
 from service.batch import Batch, Record, Signal
-from service.deliver import SENDERS_EACH, Clocks, Deliverer
+from service.config.settings import load
+from service.delivery.deliver import SENDERS_EACH, Clocks, Deliverer
 from service.demo.standins import Answer, PagerDutyStandIn
 from service.ingest.limits import IngestLimits
 from service.notifiers.destination import Addresses, addresses
 from service.notifiers.notifier import words
-from service.pipeline import Pipeline, State
-from service.settings import load
+from service.pipeline.pipeline import Pipeline, State
 from service.store.outbox import Outbox
 from service.store.sqlite import Delivery, Store, connect
 from tests.service.ingest.wire import EPOCH_S

@@ -18,7 +18,7 @@ from alertrules.page import named
 from alertrules.parse import combine, parse_rules
 from detectors.core.columns import TICK_NS
 from service.ingest.limits import IngestLimits
-from service.pipeline import Pipeline
+from service.pipeline.pipeline import Pipeline
 from tests.bench.causes.traffic import Agent, Incident, drawn, slot
 
 RULES = """

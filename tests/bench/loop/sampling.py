@@ -19,11 +19,11 @@ from pathlib import Path
 
 from alertrules.parse import load as load_rules
 from service.batch import Batch, Record, Signal
-from service.rehearsal import Rehearsal
+from service.config.settings import load
+from service.replay.rehearsal import Rehearsal
 from service.sampling.collector import rendered
 from service.sampling.needs import NOTHING_NEEDED
 from service.sampling.policy import SHIPPED, Policy
-from service.settings import load
 from tests import otelcol
 from tests.bench.loop._sampled_fleet import OUTCOMES, Law, Session, bodies, counted, fleet, in_order
 from tests.service.ingest.wire import EPOCH_S, at_ns

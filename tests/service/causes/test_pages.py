@@ -9,7 +9,7 @@ from alertrules.lifecycle import AlertState
 from alertrules.notice import Notice, Status
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
-from service.pipeline import Outcome, Pipeline
+from service.pipeline.pipeline import Outcome, Pipeline
 from tests.service.ingest.wire import Sent, agent, at_ns, body
 from tests.service.test_pipeline import rules
 
@@ -111,7 +111,7 @@ def test_who_asks_later_sees_what_the_page_said() -> None:
     one = Pipeline(IngestLimits(), rules(RULES), 0)
     moved = [moved for outcome in fed(one, 0, MINUTES) for moved in outcome.transitions]
     told = next(one.finding for one in moved if one.rule == "Slow" and one.after is AlertState.FIRING)
-    slow = next(watch for watch in one.detect.watches if watch.rule.name == "Slow")
+    slow = next(runner for runner in one.detect.runners if runner.rule.name == "Slow")
     assert told is not None and told.now <= 6.0 and [alert.finding for alert in slow.alerts.values()] == [told]
 
 

@@ -8,7 +8,7 @@ import pytest
 from alertrules.notice import Notice
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
-from service.pipeline import Pipeline
+from service.pipeline.pipeline import Pipeline
 from tests.service.ingest.wire import Sent, Value, agent, at_ns, body
 from tests.service.test_pipeline import rules
 

@@ -8,12 +8,12 @@ from detectors.core.columns import Arrays
 from service.batch import Batch, Record, Signal, Tally
 from service.exchange.report import encoded
 from service.exchange.shard import Made, Shard
-from service.front import Merging
 from service.ingest.join.join import UNSEEDED
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.otlp.scanner import Scanner
-from service.pipeline import FORMAT, READABLE, Outcome, Pipeline, State
+from service.pipeline.front import Merging
+from service.pipeline.pipeline import FORMAT, READABLE, Outcome, Pipeline, State
 
 TOPIC = "spans"
 

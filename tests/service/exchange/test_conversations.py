@@ -9,6 +9,7 @@ import pytest
 
 from detectors.core.columns import SECOND_NS, SLOT_NS, Slot
 from service.batch import Dropped, Record, Signal, Tally
+from service.config.settings import load
 from service.exchange import crossing
 from service.exchange.merge import Merge
 from service.exchange.part import decoded as part_of
@@ -17,7 +18,6 @@ from service.exchange.report import encoded
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.stage import Ingest
-from service.settings import load
 from service.wiring import made as of_settings
 from tests.service.exchange.dialogues import TOPIC, differences, facts, logs
 from tests.service.exchange.machines import Owner, made

@@ -14,14 +14,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from service.declared import DECLARED
+from service.config.settings import load
 from service.exchange.part import decoded as part
 from service.exchange.report import decoded
 from service.ingest.kernel.columns import Columns
 from service.ingest.otlp.scanner import Scanner
 from service.ingester import Ingester
+from service.own_metrics.catalog import DECLARED
 from service.rule_files import read
-from service.settings import load
 from tests.broker import make_topics
 from tests.service.exchange.cluster import Cluster, differences, payloads, produce
 from tests.service.exchange.machines import Owner

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.inspect import inspect_bodies
+from service.replay.inspect import inspect_bodies
 from tests.service.ingest.wire import Sent, Value, body
 
 Attributes = dict[str, Value]

@@ -19,7 +19,7 @@ from service.ingest.limits import IngestLimits
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.stage import Ingest
-from service.inspect import Inspection
+from service.replay.inspect import Inspection
 from tests.service.ingest.wire import FIXTURES
 
 CASES = FIXTURES / "cases"

@@ -8,7 +8,7 @@ import pytest
 from service.batch import Record, Signal, Tally
 from service.ingest.limits import IngestLimits
 from service.ingest.stage import Ingest
-from service.inspect import bodies_in, inspect_bodies
+from service.replay.inspect import bodies_in, inspect_bodies
 from tests.service.ingest.wire import FIXTURES
 
 TRUTH = json.loads((FIXTURES / "truth.json").read_text()) | {

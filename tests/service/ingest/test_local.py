@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from service.config.settings import SettingsError, load
 from service.ingest.decode import Decoder
 from service.ingest.local import Local, Sampling, overrides
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.prices import CostSource, Prices, Tokens
 from service.ingest.stage import Ingest
-from service.settings import SettingsError, load
 from tests.service.ingest.wire import EPOCH_S, FIXTURES, Stream, agent, body, chat, json_body
 
 NOW_NS = EPOCH_S * 10**9

@@ -9,7 +9,7 @@ import pytest
 from service.batch import Dropped, Signal
 from service.ingest.metrics.meters import Meters
 from service.ingest.stage import Ingest
-from service.inspect import inspect_points
+from service.replay.inspect import inspect_points
 from tests.service.ingest.test_metrics import CUMULATIVE, DELTA, counter, durations, metered, points, sent
 from tests.service.ingest.wire import FIXTURES, Stream
 

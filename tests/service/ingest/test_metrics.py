@@ -18,8 +18,8 @@ from service.ingest.metrics.histograms import less
 from service.ingest.metrics.meters import Meters
 from service.ingest.otlp.points import Histogram
 from service.ingest.stage import Ingest
-from service.inspect import inspect_points
-from service.pipeline import Pipeline
+from service.pipeline.pipeline import Pipeline
+from service.replay.inspect import inspect_points
 from tests.service.ingest.wire import FIXTURES, Stream, agent, at_ns, body, chat
 
 DELTA, CUMULATIVE = 1, 2

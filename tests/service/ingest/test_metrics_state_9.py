@@ -8,7 +8,7 @@ import numpy as np
 from alertrules.parse import combine, parse_rules
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
-from service.pipeline import Pipeline, State
+from service.pipeline.pipeline import Pipeline, State
 from tests.service.ingest.wire import FIXTURES, at_ns
 
 

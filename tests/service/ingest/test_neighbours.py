@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from service.config.local_settings import rates
 from service.ingest.failures import is_control_flow, names
 from service.ingest.local import Local, overrides
 from service.ingest.prices import CostSource, Prices, Tokens
 from service.ingest.selfhosted import is_self_hosted
 from service.ingest.stage import Ingest
-from service.local_settings import rates
 from tests.service.ingest.test_cases import protobuf, read
 from tests.service.ingest.wire import EPOCH_S, Stream
 

@@ -15,7 +15,7 @@ from alertrules.notice import Notice
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
 from service.ingest.stage import Ingest
-from service.pipeline import FormatError, Pipeline, State
+from service.pipeline.pipeline import FormatError, Pipeline, State
 from tests.service.ingest.wire import FIXTURES, Stream, same_slots
 from tests.service.test_pipeline import end_ns, rules
 

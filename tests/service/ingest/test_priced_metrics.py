@@ -10,7 +10,7 @@ from service.ingest.limits import IngestLimits
 from service.ingest.local import Local, overrides
 from service.ingest.metrics.meters import Meters
 from service.ingest.stage import Ingest
-from service.pipeline import Pipeline
+from service.pipeline.pipeline import Pipeline
 from tests.service.ingest.test_metrics import DELTA, counter, metered, points, sent
 from tests.service.ingest.wire import Stream, agent, at_ns, body, chat
 

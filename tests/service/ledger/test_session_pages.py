@@ -10,7 +10,7 @@ from starlette.routing import Route
 from alertrules.links import NO_LINKS
 from alertrules.parse import combine, parse_rules
 from service.ingest.limits import IngestLimits
-from service.pipeline import Pipeline
+from service.pipeline.pipeline import Pipeline
 from service.web.session_pages import NO_RECORD, SESSION_ID_MAX, SessionPages
 
 RULES = """

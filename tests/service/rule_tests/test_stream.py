@@ -8,7 +8,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from service.batch import Signal
-from service.inspect import inspect_bodies
+from service.replay.inspect import inspect_bodies
 from service.rule_tests.stream import Stream
 from service.rule_tests.written import RuleTest
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.config.settings import SettingsError, load
 from service.sampling.names import SHARE_MIN, name_of, weight_of
 from service.sampling.policy import HOUR_NS, SHIPPED, Flag, Policy, policy_from
-from service.settings import SettingsError, load
 
 SHARE = st.floats(SHARE_MIN, 1)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from alertrules.outcome_classes import SHIPPED
+from service.config.setting_types import header_pairs
+from service.config.settings import SettingsError, load
 from service.ledger.late import Late
 from service.ledger.late_rows import Joined
 from service.ledger.session_file import SESSIONS_FILE, reading
 from service.ledger.sessions import Sessions
-from service.setting_types import header_pairs
-from service.settings import SettingsError, load
 from service.writeback import sending as sending_module
 from service.writeback.back import WriteBack, sending
 from service.writeback.of_writeback import counters, gauges

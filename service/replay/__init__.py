@@ -1,0 +1,1 @@
+"""Recorded telemetry instead of a stream: inspected, played through rules, or one series of a CSV file."""
