@@ -5,7 +5,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.bench.sessions import bodies
-from tests.bench.soak import LAG, SPANS, Batch, Seen, judged
+from tests.bench.soak import DROPPED, LAG, SPANS, Batch, Seen, judged
 
 HOUR_NS = 3600 * 10**9
 
@@ -34,7 +34,7 @@ def test_a_batch_comes_again_as_another() -> None:
         assert (new.name, new.span_id, len(new.attributes)) == (old.name, old.span_id, len(old.attributes))
 
 
-def verdict(growth: float, lag: float, unread: float) -> set[str]:
+def verdict(growth: float, lag: float, unread: float, dropped: float = 0.0) -> set[str]:
     """What a soak of an hour misses whose memory and lag grow by so much; one look in nine is an outlier."""
     at_s, chance = np.arange(0.0, 3600.0, 30.0), np.random.default_rng(1)
     seen = [
@@ -42,12 +42,14 @@ def verdict(growth: float, lag: float, unread: float) -> set[str]:
              {SPANS: s * 20_000, LAG: lag * s / 3600})
         for i, s in enumerate(at_s)
     ]  # fmt: skip
-    rows = judged(seen, Seen(3600.0, 4e8, 900.0, {SPANS: 7.2e7 - unread}), 72_000_000, 54.0)
+    last = {SPANS: 7.2e7 - unread, f'{DROPPED}{{reason="late"}}': dropped}
+    rows = judged(seen, Seen(3600.0, 4e8, 900.0, last), 72_000_000, 54.0)
     return {row["metric"] for row in rows if row["holds"] is False}
 
 
 def test_what_grows_is_told() -> None:
-    """Memory by one per cent an hour, lag by ten seconds of records, spans that were never read; else nothing."""
+    """Memory by one per cent an hour, lag by ten seconds of records, spans never read or dropped; else nothing."""
     assert not verdict(growth=0.005, lag=300, unread=0)
+    assert verdict(growth=0.0, lag=0, unread=0, dropped=80_000) == {"dropped"}
     assert verdict(growth=0.015, lag=0, unread=0) == {"memory slope"}
     assert verdict(growth=0.0, lag=2_000, unread=1) == {"lag, last fifth", "spans not read"}
