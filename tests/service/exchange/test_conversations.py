@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from detectors.core.columns import SECOND_NS, SLOT_NS, Slot
@@ -240,3 +241,20 @@ def test_instances_of_a_group_name_sessions_alike() -> None:
         settings = load({"TOCSIN_KAFKA__GROUP": group, "TOCSIN_KAFKA__KEYED_BY": keyed_by})
         names.append(of_settings(settings, rules()).names)
     assert names[0] == names[1] != names[2] and names[3] is None
+
+
+def test_a_state_of_detect_in_which_no_sessions_were_joined_is_gone_on_from() -> None:
+    """A version before wrote it: what waits in it is counted, and sessions are joined from here on."""
+    limits = IngestLimits()
+    spans = [(turn(trace, 3 + trace), agent(1 << 100 | trace, 1, 75, 75, "pulse")) for trace in (1, 2)]
+    given = [[Record(Signal.TRACES, body(one), f"{TOPIC}/{n}") for one in each] for n, each in enumerate(spans)]
+    detect, (one, other) = Detect(limits), owners_of(given, limits)
+    detect.read([report for second in (5, 76) for report in one.read(1, at_ns(second))], at_ns(76))
+    arrays = {name: array for name, array in detect.merge.snapshot().items() if not name.startswith("sessions.")}
+    said = json.loads(arrays["merge"].tobytes())
+    assert len(said["waiting"]) == 1
+    arrays["merge"] = np.frombuffer(json.dumps(said | {"format": 1}).encode(), np.uint8)
+    detect.merge = Merge.restore(arrays, limits, Local(), (7, 8))
+    detect.read([report for second in (5, 76) for report in other.read(1, at_ns(second))], at_ns(76))
+    detect.slots += detect.merge.flush(detect.tally)
+    assert sessions(detect) == [(30, 1.0)]
