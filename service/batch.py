@@ -42,6 +42,13 @@ class Record(NamedTuple):
         return self.partition.partition("/")[0]
 
 
+class SetAside(NamedTuple):
+    """A record that cannot be read without an exception, and which one."""
+
+    record: Record
+    error: str
+
+
 class Gap(NamedTuple):
     """What the clocks tell of the time since the step before.
 

@@ -42,6 +42,7 @@ from service.rule_files import RuleFiles, RulesError, announce, told
 from service.runtime import systemd
 from service.runtime.batching import Taking
 from service.runtime.clocks import ClockWatch
+from service.runtime.connections import Connections
 from service.runtime.descriptors import KAFKA, opened, raised, shares
 from service.runtime.minute_log import MinuteLog
 from service.runtime.steps import HELD_BYTES_MAX, Steps
@@ -57,7 +58,6 @@ from service.store.outbox import Outbox
 from service.store.rejected import Rejected
 from service.store.rescue import put_back
 from service.store.sqlite import Delivery, Store, connect, exposed
-from service.web.connections import Connections
 from service.web.pages import Pages
 from service.web.server import Server, certificate
 from service.wiring import agentforce, outcomes_topic, pipeline, read_by, sessions, writeback

@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS, Arrays
-from service.batch import Batch, Dropped, Gap, Record, Tally
+from service.batch import Batch, Dropped, Gap, Record, SetAside, Tally
 from service.config.settings import Settings
 from service.exchange.report import Report
 from service.exchange.shard import HandedOverError, Shard
@@ -30,9 +30,9 @@ from service.own_metrics.ingester_metrics import FROM_BEGINNING, FROM_STATE, LOS
 from service.runtime import systemd
 from service.runtime.batching import Taking
 from service.runtime.clocks import ClockWatch
+from service.runtime.connections import Connections
 from service.runtime.descriptors import KAFKA, opened, raised, shares
 from service.runtime.minute_log import MinuteLog
-from service.runtime.steps import SetAside
 from service.runtime.watchdog import Watchdog
 from service.sources.arrival import Arrival, Arrivals, Begin, answer_all
 from service.sources.handed import Handed, Pointer, pointer
@@ -41,7 +41,6 @@ from service.sources.kafka_consumer import text_of
 from service.sources.slots_topic import GoneError, SlotsTopic
 from service.store.directory import instance_of, locked
 from service.store.rejected import Rejected
-from service.web.connections import Connections
 from service.web.plain import PlainWeb
 from service.web.server import Server, certificate
 from service.wiring import made

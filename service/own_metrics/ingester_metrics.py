@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from prometheus_client.metrics_core import Metric
 
+from service.own_metrics import of_kafka
 from service.own_metrics.tallied import Tallied, Values, family
 from service.runtime.clocks import KINDS, ClockWatch
 from service.runtime.watchdog import Watchdog
-from service.sources import of_kafka
 from service.sources.arrival import Arrivals
 from service.sources.kafka import KafkaSource
 from service.sources.slots_topic import SlotsTopic

@@ -21,10 +21,10 @@ from detectors.core.columns import SECOND_NS
 from service.delivery.deliver import Deliverer
 from service.delivery.weekly import Weekly
 from service.exchange.merge import Merge
-from service.ledger import of_sessions
 from service.ledger.sessions import Sessions
 from service.notifiers.destination import Destination
 from service.notifiers.request import Reason
+from service.own_metrics import of_agentforce, of_kafka, of_sessions, of_writeback
 from service.own_metrics.ingester_metrics import OF_INGEST
 from service.own_metrics.tallied import Tallied, Values, family
 from service.pipeline.front import Intake
@@ -33,18 +33,16 @@ from service.pipeline.rule_runner import Level
 from service.reports.explain import keeps_budget
 from service.rule_files import RuleFiles
 from service.runtime.clocks import KINDS, ClockWatch
+from service.runtime.connections import Closed, Connections
 from service.runtime.watchdog import Watchdog
 from service.sampling.needs import NOTHING_NEEDED
 from service.sampling.needs import Reason as Need
-from service.sources import of_agentforce, of_kafka
 from service.sources.agentforce_poll import AgentforceSource
 from service.sources.arrival import Arrivals
 from service.sources.kafka import KafkaSource
 from service.sources.otlp_http import Door, Refused
 from service.sources.outcomes_topic import OutcomesTopic
 from service.store.outbox import Outbox
-from service.web.connections import Closed, Connections
-from service.writeback import of_writeback
 
 if TYPE_CHECKING:
     from service.writeback.back import WriteBack

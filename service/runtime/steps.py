@@ -8,9 +8,8 @@ kept for a person, and everything else goes on. The core is deterministic, so wh
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import NamedTuple
 
-from service.batch import Answer, Batch, Dropped, Gap, Record, Tally
+from service.batch import Answer, Batch, Dropped, Gap, Record, SetAside, Tally
 from service.pipeline.pipeline import Outcome, Pipeline, State
 
 log = logging.getLogger("tocsin")
@@ -18,13 +17,6 @@ log = logging.getLogger("tocsin")
 HELD_BYTES_MAX = 256 << 20
 """Bodies read since the last save that are held to be read again; with more a save comes early."""
 ADVICE = "it was set aside; see the log, and tell the authors of Tocsin"
-
-
-class SetAside(NamedTuple):
-    """A record that cannot be read without an exception, and which one."""
-
-    record: Record
-    error: str
 
 
 class Steps:

@@ -27,8 +27,7 @@ from aiokafka.errors import (
 )
 
 from detectors.core.columns import SECOND_NS
-from service.batch import Answer, Record, Signal
-from service.runtime.steps import SetAside
+from service.batch import Answer, Record, SetAside, Signal
 from service.sources.arrival import Arrival, Arrivals, Begin
 from service.sources.handed import Handed
 from service.sources.kafka_consumer import METADATA_MS, Reassigned, consumer, rejected, stopped, text_of, until

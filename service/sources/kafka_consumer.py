@@ -15,7 +15,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from service.runtime.steps import SetAside
+from service.batch import SetAside
 from service.sources.kafka_security import Security
 from service.sources.positions import name_of
 

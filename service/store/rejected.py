@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.runtime.steps import SetAside
+from service.batch import SetAside
 
 log = logging.getLogger("tocsin")
 

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.config.settings import OtlpSettings, WebSettings
-from service.web.connections import LIMITS_S, Connection, Connections, Phase
+from service.runtime.connections import LIMITS_S, Connection, Connections, Phase
 
 ACCEPTED_AT_ONCE = 4
 """Connections taken in one turn of the loop: by so many, a few times over, there may be more than may stay."""

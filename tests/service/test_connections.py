@@ -16,11 +16,11 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from service.demo.standins import PagerDutyStandIn, serving
+from service.runtime import connections as module
+from service.runtime.connections import Closed, Connections, Phase
 from service.runtime.descriptors import shares
 from service.runtime.log_limit import Seldom
 from service.sources.otlp_http import PROTOBUF
-from service.web import connections as module
-from service.web.connections import Closed, Connections, Phase
 from service.web.server import Server
 from tests.service.replay import values
 from tests.service.running import Running, running

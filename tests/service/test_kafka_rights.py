@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from aiokafka.errors import KafkaError
 
-from service.batch import Record, Signal
+from service.batch import Record, SetAside, Signal
 from service.exchange.report import Report
-from service.runtime.steps import SetAside
 from service.sources import kafka as module
 from service.sources import kafka_consumer
 from service.sources.kafka import KafkaSource

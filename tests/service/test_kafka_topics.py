@@ -10,8 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 
-from service.batch import Record, Signal
-from service.runtime.steps import SetAside
+from service.batch import Record, SetAside, Signal
 from service.sources import kafka as module
 from service.sources import kafka_consumer
 from tests.broker import make_topics

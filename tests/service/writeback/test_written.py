@@ -16,9 +16,9 @@ from service.ledger.late import Late
 from service.ledger.late_rows import Joined
 from service.ledger.session_file import SESSIONS_FILE, reading
 from service.ledger.sessions import Sessions
+from service.own_metrics.of_writeback import counters, gauges
 from service.writeback import sending as sending_module
 from service.writeback.back import WriteBack, sending
-from service.writeback.of_writeback import counters, gauges
 from tests.service.ingest.wire import EPOCH_S, at_ns
 from tests.service.ledger.rows import legs
 from tests.service.writeback.sink import Sink, said, sink
