@@ -19,6 +19,8 @@ LONG = (
     "tests/service/test_simulation.py", "tests/detectors/test_promise.py", "tests/detectors/test_fast.py",
     "tests/detectors/test_latency_and_cost.py", "tests/detectors/test_outcomes.py", "tests/detectors/test_calendar.py",
     "tests/detectors/test_absence_and_burn.py", "tests/detectors/test_level.py", "tests/detectors/test_visible.py",
+    "tests/service/ingest/test_odd_streams.py", "tests/service/ingest/test_reference.py",
+    "tests/service/exchange/test_machines.py",
 )  # fmt: skip
 """The demo, fuzz, weeks of streams through detectors, and servers that die for minutes, the longest first: nearly half
 of the time that all tests take. `make test` leaves them out; `make check` runs them, too.
@@ -35,7 +37,7 @@ SLOW = (
     "tests/service/test_metrics.py", "tests/service/test_otlp_http.py", "tests/service/test_outages.py",
     "tests/service/test_plugins.py", "tests/service/test_state_lost.py", "tests/service/test_trust.py",
     "tests/service/ingest/test_elements.py", "tests/service/ingest/test_plans.py",
-    "tests/service/ingest/test_reference.py", "tests/test_deploy.py", "tests/service/test_rehearsal.py",
+    "tests/test_deploy.py", "tests/service/test_rehearsal.py",
     "tests/service/test_trial.py", "tests/service/test_weekly.py", "tests/service/test_metric_cases.py",
     "tests/service/test_cases_daemon.py", "tests/service/test_sessions_daemon.py",
     "tests/service/writeback/test_two_daemons.py",
