@@ -36,11 +36,16 @@ SLOW = (
     "tests/service/sampling/test_real_collector.py", "tests/service/test_compare.py", "tests/service/test_marks.py",
     "tests/service/test_metrics.py", "tests/service/test_otlp_http.py", "tests/service/test_outages.py",
     "tests/service/test_plugins.py", "tests/service/test_state_lost.py", "tests/service/test_trust.py",
-    "tests/service/ingest/test_elements.py", "tests/service/ingest/test_plans.py",
-    "tests/test_deploy.py", "tests/service/test_rehearsal.py",
-    "tests/service/test_trial.py", "tests/service/test_weekly.py", "tests/service/test_metric_cases.py",
-    "tests/service/test_cases_daemon.py", "tests/service/test_sessions_daemon.py",
-    "tests/service/writeback/test_two_daemons.py",
+    "tests/service/ingest/test_elements.py", "tests/service/ingest/test_plans.py", "tests/test_deploy.py",
+    "tests/service/test_rehearsal.py", "tests/service/test_trial.py", "tests/service/test_weekly.py",
+    "tests/service/test_metric_cases.py", "tests/service/test_cases_daemon.py", "tests/service/test_sessions_daemon.py",
+    "tests/service/writeback/test_two_daemons.py", "tests/service/test_people.py",
+    "tests/service/test_spend_of_metrics.py", "tests/service/rule_tests/test_compare.py",
+    "tests/service/exchange/test_conversations.py", "tests/service/test_pipeline.py", "tests/service/test_due.py",
+    "tests/service/ingest/test_older_state.py", "tests/service/test_backtest.py", "tests/service/causes/test_pages.py",
+    "tests/alertrules/test_any_text.py", "tests/service/ingest/test_scan.py", "tests/service/test_agentforce.py",
+    "tests/service/causes/test_whole_and_parts.py", "tests/service/ingest/test_any_bytes.py",
+    "tests/service/rule_tests/test_limits.py",
 )  # fmt: skip
 """Files and folders that start servers, or compute for seconds. `make quick` leaves them out, and the long ones.
 
