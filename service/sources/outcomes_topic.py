@@ -48,7 +48,7 @@ class OutcomesTopic:
         self.topics = Topics(security.settings.outcomes_topics, "TOCSIN_KAFKA__OUTCOMES_TOPICS")
         self.failing, self.lag = "", dict[str, int]()
         self._looked_s = self._said_s = float("-inf")
-        self._tries = 0
+        self._wait_s = TRY_AGAIN_S
 
     async def run(self) -> None:
         """Read for as long as the daemon runs; what goes wrong is said once, and tried again."""
@@ -65,8 +65,8 @@ class OutcomesTopic:
                 self._fails(f"the record of sessions cannot be written: {error}")
             finally:
                 await stopped(made)
-            await asyncio.sleep(min(TRY_AGAIN_MAX_S, TRY_AGAIN_S * 2.0**self._tries))
-            self._tries += 1
+            await asyncio.sleep(self._wait_s)
+            self._wait_s = min(2 * self._wait_s, TRY_AGAIN_MAX_S)
 
     def _consumer(self) -> AIOKafkaConsumer:
         settings = self._security.settings
@@ -93,7 +93,7 @@ class OutcomesTopic:
             self.lag[name_of(partition)] = max(0, (end or 0) - next_)
         if self.failing:
             log.info("outcomes are read from Kafka again")
-        self.failing, self._tries = "", 0
+        self.failing, self._wait_s = "", TRY_AGAIN_S
 
     async def _hear(self, values: Sequence[bytes]) -> dict[int, str]:
         """Have outcomes written; what is wrong with some, by their place. Raises what the record raises."""

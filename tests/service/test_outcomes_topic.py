@@ -5,14 +5,22 @@ import json
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
+from aiokafka.errors import KafkaError
 
 from alertrules.outcome_classes import SHIPPED
 from service.config.roles import checked
 from service.config.settings import PREFIX, SettingsError, load
 from service.ledger.late import late_in
+from service.ledger.sessions import Sessions
+from service.runtime.watchdog import Watchdog
+from service.sources import outcomes_topic as module
+from service.sources.kafka_security import Security
+from service.sources.kafka_settings import KafkaSettings
+from service.sources.outcomes_topic import OutcomesTopic
 from tests.broker import make_topics
 from tests.service.running import Running, running
 from tests.service.test_kafka import committed, write
@@ -54,6 +62,34 @@ def test_they_are_read_once(kafka: str, tmp_path: Path) -> None:
         text = httpx.get(daemon.addresses()[1] + "/metrics", trust_env=False).text
         assert f'tocsin_kafka_outcomes_lag_records{{partition="{TOPIC}/0"}} 0.0' in text
         assert daemon.stop() == 0
+
+
+def test_brokers_that_are_away_for_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each wait is twice the one before, up to half a minute, however many tries there are."""
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2_000:
+            raise asyncio.CancelledError
+
+    class Away:
+        async def start(self) -> None:
+            raise KafkaError("nobody is there")
+
+    async def stopped(made: object) -> None:
+        pass
+
+    settings = KafkaSettings(bootstrap_servers="127.0.0.1:1", outcomes_topics=TOPIC)
+    sessions = Sessions(tmp_path, 1, 1, str.encode)
+    one = OutcomesTopic(Security(settings), sessions, Watchdog(1.0), lambda: SHIPPED, time.time_ns)
+    monkeypatch.setattr(one, "_consumer", Away)
+    monkeypatch.setattr(module, "stopped", stopped)
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(one.run())
+    assert waited[:6] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0] and set(waited[6:]) == {30.0}
+    assert one.failing == "nobody is there"
 
 
 def test_what_is_wrong_is_told_by_its_place() -> None:
