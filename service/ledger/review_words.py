@@ -48,12 +48,17 @@ def _share(found: Interval, known: int) -> dict[str, Any]:
     return {"known": known, "share": values[0], "low": values[1], "high": values[2]}
 
 
+def by_cause(found: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """The sessions that are most worth a look, by their likely cause; those of one cause stand together."""
+    for cause, rows in groupby(found["worst"], lambda one: one["cause"]):
+        yield cause, list(rows)
+
+
 def review_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What `review_told` gave, for a terminal."""
     yield f"{found['sessions']} sessions; the {len(found['worst'])} that are most worth a look, by likely cause"
     yield f"  {_compared(found)}"
-    for cause, of_cause in groupby(found["worst"], lambda one: one["cause"]):
-        rows = list(of_cause)
+    for cause, rows in by_cause(found):
         yield f"{cause}: {len(rows)}"
         yield from (f"  {_row(one)}" for one in rows)
     yield f"and {len(found['audit'])} at random:"
@@ -72,8 +77,7 @@ def review_markdown(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"## The week's sessions: {len(found['worst'])} of {found['sessions']} that are most worth a look"
     yield ""
     yield _compared(found)
-    for cause, of_cause in groupby(found["worst"], lambda one: one["cause"]):
-        rows = list(of_cause)
+    for cause, rows in by_cause(found):
         yield from ("", f"### {cause[:1].upper()}{cause[1:]}: {len(rows)}", "")
         yield from _table(rows)
     yield from ("", f"### At random: {len(found['audit'])}", "")

@@ -131,7 +131,7 @@ def worded(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"the last {found['weeks']:g} weeks, by {by}"
     for group in found["groups"]:
         counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in group["verdicts"].items() if n)
-        yield f"{group['name'] or f'(no {by})'}: {_pages(group['pages'])}{f' ({counts})' if counts else ''}"
+        yield f"{group['name'] or f'(no {by})'}: {pages_in_words(group['pages'])}{f' ({counts})' if counts else ''}"
         if group["precision"] is not None:
             low, high = percent(group["precision_from"]), percent(group["precision_to"])
             yield f"  precision {percent(group['precision'])} (95%: {low} to {high}), of those that somebody judged"
@@ -155,7 +155,12 @@ def worded(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"noisiest: {one['rule']} {series}: {one['noise']} called noise; write {one['change']}"
 
 
-def _pages(count: int) -> str:
+def pages_in_words(count: int) -> str:
+    """How many pages, in words.
+
+    >>> pages_in_words(1), pages_in_words(3)
+    ('1 page', '3 pages')
+    """
     return f"{count} page{'' if count == 1 else 's'}"
 
 

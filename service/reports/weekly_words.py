@@ -1,13 +1,14 @@
 """The weekly report in words: the sessions that are most worth a look, and what pages were worth."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alertrules.groups import digest
 from alertrules.notice import Notice, NoticeAlert, Status
 from alertrules.wording import percent
-from service.reports.quality import worded
+from service.ledger.review_words import by_cause
+from service.reports.quality import pages_in_words, worded
 
 LINKS_A_CAUSE = 3
 AGENTS_NAMED = 3
@@ -18,7 +19,7 @@ def review_notice(found: Mapping[str, Any], receiver: str, monday_ns: int) -> No
     if not found["sessions"]:
         return None
     title = f"{len(found['worst'])} of the week's {found['sessions']:,} sessions are most worth a look"
-    causes = [(cause, list(rows)) for cause, rows in groupby(found["worst"], lambda one: one["cause"])]
+    causes = list(by_cause(found))
     lines = [_ends(found), *(_cause(cause, rows) for cause, rows in causes)]
     links = [
         (f"{cause} {number}", row["link"])
@@ -34,10 +35,12 @@ def quality_notice(found: Mapping[str, Any], receiver: str, monday_ns: int) -> N
     """What `quality` gave of one week, as a report; None where there are no rules."""
     if not found["groups"]:
         return None
-    counts = _added_up(found["groups"])
+    counts = Counter[str]()
+    for group in found["groups"]:
+        counts.update(group["verdicts"])
     pages = sum(group["pages"] for group in found["groups"])
     verdicts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
-    title = f"{pages} page{'' if pages == 1 else 's'} last week{f': {verdicts}' if verdicts else ''}"
+    title = f"{pages_in_words(pages)} last week{f': {verdicts}' if verdicts else ''}"
     lines = [line.strip() for line in worded({**found, "groups": [one for one in found["groups"] if one["pages"]]})]
     said = "Four weeks, or by team: tocsin quality --by team. Say what a page was: tocsin mark"
     return _notice("WeeklyQuality", receiver, monday_ns, title, lines[1:], said, ())
@@ -74,9 +77,3 @@ def _cause(cause: str, rows: Sequence[Mapping[str, Any]]) -> str:
     more = len(agents) - AGENTS_NAMED
     names = ", ".join(agents[:AGENTS_NAMED]) + (f" and {more} more" if more > 0 else "")
     return f"{cause}: {len(rows)}, of {names}"
-
-
-def _added_up(groups: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Verdicts of all groups together."""
-    names: Iterator[str] = iter(groups[0]["verdicts"])
-    return {name: sum(group["verdicts"][name] for group in groups) for name in names}

@@ -54,7 +54,8 @@ class Generations:
     def committed(self, name: str) -> None:
         """The database names this file now: remove those that nothing needs any more."""
         number = self.number = number_of(name) or self.number + 1
-        needed = self._bases[number] = dict([self._written]).get(number, number)
+        written, base = self._written
+        needed = self._bases[number] = base if written == number else number
         if needed == number:
             self.forget_base()
             self._open(name)
