@@ -38,7 +38,8 @@ from service.sources.arrival import Arrival, Arrivals, Begin, answer_all
 from service.sources.handed import Handed, Pointer, pointer
 from service.sources.kafka import SILENT_S, KafkaSource
 from service.sources.kafka_consumer import text_of
-from service.sources.slots_topic import GoneError, SlotsTopic
+from service.sources.slots_topic import SlotsTopic
+from service.sources.state_topic import GoneError
 from service.store.directory import instance_of, locked
 from service.store.rejected import Rejected
 from service.web.plain import PlainWeb

@@ -7,41 +7,23 @@ partition, in order: an idempotent producer keeps them so, whatever it has to tr
 import asyncio
 import io
 import logging
-import secrets
-import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from zipfile import BadZipFile
 
 import numpy as np
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import (
-    CorruptRecordException,
-    KafkaError,
-    UnknownError,
-    UnknownTopicOrPartitionError,
-)
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from detectors.core.columns import Arrays
 from service.exchange.report import Report, encoded
+from service.sources import state_topic
 from service.sources.handed import Pointer
-from service.sources.kafka_consumer import stopped, text_of
+from service.sources.kafka_consumer import text_of
 from service.sources.kafka_security import Security
+from service.sources.state_topic import CHUNK_BYTES, REFUSED, GoneError
+from service.sources.topic_writer import LINGER_MS, WRITE_TIMEOUT_S, TopicWriter
 
 log = logging.getLogger("tocsin.kafka")
-
-REFUSED = (CorruptRecordException, UnknownError)
-"""What a record without a key meets in a topic that compacts: its own error is not known to aiokafka."""
-CHUNK_BYTES = 512 << 10
-REQUEST_BYTES_MAX = 64 << 20
-WRITE_TIMEOUT_S, READ_TIMEOUT_S = 30.0, 60.0
-LINGER_MS = 20
-"""Reports of several partitions that are made at once are compressed together."""
-
-
-class GoneError(Exception):
-    """A state that cannot be read where it was; the text says why."""
 
 
 @dataclass
@@ -56,19 +38,24 @@ class Written:
 
 
 class SlotsTopic:
-    """The producer of one ingest instance, and how it reads states. One owner."""
+    """What one ingest instance writes, and how it reads states. One owner."""
 
     def __init__(self, security: Security) -> None:
         self._security, self._settings = security, security.settings
         self.written = Written()
         self.failing = ""  # Why writing fails; empty while it works.
-        self._producer: AIOKafkaProducer | None = None
+        self._writer = TopicWriter(security, LINGER_MS, WRITE_TIMEOUT_S)
 
     async def report(self, reports: Sequence[Report]) -> bool:
         """Write reports, in order for each source; whether all of them are written. Where not, write them again."""
         values = [(one.source.encode(), encoded(one), None) for one in reports]
-        if await self._write(self._settings.slots_topic, values) is None:
+        try:
+            if values:
+                await self._writer.write(self._settings.slots_topic, values)
+        except (KafkaError, TimeoutError) as error:
+            self._failed(self._settings.slots_topic, error)
             return False
+        self._works()
         self.written.reports += len(values)
         self.written.report_bytes += sum(len(value) for _, value, _ in values)
         return True
@@ -76,68 +63,35 @@ class SlotsTopic:
     async def keep(self, source: str, arrays: Arrays, topic_id: int) -> Pointer | None:
         """Write the state of a partition; where it lies, or None where that failed."""
         packed = await asyncio.to_thread(_packed, arrays)
-        state_id = secrets.token_hex(8)
-        chunks = [packed[at : at + CHUNK_BYTES] for at in range(0, len(packed), CHUNK_BYTES)]
-        # All in one partition of the topic, and without a key: a topic that compacts refuses them, where it would have
-        # kept the last of them alone. The id and the chunk's number come with each.
-        head, place = bytes.fromhex(state_id), zlib.crc32(source.encode())
-        values = [(None, head + number.to_bytes(4, "big") + chunk, place) for number, chunk in enumerate(chunks)]
-        places = await self._write(self._settings.state_topic, values)
-        if places is None:
+        pieces = (packed[at : at + CHUNK_BYTES] for at in range(0, len(packed), CHUNK_BYTES))
+        try:
+            where = await state_topic.written(self._writer, self._settings.state_topic, source, pieces, topic_id)
+        except (KafkaError, TimeoutError) as error:
+            self._failed(self._settings.state_topic, error)
             return None
+        self._works()
         self.written.states += 1
         self.written.state_bytes += len(packed)
-        (partition,) = {partition for partition, _ in places}
-        offsets = [offset for _, offset in places]
-        return Pointer(partition, min(offsets), max(offsets), len(chunks), state_id, topic_id)
+        return where
 
     async def state(self, where: Pointer) -> Arrays:
         """Read a state. Raises GoneError where it is not there any more, KafkaError or TimeoutError where none says."""
-        there = TopicPartition(self._settings.state_topic, where.partition)
-        reader = AIOKafkaConsumer(
-            **self._security.arguments(), group_id=None, enable_auto_commit=False, auto_offset_reset="none",
-            max_partition_fetch_bytes=REQUEST_BYTES_MAX >> 3, client_rack=self._settings.rack,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                await reader.start()
-                reader.assign([there])
-                begin = (await reader.beginning_offsets([there]))[there]
-                end = (await reader.end_offsets([there]))[there]
-                if begin > where.first or end <= where.last:
-                    raise GoneError(f"{there.topic} holds offsets {begin} to {end - 1}, the state was at {where.first}")
-                reader.seek(there, where.first)
-                chunks = await _chunks(reader, where)
-        finally:
-            await stopped(reader)
-        return await asyncio.to_thread(_unpacked, b"".join(chunks[number] for number in range(where.chunks)))
+        return await asyncio.to_thread(
+            _unpacked, await state_topic.read(self._security, self._settings.state_topic, where)
+        )
 
-    async def _write(
-        self, topic: str, values: Sequence[tuple[bytes | None, bytes, int | None]]
-    ) -> list[tuple[int, int]] | None:  # fmt: skip
-        """Write records; the partition and offset of each, or None where it failed. What failed is said once.
-
-        values  keys, values, and what tells the partition where the key does not
-        """
-        try:
-            async with asyncio.timeout(WRITE_TIMEOUT_S):
-                producer = await self._started()
-                there = sorted(await producer.partitions_for(topic)) if values[0][2] is not None else []
-                sent = [
-                    await producer.send(topic, value, key=key, partition=None if n is None else there[n % len(there)])
-                    for key, value, n in values
-                ]
-                await asyncio.wait(sent)
-                done = [one.result() for one in sent]
-        except (KafkaError, TimeoutError) as error:
-            self.written.failures += 1
-            self._say(self._why(topic, error))
-            await self.close()  # Another one knows nothing of what may have gone wrong in this one.
-            return None
+    def _works(self) -> None:
         if self.failing:
             log.info("writing to Kafka works again")
         self.failing = ""
-        return [(one.partition, one.offset) for one in done]
+
+    def _failed(self, topic: str, error: Exception) -> None:
+        """Count it, and say it once."""
+        self.written.failures += 1
+        why = self._why(topic, error)
+        if why != self.failing:
+            log.error("%s; nothing more is read until it works", why)
+        self.failing = why
 
     def _why(self, topic: str, error: Exception) -> str:
         if isinstance(error, UnknownTopicOrPartitionError):
@@ -147,55 +101,9 @@ class SlotsTopic:
         said = "no answer in time" if isinstance(error, TimeoutError) else text_of(error, "Write")
         return f"cannot write to topic {topic}: {said}"
 
-    def _say(self, why: str) -> None:
-        if why != self.failing:
-            log.error("%s; nothing more is read until it works", why)
-        self.failing = why
-
-    async def _started(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            made = AIOKafkaProducer(
-                **self._security.arguments(), acks="all", enable_idempotence=True, compression_type="zstd",
-                linger_ms=LINGER_MS, max_request_size=REQUEST_BYTES_MAX, request_timeout_ms=int(WRITE_TIMEOUT_S * 500),
-            )  # fmt: skip
-            try:
-                await made.start()
-            except BaseException:
-                await _closed(made)
-                raise
-            self._producer = made
-        return self._producer
-
     async def close(self) -> None:
         """Leave the brokers."""
-        made, self._producer = self._producer, None
-        if made is not None:
-            await _closed(made)
-
-
-async def _closed(made: AIOKafkaProducer) -> None:
-    try:
-        async with asyncio.timeout(5.0):
-            await made.stop()
-    except (KafkaError, TimeoutError) as error:
-        log.warning("the producer did not stop cleanly: %s", text_of(error))
-
-
-async def _chunks(reader: AIOKafkaConsumer, where: Pointer) -> dict[int, bytes]:
-    """The chunks of a state, by number. Raises GoneError where one is missing."""
-    chunks: dict[int, bytes] = {}
-    until_s = time.monotonic() + READ_TIMEOUT_S
-    while time.monotonic() < until_s:
-        for messages in (await reader.getmany(timeout_ms=1000)).values():
-            for message in messages:
-                value = message.value or b""
-                if value[:8].hex() == where.state_id:
-                    chunks[int.from_bytes(value[8:12], "big")] = value[12:]
-                if message.offset >= where.last:
-                    if set(chunks) != set(range(where.chunks)):
-                        raise GoneError(f"{len(chunks)} of its {where.chunks} records are there")
-                    return chunks
-    raise TimeoutError
+        await self._writer.close()
 
 
 def _packed(arrays: Arrays) -> bytes:
