@@ -25,7 +25,7 @@ from functools import partial
 from alertrules.links import linked
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
-from service.batch import Batch
+from service.batch import Answer, Batch
 from service.config.setting_types import revealed
 from service.config.settings import Role, Settings
 from service.delivery.client import authorities, new_client
@@ -35,6 +35,7 @@ from service.ledger.counted import count_late
 from service.ledger.late import evaluated
 from service.notifiers.destination import Destination, known
 from service.own_metrics.looks import Looks
+from service.own_metrics.of_standby import Standby
 from service.own_metrics.selfmetrics import Parts, SelfMetrics
 from service.pipeline.pipeline import Outcome, State
 from service.reports import learning
@@ -50,9 +51,9 @@ from service.runtime.taken_up import take_up
 from service.runtime.watchdog import Watchdog
 from service.sampling.policy import SHIPPED
 from service.sources.arrival import Arrival, Arrivals, answer_all
-from service.sources.kafka import KafkaSource
 from service.sources.otlp_grpc import GrpcDoor
 from service.sources.otlp_http import Door
+from service.standby.lead import ALONE, Lead, NotLeadingError
 from service.store.directory import StoreError
 from service.store.outbox import Outbox
 from service.store.rejected import Rejected
@@ -60,7 +61,7 @@ from service.store.rescue import put_back
 from service.store.sqlite import Delivery, Store, connect, exposed
 from service.web.pages import Pages
 from service.web.server import Server, certificate
-from service.wiring import agentforce, outcomes_topic, pipeline, read_by, sessions, writeback
+from service.wiring import agentforce, outcomes_topic, pipeline, reports_or_spans, sessions, writeback
 
 log = logging.getLogger("tocsin")
 
@@ -88,8 +89,11 @@ class SaveError(OSError):
 class Daemon:
     """`tocsin run`. Raises StoreError or OSError where it cannot begin, ValueError as `told` does."""
 
-    def __init__(self, settings: Settings, rules: RuleSet, clock: Clock, write: Callable[[str], None]) -> None:
-        self.settings, self.rules, self.clock = settings, rules, clock
+    def __init__(
+        self, settings: Settings, rules: RuleSet, clock: Clock, write: Callable[[str], None], lead: Lead = ALONE,
+        standby: Standby | None = None,
+    ) -> None:  # fmt: skip
+        self.settings, self.rules, self.clock, self.lead = settings, rules, clock, lead
         self.addresses = told(rules, settings)
         self.rule_files = RuleFiles(settings)
         self.store = Store(settings.data_dir)
@@ -98,7 +102,7 @@ class Daemon:
         self.outbox = Outbox(connect(settings.data_dir), connect(settings.data_dir))
         self.deliverer = Deliverer(
             self.outbox, self.destinations, known(settings.notifiers), Clocks(self.wall_ns, time.monotonic_ns),
-            random.Random(), write, partial(new_client, trusted=authorities(os.environ)),
+            random.Random(), write, partial(new_client, trusted=authorities(os.environ)), lead=lead,
         )  # fmt: skip
         announce(self.destinations)
         self.pipeline = pipeline(settings, rules)
@@ -107,13 +111,10 @@ class Daemon:
         self.steps = Steps(self.pipeline, self._saved_state)
         self.rejected = Rejected(settings.data_dir)
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)
-        self.taking = Taking(self.arrivals)
+        self.taking = lead.taking(Taking(self.arrivals), self.offsets)
         self.door = Door(self.arrivals, settings.otlp.body_max, revealed(settings.otlp.token))
-        self.kafka = (
-            KafkaSource(read_by(settings), self.arrivals, self.offsets, self.store.instance)
-            if settings.kafka.bootstrap_servers
-            else None
-        )
+        led = lead.positions(self.offsets)
+        self.kafka = reports_or_spans(settings, self.arrivals, self.offsets, self.store.instance, led)
         self.agentforce = agentforce(settings, self.arrivals, self.offsets)
         if self.kafka is None:
             self.arrivals.put_nowait(Arrival((), {}, expected=()))  # Of logs that the saved state may still wait for.
@@ -131,7 +132,7 @@ class Daemon:
         parts = Parts(
             rules, self.destinations, self.pipeline, self.deliverer, self.outbox, self.door, self.kafka, self.arrivals,
             clock.now_ns, self.wall_ns, self.work, self.clocks, self.connections, self.rule_files, settings.role.value,
-            self.sessions, self.writeback, self.agentforce, self.told, self.weekly,
+            self.sessions, self.writeback, self.agentforce, self.told, self.weekly, standby,
         )  # fmt: skip
         self.metrics = SelfMetrics(parts)
         self.metrics.parts_lost = [one.name for one in self.unread]
@@ -250,6 +251,9 @@ class Daemon:
         _, late = await asyncio.wait(senders, timeout=DRAIN_S)
         for task in late:
             task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=SAVE_AGAIN_S)  # What was told meanwhile is written down.
+        await self.lead.ended(self.store)
         for server in servers:
             server.should_exit = True
         if self.grpc:
@@ -268,6 +272,12 @@ class Daemon:
             checked = {name: at_ns for arrival in arrivals for name, at_ns in arrival.checked.items()}
             marks = arrivals[0].marks if arrivals else ()
             expected = arrivals[0].expected if arrivals else None
+            if marks and not offsets:  # Else a former leader has heard it.
+                try:
+                    offsets = dict(await self.lead.hear(marks, self.offsets))
+                except NotLeadingError as error:
+                    answer_all(arrivals, [Answer(error=str(error))] * len(marks))
+                    continue
             batch = Batch(records, offsets, expected, checked, self.clocks.take(), marks)
             begun = time.perf_counter()
             outcomes = await self.work.run("a step", partial(self.steps.step, batch, self.clock.now_ns()))
@@ -374,3 +384,4 @@ class Daemon:
         name = self.store.write_arrays(state.arrays, self.offsets, state.alerts)
         self.store.save(name, self.offsets, state.alerts, untold, self.wall_ns())
         self.steps.kept()
+        self.lead.saved(self.store)

@@ -27,9 +27,10 @@ from service.runtime.watchdog import Watchdog
 from service.sources.agentforce_api import Api
 from service.sources.agentforce_poll import AgentforceSource
 from service.sources.arrival import Arrivals
+from service.sources.kafka import KafkaSource
 from service.sources.kafka_security import Security
-from service.sources.kafka_settings import KafkaSettings
 from service.sources.outcomes_topic import OutcomesTopic
+from service.sources.positions import Led
 
 if TYPE_CHECKING:
     from service.writeback.back import WriteBack
@@ -103,9 +104,14 @@ def _names(group: str) -> Seed:
     return int.from_bytes(digest[:7], "big"), int.from_bytes(digest[8:15], "big")
 
 
-def read_by(settings: Settings) -> KafkaSettings:
-    """What is read of Kafka: by role detect what the others report."""
-    return settings.kafka.of_reports if settings.role is Role.DETECT else settings.kafka
+def reports_or_spans(
+    settings: Settings, arrivals: Arrivals, offsets: Mapping[str, int], instance: str, led: Led | None
+) -> KafkaSource | None:  # fmt: skip
+    """What reads Kafka: in role detect what the others report. None where no brokers are set."""
+    if not settings.kafka.bootstrap_servers:
+        return None
+    read = settings.kafka.of_reports if settings.role is Role.DETECT else settings.kafka
+    return KafkaSource(read, arrivals, offsets, instance, led=led)
 
 
 def _limits(settings: Settings) -> IngestLimits:

@@ -20,7 +20,7 @@ LONG = (
     "tests/detectors/test_latency_and_cost.py", "tests/detectors/test_outcomes.py", "tests/detectors/test_calendar.py",
     "tests/detectors/test_absence_and_burn.py", "tests/detectors/test_level.py", "tests/detectors/test_visible.py",
     "tests/service/ingest/test_odd_streams.py", "tests/service/ingest/test_reference.py",
-    "tests/service/exchange/test_machines.py",
+    "tests/service/exchange/test_machines.py", "tests/service/exchange/test_standby.py",
 )  # fmt: skip
 """The demo, fuzz, weeks of streams through detectors, and servers that die for minutes, the longest first: nearly half
 of the time that all tests take. `make test` leaves them out; `make check` runs them, too.

@@ -188,7 +188,7 @@ def test_pods_of_both_roles_are_as_safe() -> None:
 
 
 def test_kustomize_makes_the_roles() -> None:
-    """One detect with its volume and without doors for OTLP, and as many of ingest as were asked for."""
+    """Two of detect with volumes and without doors for OTLP, and as many of ingest as were asked for."""
     if not shutil.which("kubectl"):
         pytest.skip("no kubectl here; Debian's is older than these manifests")
     done = subprocess.run(
@@ -198,7 +198,7 @@ def test_kustomize_makes_the_roles() -> None:
     made = {(one["kind"], one["metadata"]["name"]): one.get("spec", {})
             for one in YAML(typ="safe", pure=True).load_all(done.stdout)}  # fmt: skip
     detect, ingest = made["StatefulSet", "tocsin"], made["Deployment", "tocsin-ingest"]
-    assert (detect["replicas"], ingest["replicas"]) == (1, 3) and detect["volumeClaimTemplates"]
+    assert (detect["replicas"], ingest["replicas"]) == (2, 3) and detect["volumeClaimTemplates"]
     for pods, role in ((detect, "detect"), (ingest, "ingest")):
         (container,) = pods["template"]["spec"]["containers"]
         assert {"name": "TOCSIN_ROLE", "value": role} in container["env"]

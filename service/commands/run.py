@@ -16,6 +16,7 @@ from service.config import settings as settings_module
 from service.config.settings import Role, SettingsError, table
 
 if TYPE_CHECKING:
+    from service.candidate import Candidate
     from service.daemon import Daemon
     from service.ingester import Ingester
 
@@ -36,6 +37,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
+    from service.candidate import Candidate
     from service.config.roles import checked
     from service.daemon import WALL, Daemon
     from service.ingester import Ingester
@@ -59,14 +61,23 @@ def _run(given: argparse.Namespace) -> int:
     except (SettingsError, ValueError) as error:
         print(error, file=sys.stderr)
         return WRONG_USE
-    make = partial(Daemon, settings, rules, WALL, partial(print, flush=True))
-    problems = asyncio.run(_serve(partial(Ingester, settings, rules) if settings.role is Role.INGEST else make))
+    if settings.role is Role.DETECT and not settings.kafka.told_topic:
+        logging.getLogger("tocsin").info(
+            "nobody stands by: TOCSIN_KAFKA__TOLD_TOPIC names no topic (deploy/README.md, Hot standby, says which)"
+        )
+    write = partial(print, flush=True)
+    make: Callable[[], Daemon | Ingester | Candidate] = partial(Daemon, settings, rules, WALL, write)
+    if settings.role is Role.INGEST:
+        make = partial(Ingester, settings, rules)
+    elif settings.kafka.told_topic:
+        make = partial(Candidate, settings, rules, write)
+    problems = asyncio.run(_serve(make))
     for problem in problems:
         print(f"tocsin: {problem}", file=sys.stderr)
     return NO if problems else YES
 
 
-async def _serve(make: "Callable[[], Daemon | Ingester]") -> list[str]:
+async def _serve(make: "Callable[[], Daemon | Ingester | Candidate]") -> list[str]:
     """Serve until SIGTERM or SIGINT; what kept it from that, where no traceback would make it clearer."""
     from aiokafka.errors import KafkaError
 

@@ -16,6 +16,11 @@ def checked(settings: Settings) -> Settings:
     if kafka.outcomes_topics:
         _check_outcomes(settings)
     if settings.role is Role.ALL:
+        if kafka.told_topic:
+            raise SettingsError(
+                "TOCSIN_KAFKA__TOLD_TOPIC: others stand by for role detect alone; leave it out, or set "
+                "TOCSIN_ROLE=detect"
+            )
         return settings
     if settings.writeback.endpoint:
         problems.append(
@@ -37,6 +42,8 @@ def checked(settings: Settings) -> Settings:
         )
     if kafka.slots_topic in kafka.topics or kafka.slots_topic == kafka.state_topic:
         problems.append(f"TOCSIN_KAFKA__SLOTS_TOPIC: {kafka.slots_topic} is another topic, too; write one of its own")
+    if kafka.told_topic and kafka.told_topic in (*kafka.topics, kafka.slots_topic, kafka.state_topic):
+        problems.append(f"TOCSIN_KAFKA__TOLD_TOPIC: {kafka.told_topic} is another topic, too; write one of its own")
     if problems:
         raise SettingsError("\n".join(problems))
     return settings

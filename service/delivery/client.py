@@ -102,3 +102,14 @@ class Client:
 
     async def close(self) -> None:
         await self._pool.client.aclose()
+
+
+def unreachable(error: Exception) -> str:
+    """What kept an answer away, by types alone: an error's text may hold the URL."""
+    names: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(names) < 4:
+        if (name := type(cause).__name__) not in names:
+            names.append(name)
+        cause = cause.__cause__ or cause.__context__
+    return ", by ".join(names)

@@ -27,12 +27,13 @@ from alertrules.notice import Notice
 from alertrules.wording import clean
 from detectors.core.columns import SECOND_NS
 from service.delivery.again import Again
-from service.delivery.client import Client
+from service.delivery.client import Client, unreachable
 from service.delivery.destination_health import NEEDS_SOMEBODY, Standing
 from service.delivery.gate import Gate
 from service.delivery.rests import Rests
 from service.notifiers.destination import Destination
 from service.notifiers.request import Delivered, HttpRequest, Outcome, Reason, Refused, Retry
+from service.standby.lead import ALONE, Lead
 from service.store.due import Due, ended_unheard, next_due, put_off_until_ns
 from service.store.outbox import Outbox, Pending, Row, lifetime_ns
 from service.store.writer import Writer
@@ -101,16 +102,18 @@ class Deliverer:
     write       takes a line for the terminal
     new_client  an httpx client with connections for that many senders
     thread      that writes to the outbox; default: one of its own
+    lead        says whether anything may be sent, and tells whoever leads next
     """
 
     def __init__(
         self, outbox: Outbox, destinations: Iterable[Destination], former: Iterable[Destination], clocks: Clocks,
         rng: random.Random, write: Callable[[str], None], new_client: Callable[[int], httpx.AsyncClient],
-        thread: Executor | None = None,
+        thread: Executor | None = None, lead: Lead = ALONE,
     ) -> None:  # fmt: skip
         self.counts = DeliveryCounts()
         self._outbox, self._clocks, self._rng, self._write = outbox, clocks, rng, write
         self._lines: list[_Line] = []
+        self._lead = lead
         self._direct(destinations, former)
         self.senders = max(SENDERS_MIN, min(SENDERS_MAX, SENDERS_EACH * len(self._lines)))
         self.client = Client(partial(new_client, self.senders), clocks.steady_ns)
@@ -215,6 +218,8 @@ class Deliverer:
     async def _next(self) -> tuple[tuple[_Line, Due] | None, float]:
         """A delivery that may start now, else how long to rest. The least busy destination comes first."""
         rest_s = _REST_S
+        if not self._lead.may_tell():
+            return None, _REST_S
         waiting = self._outbox.targets()
         for line in sorted(self._lines, key=lambda one: one.gate.sending):
             steady_ns = self._clocks.steady_ns()
@@ -224,8 +229,8 @@ class Deliverer:
                 rest_s = min(rest_s, wait_s)
                 continue
             pending = await self._sorted(line)
-            if line.gate.wait_s(steady_ns):
-                continue  # Another sender was faster.
+            if line.gate.wait_s(steady_ns) or not self._lead.may_tell():
+                continue  # Another sender was faster, or another instance leads.
             wall_ns = self._clocks.wall_ns()
             due = next_due(self._outbox, line.target, pending, line.destination.habit, wall_ns, steady_ns)
             if due is None and (again := line.again.take_due(line.busy, steady_ns)):
@@ -251,7 +256,9 @@ class Deliverer:
             return pending
         line.is_sorting = True
         try:
-            await self._written(partial(self._outbox.over, line.target, over, self._clocks.wall_ns()))
+            wall_ns = self._clocks.wall_ns()
+            await self._lead.told(partial(self._outbox.over_entries, line.target, over, wall_ns))
+            await self._written(partial(self._outbox.over, line.target, over, wall_ns))
         finally:
             line.is_sorting = False
         self.wake()
@@ -270,8 +277,15 @@ class Deliverer:
                 gate.leave()
                 gate.enter(self._clocks.steady_ns())
                 outcome = await self._tried(line.name, destination, destination.render_least, notice)
-            for write in self._taken_in(line, due, outcome):
-                await self._written(write)
+            try:
+                if isinstance(outcome, Delivered):
+                    wall_ns = self._clocks.wall_ns()
+                    await self._lead.told(
+                        partial(self._outbox.became, due.seqs, due.replaced, wall_ns, outcome.reference)
+                    )
+            finally:  # Cancelled, too: it was told, and our own outbox is to know.
+                for write in self._taken_in(line, due, outcome):
+                    await self._written(write)
         finally:
             line.busy -= due.groups
             gate.leave()
@@ -367,7 +381,7 @@ class Deliverer:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             return Refused(Reason.GONE, "the URL in the settings is none")
         except Exception as error:
-            return Retry(None, Reason.UNREACHABLE, _unreachable(error))
+            return Retry(None, Reason.UNREACHABLE, unreachable(error))
 
     async def _followed(self, name: str, destination: Destination, request: HttpRequest) -> None:
         """Send what goes after a delivery, once: that was told, and is not told again because of this."""
@@ -376,21 +390,10 @@ class Deliverer:
             outcome = destination.outcome(answer.status, answer.headers, answer.body, self._clocks.wall_ns())
             said = "" if isinstance(outcome, Delivered) else outcome.said
         except Exception as error:
-            said = _unreachable(error)
+            said = unreachable(error)
         if said:
             shown = destination.without_secrets(clean(said, 200))
             logger.warning("%s was told, but its first message is not brought up to date: %s", name, shown)
-
-
-def _unreachable(error: Exception) -> str:
-    """What kept an answer away, by types alone: an error's text may hold the URL."""
-    names: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None and len(names) < 4:
-        if (name := type(cause).__name__) not in names:
-            names.append(name)
-        cause = cause.__cause__ or cause.__context__
-    return ", by ".join(names)
 
 
 def _is_too_old(row: Row, now_ns: int) -> bool:

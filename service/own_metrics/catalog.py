@@ -188,6 +188,27 @@ HEALTH = {
     "tocsin_source_silent_seconds": Declared(
         "gauge", ("partition",), "For how long no ingest instance has reported a source partition."
     ),
+    "tocsin_leading": Declared(
+        "gauge", (), "1 while this instance of role detect leads, 0 while it stands by; nothing where none stands by."
+    ),
+    "tocsin_takeovers_total": Declared(
+        "counter",
+        ("from",),
+        "Times that this instance began to lead: from the `state` that another left, from its own `directory`, or from "
+        "that as the state was `lost`.",
+    ),
+    "tocsin_lead_state_timestamp_seconds": Declared(
+        "gauge", (), "When the state was written from which whoever leads next would go on."
+    ),
+    "tocsin_lead_states_total": Declared("counter", (), "States that were written for whoever leads next."),
+    "tocsin_lead_state_bytes_total": Declared("counter", (), "Bytes of these states, before compression."),
+    "tocsin_lead_state_failures_total": Declared("counter", (), "Such states that could not be written."),
+    "tocsin_told_records_total": Declared(
+        "counter", (), "Records of what was told, and of what people said, for whoever leads next."
+    ),
+    "tocsin_told_record_failures_total": Declared(
+        "counter", (), "Times that such records could not be written; they are tried again."
+    ),
     "tocsin_owned_partitions": Declared("gauge", (), "Source partitions that this instance of role ingest owns."),
     "tocsin_handovers_total": Declared(
         "counter",

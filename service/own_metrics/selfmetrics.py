@@ -24,7 +24,7 @@ from service.exchange.merge import Merge
 from service.ledger.sessions import Sessions
 from service.notifiers.destination import Destination
 from service.notifiers.request import Reason
-from service.own_metrics import of_agentforce, of_kafka, of_sessions, of_writeback
+from service.own_metrics import of_agentforce, of_kafka, of_sessions, of_standby, of_writeback
 from service.own_metrics.ingester_metrics import OF_INGEST
 from service.own_metrics.tallied import Tallied, Values, family
 from service.pipeline.front import Intake
@@ -76,6 +76,7 @@ class Parts:
     agentforce: AgentforceSource | None
     told: OutcomesTopic | None
     weekly: Weekly
+    standby: of_standby.Standby | None
 
 
 class SelfMetrics:
@@ -154,6 +155,7 @@ class SelfMetrics:
             "tocsin_weekly_reports_total": {key: float(count) for key, count in parts.weekly.told.items()},
             **of_sessions.counters(parts.sessions),
             **of_writeback.counters(parts.writeback),
+            **of_standby.counters(parts.standby),
             **{name: {} for name in OF_INGEST},
             "tocsin_save_failures_total": {(): self.save_failures},
             "tocsin_state_put_back_total": {(): self.put_back},
@@ -210,6 +212,7 @@ class SelfMetrics:
             if parts.told
             else {},
             **of_writeback.gauges(parts.writeback),
+            **of_standby.gauges(parts.standby),
             **sources(parts.pipeline.ingest, now_ns),
             "tocsin_role_info": {(parts.role,): 1},
             "tocsin_last_save_duration_seconds": _if_any(self._save and self._save[0]),

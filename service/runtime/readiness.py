@@ -50,6 +50,10 @@ class Readiness:
         if daemon.told:
             found.append(daemon.told.topics.problem)
         found.append(daemon.weekly.problem())
+        if (standby := daemon.metrics.parts.standby) and standby.counts.problem:
+            found.append(f"whoever leads next would not know all: {standby.counts.problem}")
+        if standby and not standby.lease.is_confirmed():
+            found.append("nothing is told, as it is not sure that this instance leads: the brokers do not answer")
         if not daemon.rule_files.is_current:
             found.append("the rule files are wrong since they were changed: the rules of before are in use")
         return [note for note in found if note]

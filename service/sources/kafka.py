@@ -34,7 +34,7 @@ from service.sources.kafka_consumer import METADATA_MS, Reassigned, consumer, re
 from service.sources.kafka_security import Security
 from service.sources.kafka_settings import KafkaSettings
 from service.sources.kafka_start import where
-from service.sources.positions import Kept, Positions, name_of
+from service.sources.positions import Kept, Led, Positions, name_of
 from service.sources.progress import Progress, StuckError
 from service.sources.topics import Elsewhere, Topics, signal_of
 
@@ -58,12 +58,12 @@ class KafkaSource:
 
     saved     next offset by `topic/partition`, and by `topic` the id that it had, as the state was saved with them
     instance  names this daemon to the group for good
-    handed    where the group shares the partitions: who knows where each goes on
+    handed    where the group shares the partitions: who knows where each goes on; `led` where others stand by
     """
 
     def __init__(
         self, settings: KafkaSettings, arrivals: Arrivals, saved: Mapping[str, int], instance: str,
-        handed: Handed | None = None,
+        handed: Handed | None = None, led: Led | None = None,
     ) -> None:  # fmt: skip
         self.settings, self.arrivals, self._instance = settings, arrivals, instance
         self.security = Security(settings)
@@ -75,7 +75,7 @@ class KafkaSource:
         self.progress = Progress(settings.stuck_after / SECOND_NS)
         self.refused = ""  # The right that is missing, since a consumer ended for want of it.
         self.lost: Counter[str] = Counter()  # By topic: records that were deleted before they were read.
-        self._kept = Kept({name: offset for name, offset in saved.items() if "/" in name})
+        self._kept = led or Kept({name: offset for name, offset in saved.items() if "/" in name})
         self._positions: Positions = handed or self._kept
         self._answered: dict[str, int] = {}  # By partition: the answer of its broker that was told last, ms.
         self._unread: deque[asyncio.Future[tuple[Answer, ...]]] = deque()

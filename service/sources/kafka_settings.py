@@ -70,7 +70,13 @@ def topic(text: object) -> object:
     return named[0] if isinstance(named, tuple) else named
 
 
+def maybe_topic(text: object) -> object:
+    """One name that Kafka allows for a topic, or nothing."""
+    return topic(text) if text != "" else text
+
+
 Topic = Annotated[str, BeforeValidator(topic)]
+MaybeTopic = Annotated[str, BeforeValidator(maybe_topic)]
 Topics = Annotated[tuple[str, ...], BeforeValidator(topics)]
 Start = Annotated[Literal["earliest", "latest"] | int | datetime, BeforeValidator(start)]
 
@@ -96,12 +102,19 @@ class KafkaSettings(Section):
         "tocsin.slots", description="where instances of role ingest report slots, and those of role detect read them"
     )
     state_topic: Topic = Field(
-        "tocsin.state", description="where instances of role ingest leave the state of a partition for its next owner"
+        "tocsin.state",
+        description="where instances of role ingest leave the state of a partition for its next owner, and role detect "
+        "its own for whoever leads next",
     )
     state_every: Duration = Field(
         300 * SECOND_NS,
         gt=0,
         description="how often such a state is written: what came since is read again by the next owner",
+    )
+    told_topic: MaybeTopic = Field(
+        "",
+        description="where the instance of role detect that leads says what it told, and what people said. With it "
+        "several may run, of which one leads; empty: one instance, and nobody stands by",
     )
     stuck_after: Duration = Field(
         60 * SECOND_NS,
@@ -144,6 +157,11 @@ class KafkaSettings(Section):
         """The same of an instance of role detect, which reads what the others report, in a group of its own."""
         update = {"topics": (self.slots_topic,), "group": f"{self.group}-detect", "start": "earliest"}
         return self.model_copy(update=update)
+
+    @property
+    def lead_group(self) -> str:
+        """The consumer group whose one member with a partition leads."""
+        return f"{self.group}-lead"
 
     @property
     def name_of_topics(self) -> str:

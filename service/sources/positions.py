@@ -91,3 +91,40 @@ class Kept:
 
     def told(self, due: Mapping[str, Told]) -> None:
         self._committed |= {name: offset for name, offset in due.items() if isinstance(offset, int)}
+
+
+class Led:
+    """Positions of an instance that leads: where its state has them, whatever the group knows.
+
+    A former leader had read further than the state that it left. The group is told for lag tools alone.
+    """
+
+    is_shared = True
+
+    def __init__(self, saved: Mapping[str, int]) -> None:
+        self._kept = Kept(saved)
+        self.next = self._kept.next
+
+    def saved(self, offsets: Mapping[str, int]) -> None:
+        """These offsets are saved: the group may be told of them."""
+        self._kept.saved(offsets)
+
+    def forget(self, name: str) -> None:
+        self._kept.forget(name)
+
+    def begin_anew(self, name: str) -> None:
+        self._kept.begin_anew(name)
+
+    async def known(
+        self, made: AIOKafkaConsumer, partitions: Collection[TopicPartition], ids: Mapping[str, int]
+    ) -> Mapping[TopicPartition, int | None]:  # fmt: skip
+        return {partition: self.next.get(name_of(partition)) for partition in partitions}
+
+    def begins(self) -> Mapping[str, str]:
+        return {}
+
+    def due(self, mine: Collection[str]) -> Mapping[str, Told]:
+        return self._kept.due(mine)
+
+    def told(self, due: Mapping[str, Told]) -> None:
+        self._kept.told(due)

@@ -90,6 +90,9 @@ class Generations:
 
     def missing(self) -> list[str]:
         """The files of the last save that are not in the directory."""
+        return [name for name in self.needed() if not (self.directory / name).exists()]
+
+    def needed(self) -> list[str]:
+        """The files of the last save: its own, and its base where it has one."""
         needed = {self.number, self._bases.get(self.number, self.number)} - {0}
-        names = map(name_of, sorted(needed & self._bases.keys()))
-        return [name for name in names if not (self.directory / name).exists()]
+        return list(map(name_of, sorted(needed & self._bases.keys())))

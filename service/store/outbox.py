@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from alertrules.notice import Notice, Status, from_json
 from detectors.core.columns import SECOND_NS
 from service.notifiers.destination import Destination
+from service.store.entries import Entry, entries
 from service.store.heirs import Left, settle
 from service.store.schema import UNKNOWN_URGENCY, URGENCY
 from service.store.transaction import transaction
@@ -25,6 +26,7 @@ OPEN_REMEMBERED_NS = 60 * 86400 * SECOND_NS
 PUT_OFF_MAX_NS = 600 * SECOND_NS
 """Nothing is put off for longer. What seems to be was put off before the machine was started anew."""
 
+OVER_SAID = "over before it could be told"
 _INFO = URGENCY["info"]
 
 
@@ -131,6 +133,11 @@ class Outbox:
         ).fetchone()
         return found[0] if found else ""
 
+    def became(self, seqs: Iterable[int], replaced: Iterable[int], now_ns: int, reference: str) -> list[Entry]:
+        """The rows of which `told` makes that, for an outbox elsewhere; those that are needless first."""
+        needless = entries(self._reads, replaced, "replaced", "", now_ns)
+        return needless + entries(self._reads, seqs, "delivered", reference, now_ns)
+
     def told(self, seqs: Iterable[int], replaced: Iterable[int], now_ns: int, reference: str = "") -> None:
         """These were taken, which makes others needless; and what was told long ago is forgotten.
 
@@ -153,10 +160,16 @@ class Outbox:
         """These groups ended before anything of them was told: their pages are not sent any more, come what may."""
         with transaction(self._writes):
             self._writes.executemany(
-                "UPDATE outbox SET state = 'over', said = 'over before it could be told', ended_ns = ? WHERE state = "
-                "'waiting' AND target = ? AND grp = ? AND status <> 'resolved'",
-                [(now_ns, target, group) for group in groups],
+                "UPDATE outbox SET state = 'over', said = ?, ended_ns = ? WHERE state = 'waiting' AND target = ? AND "
+                "grp = ? AND status <> 'resolved'",
+                [(OVER_SAID, now_ns, target, group) for group in groups],
             )
+
+    def over_entries(self, target: str, groups: Iterable[str], now_ns: int) -> list[Entry]:
+        """The rows of which `over` makes that, for an outbox elsewhere."""
+        rows = [row for group in groups for row in self.rows(target, group)]
+        seqs = [row.seq for row in rows if row.notice.status is not Status.RESOLVED]
+        return entries(self._reads, seqs, "over", OVER_SAID, now_ns)
 
     def put_off(self, seqs: Iterable[int], not_before_ns: int, said: str) -> None:
         """They were tried; try again from then on, in monotonic time."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from alertrules.notice import Notice
 from detectors.core.columns import Arrays
@@ -265,6 +266,24 @@ class Store:
                       path, harm, name)  # fmt: skip
             return found
         raise StoreError(f"{path} {harm}, which {FILE_NAME} names; restore it, or move both away") from None
+
+    def whole(self) -> tuple[bytes, dict[str, IO[bytes]]]:
+        """The last save as it travels: the bytes of its database, and its array files, open, by name.
+
+        Raises OSError or sqlite3.Error where it cannot be read.
+        """
+        with closing(sqlite3.connect(":memory:")) as copied:
+            self._connection.backup(copied)
+            database = copied.serialize()
+        files: dict[str, IO[bytes]] = {}
+        try:
+            for name in self._arrays.needed():
+                files[name] = (self.directory / name).open("rb")
+        except OSError:
+            for file in files.values():
+                file.close()
+            raise
+        return database, files
 
     def lost(self) -> str:
         """What has become of the open files; empty while they are the ones in the directory.

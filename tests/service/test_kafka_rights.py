@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from aiokafka.errors import KafkaError
 
+from alertrules.silences import End
 from service.batch import Record, SetAside, Signal
 from service.exchange.report import Report
 from service.sources import kafka as module
@@ -19,16 +20,22 @@ from service.sources.kafka_consumer import text_of
 from service.sources.kafka_security import Security
 from service.sources.kafka_settings import KafkaSettings
 from service.sources.slots_topic import SlotsTopic
+from service.standby import told_topic
+from service.standby.lead import NotLeadingError
+from service.standby.leading import Counts, Leading
+from service.standby.lease import Lease
+from service.store.entries import Entry
 from tests.broker import make_topics, running
 from tests.rights import LISTENER, On, Right, To, asking, give, login
 from tests.service.test_kafka import reading, write
 
 SPANS, UNREADABLE = "r_spans", "r_unreadable_spans"
-SLOTS, STATE, REJECTED = "tocsin.slots", "tocsin.state", "tocsin.rejected"
+SLOTS, STATE, REJECTED, TOLD = "tocsin.slots", "tocsin.state", "tocsin.rejected", "tocsin.told"
 ALL = (
     Right(To.READ, On.TOPIC, SPANS), Right(To.READ, On.TOPIC, UNREADABLE), Right(To.READ, On.GROUP, "g"),
     Right(To.WRITE, On.TOPIC, SLOTS), Right(To.READ, On.TOPIC, STATE), Right(To.WRITE, On.TOPIC, STATE),
-    Right(To.WRITE, On.TOPIC, REJECTED),
+    Right(To.WRITE, On.TOPIC, REJECTED), Right(To.READ, On.TOPIC, TOLD), Right(To.WRITE, On.TOPIC, TOLD),
+    Right(To.READ, On.GROUP, "g-lead"),
 )  # fmt: skip
 MISSING = {f"without-{right.to.name}-{right.name}".lower(): right for right in ALL}
 TO_DO = "(kafka-acls.sh; see Rights in deploy/README.md)"
@@ -49,7 +56,7 @@ class Asking:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
     """Each user lacks one right of all that the roles need; `describes` may know of a topic and not read it."""
     with running(tmp_path_factory.mktemp("guarded"), asking([*MISSING, "describes", "may"])) as broker:
-        make_topics(broker.address, dict.fromkeys((SPANS, UNREADABLE, SLOTS, STATE, REJECTED), 1))
+        make_topics(broker.address, dict.fromkeys((SPANS, UNREADABLE, SLOTS, STATE, REJECTED, TOLD), 1))
         rights = {user: [one for one in ALL if one is not lacks] for user, lacks in MISSING.items()}
         knows = [Right(To.DESCRIBE, On.TOPIC, UNREADABLE), Right(To.READ, On.GROUP, "g-describes")]
         give(broker.address, {**rights, "describes": knows, "may": ALL})
@@ -147,6 +154,44 @@ def test_topics_between_machines(guarded: Asking, right: str, topic: str) -> Non
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    ("lacks", "named"),
+    [(f"read-{TOLD}", f"topic {TOLD}"), ("read-g-lead", "consumer group g-lead"), (f"write-{TOLD}", f"topic {TOLD}")],
+)
+def test_rights_of_one_that_leads(guarded: Asking, lacks: str, named: str) -> None:
+    """Without the group nobody leads, and without reading what was told nobody takes over: the right is named. Where
+    that topic cannot be written, pages go on, and it is said."""
+    security = Security(guarded.settings(f"without-{lacks}").model_copy(update={"told_topic": TOLD}))
+
+    async def run() -> None:
+        lease, counts = Lease(security, "g-lead", TOLD), Counts()
+        member = asyncio.create_task(lease.run())
+        try:
+            if lacks == "read-g-lead":
+                await until(lambda: f"may not use {named}: give it the right Read there {TO_DO}" in lease.problem)
+                assert not lease.leads.is_set() and not lease.is_confirmed()
+                return
+            await until(lambda: lease.leads.is_set() and lease.is_confirmed())
+            if lacks == f"read-{TOLD}":
+                await write(guarded.open, TOLD, [b"{}"])
+                with pytest.raises(KafkaError) as raised:
+                    await told_topic.read(security, TOLD, 0)
+                assert text_of(raised.value) == f"our user may not use {named}: give it the right Read there {TO_DO}"
+                return
+            leading = Leading(security, lease, counts, "me", "tocsin-1", (), 0)
+            await leading.told(lambda: [Entry("{}", "a", "b", "delivered", "", 1)])
+            assert f"may not use {named}: give it the right Write there {TO_DO}" in counts.problem
+            assert counts.record_failures == 1
+            with pytest.raises(NotLeadingError, match="no standby would hear of it"):
+                await leading.hear([End("1f0c3a2b")], {})
+            await leading.close()
+        finally:
+            lease.leave()
+            await member
+
+    asyncio.run(run())
+
+
 def test_write_on_the_topic_for_what_is_set_aside(guarded: Asking, caplog: pytest.LogCaptureFixture) -> None:
     """It is said, and holds nobody up."""
     caplog.set_level(logging.ERROR)
@@ -158,4 +203,5 @@ def test_write_on_the_topic_for_what_is_set_aside(guarded: Asking, caplog: pytes
 def test_every_right_is_documented() -> None:
     """The list in deploy/README.md has what these tests take away."""
     text = (Path(__file__).parents[2] / "deploy" / "README.md").read_text()
-    assert all(f"--topic {name}" in text or f"--group {name}" in text for name in (SLOTS, STATE, REJECTED, "tocsin"))
+    names = (SLOTS, STATE, REJECTED, TOLD, "tocsin", "tocsin-lead")
+    assert all(f"--topic {name}" in text or f"--group {name}" in text for name in names)

@@ -1,0 +1,1 @@
+"""Several instances of role detect: one leads, the others stand by."""
