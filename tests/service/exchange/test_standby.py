@@ -26,7 +26,7 @@ from service.sources.kafka_security import Security
 from service.sources.kafka_settings import KafkaSettings
 from service.sources.state_topic import AT_ONCE, CHUNK_BYTES, GoneError
 from service.sources.topic_writer import WRITE_TIMEOUT_S, TopicWriter
-from tests.broker import make_topics
+from tests.broker import make_topics, running
 from tests.service.exchange.cluster import Cluster
 from tests.service.replay import values
 from tests.service.running import Running
@@ -364,5 +364,30 @@ def test_whatever_becomes_of_leaders(kafka: str, tmp_path: Path, seed: int) -> N
             assert falls >= 3 and system.again() <= falls * SENDERS_EACH
             broken = [one.said for one in system.cluster.running.values() if "Traceback" in one.said]
             assert not broken, broken[0][-3000:]
+
+    asyncio.run(run())
+
+
+def test_brokers_that_go_away(tmp_path: Path) -> None:
+    """While no broker answers nobody is sure to lead, so nothing is sent; afterwards one leads, and all is told."""
+
+    async def run() -> None:
+        with running(tmp_path) as broker:
+            async with standing_by(tmp_path, broker.address, "away", 41, KAFKA__STATE_EVERY="3s") as system:
+                for name in ("a", "b"):
+                    system.start(name)
+                leader = system.cluster.running[await system.leader()]
+                await system.produce(len(system.values) // 2, 15.0)
+                await system.until_paged(4)
+                await asyncio.to_thread(broker.kill)
+                assert await until_answered(leader, "/metrics", "tocsin_leading 0.0", 15.0)
+                assert (await web(leader, "/-/ready")).status_code == 503
+                told = len(system.place.requests)
+                await asyncio.sleep(8.0)
+                assert len(system.place.requests) == told
+                await asyncio.to_thread(broker.start)
+                await system.produce(len(system.values), 15.0)
+                await system.all_told()
+                assert system.again() <= SENDERS_EACH
 
     asyncio.run(run())
