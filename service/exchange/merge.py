@@ -232,6 +232,7 @@ class Merge:
         sessions, legs = self.conversations.close(start_ns, stretches, cell_of, self.sights, tally)
         slot = both(slot, sessions)
         self._record(start_ns, [*map(self._legs_of, parts), legs])
+        tally.unrecorded += sum(part.untold for part in parts)
         if (late := self.late.slot(start_ns, tally)) is not None:
             slot = added(slot, late)
         if refused:

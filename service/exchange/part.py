@@ -34,6 +34,7 @@ from service.exchange.packing import EXACT, ZERO, packed, size_of, unpacked
 from service.ingest.legs import NO_LEGS, Legs
 from service.ingest.rollup import BUCKET_MAX, BUCKET_MIN
 from service.ingest.stretches import NO_STRETCHES, Stretches
+from service.ingest.vocabulary import SESSION_UNIT
 
 CELLS_MAX = 4_096
 """Cells of one part: what more a slot has goes into further pieces, so that a record stays under a broker's limit."""
@@ -55,6 +56,7 @@ MIXES: Mapping[str, tuple[int, int]] = {
 
 
 PLACES_MAX = 1 << 30
+OPERATION_PLACE = CELL_LABELS.index("operation")
 
 
 class PartError(ValueError):
@@ -89,6 +91,12 @@ class Part:
     known: Ids = field(default_factory=lambda: np.empty(0, np.int32))
     legs: Legs = NO_LEGS
     is_whole: bool = True
+
+    @property
+    def untold(self) -> int:
+        """Sessions that were counted where this was written, and whose legs it does not tell."""
+        of_sessions = [labels[OPERATION_PLACE] == SESSION_UNIT for labels in self.labels]
+        return 0 if self.is_whole else round(float(self.slot.count[of_sessions].sum()))
 
     @property
     def place(self) -> tuple[int, int]:
