@@ -13,6 +13,8 @@ from alertrules.silences import Word
 if TYPE_CHECKING:
     from service.ingest.otlp.points import Evaluation
 
+LATE_PARTITION = "late_outcomes"
+"""The partition of what comes from no source: late outcomes whose session became known."""
 Said = Mark | Word | Change
 """What a person says: of a page or of series, or of who is told."""
 
@@ -130,6 +132,7 @@ class Tally:
     points: int = 0
     logs: int = 0
     sessions: int = 0
+    unrecorded: int = 0  # Of them those of which another machine did not tell what the record needs.
     slots: int = 0
     dropped: Counter[Dropped] = field(default_factory=Counter)
     read: Counter[str] = field(default_factory=Counter)  # Bodies, by topic or door.

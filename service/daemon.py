@@ -324,6 +324,7 @@ class Daemon:
         if self.sessions:
             told = evaluated(outcome.tally.evaluations, self.clock.now_ns(), self.pipeline.local.outcomes)
             self.sessions.add(outcome.legs, told)
+            self.sessions.dropped["untold"] += outcome.tally.unrecorded
         for line in outcome.digest:
             log.info("not paged, as it began and ended in a backlog: %s", line)
         for line in outcome.tickets:

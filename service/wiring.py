@@ -19,7 +19,6 @@ from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
 from service.ingest.otlp.scanner import Scanner
-from service.ingest.stage import Ingest
 from service.ledger.sessions import Sessions
 from service.pipeline.front import Merging
 from service.pipeline.pipeline import FORMAT, READABLE, Pipeline
@@ -40,7 +39,7 @@ def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
     """The core of role all or detect, as the settings want it, before anything was read or restored."""
     bounds = _limits(settings)
     seed = secrets.randbits(63), secrets.randbits(63)  # Of what was saved, if there is anything.
-    front = Merging(bounds, seed) if settings.role is Role.DETECT else None
+    front = Merging(bounds, seed, _names(settings.kafka.group)) if settings.role is Role.DETECT else None
     return Pipeline(
         bounds, rules, settings.max_page_age, _decoder(settings), _local(settings), seed, settings.time_zone, front
     )
@@ -58,10 +57,10 @@ def writeback(settings: Settings, pipeline: Pipeline, now_ns: Callable[[], int])
 
 
 def sessions(settings: Settings, pipeline: Pipeline, onward: "WriteBack | None") -> Sessions | None:
-    """The record of sessions: what crosses machines does not tell what they went through, so only role all has one."""
-    if settings.role is not Role.ALL:
-        return None
+    """The record of sessions; None where it is not to be kept."""
     kept = settings.sessions
+    if not kept.record:
+        return None
     return Sessions(settings.data_dir, kept.keep, kept.rows_max, partial(key_of, pipeline), onward)
 
 
@@ -85,8 +84,7 @@ def agentforce(settings: Settings, arrivals: Arrivals, offsets: Mapping[str, int
 
 
 def key_of(pipeline: Pipeline, session: str) -> bytes:
-    """What stands for the session of a name, in role all."""
-    assert isinstance(pipeline.ingest, Ingest)
+    """What stands for the session of a name."""
     return pipeline.ingest.key_of(session)
 
 
@@ -94,8 +92,10 @@ def made(settings: Settings, rules: RuleSet) -> Made:
     """What role ingest makes of each source partition."""
     seed = secrets.randbits(63), secrets.randbits(63)  # Of the state that was left, if there is any.
     local = _local(settings, rules)
-    names = None if settings.kafka.keyed_by == "session" else _names(settings.kafka.group)
-    return Made(_limits(settings), _decoder(settings), local, seed, names, FORMAT, READABLE)
+    names, tells = _names(settings.kafka.group), settings.kafka.keyed_by != "session"
+    return Made(
+        _limits(settings), _decoder(settings), local, seed, names, tells, settings.sessions.record, FORMAT, READABLE
+    )
 
 
 def _names(group: str) -> Seed:

@@ -45,7 +45,7 @@ SLOW = (
     "tests/service/ingest/test_older_state.py", "tests/service/test_backtest.py", "tests/service/causes/test_pages.py",
     "tests/alertrules/test_any_text.py", "tests/service/ingest/test_scan.py", "tests/service/test_agentforce.py",
     "tests/service/causes/test_whole_and_parts.py", "tests/service/ingest/test_any_bytes.py",
-    "tests/service/rule_tests/test_limits.py",
+    "tests/service/rule_tests/test_limits.py", "tests/service/exchange/test_record.py",
 )  # fmt: skip
 """Files and folders that start servers, or compute for seconds. `make quick` leaves them out, and the long ones.
 

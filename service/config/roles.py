@@ -8,30 +8,45 @@ from service.sources.topics import signal_of
 def checked(settings: Settings) -> Settings:
     """The settings, fit for their role. Raises SettingsError with a line a problem."""
     kafka, problems = settings.kafka, list[str]()
+    if why := _no_record(settings):
+        problems += [f"{name}: {why}; leave it out" for name in _of_record(settings)]
     if settings.agentforce.instance_url and (kafka.bootstrap_servers or settings.role is not Role.ALL):
         raise SettingsError(
             "TOCSIN_AGENTFORCE__INSTANCE_URL: what is read of Agentforce comes half an hour late, and would hold up "
             "all else; give it an instance of role all without Kafka, with a data directory of its own"
         )
-    if kafka.outcomes_topics:
-        _check_outcomes(settings)
-    if settings.role is Role.ALL:
-        if kafka.told_topic:
-            raise SettingsError(
-                "TOCSIN_KAFKA__TOLD_TOPIC: others stand by for role detect alone; leave it out, or set "
-                "TOCSIN_ROLE=detect"
-            )
-        return settings
-    if settings.writeback.endpoint:
+    if kafka.outcomes_topics and not why:
+        problems += _outcomes_problems(settings)
+    if settings.role is Role.ALL and kafka.told_topic:
         problems.append(
-            f"TOCSIN_WRITEBACK__ENDPOINT: role {settings.role} has no record of sessions, so there is nothing to write "
-            "back; leave it out"
+            "TOCSIN_KAFKA__TOLD_TOPIC: others stand by for role detect alone; leave it out, or set TOCSIN_ROLE=detect"
         )
-    if settings.weekly.receiver:
-        problems.append(
-            f"TOCSIN_WEEKLY__RECEIVER: role {settings.role} has no record of sessions, and so no week to "
-            "tell of; leave it out"
-        )
+    if settings.role is not Role.ALL:
+        problems += _role_problems(settings)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def _no_record(settings: Settings) -> str:
+    """Why there is no record of sessions; empty where there is one."""
+    if settings.role is Role.INGEST:
+        return "role ingest has no record of sessions, which role detect keeps"
+    return "" if settings.sessions.record else "TOCSIN_SESSIONS__RECORD=false, and it needs the record of sessions"
+
+
+def _of_record(settings: Settings) -> list[str]:
+    """The settings that are set of what needs a record of sessions."""
+    said = {
+        "TOCSIN_WRITEBACK__ENDPOINT": settings.writeback.endpoint, "TOCSIN_WEEKLY__RECEIVER": settings.weekly.receiver,
+        "TOCSIN_KAFKA__OUTCOMES_TOPICS": settings.kafka.outcomes_topics,
+    }  # fmt: skip
+    return [name for name, value in said.items() if value]
+
+
+def _role_problems(settings: Settings) -> list[str]:
+    """What does not fit role ingest or detect."""
+    kafka, problems = settings.kafka, list[str]()
     if not kafka.bootstrap_servers:
         problems.append(f"TOCSIN_KAFKA__BOOTSTRAP_SERVERS: role {settings.role} works through Kafka; say the brokers")
     if others := [topic for topic in kafka.topics if signal_of(topic) is not Signal.TRACES]:
@@ -44,17 +59,16 @@ def checked(settings: Settings) -> Settings:
         problems.append(f"TOCSIN_KAFKA__SLOTS_TOPIC: {kafka.slots_topic} is another topic, too; write one of its own")
     if kafka.told_topic and kafka.told_topic in (*kafka.topics, kafka.slots_topic, kafka.state_topic):
         problems.append(f"TOCSIN_KAFKA__TOLD_TOPIC: {kafka.told_topic} is another topic, too; write one of its own")
-    if problems:
-        raise SettingsError("\n".join(problems))
-    return settings
+    return problems
 
 
-def _check_outcomes(settings: Settings) -> None:
-    """Topics of outcomes need brokers and a record of sessions, and hold no telemetry. Raises SettingsError."""
-    kafka, said = settings.kafka, "TOCSIN_KAFKA__OUTCOMES_TOPICS"
-    if settings.role is not Role.ALL:
-        raise SettingsError(f"{said}: role {settings.role} has no record of sessions to join outcomes to; leave it out")
+def _outcomes_problems(settings: Settings) -> list[str]:
+    """Topics of outcomes need brokers, and hold no telemetry."""
+    kafka, said, problems = settings.kafka, "TOCSIN_KAFKA__OUTCOMES_TOPICS", list[str]()
     if not kafka.bootstrap_servers:
-        raise SettingsError(f"{said}: say the brokers, too, in TOCSIN_KAFKA__BOOTSTRAP_SERVERS")
+        problems.append(f"{said}: say the brokers, too, in TOCSIN_KAFKA__BOOTSTRAP_SERVERS")
     if both := sorted({*kafka.topics} & {*kafka.outcomes_topics}):
-        raise SettingsError(f"{said}: {' '.join(both)} is read as telemetry; take it out of TOCSIN_KAFKA__TOPICS")
+        problems.append(f"{said}: {' '.join(both)} is read as telemetry; take it out of TOCSIN_KAFKA__TOPICS")
+    if kafka.slots_topic in kafka.outcomes_topics:
+        problems.append(f"{said}: {kafka.slots_topic} holds reports of slots; write another topic")
+    return problems

@@ -112,6 +112,11 @@ class LimitsSettings(Section):
 
 
 class SessionsSettings(Section):
+    record: bool = Field(
+        True,
+        description="whether what each session went through is recorded; roles ingest and detect need the same, as "
+        "ingest reports it",
+    )
     keep: Duration = Field(720 * 3600 * SECOND_NS, gt=0, description="how long what each session went through is kept")
     rows_max: int = Field(
         5_000_000,

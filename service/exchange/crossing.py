@@ -1,29 +1,38 @@
 """Stretches of traces as columns of a part.
 
 Most of their fields are small whole numbers. Ids, times and dollars are not, and are most of the bytes. Whose the first
-call of a session was is told where that is another one than whose the session is.
+call of a session was is told where that is another one than whose the session is. What the record of sessions alone
+needs stands in columns of its own, which a part may lack.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.core.columns import SLOT_NS, Floats, Ids
 from service.exchange.packing import packed, stacked, unstacked
-from service.ingest.kernel.constants import S_FLAGS
+from service.ingest.kernel.constants import S_FLAGS, S_PART
 from service.ingest.kernel.joining import STRETCH
 from service.ingest.kernel.results import Structs
+from service.ingest.legs import WENT
+from service.ingest.running import CALLS
 from service.ingest.stretches import WORDS, Stretches
 
 STRETCHES_MAX = 4_096
 """Of one part, as many as there may be cells."""
-COUNTS = {"flags": S_FLAGS, "unpriced": 2**31 - 1, "free": 2**31 - 1, "calls": 2**31 - 1, "repeats": 65_535}
-"""Fields that count something, and the most that each may be."""
+WENT_MAX = 65_535
+COUNTS = {"flags": S_FLAGS, "unpriced": 2**31 - 1, "free": 2**31 - 1, "calls": 2**31 - 1, "repeats": WENT_MAX}
+"""What counts something, and the most that each may be; `calls` are of models, of tools, and retrievals."""
 SUMS = ("tokens", "dollars", "weight")
 SUM_MAX = 1e30
-STRETCH_COLUMNS = len(WORDS) + len(COUNTS) + 1 + len(SUMS)
+BASIC_WORDS = WORDS[:5]
+STRETCH_COLUMNS = len(BASIC_WORDS) + len(COUNTS) + 1 + len(SUMS)
 """How many columns there are beside ids and times."""
+RECORD_WORDS = WORDS[5:]
+RECORD_SUMS = ("tokens_out", "lowest")
+RECORD_COLUMNS = len(RECORD_WORDS) + len(WENT) - 1 + len(RECORD_SUMS)
+"""How many the record of sessions needs besides: all of `went` but the first, which is what `calls` leave over."""
 TIMES = 4
 """Columns of times: the last end, from the start of the slot; from there back to the first end, from there back to the
 first begin; and from the last end back to when an outcome was stated."""
@@ -46,12 +55,31 @@ def places(told: Stretches, traces: NDArray[np.uint64]) -> Ids:
 
 def columns(told: Stretches, place_of: Callable[[str], int]) -> list[tuple[str, bytes]]:
     """The columns but for ids and times; `place_of` gives the place of a text among those of the part."""
-    rows, places = told.rows, np.array([place_of(text) for text in told.texts] or [0], np.int64)
-    found = [places[rows[name]] for name in WORDS]
+    rows, found = told.rows, _placed(told, BASIC_WORDS, place_of)
     found[2:4] = [np.where(first == own, 0, first + 1) for first, own in zip(found[2:4], found[:2], strict=True)]
-    found += [rows[name].astype(np.int64) for name in COUNTS]
+    counts = {name: rows[name].astype(np.int64) for name in COUNTS if name != "calls"}
+    counts["calls"] = rows["went"][:, CALLS].sum(1, dtype=np.int64)
+    found += [counts[name] for name in COUNTS]
     found.append(rows["outcome"].astype(np.int64) + 1)
-    return [packed(column) for column in found] + [packed(rows[name].astype(np.float64)) for name in SUMS]
+    sums = {name: rows[name].astype(np.float64) for name in SUMS if name != "tokens"}
+    sums["tokens"] = rows["tokens_in"].astype(np.float64) + rows["tokens_out"]
+    return [packed(column) for column in found] + [packed(sums[name]) for name in SUMS]
+
+
+def record_columns(told: Stretches, place_of: Callable[[str], int]) -> list[tuple[str, bytes]]:
+    """The columns that the record of sessions needs besides."""
+    found = [*_placed(told, RECORD_WORDS, place_of), *told.rows["went"][:, 1:].T.astype(np.int64)]
+    sums = [told.rows[name].astype(np.float64) for name in RECORD_SUMS]
+    return [packed(column) for column in found] + [packed(column) for column in sums]
+
+
+def _placed(told: Stretches, fields: Sequence[str], place_of: Callable[[str], int]) -> list[NDArray[np.int64]]:
+    """Words as places among the texts of the part, which has no text that nobody says."""
+    words = np.stack([told.rows[name] for name in fields])
+    places = np.zeros(len(told.texts) or 1, np.int64)
+    for word in np.unique(words).tolist():
+        places[word] = place_of(told.texts[word])
+    return [*places[words]]
 
 
 def ids_and_times(told: Stretches, start_ns: int) -> bytes:
@@ -65,31 +93,58 @@ def ids_and_times(told: Stretches, start_ns: int) -> bytes:
 
 def read(
     n: int, whole: Callable[[int, int], Ids], floats: Callable[[int], Floats], rest: Callable[[int], bytes],
-    start_ns: int, texts: tuple[str, ...], outcomes: int,
+    start_ns: int, texts: tuple[str, ...], outcomes: int, has_record: bool,
 ) -> Stretches:  # fmt: skip
     """The stretches of a part, from what gives its next columns. Raises CrossingError, or what these do.
 
-    whole   a column of so many whole numbers, none larger than
-    floats  a column of so many numbers
-    rest    so many bytes after the columns
+    whole       a column of so many whole numbers, none larger than
+    floats      a column of so many numbers
+    rest        so many bytes after the columns
+    has_record  whether it has the columns that the record of sessions needs
     """
     rows = np.zeros(n, STRETCH)
-    for name in WORDS:
+    for name in BASIC_WORDS:
         rows[name] = whole(n, len(texts))
     for name, own in (("open_tenant", "tenant"), ("open_agent", "agent")):
         rows[name] = np.where(rows[name] == 0, rows[own], rows[name] - 1)
+    counts = {name: whole(n, most) for name, most in COUNTS.items()}
+    for name in counts.keys() - {"calls"}:
+        rows[name] = counts[name]
+    rows["outcome"] = whole(n, outcomes) - 1
+    sums = {name: _sums(floats(n), name) for name in SUMS}
+    for name in sums.keys() - {"tokens"}:
+        rows[name] = sums[name]
+    if has_record:
+        _read_record(rows, whole, floats, len(texts), counts["calls"], sums["tokens"])
+    else:  # All calls are calls of models then, and all tokens go in: sums are what length is counted by.
+        rows["went"][:, 0], rows["tokens_in"] = np.minimum(counts["calls"], WENT_MAX), sums["tokens"]
+        rows["flags"] |= S_PART
     if n and max(rows[name].max() for name in WORDS) >= len(texts):
         raise CrossingError("a trace names a text that is not there")
-    for name, most in COUNTS.items():
-        rows[name] = whole(n, most)
-    rows["outcome"] = whole(n, outcomes) - 1
-    for name in SUMS:
-        values = floats(n)
-        if n and not 0 <= values.min() <= values.max() <= SUM_MAX:
-            raise CrossingError(f"what traces add to {name} is none")
-        rows[name] = values
     _times(rows, rest, start_ns)
     return Stretches(rows, texts)
+
+
+def _read_record(
+    rows: Structs, whole: Callable[[int, int], Ids], floats: Callable[[int], Floats], texts: int, calls: Ids,
+    tokens: Floats,
+) -> None:  # fmt: skip
+    n = len(rows)
+    for name in RECORD_WORDS:
+        rows[name] = whole(n, texts)
+    for place in range(1, len(WENT)):
+        rows["went"][:, place] = whole(n, WENT_MAX)
+    of_models = calls - rows["went"][:, CALLS].sum(1, dtype=np.int64)
+    tokens_out, rows["lowest"] = (_sums(floats(n), name) for name in RECORD_SUMS)
+    if n and not (0 <= of_models.min() <= of_models.max() <= WENT_MAX and (tokens_out <= tokens).all()):
+        raise CrossingError("the calls or tokens of a trace are fewer than some of them")
+    rows["went"][:, 0], rows["tokens_in"], rows["tokens_out"] = of_models, tokens - tokens_out, tokens_out
+
+
+def _sums(values: Floats, name: str) -> Floats:
+    if len(values) and not 0 <= values.min() <= values.max() <= SUM_MAX:
+        raise CrossingError(f"what traces add to {name} is none")
+    return values
 
 
 def _times(rows: Structs, rest: Callable[[int], bytes], start_ns: int) -> None:

@@ -8,16 +8,18 @@ evidence.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
+from alertrules.outcome_classes import UNMAPPED
 from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, Arrays, Slot, empty_slot
 from detectors.core.rows import under
 from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
-from service.batch import Answer, Dropped, Gap, Record, Tally
+from service.batch import LATE_PARTITION, Answer, Dropped, Gap, Record, Tally
 from service.exchange.conversations import Conversations, both
+from service.exchange.late_series import LateSeries
 from service.exchange.part import Part, PartError
 from service.exchange.part import decoded as part_of
 from service.exchange.pieces import Together, with_traces
@@ -25,19 +27,23 @@ from service.exchange.report import Place, Report, ReportError
 from service.exchange.report import decoded as report_of
 from service.ingest.join.closing import Labels
 from service.ingest.join.join import Seed
-from service.ingest.legs import Legs
+from service.ingest.legs import NO_LEGS, Legs, legs_of
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
+from service.ingest.metrics.meanings import Cell
+from service.ingest.metrics.meters import Meters
+from service.ingest.metrics.sums import added
+from service.ingest.otlp.in_protobuf import UnreadableError
 from service.ingest.prices import DAY_NS
 from service.ingest.sights import Sights
 from service.ingest.stage import CELL_LIFE_NS, NO_METRIC
 from service.ingest.stretches import Stretches
 from service.ingest.stretches import together as stretches_of
 
-MERGE_FORMAT = 2
+MERGE_FORMAT = 3
 """Of what a snapshot of ours adds to the pipeline's."""
-MERGE_READABLE = (1, MERGE_FORMAT)
-"""In 1 no sessions were joined here."""
+MERGE_READABLE = (1, 2, MERGE_FORMAT)
+"""In 1 no sessions were joined here. In 2 it was not told what legs of sessions are made of."""
 HELD_BYTES_MAX = 128 << 20
 """Parts that may wait for a partition of which nobody reports; with more the oldest slot closes without it."""
 SILENT_NS = 30 * SECOND_NS
@@ -65,14 +71,15 @@ class Merge:
     """The source partitions, and the parts that wait for their slot to be whole. Does what `Ingest` does for others."""
 
     WAITS: ClassVar = "of which no ingest instance reports"
-    legs: tuple[Legs, ...] = ()
-    """What sessions went through is not reported."""
 
-    def __init__(self, limits: IngestLimits, local: Local, seed: Seed) -> None:
+    def __init__(self, limits: IngestLimits, local: Local, seed: Seed, names: Seed, meters: Meters) -> None:
         self.limits, self.local = limits, local
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
         self.sights = Sights()
-        self.conversations = Conversations(limits, local, seed)
+        self.conversations = Conversations(limits, local, seed, names)
+        self.late = LateSeries(meters, local, self.conversations.labels_of)
+        self.legs: Mapping[int, Legs] = {}  # Of the slots that were taken last, by their starts.
+        self._gone: dict[int, Legs] = {}
         self.sources: dict[str, Source] = {}
         self.topics: Mapping[str, int] = {}
         self.watermark_ns: int | None = None
@@ -114,8 +121,14 @@ class Merge:
             self._expire_cells()
             yield [self._read(record, now_ns, tally)]
 
+    def key_of(self, session: str) -> bytes:
+        """What stands for the session of that name: the key of its legs."""
+        return self.conversations.key_of(session)
+
     def _read(self, record: Record, now_ns: int, tally: Tally) -> Answer:
         tally.read[record.source] += 1
+        if record.partition == LATE_PARTITION:
+            return self._take_late(record, now_ns, tally)
         try:
             report = report_of(record.body)
             parts = [(part_of(body), body) for body in report.parts]
@@ -124,6 +137,25 @@ class Merge:
             return Answer(error=f"a record of {record.partition} is not taken: {error}")
         self._take(report, parts, now_ns, tally)
         self._move(tally)
+        return Answer()
+
+    def _take_late(self, record: Record, now_ns: int, tally: Tally) -> Answer:
+        """Count late outcomes in slots that are open: event time does not wait for them, nor go on with them."""
+
+        def cell_of(labels: Cell, seen_ns: int) -> int:
+            cell = OVERFLOW if OVERFLOW_VALUE in labels else self.cells.id_of(labels, seen_ns)
+            tally.dropped[Dropped.SERIES_FULL] += cell == OVERFLOW
+            return cell
+
+        passed_ns = self.watermark_ns or 0
+        floor_ns = max(self.conversations.floor_ns, passed_ns - passed_ns % SLOT_NS)
+        try:
+            starts = self.late.take(record, floor_ns, now_ns + self.limits.future_max_ns, cell_of, tally)
+        except UnreadableError as error:
+            tally.dropped[Dropped.MALFORMED] += 1
+            return Answer(error=str(error))
+        for start_ns in starts:
+            self.conversations.open(start_ns)
         return Answer()
 
     def _take(self, report: Report, parts: Sequence[tuple[Part, bytes]], now_ns: int, tally: Tally) -> None:
@@ -141,6 +173,7 @@ class Merge:
             source.place = part.place
             if self.watermark_ns is not None and part.slot.start_ns + SLOT_NS <= self.watermark_ns:
                 tally.dropped[Dropped.LATE] += round(float(part.slot.count.sum()))
+                self._record(part.slot.start_ns, [self._legs_of(part)])  # No slot is needed for that.
                 continue
             self._wait(part.slot.start_ns, report.source, body)
         if report.next_offset >= source.next_offset:  # Not of who had it before, and does not know that yet.
@@ -164,6 +197,7 @@ class Merge:
         marks = [source.watermark_ns for source in known if source is not None and source.watermark_ns is not None]
         if known and len(marks) == len(known) and any(source is not None and source.is_heard for source in known):
             self.watermark_ns = max(min(marks), self.watermark_ns or 0)
+            tally.tickets += self.late.due(self.watermark_ns)
             self._close(self.watermark_ns, tally)
         while self._held_bytes > HELD_BYTES_MAX:
             start_ns = min(self._waiting)
@@ -195,7 +229,12 @@ class Merge:
             return cell
 
         stretches = stretches_of([self._by_class(part) for part in parts])
-        slot = both(slot, self.conversations.close(start_ns, stretches, cell_of, self.sights, tally))
+        sessions, legs = self.conversations.close(start_ns, stretches, cell_of, self.sights, tally)
+        slot = both(slot, sessions)
+        self._record(start_ns, [*map(self._legs_of, parts), legs])
+        tally.unrecorded += sum(part.untold for part in parts)
+        if (late := self.late.slot(start_ns, tally)) is not None:
+            slot = added(slot, late)
         if refused:
             tally.dropped[Dropped.SERIES_FULL] += round(refused)
         if len(slot.cell):
@@ -210,6 +249,18 @@ class Merge:
         rows["outcome"] = classes[rows["outcome"]]
         return part.stretches
 
+    def _record(self, start_ns: int, legs: Sequence[Legs]) -> None:
+        """Have the record be told of legs that closed in a slot."""
+        known = [each for each in (self._gone.get(start_ns, NO_LEGS), *legs) if len(each)]
+        if known:
+            self._gone[start_ns] = legs_of(known)
+
+    def _legs_of(self, part: Part) -> Legs:
+        """What sessions went through that its ingest counted, with our names of the classes of outcomes."""
+        names = {"": ""} | {name: self.local.outcomes.names[self._outcome_of(name)] for name in part.outcomes}
+        texts = [each._replace(outcome=names.get(each.outcome, UNMAPPED)) for each in part.legs.texts]
+        return replace(part.legs, texts=texts)
+
     def _outcome_of(self, name: str) -> int:
         outcomes = self.local.outcomes
         return outcomes.names.index(name) if name in outcomes.names else outcomes.unmapped
@@ -221,6 +272,7 @@ class Merge:
     def take_closed(self) -> Iterator[Slot]:
         """The slots that the reports read last have closed, oldest first."""
         ready, self._ready = self._ready, []
+        self.legs, self._gone = self._gone, {}
         return iter(ready)
 
     def flush(self, tally: Tally) -> Iterator[Slot]:
@@ -258,14 +310,17 @@ class Merge:
             **{f"cells.{name}": array for name, array in self.cells.snapshot().items()},
             **self.sights.snapshot(),
             **{f"sessions.{name}": array for name, array in self.conversations.snapshot().items()},
+            **{f"late.{name}": array for name, array in self.late.snapshot().items()},
         }
 
     @classmethod
-    def restore(cls, arrays: Arrays, limits: IngestLimits, local: Local, seed: Seed) -> "Merge":
+    def restore(
+        cls, arrays: Arrays, limits: IngestLimits, local: Local, seed: Seed, names: Seed, meters: Meters
+    ) -> "Merge":  # fmt: skip
         """What `snapshot` was taken of. Raises ValueError where it is of another version or role."""
         if "merge" not in arrays:
             raise ValueError("it was written by role all; a detect instance begins with a directory of its own")
-        merge, text = cls(limits, local, seed), json.loads(arrays["merge"].tobytes())
+        merge, text = cls(limits, local, seed, names, meters), json.loads(arrays["merge"].tobytes())
         if text["format"] not in MERGE_READABLE:
             formats = " and ".join(map(str, MERGE_READABLE))
             raise ValueError(f"its slots have format {text['format']}, this version reads {formats}")
@@ -274,7 +329,9 @@ class Merge:
             place = fields.pop("place")
             merge.sources[name] = Source(place=None if place is None else (place[0], place[1]), **fields)
         if sessions := under(arrays, "sessions."):
-            merge.conversations.restore(sessions)
+            merge.conversations.restore(sessions, text["format"] > 2)
+        if late := under(arrays, "late."):
+            merge.late.restore(late)
         held, at = arrays["waiting"].tobytes(), 0
         for start_ns, source, size in text["waiting"]:
             merge._wait(start_ns, source, held[at : at + size])

@@ -5,7 +5,7 @@ is read without trust in who wrote it: sizes, order and range of every column ar
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,11 +28,13 @@ from detectors.core.columns import (
     Slot,
 )
 from detectors.core.runs import MEASURES, PLACES, Running
-from service.exchange import crossing
+from service.exchange import closed_legs, crossing
 from service.exchange.following import Followed, Named
 from service.exchange.packing import EXACT, ZERO, packed, size_of, unpacked
+from service.ingest.legs import NO_LEGS, Legs
 from service.ingest.rollup import BUCKET_MAX, BUCKET_MIN
 from service.ingest.stretches import NO_STRETCHES, Stretches
+from service.ingest.vocabulary import SESSION_UNIT
 
 CELLS_MAX = 4_096
 """Cells of one part: what more a slot has goes into further pieces, so that a record stays under a broker's limit."""
@@ -54,6 +56,7 @@ MIXES: Mapping[str, tuple[int, int]] = {
 
 
 PLACES_MAX = 1 << 30
+OPERATION_PLACE = CELL_LABELS.index("operation")
 
 
 class PartError(ValueError):
@@ -74,6 +77,8 @@ class Part:
     stretches what traces went through
     known     of each example, where its trace is among the stretches of all pieces of the slot; -1 where the example
               itself has its id
+    legs      sessions that closed in the slot and were counted where this was written
+    is_whole  whether it tells what the record of sessions needs; without that it has no legs
     """
 
     piece: int
@@ -84,6 +89,14 @@ class Part:
     named: Named = ()
     stretches: Stretches = NO_STRETCHES
     known: Ids = field(default_factory=lambda: np.empty(0, np.int32))
+    legs: Legs = NO_LEGS
+    is_whole: bool = True
+
+    @property
+    def untold(self) -> int:
+        """Sessions that were counted where this was written, and whose legs it does not tell."""
+        of_sessions = [labels[OPERATION_PLACE] == SESSION_UNIT for labels in self.labels]
+        return 0 if self.is_whole else round(float(self.slot.count[of_sessions].sum()))
 
     @property
     def place(self) -> tuple[int, int]:
@@ -110,16 +123,31 @@ def encoded(part: Part) -> bytes:
     told = [part.named, len(lengths.cell), running.tool]
     known = part.known if len(part.known) else np.full(len(seen.cell), -1, np.int32)
     traces = [each.astype("<u8").tobytes() for each in (seen.trace[known < 0], running.first, running.trace)]
-    went = crossing.columns(part.stretches, lambda text: words.setdefault(text, len(words)))
     columns.append(packed(known + 1))
+    kinds, went = _of_traces(part, lambda text: words.setdefault(text, len(words)))
     head = {
         "start": slot.start_ns, "piece": part.piece, "words": list(words), "cells": len(part.labels), "mixes": sizes,
-        "examples": len(seen.cell), "kinds": "".join(kind for kind, _ in columns + went), "outcomes": part.outcomes,
+        "examples": len(seen.cell), "kinds": "".join(kind for kind, _ in columns) + kinds, "outcomes": part.outcomes,
         "errors": part.errors, "firsts": slot.firsts, "sessions": told, "stretches": len(part.stretches),
     }  # fmt: skip
-    body = [column for _, column in columns] + traces + [column for _, column in went]
+    if part.is_whole:
+        head["legs"] = len(part.legs)
     line = json.dumps(head, separators=(",", ":")).encode() + b"\n"
-    return line + b"".join((*body, crossing.ids_and_times(part.stretches, slot.start_ns)))
+    return line + b"".join((*(column for _, column in columns), *traces, went))
+
+
+def _of_traces(part: Part, place_of: Callable[[str], int]) -> tuple[str, bytes]:
+    """The kinds of the columns of stretches and legs; and their bytes, those of each before what of it is no column."""
+    start_ns, columns = part.slot.start_ns, crossing.columns(part.stretches, place_of)
+    if part.is_whole:
+        columns += crossing.record_columns(part.stretches, place_of)
+    kinds = "".join(kind for kind, _ in columns)
+    body = [*(column for _, column in columns), crossing.ids_and_times(part.stretches, start_ns)]
+    if part.is_whole:
+        columns = closed_legs.columns(part.legs, place_of)
+        kinds += "".join(kind for kind, _ in columns)
+        body += [*(column for _, column in columns), closed_legs.ids_and_times(part.legs, start_ns)]
+    return kinds, b"".join(body)
 
 
 def decoded(body: bytes) -> Part:
@@ -148,6 +176,7 @@ class _Reader:
         self.mixes = tuple(MIXES)[: max(len(head["mixes"]), len(MIXES) - 1)]
         wanted = len(CELL_LABELS) + len(COLUMNS) + 3 * len(self.mixes) + 3 + (4 + len(MEASURES)) * ("sessions" in head)
         wanted += (1 + crossing.STRETCH_COLUMNS) * ("stretches" in head)
+        wanted += (crossing.RECORD_COLUMNS + closed_legs.LEG_COLUMNS) * ("legs" in head)
         if len(self.kinds) != wanted:
             raise PartError(f"it has {len(self.kinds)} columns, not {wanted}")
 
@@ -202,7 +231,10 @@ class _Reader:
         stretches = NO_STRETCHES
         if "stretches" in head:  # A version before joined sessions by partition.
             rows = whole_number(head["stretches"], crossing.STRETCHES_MAX)
-            stretches = crossing.read(rows, self.whole, self.take, self.rest, start_ns, words, len(outcomes))
+            stretches = crossing.read(
+                rows, self.whole, self.take, self.rest, start_ns, words, len(outcomes), "legs" in head
+            )
+        legs = self.legs(head["legs"], start_ns, words) if "legs" in head else NO_LEGS
         if self.at != len(self.body):
             raise PartError(f"{len(self.body) - self.at} bytes are left over")
         # Parts that wait since an older version tell of answers alone.
@@ -212,7 +244,12 @@ class _Reader:
             examples=examples, firsts=firsts, lengths=told.lengths, running=running,
         )  # fmt: skip
         piece = whole_number(head["piece"], ENTRIES_MAX)
-        return Part(piece, labels, slot, outcomes, errors, told.named, stretches, known)
+        return Part(piece, labels, slot, outcomes, errors, told.named, stretches, known, legs, "legs" in head)
+
+    def legs(self, rows: Any, start_ns: int, words: tuple[str, ...]) -> Legs:
+        """The sessions that closed, after all else."""
+        n = whole_number(rows, closed_legs.LEGS_MAX)
+        return closed_legs.read(n, self.whole, self.take, self.rest, start_ns, words)
 
     def entries(self, rows: int, cells: int, limits: tuple[int, int]) -> Entries:
         lowest, highest = limits

@@ -19,21 +19,26 @@ from detectors.core.columns import (
     best_of,
 )
 from detectors.core.series import OVERFLOW, SeriesTable
+from service.exchange.closed_legs import LEGS_MAX
 from service.exchange.crossing import STRETCHES_MAX, places
 from service.exchange.following import Followed, all_of, followed
 from service.exchange.part import CELLS_MAX, COLUMNS, MIXES, SESSIONS_OF_MAX, Part
+from service.ingest.legs import NO_LEGS, Legs
 from service.ingest.stretches import Stretches
 
 
 def cut(
-    slot: Slot, stretches: Stretches, cells: SeriesTable, errors: SeriesTable, outcomes: tuple[str, ...]
+    slot: Slot, stretches: Stretches, legs: Legs | None, cells: SeriesTable, errors: SeriesTable,
+    outcomes: tuple[str, ...],
 ) -> Iterator[Part]:  # fmt: skip
     """The parts of a slot, whose cells and types of error are those of these tables, and of what traces went through.
 
-    Examples of traces that are told anyway have no ids of their own.
+    Examples of traces that are told anyway have no ids of their own. With `legs` of None the record is left out.
     """
-    assert CELLS_MAX == STRETCHES_MAX, "a piece has the same rows of both"
-    starts, of_sessions = range(0, max(len(slot.cell), len(stretches)), CELLS_MAX), slot.session_cells()
+    assert CELLS_MAX == STRETCHES_MAX == LEGS_MAX, "a piece has the same rows of all"
+    gone = NO_LEGS if legs is None else legs
+    starts = range(0, max(len(slot.cell), len(stretches), len(gone)), CELLS_MAX)
+    of_sessions = slot.session_cells()
     for piece, first in enumerate(starts):
         rows = slice(first, first + CELLS_MAX)
         known = slot.cell[rows]
@@ -51,7 +56,7 @@ def cut(
         yield Part(
             piece, tuple(cells.values(cell) for cell in known.tolist()), part, outcomes,
             tuple(errors.values(error)[0] for error in named.tolist()), told.named, stretches.at(rows),
-            places(stretches, seen.trace),
+            places(stretches, seen.trace), gone.at(rows), legs is not None,
         )  # fmt: skip
 
 

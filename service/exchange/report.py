@@ -12,10 +12,10 @@ from typing import Any
 
 from service.exchange.part import TIME_MAX_NS, whole_number
 
-REPORT_FORMAT = 2
+REPORT_FORMAT = 3
 """Of reports and parts together. A reader knows its own and those before it, so detect instances are upgraded first."""
-REPORTS_READABLE = (1, REPORT_FORMAT)
-"""In 1 sessions were joined by partition, and counted with the cells."""
+REPORTS_READABLE = (1, 2, REPORT_FORMAT)
+"""In 1 sessions were joined by partition, and counted with the cells. In 2 nothing was told of legs."""
 HEAD_MAX, PARTS_MAX, TOPICS_MAX, PARTITIONS_MAX = 1 << 20, 10_000, 1_000, 1_000_000
 _MAGIC = b"tocsin-slots"
 _LENGTH = struct.Struct("<I")
@@ -68,7 +68,7 @@ def decoded(body: bytes) -> Report:
     if not body.startswith(_MAGIC) or len(body) == len(_MAGIC):
         raise ReportError("it is not a report of slots")
     if (written := body[len(_MAGIC)]) not in REPORTS_READABLE:
-        said = f"it has format {written}, this version reads {' and '.join(map(str, REPORTS_READABLE))}"
+        said = f"it has format {written}, this version reads {', '.join(map(str, REPORTS_READABLE))}"
         raise ReportError(f"{said}; upgrade detect instances before ingest instances")
     pieces, at = list[bytes](), len(_MAGIC) + 1
     while at < len(body):

@@ -20,6 +20,7 @@ from service.exchange.pieces import cut
 from service.exchange.report import Place, Report
 from service.ingest.decode import Decoder
 from service.ingest.join.join import Seed
+from service.ingest.legs import NO_LEGS, Legs
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.stage import Ingest
@@ -43,8 +44,9 @@ class HandedOverError(ValueError):
 class Made:
     """What a shard is made of, the same on every instance.
 
-    names         what stands for a session's name begins with, the same on every partition; None where no session lies
-                  on several, so that they are joined here
+    names         what stands for a session's name begins with, the same on every partition
+    tells         whether a session may lie on several partitions, so that they are joined elsewhere
+    records       whether what sessions went through is reported, too, for the record of sessions
     state_format  of the ingest state within snapshots, and `readable` those that can be gone on from
     """
 
@@ -52,7 +54,9 @@ class Made:
     decoder: Decoder
     local: Local
     seed: Seed
-    names: Seed | None
+    names: Seed
+    tells: bool
+    records: bool
     state_format: int
     readable: tuple[int, ...]
 
@@ -63,7 +67,7 @@ class Shard:
     def __init__(self, made: Made, source: str) -> None:
         self._made, self.source = made, source
         self.ingest = Ingest(
-            made.limits, decoder=made.decoder, local=made.local, seed=made.seed, names=made.names
+            made.limits, decoder=made.decoder, local=made.local, seed=made.seed, names=made.names, tells=made.tells
         )  # fmt: skip
         self.ingest.expect((source,))
         self.next_offset = 0
@@ -86,16 +90,18 @@ class Shard:
             self.ingest.pass_to(passed_ns)
         slots = {slot.start_ns: slot for slot in self.ingest.closed_slots(now_ns, tally)}
         stretches, self.ingest.stretches = self.ingest.stretches, {}
+        legs, self.ingest.legs = self.ingest.legs, {}
         for start_ns in sorted(slots.keys() | stretches.keys()):
-            self._close(slots.get(start_ns) or empty_slot(start_ns), stretches.get(start_ns, NO_STRETCHES))
+            slot = slots.get(start_ns) or empty_slot(start_ns)
+            self._close(slot, stretches.get(start_ns, NO_STRETCHES), legs.get(start_ns, NO_LEGS))
         self.next_offset = batch.offsets.get(self.source, self.next_offset)
         self._spans += tally.spans - before
         return answers
 
-    def _close(self, slot: Slot, stretches: Stretches) -> None:
+    def _close(self, slot: Slot, stretches: Stretches, legs: Legs) -> None:
         slot = replace(slot, examples=self._best.new(slot))
-        outcomes = self.ingest.local.outcomes.names
-        for part in cut(slot, stretches, self.ingest.cells, self.ingest.sights.errors, outcomes):
+        ingest, told = self.ingest, legs if self._made.records else None
+        for part in cut(slot, stretches, told, ingest.cells, ingest.sights.errors, ingest.local.outcomes.names):
             self._parts.append((part.place, encoded(part)))
             self._last = part.place
 
@@ -136,7 +142,7 @@ class Shard:
     def snapshot(self) -> Arrays:
         """All state, as named arrays. What was closed must have been taken."""
         assert not self._parts, "take the reports before saving: they are in no snapshot"
-        is_joined_here = self._made.names is None or self.ingest.join.tables.is_untold
+        is_joined_here = not self._made.tells or self.ingest.join.tables.is_untold
         written = 1 if is_joined_here else SHARD_FORMAT
         said = {
             "format": written, "source": self.source, "next_offset": self.next_offset, "reported": self._reported,
@@ -162,9 +168,10 @@ class Shard:
                 raise HandedOverError(f"it is of {said['source']}, not of {source}")
             shard = cls(made, source)
             shard.ingest = Ingest.restore(
-                under(arrays, "ingest/"), made.limits, made.decoder, local=made.local, names=made.names
+                under(arrays, "ingest/"), made.limits, made.decoder, local=made.local, names=made.names,
+                tells=made.tells,
             )  # fmt: skip
-            shard.ingest.join.tables.is_untold = said["format"] == 1 and made.names is not None
+            shard.ingest.join.tables.is_untold = said["format"] == 1 and made.tells
             shard.ingest.expect((source,))
             shard.next_offset = int(said["next_offset"])
             reported = said["reported"]

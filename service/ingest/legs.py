@@ -3,15 +3,16 @@
 A session falls silent and goes on, maybe after an hour. What lies between two silences is a leg of it, and counts once.
 """
 
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alertrules.outcome_classes import Outcomes
+from alertrules.outcome_classes import SHIPPED, Outcomes
 from service.ingest.kernel.results import Structs
+from service.ingest.kernel.structs import TYPES
 
 WENT = (
     "model_calls", "failed_model_calls", "truncated_answers", "tool_calls", "failed_tool_calls", "repeated_tool_calls",
@@ -63,17 +64,21 @@ class Legs:
     weight: NDArray[np.float64]
     texts: list[Texts]
 
-    def named_by_agent(self) -> Counter[str]:
-        """How many of them something names."""
-        return Counter(texts.agent for texts, is_named in zip(self.texts, self.named.tolist(), strict=True) if is_named)
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def at(self, rows: slice) -> "Legs":
+        """Some of them."""
+        return Legs(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 def legs(ended: Structs, words: list[str], outcomes: Outcomes) -> Legs:
     """The legs of sessions that the kernel closed. `words` are the texts of all words.
 
-    Of a leg that a version before closed the times are not known: it is left out.
+    Of a leg that a version before closed the times are not known: it is left out. So is one of which not all was told,
+    whose lowest score is NaN then.
     """
-    ended = ended[ended["last"] > 0]
+    ended = ended[(ended["last"] > 0) & ~np.isnan(ended["lowest"])]
     dollars = np.where(ended["unpriced"] > 0, np.nan, ended["dollars"])
     lowest = ended["lowest"].astype(np.float64)
     names = [*outcomes.names, ""]
@@ -99,6 +104,13 @@ def legs(ended: Structs, words: list[str], outcomes: Outcomes) -> Legs:
     )
 
 
+def legs_of(parts: Sequence[Legs]) -> Legs:
+    """All of several, in this order. There must be one at least."""
+    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Legs)}
+    texts = [each for part in columns.pop("texts") for each in part]
+    return Legs(**{name: np.concatenate(column) for name, column in columns.items()}, texts=texts)
+
+
 def _ids(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.void]:
     """Two halves as the bytes that they were read from."""
     made: NDArray[np.void] = np.stack([high, low], 1).astype("<u8").view("V16")[:, 0]
@@ -108,3 +120,6 @@ def _ids(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.void]:
 def key_bytes(halves: tuple[int, int]) -> bytes:
     """What stands for a session, as `Legs.key` has it."""
     return b"".join(half.to_bytes(8, "little") for half in halves)
+
+
+NO_LEGS = legs(np.empty(0, TYPES["ended"]), [], SHIPPED)

@@ -13,7 +13,7 @@ from service.ingest.rollup import buckets
 
 CellOf = Callable[[tuple[str, str]], int]
 """The cell of the sessions of a tenant and an agent, of which there are so many."""
-_CALLS = [0, 3, 6]
+CALLS = [0, 3, 6]
 """Places in `legs.WENT`: calls of models, calls of tools, retrievals."""
 
 
@@ -41,7 +41,7 @@ def lengths(ended: Structs, texts: list[str], cell_of: CellOf) -> Entries:
         return NOTHING
     cell = _cells(ended["open_tenant"], ended["open_agent"], texts, cell_of)
     tokens = ended["tokens_in"].astype(np.float64) + ended["tokens_out"]
-    told = (ended["repeats"] + 1.0, ended["went"][:, _CALLS].sum(1), tokens, ended["dollars"], ended["seconds"])
+    told = (ended["repeats"] + 1.0, ended["went"][:, CALLS].sum(1), tokens, ended["dollars"], ended["seconds"])
     places = [
         measure * PLACES + (buckets(np.nan_to_num(values.astype(np.float64))) - FIRST_BUCKET)
         for measure, values in enumerate(told)

@@ -61,6 +61,7 @@ class Ingest:
     def __init__(
         self, limits: IngestLimits, review: Review | None = None, decoder: Decoder | None = None,
         meters: Meters | None = None, local: Local = NOTHING_LOCAL, seed: Seed = UNSEEDED, names: Seed | None = None,
+        tells: bool = False,
     ) -> None:  # fmt: skip
         self.limits, self.local = limits, local
         self.meters = meters or Meters()
@@ -69,17 +70,17 @@ class Ingest:
         self.sights = Sights()
         self._review = review
         self._watermark = Watermark(limits.lateness_ns, limits.idle_hold_ns)
-        self.join = Join(limits, local, seed, names=names)
+        self.join = Join(limits, local, seed, names=names, tells=tells)
         self._prices = Prices(local.prices)
         self._closing = Closing(self.join, self._prices)
         self._policies = Policies()
         self.words = Words()
         self._told_ns = np.zeros((limits.cells_max + 1, 3), np.int64)  # Cost, outcomes and sessions, by cell.
         self._ready: list[Slot] = []
-        self._gone: list[Legs] = []
+        self._gone: dict[int, Legs] = {}
         self._told: dict[int, Stretches] = {}
-        self.legs: tuple[Legs, ...] = ()  # Of the slots that were taken last;
-        self.stretches: dict[int, Stretches] = {}  # by their starts, where sessions are joined elsewhere.
+        self.legs: Mapping[int, Legs] = {}  # Of the slots that were taken last, by their starts;
+        self.stretches: dict[int, Stretches] = {}  # and where sessions are joined elsewhere.
         self._expired_day = 0
 
     @property
@@ -257,7 +258,7 @@ class Ingest:
     def take_closed(self) -> Iterator[Slot]:
         """The slots that the records read last have closed, oldest first."""
         ready, self._ready = self._ready, []
-        self.legs, self._gone = tuple(self._gone), []
+        self.legs, self._gone = self._gone, {}
         self.stretches, self._told = self._told, {}
         return iter(ready)
 
@@ -293,11 +294,11 @@ class Ingest:
         tally.tickets += [line for _, line in firsts.policies]
         tally.sessions += len(closed.ended)
         if closed.legs is not None:
-            self._gone.append(closed.legs)
-            tally.named.update(closed.legs.named_by_agent())
+            self._gone[start_ns] = closed.legs
         if len(closed.stretches):
             self._told[start_ns] = closed.stretches
         tally.sessionless.update(closed.nameless)
+        tally.named.update(closed.named)
         tally.cut.update(closed.cut)
         for (word, agent), sessions in closed.no_class.items():
             self.words.note(Unknown.OUTCOME, "", word, agent, start_ns, sessions)
@@ -371,10 +372,10 @@ class Ingest:
     @classmethod
     def restore(
         cls, arrays: Arrays, limits: IngestLimits, decoder: Decoder | None = None, meters: Meters | None = None,
-        local: Local = NOTHING_LOCAL, names: Seed | None = None,
+        local: Local = NOTHING_LOCAL, names: Seed | None = None, tells: bool = False,
     ) -> "Ingest":  # fmt: skip
         """What `snapshot` was taken of: reading on from it gives what never having stopped would have."""
-        ingest = cls(limits, decoder=decoder, meters=meters, local=local, names=names)
+        ingest = cls(limits, decoder=decoder, meters=meters, local=local, names=names, tells=tells)
         text = json.loads(arrays["text"].tobytes())
         ingest.join.restore(arrays)
         ingest.meters.restore(arrays)

@@ -7,7 +7,7 @@ import numpy as np
 from service.ingest.kernel.joining import STRETCH
 from service.ingest.kernel.results import Structs
 
-WORDS = ("tenant", "agent", "open_tenant", "open_agent", "tool")
+WORDS = ("tenant", "agent", "open_tenant", "open_agent", "tool", "version", "model")
 """Fields that are places in the texts."""
 
 

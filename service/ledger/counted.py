@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from detectors.core.columns import SECOND_NS
-from service.batch import Record, Signal
+from service.batch import LATE_PARTITION, Record, Signal
 from service.ingest.otlp.points import EVALUATION_EVENT
 from service.ledger.late_rows import Joined
 from service.ledger.sessions import Sessions
 from service.sources.arrival import Arrival, Arrivals
 
-LATE_PARTITION = "late_outcomes"
 BEHIND_NS = 1800 * SECOND_NS
 """What is older than this counts as if it were not: metrics and evaluations of more than an hour ago count nowhere."""
 

@@ -52,7 +52,7 @@ class Sessions:
 
     key_of    what stands for the session of a name
     written   legs that are in the file since the start
-    dropped   legs that are not, or not any more, before their time: `full`, or `unwritten`
+    dropped   legs that are not, or not any more, before their time: `full`, `unwritten`, or `untold` by other machines
     late      what became of late outcomes
     failures  writes that failed
     problem   why the last one did; empty while writing works

@@ -4,9 +4,10 @@ A series' labels are written once for all gauges that have the same ones: they a
 the work. The tests hold it to what prometheus-client writes.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 
+import numpy as np
 from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -41,30 +42,53 @@ def level_text(levels: Iterable[Level]) -> str:
     Each metric is declared, though no series has it. Empty labels are left out, and gauges that are not finite.
     """
     lines: dict[str, list[str]] = {name: list(_declared(name)) for name in (*LEVELS, STATE)}
+    written = Written()
     for level in levels:
         series: dict[Pair | None, list[str]] = {}
         for gauge, numbers in level.gauges.items():
             described = level.rule.described.gauge(gauge)
             name, more = described.metric, described.label
             if more not in series:
-                series[more] = [labels(level, values, more) for values in level.labels]
+                series[more] = written.series(level, level.labels, more)
+            are_shown = np.isfinite(numbers).tolist()
             lines[name] += [
                 f"{name}{{{own}}} {number!r}\n"
-                for own, number in zip(series[more], numbers.tolist(), strict=True)
-                if math.isfinite(number)
+                for own, number, is_shown in zip(series[more], numbers.tolist(), are_shown, strict=True)
+                if is_shown
             ]
         for key, alert in level.alerts.items():
-            lines[STATE].append(f"{STATE}{{{labels(level, key, ('state', alert.state.value))}}} 1.0\n")
+            (own,) = written.series(level, [key], ("state", alert.state.value))
+            lines[STATE].append(f"{STATE}{{{own}}} 1.0\n")
     return "".join("".join(each) for each in lines.values())
 
 
-def labels(level: Level, values: tuple[str, ...], more: Pair | None) -> str:
-    """The labels of a series, and one more, as they stand between braces: by name, those without a value left out.
+class Written(dict[Pair, str]):
+    """Pairs of a label and its value as they are written, each worked out once: many series share them.
 
-    To Prometheus an empty label is a missing one, and eight of them are most bytes.
+    >>> Written()["agent", 'the "best"']
+    'agent="the \\\\"best\\\\""'
+    >>> Written()["agent", ""]
+    ''
     """
-    told = dict(zip(level.rule.by, values, strict=True)) | {"rule": level.rule.name} | dict([more] if more else [])
-    return ",".join(f'{name}="{valid(value).translate(_ESCAPED)}"' for name, value in sorted(told.items()) if value)
+
+    def __missing__(self, pair: Pair) -> str:
+        name, value = pair
+        self[pair] = f'{name}="{valid(value).translate(_ESCAPED)}"' if value else ""
+        return self[pair]
+
+    def series(self, level: Level, series: Sequence[tuple[str, ...]], more: Pair | None) -> list[str]:
+        """The labels of each series, and one more, as they stand between braces: by name, without those that are empty.
+
+        To Prometheus an empty label is a missing one, and eight of them are most bytes.
+        """
+        same = {"rule": level.rule.name} | dict([more] if more else [])
+        columns: dict[str, Iterable[str]] = {
+            name: repeat(self[name, value], len(series)) for name, value in same.items()
+        }
+        for name, values in zip(level.rule.by, zip(*series, strict=True), strict=bool(series)):
+            columns.setdefault(name, [self[name, value] for value in values])
+        rows = zip(*(columns[name] for name in sorted(columns)), strict=True)
+        return [",".join(filter(None, row)) for row in rows]
 
 
 def _declared(name: str) -> Iterator[str]:

@@ -1,10 +1,10 @@
-"""What is exported of the record of sessions; nothing but names in the role that has none."""
+"""What is exported of the record of sessions; nothing but names where there is none."""
 
 from service.ledger.late import Result
 from service.ledger.sessions import Sessions
 from service.own_metrics.tallied import Values
 
-UNRECORDED = ("full", "unwritten")
+UNRECORDED = ("full", "unwritten", "untold")
 
 
 def counters(sessions: Sessions | None) -> dict[str, Values]:

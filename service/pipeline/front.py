@@ -24,7 +24,7 @@ class Intake(Protocol):
 
     cells: SeriesTable
     sights: Sights
-    legs: tuple[Legs, ...]
+    legs: Mapping[int, Legs]
     WAITS: ClassVar[str]
 
     @property
@@ -38,6 +38,7 @@ class Intake(Protocol):
     def closed_slots(self, now_ns: int, tally: Tally) -> Iterator[Slot]: ...
     def take_closed(self) -> Iterator[Slot]: ...
     def flush(self, tally: Tally) -> Iterator[Slot]: ...
+    def key_of(self, session: str) -> bytes: ...
     def snapshot(self) -> Arrays: ...
 
 
@@ -81,9 +82,10 @@ class Merging:
 
     limits: IngestLimits
     seed: Seed
+    names: Seed
 
     def anew(self, local: Local, rules: RuleSet) -> Intake:
-        return Merge(self.limits, local, self.seed)
+        return Merge(self.limits, local, self.seed, self.names, _meters(local, rules))
 
     def restored(self, arrays: Arrays, local: Local, rules: RuleSet) -> Intake:
-        return Merge.restore(arrays, self.limits, local, self.seed)
+        return Merge.restore(arrays, self.limits, local, self.seed, self.names, _meters(local, rules))

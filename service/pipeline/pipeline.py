@@ -194,8 +194,8 @@ class Pipeline:
         return self._outcome((), step)
 
     def _judge(self, slots: Iterable[Slot], now_ns: int, step: _Step) -> None:
-        step.legs += self.ingest.legs
-        self.ingest.legs = ()
+        step.legs += self.ingest.legs.values()
+        self.ingest.legs = {}
         for slot in slots:
             self._tell(self.detect.advance(slot.start_ns), now_ns, step)
             self.causes.add(slot, self.ingest.cells)

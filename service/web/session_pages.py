@@ -27,7 +27,7 @@ from service.wiring import key_of
 T = TypeVar("T")
 WEEK_DAYS, MONTH_DAYS, DAYS_MAX = 7.0, 30.0, 365.0
 SESSION_ID_MAX = 1_000
-NO_RECORD = "this instance keeps no record of sessions: role all does"
+NO_RECORD = "this instance keeps no record of sessions: TOCSIN_SESSIONS__RECORD is false"
 NOT_KNOWN = (
     "no session of that id, and no trace of that id begins one, is in the record. A session is recorded once it has "
     "fallen silent. It is kept for TOCSIN_SESSIONS__KEEP, under a hash of its id that another data directory does not "

@@ -7,7 +7,9 @@ the demo's fleet of 40 agents. One source partition is ingested as role ingest d
 producer does (zstd), and merged as role detect does. Seconds are CPU time of one process. Bytes are told as a share of
 the spans' own, both as SDKs write them and as Kafka keeps them with zstd. A state is what the next owner goes on from:
 its bytes are told for a live span, and as a share of the spans where it is written every five minutes. All sessions of
-both streams are named, and each is of one trace: that traces of several partitions can be joined costs most there.
+both streams are named, and each is of one trace: that traces of several partitions can be joined costs most there. What
+the record of sessions adds is measured beside: `TOCSIN_SESSIONS__RECORD=false` leaves it out. The second case is
+the fleet with `TOCSIN_KAFKA__KEYED_BY=session`, as a fleet whose sessions have no names is: legs in place of stretches.
 """
 
 import argparse
@@ -31,6 +33,7 @@ from service.exchange.part import encoded as part_bytes
 from service.exchange.report import decoded, encoded
 from service.exchange.shard import Made, Shard
 from service.ingest.join.join import UNSEEDED
+from service.ingest.legs import NO_LEGS
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.otlp.scanner import Scanner
@@ -81,12 +84,26 @@ def _without_examples(part: Part) -> Part:
 
 def _without_stretches(part: Part) -> Part:
     """What is told of calls."""
-    return replace(part, stretches=NO_STRETCHES)
+    return replace(part, stretches=NO_STRETCHES, legs=NO_LEGS, is_whole=False)
 
 
-def measured(name: str, seconds: int, stream: list[tuple[bytes, int]]) -> Row:
-    """One stream through one shard and one detect instance."""
-    shard = Shard(Made(LIMITS, Scanner(), Local(), UNSEEDED, UNSEEDED, FORMAT, READABLE), SOURCE)
+def _without_record(part: Part) -> Part:
+    """What `TOCSIN_SESSIONS__RECORD=false` leaves."""
+    return replace(part, legs=NO_LEGS, is_whole=False)
+
+
+def _detected(reports: Sequence[bytes], end_ns: int) -> tuple[float, int]:
+    """Seconds in which a detect instance reads reports, and the cells that it has then."""
+    detect = Pipeline(LIMITS, load([ROOT / "alertrules" / "packs"]), 0, front=Merging(LIMITS, UNSEEDED, UNSEEDED))
+    begun_s = time.process_time()
+    for report in reports:
+        detect.step(Batch((Record(Signal.TRACES, report, "tocsin.slots/0"),), {}), end_ns)
+    return time.process_time() - begun_s, len(detect.ingest.cells)
+
+
+def measured(name: str, seconds: int, stream: list[tuple[bytes, int]], tells: bool = True) -> Row:
+    """One stream through one shard and one detect instance; `tells` as for a shard."""
+    shard = Shard(Made(LIMITS, Scanner(), Local(), UNSEEDED, UNSEEDED, tells, True, FORMAT, READABLE), SOURCE)
     tally, reports, begun_s, state = Tally(), list[bytes](), time.process_time(), b""
     for at, (body, now_ns) in enumerate(stream):
         shard.step(Batch((Record(Signal.TRACES, body, SOURCE),), {SOURCE: at + 1}), now_ns, tally)
@@ -101,38 +118,38 @@ def measured(name: str, seconds: int, stream: list[tuple[bytes, int]]) -> Row:
     shard.step(Batch((), {}), end_ns, tally)
     reports += map(encoded, shard.take({"spans": 1}, end_ns))
     ingest_s += time.process_time() - begun_s
-    detect = Pipeline(LIMITS, load([ROOT / "alertrules" / "packs"]), 0, front=Merging(LIMITS, UNSEEDED))
-    begun_s = time.process_time()
-    for report in reports:
-        detect.step(Batch((Record(Signal.TRACES, report, "tocsin.slots/0"),), {}), end_ns)
-    detect_s = time.process_time() - begun_s
+    small = [_rewritten(report, _without_record) for report in reports]
+    (detect_s, cells), (unrecorded_s, _) = (_detected(told, end_ns) for told in (reports, small))
     spans, raw = tally.spans, sum(len(body) for body, _ in stream)
     packed, slots = compressed([body for body, _ in stream]), compressed(reports)
     plain, of_calls = (
         compressed([_rewritten(report, without) for report in reports])
         for without in (_without_examples, _without_stretches)
     )
+    unrecorded = compressed(small)
     a_live = compressed([state]) / max(live, 1)
     states = a_live * LIVE_S / STATE_EVERY_S * spans
     return {
         "stream": name, "spans": spans, "spans_a_second": spans / seconds, "span_bytes": raw / spans,
-        "span_bytes_zstd": packed / spans, "cells": len(detect.ingest.cells), "report_bytes_a_span": slots / spans,
+        "span_bytes_zstd": packed / spans, "cells": cells, "report_bytes_a_span": slots / spans,
         "examples_a_span": (slots - plain) / spans, "stretches_a_span": (slots - of_calls) / spans,
+        "record_a_span": (slots - unrecorded) / spans, "record_of_raw": (slots - unrecorded) / raw,
         "reports_of_raw": slots / raw, "reports_of_zstd": slots / packed,
         "state_bytes_a_live_span": a_live,
         "states_of_raw": states / raw, "state_s_a_million": state_s / max(live, 1) * 1e6,
         "ingest_kspans_a_core": spans / ingest_s / 1e3, "detect_ms_a_slot": detect_s / max(1, tally.slots) * 1e3,
-        "detect_kspans_a_core": spans / detect_s / 1e3,
+        "detect_kspans_a_core": spans / detect_s / 1e3, "unrecorded_kspans_a_core": spans / unrecorded_s / 1e3,
     }  # fmt: skip
 
 
 LINE = (
     "{stream:18} {spans_a_second:7.0f} spans/s, {span_bytes:5.0f} B each ({span_bytes_zstd:4.0f} B zstd), "
     "{cells:6} cells; reports {report_bytes_a_span:6.2f} B a span, {examples_a_span:5.2f} of it examples, "
-    "{stretches_a_span:5.2f} traces' stretches = "
-    "{reports_of_raw:7.3%} of raw, {reports_of_zstd:7.3%} of zstd; "
+    "{stretches_a_span:5.2f} traces' stretches and legs, {record_a_span:5.2f} for the record = "
+    "{reports_of_raw:7.3%} of raw ({record_of_raw:6.3%} the record), {reports_of_zstd:7.3%} of zstd; "
     "state {state_bytes_a_live_span:5.1f} B a live span = {states_of_raw:6.3%}; "
-    "a core: ingest {ingest_kspans_a_core:5.0f}k, detect {detect_kspans_a_core:6.0f}k spans/s, "
+    "a core: ingest {ingest_kspans_a_core:5.0f}k, detect {detect_kspans_a_core:6.0f}k spans/s "
+    "({unrecorded_kspans_a_core:.0f}k without the record), "
     "{detect_ms_a_slot:5.1f} ms a slot, state {state_s_a_million:.2f} s a million"
 )
 
@@ -140,6 +157,7 @@ LINE = (
 def cases(rates: Sequence[int]) -> Iterator[Row]:
     """All of them."""
     yield measured("fleet", *fleet(10))
+    yield measured("fleet, by session", *fleet(10), tells=False)
     for rate in rates:
         yield measured(f"sessions, {rate}/s", *steady(rate))
 

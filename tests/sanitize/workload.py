@@ -20,6 +20,7 @@ from service.exchange.shard import Shard
 from service.ingest.join.join import UNSEEDED
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
+from service.ingest.metrics.meters import Meters
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.stage import Ingest
 from tests.service.exchange.machines import made
@@ -60,7 +61,7 @@ def exchanged(chance: random.Random, given: IngestLimits) -> None:
     """An odd stream on two partitions, whose sessions are joined elsewhere; either side is restored on the way."""
     theirs, sources, tally = replace(made(), limits=given), ("p/0", "p/1"), Tally()
     shards = {source: Shard(theirs, source) for source in sources}
-    merge, until_ns = Merge(given, Local(), UNSEEDED), 0
+    merge, until_ns = Merge(given, Local(), UNSEEDED, UNSEEDED, Meters()), 0
     for raw, now_s, _ in arrivals(chance):
         source, until_ns = chance.choice(sources), at_ns(now_s)
         shards[source].step(Batch((Record(Signal.TRACES, raw, source),), {}), until_ns, tally)
@@ -70,7 +71,7 @@ def exchanged(chance: random.Random, given: IngestLimits) -> None:
         list(merge.take_closed())
         if chance.random() < 0.02:
             shards[source] = Shard.restore(theirs, source, shards[source].snapshot())
-            merge = Merge.restore(merge.snapshot(), given, Local(), UNSEEDED)
+            merge = Merge.restore(merge.snapshot(), given, Local(), UNSEEDED, UNSEEDED, Meters())
     for shard in shards.values():
         shard.ingest.pass_to(until_ns + 100_000 * SECOND_NS)
         shard.step(Batch((), {}), until_ns, tally)

@@ -104,7 +104,9 @@ def test_what_is_wrong_is_told_by_its_place() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"ROLE": "detect", "KAFKA__BOOTSTRAP_SERVERS": "b:9092"}, "role detect has no record of sessions"),
+        ({"ROLE": "ingest", "KAFKA__BOOTSTRAP_SERVERS": "b:9092"}, "role ingest has no record of sessions"),
+        ({"KAFKA__BOOTSTRAP_SERVERS": "b:9092", "SESSIONS__RECORD": "false"}, "TOCSIN_SESSIONS__RECORD=false"),
+        ({"KAFKA__BOOTSTRAP_SERVERS": "b:9092", "KAFKA__SLOTS_TOPIC": "o"}, "o holds reports of slots"),
         ({}, "say the brokers, too, in TOCSIN_KAFKA__BOOTSTRAP_SERVERS"),
         ({"KAFKA__BOOTSTRAP_SERVERS": "b:9092", "KAFKA__TOPICS": "spans o"}, "o is read as telemetry"),
     ],

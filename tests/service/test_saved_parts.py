@@ -116,7 +116,7 @@ def test_open_alerts() -> None:
 
 def test_slots_of_role_detect() -> None:
     """Its first stage begins anew, too, and takes nothing that was judged."""
-    one = Pipeline(IngestLimits(), rules(), 0, front=Merging(IngestLimits(), UNSEEDED))
+    one = Pipeline(IngestLimits(), rules(), 0, front=Merging(IngestLimits(), UNSEEDED, UNSEEDED))
     state = one.snapshot()
     parts = {**state.alerts["parts"], "slots": MERGE_FORMAT + 1}
     one.detect.open_ns = end_ns(CUT)

@@ -107,3 +107,16 @@ def test_a_record_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
         assert ready.status_code == 200 and "but sessions are not recorded: file is not a database" in ready.text
         assert httpx.get(web + "/api/v1/sessions/c").status_code == 503
         assert daemon.stop() == 0 and daemon.said.count("sessions are not recorded") == 1
+
+
+def test_a_record_that_nobody_wants(tmp_path: Path) -> None:
+    """Sessions are counted, no file is written, and who asks is told by which setting."""
+    with running(tmp_path, SESSIONS__RECORD="false", **QUICK) as daemon:
+        door, web = daemon.addresses()
+        conversation(door, 10, "c")
+        until(lambda: "tocsin_sessions_closed_total 1.0" in httpx.get(web + "/metrics").text)
+        status, _, error = tocsin(web, "session", "c")
+        assert status == 1 and "TOCSIN_SESSIONS__RECORD is false" in error
+        assert httpx.post(web + "/api/v1/outcomes", json={}).status_code == 404
+        assert daemon.stop() == 0
+    assert not (tmp_path / "state" / SESSIONS_FILE).exists()

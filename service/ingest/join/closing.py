@@ -66,7 +66,7 @@ class Closed(NamedTuple):
     cells     theirs; labels likewise, as rows of the join's
     ended     (sessions,) structs of the sessions
     sampled   services, the number of their spans, and the largest weight among them
-    nameless  agents, and the number of sessions that nothing named
+    nameless  agents, and the number of sessions that nothing named; `named` of the others
     cut       agents, and the number of calls one of whose values was too long for a label
     no_class  outcomes that are of no class, and agents: how many sessions ended so
     errors    types of error by the number that UNIT_ERROR has for each
@@ -84,6 +84,7 @@ class Closed(NamedTuple):
     ended: Structs
     sampled: list[tuple[str, int, float]]
     nameless: dict[str, int]
+    named: dict[str, int]
     cut: dict[str, int]
     no_class: Mapping[tuple[str, str], float] = NO_WORDS
     errors: Mapping[int, str] = NO_ERRORS
@@ -223,7 +224,7 @@ class Closing:
             if known[row] == OVERFLOW:
                 known[row] = ASK
         ended = tables.rows("ended")[counting.listed(tables, sessions)]
-        nameless = self._by_text(ended["agent"][ended["is_trace"] > 0])
+        nameless, named = (self._by_text(ended["agent"][(ended["is_trace"] > 0) == of]) for of in (True, False))
         cut = self._by_text(labels["words"][rows[units[UNIT_IS_CUT] > 0], L_AGENT])
         sampled = counting.sampled(tables, len(lexicon.resources))
         services = [(lexicon.resources[i].agent, spans, weight) for i, spans, weight in sampled]
@@ -239,7 +240,8 @@ class Closing:
 
         texts = lexicon.texts()
         return Closed(
-            units, cells, rows, calls, ended, services, nameless, cut, no_class, errors, self._firsts(labels), gone,
+            units, cells, rows, calls, ended, services, nameless, named, cut, no_class, errors,
+            self._firsts(labels), gone,
             running(counting.running(tables, start_ns), texts, of_sessions), lengths(ended, texts, of_sessions),
             stretches,
         )  # fmt: skip

@@ -12,13 +12,13 @@ from service.ingest.join import format9, format10, saved
 from service.ingest.join.lexicon import Lexicon
 from service.ingest.kernel import intake, joining
 from service.ingest.kernel.constants import WAS_DUPLICATE, WAS_FUTURE, WAS_LATE, WAS_NEGATIVE, WAS_TRACE_FULL
-from service.ingest.kernel.tables import Tables
+from service.ingest.kernel.tables import WORDS_MAX, Tables
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.plans import Plans
 from service.ingest.reader import Decoded, Reader
 from service.ingest.stretches import WORDS, Stretches
-from service.ingest.vocabulary import AGENT, TOOL_NAME, Reading, Resource
+from service.ingest.vocabulary import AGENT, AGENT_VERSION, REQUEST_MODEL, TOOL_NAME, Reading, Resource
 
 Seed = tuple[int, int]
 """Two int64 that hashes begin with; what is counted does not depend on them."""
@@ -34,19 +34,20 @@ _DROPPED = {
 class Join:
     """Live traces and open sessions, and the slots in which their spans wait.
 
-    With `names`, sessions are joined elsewhere: it tells stretches of traces, and counts no session. Then what stands
-    for a session of a name depends on these two numbers alone.
+    What stands for the name of a session depends on `names` alone, if that is given, else on the seed. With `tells`,
+    sessions that have a name are joined elsewhere: it tells stretches of their traces, and does not count them.
     """
 
     def __init__(
-        self, limits: IngestLimits, local: Local, seed: Seed, learns: bool = True, names: Seed | None = None
+        self, limits: IngestLimits, local: Local, seed: Seed, learns: bool = True, names: Seed | None = None,
+        tells: bool = False,
     ) -> None:  # fmt: skip
         weights = None
         if local.sampling is not None:
             weights = local.sampling.weight(failed=True), local.sampling.weight(failed=False)
         self.tables = Tables(
             seed, limits.session_idle_ns, limits.rootless_idle_ns, limits.session_max_ns, limits.traces_max,
-            limits.spans_max, weights, names,
+            limits.spans_max, weights, names, tells,
         )  # fmt: skip
         self.lexicon = Lexicon(self.tables, local.outcomes)
         self.reader = Reader(self.tables, self.lexicon, local, Plans(self.lexicon, learns, local))
@@ -104,17 +105,21 @@ class Join:
         words = np.array([self.lexicon.word(text) for text in stretches.texts] or [0], np.uint32)
         for name in WORDS:
             rows[name] = words[rows[name]]
-        roots, tools = (self._readings(field, rows[name]) for field, name in ((AGENT, "agent"), (TOOL_NAME, "tool")))
+        roots = self._readings((AGENT, AGENT_VERSION, REQUEST_MODEL), (rows["agent"], rows["version"], rows["model"]))
+        tools = self._readings((TOOL_NAME,), (rows["tool"],))
         self._seen += len(rows)
         joining.join_in(self.tables, rows, roots, tools, self.lexicon.resource(Resource()), until_ns)
 
-    def _readings(self, field: str, words: NDArray[np.uint32]) -> Ids:
-        """What the dialects would say of spans of which no more is known than these words."""
-        each, places = np.unique(words, return_inverse=True)
-        found = np.empty(len(each), np.int32)
-        for i, word in enumerate(each.tolist()):
+    def _readings(self, fields: Sequence[str], words: Sequence[NDArray[np.uint32]]) -> Ids:
+        """What the dialects would say of spans of which no more is known than these words of these fields."""
+        together = np.zeros(len(words[0]), np.int64)
+        for column in words:
+            together = together * WORDS_MAX + column
+        _, first, places = np.unique(together, return_index=True, return_inverse=True)
+        found = np.empty(len(first), np.int32)
+        for i, row in enumerate(first.tolist()):
             reading = Reading(is_root=False)
-            reading.own = {field: self.lexicon.text(word)}
+            reading.own = {field: self.lexicon.text(int(each[row])) for field, each in zip(fields, words, strict=True)}
             found[i] = self.lexicon.reading(reading, None)
         numbers: Ids = found[places]
         return numbers

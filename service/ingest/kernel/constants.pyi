@@ -79,4 +79,5 @@ NEVER: int
 NOT_OF_SPANS: int
 NO_PLAN: int
 ASK_NAME: int
+S_PART: int
 S_FLAGS: int

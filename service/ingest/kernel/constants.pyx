@@ -39,4 +39,5 @@ WHOLE, FREE_TEXT, NUMBER, NEVER, NOT_OF_SPANS = (
 )
 NO_PLAN, ASK_NAME = shapes.NO_PLAN, shapes.ASK_NAME
 
+S_PART = stretch.S_PART
 S_FLAGS = stretch.S_ROOTED | stretch.S_FAILED | stretch.S_CALLS | stretch.S_OVER

@@ -3,6 +3,7 @@
 A trace is here what its stretches told. One span stands for all of its own: the root, as soon as one was told.
 """
 
+from libc.math cimport NAN
 from libc.stdint cimport INT64_MAX, int64_t
 
 from service.ingest.kernel.admit cimport evict_oldest
@@ -14,7 +15,7 @@ from service.ingest.kernel.stretch cimport *
 from service.ingest.kernel.structs cimport structs
 from service.ingest.kernel.tables cimport Tables
 from service.ingest.kernel.traces cimport add, drop_forgotten, find_trace, offer_again, open_trace, repeats_of
-from service.ingest.kernel.units cimport Cost, one_more
+from service.ingest.kernel.units cimport Cost, lower, one_more
 
 import numpy as np
 
@@ -56,7 +57,7 @@ cdef void _stand(Join* t, row_t row, const Stretch* stretch, row_t reading) noex
         return
     if stretch.flags & S_ROOTED:
         span.parent_id, trace.root = 0, row_of(t, span)
-    span.tenant, span.weight, span.reading = stretch.tenant, <weight_t>stretch.weight, <small_t>reading
+    span.tenant, span.weight, span.reading = stretch.tenant, stretch.weight, <small_t>reading
     span.flags = FAILED if stretch.flags & S_FAILED else 0
     offer_again(t, trace)
 
@@ -66,11 +67,17 @@ cdef void _bear(Join* t, row_t row, const Stretch* stretch, row_t tool, row_t re
     cdef Trace* trace = &t.traces[row]
     cdef word_t[7] words
     cdef Cost cost
+    cdef int place
+    cdef row_t calls
     trace.dollars += stretch.dollars
     trace.unpriced += stretch.unpriced
     trace.free += stretch.free
-    one_more(trace.went, WENT_CALLS, stretch.calls)     # Whatever they were: this is what length is counted by.
-    trace.tokens_in += stretch.tokens
+    for place in range(WENT):
+        one_more(trace.went, place, stretch.went[place])
+    calls = stretch.went[WENT_CALLS] + stretch.went[WENT_TOOLS] + stretch.went[WENT_RETRIEVALS]
+    trace.tokens_in += stretch.tokens_in
+    trace.tokens_out += stretch.tokens_out
+    trace.lowest = NAN if stretch.flags & S_PART else lower(trace.lowest, stretch.lowest)
     if stretch.repeats > repeats_of(t, trace):
         if t.spans[trace.spans].id != CALLED_AGAIN:
             _span(t, row, CALLED_AGAIN, STAND_IN, tool, resource)
@@ -78,7 +85,7 @@ cdef void _bear(Join* t, row_t row, const Stretch* stretch, row_t tool, row_t re
         t.spans[trace.repeated].times, t.spans[trace.repeated].reading = <small_t>stretch.repeats, <small_t>tool
     words[L_TENANT], words[L_AGENT] = stretch.open_tenant, stretch.open_agent
     cost.dollars, cost.source = stretch.dollars, NOTHING_TO_PRICE
-    bear(&t.sessions[trace.session], words, stretch.calls, cost, stretch.tokens)
+    bear(&t.sessions[trace.session], words, calls, cost, stretch.tokens_in + stretch.tokens_out)
     if stretch.flags & S_CALLS:
         list_long(t, trace, end_ns)
 

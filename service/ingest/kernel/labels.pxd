@@ -99,6 +99,12 @@ cdef inline void label(Join* t, Span* span, word_t* words) noexcept nogil:
     words[L_TOOL], words[L_VERSION] = tool, version if version else resource.version
 
 
+cdef inline word_t model_of(Join* t, const Span* root, const word_t* words) noexcept nogil:
+    """The model of a trace, given the labels of its root: that of the root, else the one that its trace says."""
+    cdef Span* default = default_span(t, root, DEFAULT_MODEL)
+    return words[L_MODEL] if words[L_MODEL] or default == NULL else reading_of(t, default).model
+
+
 cdef inline word_t _as_spelled(Join* t, Span* span, word_t agent) noexcept nogil:
     """The name of an agent as its trace spells it: by the first span that says it, else the first that is called so."""
     cdef Span* default = default_span(t, span, DEFAULT_AGENT)

@@ -2,7 +2,7 @@
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.string cimport memset
 
-from service.ingest.kernel.labels cimport default_span, label
+from service.ingest.kernel.labels cimport label, model_of
 from service.ingest.kernel.memory cimport (
     NONE, enter, give_back, hash_of, leave, next_like, pop, push, row_t, show, take, word_t
 )
@@ -305,7 +305,8 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
         ended.dollars += trace.dollars
         for place in range(WENT):
             one_more(ended.went, place, trace.went[place])
-        ended.lowest = lower(ended.lowest, trace.lowest)
+        # NaN stays: not all was told of one of its traces.
+        ended.lowest = lower(ended.lowest, trace.lowest) if trace.lowest == trace.lowest else trace.lowest
         ended.repeats = max(ended.repeats, repeats_of(t, trace))
         ended.tokens_in += trace.tokens_in
         ended.tokens_out += trace.tokens_out
@@ -317,7 +318,5 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
     root = first_of(t, main)
     label(t, root, words)
     ended.tenant, ended.agent, ended.weight = words[L_TENANT], words[L_AGENT], root.weight
-    ended.version, ended.model = words[L_VERSION], words[L_MODEL]
-    if not ended.model and default_span(t, root, DEFAULT_MODEL) != NULL:
-        ended.model = reading_of(t, default_span(t, root, DEFAULT_MODEL)).model
+    ended.version, ended.model = words[L_VERSION], model_of(t, root, words)
     ended.unpriced, ended.free = unpriced > 0, unpriced == 0 and ended.dollars == 0.0 and free > 0

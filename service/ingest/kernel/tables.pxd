@@ -12,6 +12,7 @@ cdef class Tables:
     cdef void** pointers[11]    # with the pointers that kernels use,
     cdef Index* indexes[11]     # and their indexes, NULL for tables that have none.
     cdef object units_array, seen_array
+    cdef bint has_names
     cdef void room(self, str name, long long rows)
     cdef void room_for_units(self, long long rows)
     cdef void room_for_decoded(self, row_t rows)

@@ -65,12 +65,15 @@ cdef class Tables:
 
     def __init__(
         self, tuple seed, int64_t idle_ns, int64_t rootless_idle_ns, int64_t longest_ns, int64_t traces_max,
-        int64_t spans_max, tuple weights, tuple names = None,
+        int64_t spans_max, tuple weights, tuple names = None, bint tells = False,
     ):
-        """`names` is what fingerprints of sessions' names begin with, where sessions are joined elsewhere."""
+        """`names` is what fingerprints of sessions' names begin with, where that is not the seed.
+
+        tells  whether sessions are joined elsewhere
+        """
         cdef Join* t = &self.t
         cdef int64_t[:, ::1] seen
-        t.tells = names is not None
+        t.tells, self.has_names = tells, names is not None
         if names is not None:
             t.name_seed[0], t.name_seed[1] = <uint64_t><int64_t>names[0], <uint64_t><int64_t>names[1]
         self.seed = seed
@@ -256,7 +259,7 @@ cdef class Tables:
     @seed.setter
     def seed(self, tuple value):
         self.t.seed[0], self.t.seed[1] = <uint64_t><int64_t>value[0], <uint64_t><int64_t>value[1]
-        if not self.t.tells:
+        if not self.has_names:
             self.t.name_seed[0], self.t.name_seed[1] = self.t.seed[0], self.t.seed[1]
 
     @property

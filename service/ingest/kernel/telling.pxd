@@ -3,9 +3,9 @@
 # What was told of a trace begins anew: no number is told twice. So it may be told at any time. A session that nothing
 # names is of one trace, and so of one partition: it is counted there, and nothing of it is told.
 from libc.stdint cimport INT64_MAX, int64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
-from service.ingest.kernel.labels cimport label
+from service.ingest.kernel.labels cimport label, model_of
 from service.ingest.kernel.memory cimport NONE, larger_memory, row_t, word_t
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.stretch cimport *
@@ -85,6 +85,7 @@ cdef inline void _tell(Join* t, Trace* trace, int64_t ended, bint has_top) noexc
     label(t, root, words)
     stretch.trace_high, stretch.trace_low, stretch.session = trace.high, trace.low, session.high
     stretch.tenant, stretch.agent, stretch.weight = words[L_TENANT], words[L_AGENT], root.weight
+    stretch.version, stretch.model = words[L_VERSION], model_of(t, root, words)
     stretch.open_tenant, stretch.open_agent = session.tenant, session.agent
     if trace.marks & ROOT_ENDED or has_top:
         stretch.flags |= S_ROOTED
@@ -105,8 +106,9 @@ cdef inline void _hand_over(Join* t, Trace* trace, Stretch* stretch) noexcept no
     """Tell the sums of a trace, and begin them anew."""
     stretch.outcome_ns, stretch.outcome = trace.outcome_ns, trace.outcome
     stretch.dollars, stretch.unpriced, stretch.free = trace.dollars, trace.unpriced, trace.free
-    stretch.calls = trace.went[WENT_CALLS] + trace.went[WENT_TOOLS] + trace.went[WENT_RETRIEVALS]
-    stretch.tokens, stretch.repeats = trace.tokens_in + trace.tokens_out, repeats_of(t, trace)
+    stretch.tokens_in, stretch.tokens_out, stretch.lowest = trace.tokens_in, trace.tokens_out, trace.lowest
+    memcpy(stretch.went, trace.went, sizeof(trace.went))
+    stretch.repeats = repeats_of(t, trace)
     if trace.repeated >= 0:
         stretch.tool = reading_of(t, &t.spans[trace.repeated]).tool
     trace.news, trace.first, trace.repeated = 0, INT64_MAX, NONE

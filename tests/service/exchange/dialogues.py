@@ -5,6 +5,7 @@ Numbers are such that their sums are exact: what is compared must not depend on 
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from detectors.core.columns import SECOND_NS, Entries, Slot
@@ -62,7 +63,15 @@ def _call(
     if chance.random() < 0.5:
         asked: dict[str, Value] = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "unpriced"}
         asked |= {"gen_ai.usage.input_tokens": chance.randrange(20_000), "gen_ai.usage.output_tokens": 64}
-        return Sent(trace, span, *times, 1, "chat", attributes={**said, **asked, **cost})
+        asked |= {"gen_ai.response.finish_reasons": chance.choice(("stop", "length"))}
+        return Sent(trace, span, *times, 1, "chat", chance.random() < 0.1, attributes={**said, **asked, **cost})
+    if chance.random() < 0.3:
+        found: dict[str, Value] = {"openinference.span.kind": chance.choice(("RETRIEVER", "GUARDRAIL"))}
+        documents = chance.randrange(3)
+        found |= {"db.response.returned_rows": documents}
+        if documents:
+            found |= {"retrieval.documents.0.document.score": chance.randrange(1, 64) / 64}
+        return Sent(trace, span, *times, 1, "search", attributes={**said, **found})
     tool: dict[str, Value] = {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": chance.choice(("find", "look")),
@@ -71,10 +80,13 @@ def _call(
     return Sent(trace, span, *times, 1, "execute_tool", chance.random() < 0.1, attributes={**said, **tool})
 
 
-def logs(partitions: int, seed: int, minutes: int, conversations: int, late: float = 0.03) -> list[list[Record]]:
+def logs(
+    partitions: int, seed: int, minutes: int, conversations: int, late: float = 0.03, begin_s: float = 0.0
+) -> list[list[Record]]:
     """A body every five seconds on each partition. A trace lies on one of them, and a conversation on several.
 
-    late  the share of roots that come when all else is counted; what they change depends on when that is
+    late     the share of roots that come when all else is counted; what they change depends on when that is
+    begin_s  when it begins, in seconds after EPOCH_S
     """
     chance = random.Random(seed)
     arrivals: list[list[list[Sent]]] = [[[] for _ in range(partitions)] for _ in range(minutes * 60 // EVERY_S)]
@@ -89,8 +101,13 @@ def logs(partitions: int, seed: int, minutes: int, conversations: int, late: flo
             pulse = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": f"pulse-{number}"}
             spans.append(Sent(second << 8 | number + 1, 1, end_s - 0.25, end_s, attributes=pulse))
             chance.shuffle(spans)
+
+    def sent(spans: list[Sent]) -> bytes:
+        moved = (replace(one, start_s=begin_s + one.start_s, end_s=begin_s + one.end_s) for one in spans)
+        return body(*moved)
+
     return [
-        [Record(Signal.TRACES, body(*bodies[number]), f"{TOPIC}/{number}") for bodies in arrivals]
+        [Record(Signal.TRACES, sent(bodies[number]), f"{TOPIC}/{number}") for bodies in arrivals]
         for number in range(partitions)
     ]
 

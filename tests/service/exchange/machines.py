@@ -19,11 +19,11 @@ TOPIC = "spans"
 
 
 def made() -> Made:
-    return Made(IngestLimits(), Scanner(), Local(), UNSEEDED, UNSEEDED, FORMAT, READABLE)
+    return Made(IngestLimits(), Scanner(), Local(), UNSEEDED, UNSEEDED, True, True, FORMAT, READABLE)
 
 
 def detecting(rules: RuleSet) -> Pipeline:
-    return Pipeline(IngestLimits(), rules, 0, front=Merging(IngestLimits(), UNSEEDED))
+    return Pipeline(IngestLimits(), rules, 0, front=Merging(IngestLimits(), UNSEEDED, UNSEEDED))
 
 
 @dataclass

@@ -16,8 +16,11 @@ from service.exchange.merge import Merge
 from service.exchange.part import decoded as part_of
 from service.exchange.report import decoded as report_of
 from service.exchange.report import encoded
+from service.ingest.join.join import UNSEEDED, Seed
+from service.ingest.legs import Legs
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
+from service.ingest.metrics.meters import Meters
 from service.ingest.stage import Ingest
 from service.wiring import made as of_settings
 from tests.service.exchange.dialogues import TOPIC, differences, facts, logs
@@ -30,32 +33,40 @@ MINUTES, CONVERSATIONS = 22, 50
 
 
 class Alone:
-    """One instance of role all, and the slots that it gave."""
+    """One instance of role all, the slots that it gave, and the legs of sessions by slot."""
 
-    def __init__(self, given: Logs, limits: IngestLimits) -> None:
-        self.ingest, self.slots, self.tally = Ingest(limits), list[Slot](), Tally()
+    def __init__(self, given: Logs, limits: IngestLimits, begin_s: float = 0.0, names: Seed = UNSEEDED) -> None:
+        self.ingest, self.slots, self.tally = Ingest(limits, names=names), list[Slot](), Tally()
+        self.legs: dict[int, Legs] = {}
         self.ingest.expect([f"{TOPIC}/{number}" for number in range(len(given))])
         for row, together in enumerate(zip(*given, strict=True)):
             for record in together:
-                for _ in self.ingest.read_all((record,), end_ns(row), self.tally):
+                for _ in self.ingest.read_all((record,), end_ns(row) + round(begin_s * SECOND_NS), self.tally):
                     self.slots += self.ingest.take_closed()
+                    self.legs |= self.ingest.legs
 
 
 class Detect:
-    """The front of a detect instance, and the slots that it gave."""
+    """The front of a detect instance, the slots that it gave, and the legs of sessions by slot."""
 
     def __init__(self, limits: IngestLimits) -> None:
-        self.merge, self.slots, self.tally = Merge(limits, Local(), (3, 4)), list[Slot](), Tally()
+        self.merge, self.slots, self.tally = Merge(limits, Local(), (3, 4), UNSEEDED, Meters()), list[Slot](), Tally()
+        self.legs: dict[int, Legs] = {}
 
     def read(self, reports: Sequence[bytes], now_ns: int) -> None:
-        for report in reports:
-            for answers in self.merge.read_all((Record(Signal.TRACES, report, "t/0"),), now_ns, self.tally):
+        self.hear([Record(Signal.TRACES, report, "t/0") for report in reports], now_ns)
+
+    def hear(self, records: Sequence[Record], now_ns: int) -> None:
+        """Read records of any kind."""
+        for record in records:
+            for answers in self.merge.read_all((record,), now_ns, self.tally):
                 assert answers[0].error is None, answers
                 self.slots += self.merge.take_closed()
+                self.legs |= self.merge.legs
 
     def restart(self) -> None:
         """Go on from what was saved."""
-        self.merge = Merge.restore(self.merge.snapshot(), self.merge.limits, Local(), (5, 6))
+        self.merge = Merge.restore(self.merge.snapshot(), self.merge.limits, Local(), (5, 6), UNSEEDED, Meters())
 
 
 def owners_of(given: Logs, limits: IngestLimits) -> list[Owner]:
@@ -122,7 +133,7 @@ def test_a_state_in_which_sessions_were_joined_is_gone_on_from() -> None:
     given, limits = logs(1, 5, MINUTES, CONVERSATIONS), IngestLimits()
     detect, alone = Detect(limits), Alone(given, limits)
     (before,) = owners_of(given, limits)
-    before.made = replace(before.made, names=None)
+    before.made = replace(before.made, tells=False)
     before.restart()
     for row in range(120):
         detect.read(before.read(1, end_ns(row)), end_ns(row))
@@ -209,7 +220,7 @@ def test_reports_of_the_version_before_are_read() -> None:
     given, limits = logs(2, 3, 8, 20), IngestLimits()
     owners, detect = owners_of(given, limits), Detect(limits)
     for owner in owners:
-        owner.made = replace(owner.made, names=None)
+        owner.made = replace(owner.made, tells=False, records=False)
         owner.restart()
     for row in range(len(given[0])):
         for owner in owners:
@@ -239,8 +250,8 @@ def test_instances_of_a_group_name_sessions_alike() -> None:
     names = []
     for group, keyed_by in (("a", "trace"), ("a", "trace"), ("b", "trace"), ("a", "session")):
         settings = load({"TOCSIN_KAFKA__GROUP": group, "TOCSIN_KAFKA__KEYED_BY": keyed_by})
-        names.append(of_settings(settings, rules()).names)
-    assert names[0] == names[1] != names[2] and names[3] is None
+        names.append(of_settings(settings, rules()))
+    assert names[0].names == names[1].names != names[2].names and [one.tells for one in names] == [True] * 3 + [False]
 
 
 def test_a_state_of_detect_in_which_no_sessions_were_joined_is_gone_on_from() -> None:
@@ -254,7 +265,7 @@ def test_a_state_of_detect_in_which_no_sessions_were_joined_is_gone_on_from() ->
     said = json.loads(arrays["merge"].tobytes())
     assert len(said["waiting"]) == 1
     arrays["merge"] = np.frombuffer(json.dumps(said | {"format": 1}).encode(), np.uint8)
-    detect.merge = Merge.restore(arrays, limits, Local(), (7, 8))
+    detect.merge = Merge.restore(arrays, limits, Local(), (7, 8), UNSEEDED, Meters())
     detect.read([report for second in (5, 76) for report in other.read(1, at_ns(second))], at_ns(76))
     detect.slots += detect.merge.flush(detect.tally)
     assert sessions(detect) == [(30, 1.0)]

@@ -19,6 +19,7 @@ from service.exchange.packing import packed, size_of, unpacked
 from service.exchange.part import CELLS_MAX, Part, PartError
 from service.exchange.pieces import Together, cut, with_traces
 from service.exchange.report import Report, ReportError
+from service.ingest.legs import NO_LEGS
 from service.ingest.stretches import NO_STRETCHES
 from tests.service.exchange.machines import Owner, detecting
 from tests.service.exchange.test_machines import streams
@@ -160,7 +161,7 @@ def test_open_sessions_come_through_parts() -> None:
     for slot in slots:
         written = [
             parts.encoded(part)
-            for part in cut(slot, NO_STRETCHES, stream.ingest.cells, stream.ingest.sights.errors, ())
+            for part in cut(slot, NO_STRETCHES, NO_LEGS, stream.ingest.cells, stream.ingest.sights.errors, ())
         ]
         read, _ = Together(cells, errors, int).slot([parts.decoded(one) for one in written])
         for mine, theirs in ((slot.running, read.running), (slot.lengths, read.lengths)):
@@ -202,7 +203,8 @@ def test_an_example_of_a_trace_that_is_told_has_no_id_of_its_own() -> None:
         ("last", at_ns(1000), "outside of what can be"),
         ("ended", at_ns(9), "begins after its end"),
         ("dollars", -1.0, "to dollars is none"),
-        ("tokens", 1e35, "to tokens is none"),
+        ("tokens_in", 1e35, "to tokens is none"),
+        ("lowest", -0.5, "to lowest is none"),
         ("outcome", 100, "more than 5"),
         ("flags", 255, "more than 15"),
         ("outcome_ns", -(2**62), "outside of what can be"),

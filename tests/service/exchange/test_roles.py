@@ -2,10 +2,12 @@
 
 import asyncio
 import dataclasses
+import json
 import random
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 
@@ -18,18 +20,25 @@ from service.config.settings import load
 from service.exchange.part import decoded as part
 from service.exchange.report import decoded
 from service.ingest.kernel.columns import Columns
+from service.ingest.limits import IngestLimits
 from service.ingest.otlp.scanner import Scanner
 from service.ingester import Ingester
+from service.ledger.session_file import SESSIONS_FILE, reading
+from service.ledger.sessions import Sessions
 from service.own_metrics.catalog import DECLARED
 from service.rule_files import read
+from service.wiring import made
 from tests.broker import make_topics
 from tests.service.exchange.cluster import Cluster, differences, payloads, produce
+from tests.service.exchange.dialogues import logs
 from tests.service.exchange.machines import Owner
+from tests.service.exchange.test_conversations import Alone
 from tests.service.exchange.test_machines import alone, facts, streams
-from tests.service.ingest.wire import agent, body
+from tests.service.ingest.wire import EPOCH_S, agent, body
 from tests.service.replay import values
 from tests.service.running import Running, running
-from tests.service.test_pipeline import end_ns
+from tests.service.test_kafka import write
+from tests.service.test_pipeline import end_ns, rules
 
 ROWS = 480
 
@@ -116,6 +125,60 @@ def test_what_an_instance_exports_and_says(cluster: Callable[..., Cluster], kafk
         f"{system.spans}/0", f"{system.spans}/1"
     }  # fmt: skip
     assert not [name for name in of_detect if name[0] == "tocsin_kafka_unread_partition"]
+
+
+def recorded(directory: Path) -> dict[tuple[bytes, int, int], tuple[object, ...]]:
+    """The rows of the record in a data directory, by what makes a row one: of a name only half is told."""
+    with closing(reading(directory)) as file:
+        rows = file.execute("SELECT * FROM leg JOIN label ON label.id = leg.labels").fetchall()
+    found = {}
+    for row in rows:
+        key = row["session"][: 8 if row["named"] else 16]
+        columns = tuple(row[name] for name in row.keys() if name not in ("id", "session", "labels"))  # noqa: SIM118
+        found[key, row["first_ns"], row["last_ns"]] = columns
+    return found
+
+
+def test_detect_keeps_the_record_of_sessions(cluster: Callable[..., Cluster], kafka: str) -> None:
+    """Over kills of both roles its rows are those of one instance of role all. A session is found by its name; late
+    outcomes by the API and from Kafka are joined to it, and counted in their series."""
+    system = cluster("record", 3, KAFKA__STATE_EVERY="1s")
+    begin_s = time.time() // 10 * 10 - EPOCH_S - 3600
+    given = logs(3, 31, 22, 50, late=0, begin_s=begin_s)
+    make_topics(kafka, {"record_outcomes": 1})
+    expected = Sessions(system.directory, 10**18, 10**9, lambda name: name.encode())
+    names = made(load(system.settings("i0", "ingest")), rules()).names
+    one = Alone(given, IngestLimits(), begin_s, names)
+    expected.add(one.legs.values())
+    expected.write(time.time_ns())
+    system.start("detect", "detect", TOCSIN_KAFKA__OUTCOMES_TOPICS="record_outcomes")
+    for name in ("i0", "i1"):
+        system.start(name, "ingest")
+    fleet = Thread(target=lambda: asyncio.run(produce(kafka, given, system.spans, range(len(given[0])), 0.03)))
+    fleet.start()
+    time.sleep(2)
+    system.running["i0"].kill()
+    system.start("i0", "ingest")
+    time.sleep(2)
+    system.running["detect"].kill()
+    detect = system.start("detect", "detect", TOCSIN_KAFKA__OUTCOMES_TOPICS="record_outcomes")
+    fleet.join()
+    rows, directory = recorded(system.directory), system.directory / "detect" / "state"
+    assert len(rows) > 50
+    assert until(lambda: (directory / SESSIONS_FILE).exists() and recorded(directory) == rows, 60), [
+        (mine.get(key), rows.get(key)) for mine in [recorded(directory)] for key in mine.keys() ^ rows.keys()
+    ][:3]
+    late = {"session": "conversation-7", "outcome": "resolved_7d", "value": True, "at": time.time() - 5}
+    asyncio.run(write(kafka, "record_outcomes", [json.dumps(late | {"outcome": "csat"}).encode()]))
+    base = str(web(detect, "/metrics").url).removesuffix("/metrics")
+    answer = httpx.post(f"{base}/api/v1/outcomes", json=late, trust_env=False)
+    assert answer.status_code == 200 and answer.json()["results"] == {"joined": 1}
+    assert until(lambda: values(web(detect, "/metrics").text)["tocsin_late_outcomes_total", "joined"] == 2)
+    assert until(lambda: values(web(detect, "/metrics").text)["tocsin_log_records_total",] == 2)
+    told = web(detect, "/api/v1/sessions/conversation-7").json()
+    assert told["named"] and {one["outcome"] for one in told["late_outcomes"]} == {"resolved_7d", "csat"}
+    assert web(detect, "/api/v1/review?days=365").status_code == 200
+    assert "Traceback" not in detect.said
 
 
 def test_a_missing_topic_of_slots_is_said_and_waited_for(cluster: Callable[..., Cluster], kafka: str) -> None:

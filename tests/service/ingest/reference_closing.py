@@ -303,12 +303,14 @@ class Closing:
             columns[[constants.UNIT_CACHE_READ, constants.UNIT_CACHE_WRITE], i] = unit.cached
             columns[constants.UNIT_SECONDS, i], columns[constants.UNIT_OUTCOME, i] = unit.seconds, unit.outcome
         services = [(span.resource.agent, 1, span.weight) for span in spans]
-        nameless = Counter(each.labels[1] for each in slot.ended if not each.is_named)
+        nameless, named = (
+            Counter(each.labels[1] for each in slot.ended if each.is_named == is_) for is_ in (False, True)
+        )
         found = np.array([cells[unit.labels] for unit in units], np.int32)
         ended = np.zeros(len(slot.ended), [("high", np.uint64), ("low", np.uint64)])
         rows, errors = np.zeros(len(units), np.int64), {number: word for word, number in words.items() if number}
         return Closed(
-            columns, found, rows, calls, ended, services, dict(nameless), dict(cut), errors=errors,
+            columns, found, rows, calls, ended, services, dict(nameless), dict(named), dict(cut), errors=errors,
             firsts=Firsts(
                 tuple(sorted({unit.answer for unit in units if all(unit.answer) and len({*unit.answer}) == 2})),
                 tuple(sorted({(unit.labels[1], unit.prompt) for unit in units if unit.prompt})),

@@ -19,7 +19,7 @@ from tests.service.ingest.wire import FIXTURES, Sent, Stream, agent, at_ns, body
 def gone(stream: Stream) -> list[Legs]:
     """The legs of a stream that ends now."""
     stream.flush()
-    return list(stream.ingest.legs)
+    return list(stream.ingest.legs.values())
 
 
 def tool(trace: int, span: int, end_s: float, parent: int = 1, failed: bool = False, arguments: str = "{}") -> Sent:
@@ -70,7 +70,7 @@ def test_each_leg_counts_its_own() -> None:
     stream = Stream()
     stream.send(chat(1, 1, 0, 10, gen_ai__conversation__id="c"))
     stream.send(agent(9, 1, 110, 110))
-    first = stream.ingest.legs
+    first = stream.ingest.legs.values()
     stream.send(chat(2, 1, 200, 210, gen_ai__conversation__id="c"))
     legs = [*first, *gone(stream)]
     mine = [leg for leg in legs if leg.key[0].tobytes() == stream.ingest.key_of("c")]
@@ -124,9 +124,9 @@ def same(bodies: list[tuple[bytes, float, str]], given: IngestLimits) -> Counter
     for raw, now_s, partition in bodies:
         ingest.read(Record(Signal.TRACES, raw, partition), at_ns(now_s), tally)
         ingest.take_closed()
-        legs += ingest.legs
+        legs += ingest.legs.values()
     list(ingest.flush(tally))
-    legs += ingest.legs
+    legs += ingest.legs.values()
     went = sum((leg.went.sum(axis=0) for leg in legs), np.zeros(len(WENT), np.int64))
     found = dict(zip(WENT, went.tolist(), strict=True))
     for operation, calls, failed in (

@@ -21,7 +21,7 @@ groups:
 
 
 def asked(path: str) -> httpx.Response:
-    """What role detect answers, which has no record."""
+    """What an instance answers that keeps no record."""
     pipeline = Pipeline(IngestLimits(), combine([parse_rules(RULES, "any.yaml")]), 0)
     pages = SessionPages(None, pipeline, NO_LINKS, lambda: 1_790_000_000 * 10**9)
     routes = {
@@ -39,7 +39,7 @@ def asked(path: str) -> httpx.Response:
 
 @pytest.mark.parametrize("path", ["/sessions", "/sessions/c", "/cohorts?agent=a&outcome=b", "/review?days=30"])
 def test_without_a_record(path: str) -> None:
-    """It is said that there is none, and which role has one."""
+    """It is said that there is none, and by which setting."""
     answer = asked(path)
     assert (answer.status_code, answer.json()["error"]) == (404, NO_RECORD)
 

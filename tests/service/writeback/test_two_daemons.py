@@ -62,8 +62,8 @@ def test_an_endpoint_where_nobody_is(tmp_path: Path) -> None:
     assert "2 outcomes are not written back to http://127.0.0.1:" in daemon.said
 
 
-def test_roles_without_sessions_write_nothing_back(tmp_path: Path) -> None:
-    """They say so."""
-    with running(tmp_path, ROLE="detect", WRITEBACK__ENDPOINT="http://collector:4318") as daemon:
+def test_without_a_record_of_sessions_nothing_is_written_back(tmp_path: Path) -> None:
+    """That is said before anything is started."""
+    with running(tmp_path, ROLE="ingest", WRITEBACK__ENDPOINT="http://collector:4318") as daemon:
         assert daemon.process.wait(30) == 2
-    assert "TOCSIN_WRITEBACK__ENDPOINT: role detect has no record of sessions" in daemon.said
+    assert "TOCSIN_WRITEBACK__ENDPOINT: role ingest has no record of sessions, which role detect keeps" in daemon.said
