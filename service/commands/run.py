@@ -42,10 +42,12 @@ def _run(given: argparse.Namespace) -> int:
     from service.daemon import WALL, Daemon
     from service.ingester import Ingester
     from service.rule_files import read, told
+    from service.runtime.allocator import give_back
     from service.runtime.log_limit import Seldom
     from service.sources.kafka_security import Security
     from service.writeback import EXPORTERS
 
+    give_back()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpcore", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

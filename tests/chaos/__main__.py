@@ -1,6 +1,6 @@
 """What a real daemon on a real broker tells while everything fails, against a run that nothing disturbs.
 
-    python -m tests.chaos [--faults 200] [--seed N]
+    python -m tests.chaos [--faults 200] [--seed N] [--only KIND …]
 
 A fleet of agents writes to Kafka, with batches that come twice or in another order. Every few seconds one thing
 fails: the daemon is killed or stands still; the broker is killed or stands still; the network between them is cut,
@@ -30,7 +30,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from service.demo.standins import PagerDutyStandIn, Serving, serving
 from tests import broker
 from tests.bench.tell import Chance, Recorded
-from tests.chaos.faults import GROUP, Faults, schedule
+from tests.chaos.faults import GROUP, WEIGHTS, Faults, schedule
 from tests.chaos.network import Network, network
 from tests.service.test_crash import AGO_S, KEY, RULES, expected, produce, same_state, stream
 
@@ -200,11 +200,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--only", nargs="+", choices=list(WEIGHTS), default=list(WEIGHTS), metavar="KIND",
+                        help=f"faults of these kinds alone: {', '.join(WEIGHTS)}")  # fmt: skip
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # The fleet's own, about the broker that is gone.
     with tempfile.TemporaryDirectory() as directory:
         rng = random.Random(given.seed)
-        found = asyncio.run(run(Path(directory), schedule(rng, given.faults), rng))
+        found = asyncio.run(run(Path(directory), schedule(rng, given.faults, given.only), rng))
     print("\n".join(shown(found)))
     sys.exit(bool(found.wrong))
 

@@ -6,7 +6,7 @@ import random
 import resource
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
@@ -33,9 +33,10 @@ JOIN_S = 20.0
 """How long a second member waits for its share: the daemon may just be starting."""
 
 
-def schedule(rng: random.Random, faults: int) -> list[str]:
-    """So many faults, drawn by their weights."""
-    return rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=faults)
+def schedule(rng: random.Random, faults: int, kinds: Collection[str] = WEIGHTS) -> list[str]:
+    """So many faults of these kinds, drawn by their weights."""
+    drawn = {kind: weight for kind, weight in WEIGHTS.items() if kind in kinds}
+    return rng.choices(list(drawn), list(drawn.values()), k=faults)
 
 
 class Faults:
