@@ -202,7 +202,6 @@ class Ingest:
             return 0
         if record.signal is Signal.LOGS:
             tally.logs += read.records
-            tally.evaluations += read.evaluations
         else:
             tally.points += read.records
 
@@ -210,12 +209,14 @@ class Ingest:
         self._tell_meters()
         for start_ns in self.meters.take(read, floor_ns, future_ns, self._doors(tally)):
             self.join.open(start_ns)
+        tally.evaluations += read.evaluations
         tally.priced_tokens.update(self.meters.priced())
         tally.dropped.update(read.dropped)
         for reason, n in read.dropped.items():
             decoded.drop(reason, n)
         tally.saturated.update(read.saturated)
-        times = [point.time_ns for point in read.points] + [each.time_ns for each in read.evaluations]
+        times = [point.time_ns for point in read.points]
+        times += [each.time_ns for each in (*read.evaluations, *read.scores)]
         return max((time_ns for time_ns in times if time_ns <= future_ns), default=0)
 
     def _doors(self, tally: Tally) -> Doors:

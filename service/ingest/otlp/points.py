@@ -3,10 +3,10 @@
 import base64
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 from google.protobuf import json_format
@@ -20,7 +20,12 @@ from service.ingest.otlp.in_protobuf import UnreadableError, parse
 from service.ingest.otlp.wanted import OWN_MARK, TIME_MAX_NS
 from service.ingest.vocabulary import Scalar, label
 
-EVALUATION_EVENT = "gen_ai.evaluation.result"
+EVALUATION_EVENT, SCORE_METRIC = "gen_ai.evaluation.result", "gen_ai.evaluation.score"
+"""The event that tells an evaluation, and the metric: rules name scores by it, `tool` is the evaluation's name."""
+SESSION_ATTRIBUTES = ("gen_ai.conversation.id", "session.id")
+EXEMPLARS_MAX = 20
+"""Exemplars of a point that are looked at for its session: as many as an SDK keeps."""
+_NAME, _LABEL = "gen_ai.evaluation.name", "gen_ai.evaluation.score.label"
 SCALE_MIN, SCALE_MAX = -10, 20
 """Scales of exponential histograms that the specification knows."""
 BUCKETS_MAX = 4096
@@ -74,7 +79,7 @@ class Point(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """One result of an evaluation, told by a log record: its score or NaN, its label or nothing."""
+    """One result of an evaluation: its score or NaN, its label or nothing."""
 
     name: str
     score: float
@@ -85,16 +90,36 @@ class Evaluation(NamedTuple):
     labels: Labels
     resource: Labels
 
+    @property
+    def session(self) -> str:
+        """The id of the session that it names; nothing where it names none."""
+        return _session(dict(self.labels))
+
+    @property
+    def trace(self) -> str:
+        """The id of its trace in hexadecimal digits; nothing where it has none."""
+        return self.trace_id.hex() if _names_trace(self.trace_id) else ""
+
+
+def _session(known: Mapping[str, Scalar]) -> str:
+    return next((str(known[name]) for name in SESSION_ATTRIBUTES if known.get(name)), "")
+
+
+def _names_trace(trace_id: bytes) -> bool:
+    return len(trace_id) == 16 and any(trace_id)
+
 
 @dataclass
 class Read:
     """What a body of metrics or logs held, and what was left out of it.
 
+    scores     evaluations that data points told: an exporter may say each of them again every minute
     saturated  values over the last bound of their histogram, by metric: how large they were is not known
     """
 
     points: list[Point] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
+    scores: list[Evaluation] = field(default_factory=list)
     records: int = 0
     dropped: Counter[Dropped] = field(default_factory=Counter)
     saturated: Counter[str] = field(default_factory=Counter)
@@ -145,7 +170,9 @@ def _read_point(metric: Any, kind: str, data: Any, point: Any, origin: tuple[str
     is_stale = bool(point.flags & _NO_VALUE)
     value, histogram = 0.0, None
     if kind in ("gauge", "sum"):
-        value = float(getattr(point, point.WhichOneof("value") or "as_double"))
+        value = _number(point)
+        if _text(metric.name) == SCORE_METRIC and not is_stale and _read_score(point, value, origin[1], found):
+            return
         sane = abs(value) <= NUMBER_MAX
     else:
         histogram = _explicit(point) if kind == "histogram" else _exponential(point)
@@ -163,6 +190,42 @@ def _read_point(metric: Any, kind: str, data: Any, point: Any, origin: tuple[str
             value, histogram, is_stale,
         )
     )  # fmt: skip
+
+
+def _number(point: Any) -> float:
+    """The value of a data point or of an exemplar."""
+    return float(getattr(point, point.WhichOneof("value") or "as_double"))
+
+
+def _read_score(point: Any, value: float, resource: Labels, found: Read) -> bool:
+    """Read a point as an evaluation of one session; False if it is none, and so a point as any other.
+
+    Its attributes name the session. Or an exemplar does, or has its trace: one whose value is that of the point, as a
+    point that adds up several measurements says nothing of one.
+    """
+    mine = (one for one in point.exemplars if one.WhichOneof("value") and _number(one) == value)
+    first = islice(mine, EXEMPLARS_MAX)
+    told = [(b"", b"", ()), *((one.trace_id, one.span_id, one.filtered_attributes) for one in first)]
+    own = dict(_pairs(point.attributes))
+    for trace_id, span_id, more in told:
+        known = own | dict(_pairs(more))
+        if not known.get(_NAME) or not (_session(known) or _names_trace(_id(trace_id))):
+            continue
+        if any(name == OWN_MARK for name, _ in resource):
+            found.dropped[Dropped.OWN] += 1  # A Collector can make metrics of what was written back.
+            return True
+        is_number = abs(value) <= NUMBER_MAX
+        said = label(str(known.get(_LABEL, "")))
+        found.dropped[Dropped.BAD_NUMBER] += not is_number
+        if said or is_number:
+            found.scores.append(
+                Evaluation(
+                    label(str(known[_NAME])), value if is_number else math.nan, said, point.time_unix_nano,
+                    _id(trace_id), _id(span_id), tuple(sorted(known.items())), resource,
+                )
+            )  # fmt: skip
+        return True
+    return False
 
 
 def _explicit(point: Any) -> Histogram | None:
@@ -227,8 +290,7 @@ def _read_evaluation(record: Any, labels: Labels, resource: Labels, found: Read)
         found.dropped[Dropped.BAD_NUMBER] += "gen_ai.evaluation.score.value" in known
     found.evaluations.append(
         Evaluation(
-            label(str(known.get("gen_ai.evaluation.name", ""))), score,
-            label(str(known.get("gen_ai.evaluation.score.label", ""))), time_ns,
+            label(str(known.get(_NAME, ""))), score, label(str(known.get(_LABEL, ""))), time_ns,
             _id(record.trace_id), _id(record.span_id), labels, resource,
         )
     )  # fmt: skip
