@@ -17,11 +17,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from service.batch import Dropped, Signal
 from service.ingest.otlp.in_json import is_json
 from service.ingest.otlp.in_protobuf import UnreadableError, parse
-from service.ingest.otlp.wanted import OWN_MARK, TIME_MAX_NS
+from service.ingest.otlp.wanted import EVALUATION_EVENT, OWN_MARK, TIME_MAX_NS
 from service.ingest.vocabulary import Scalar, label
 
-EVALUATION_EVENT, SCORE_METRIC = "gen_ai.evaluation.result", "gen_ai.evaluation.score"
-"""The event that tells an evaluation, and the metric: rules name scores by it, `tool` is the evaluation's name."""
+SCORE_METRIC = "gen_ai.evaluation.score"
+"""The metric that tells an evaluation: rules name scores by it, `tool` is the evaluation's name."""
 SESSION_ATTRIBUTES = ("gen_ai.conversation.id", "session.id")
 EXEMPLARS_MAX = 20
 """Exemplars of a point that are looked at for its session: as many as an SDK keeps."""
@@ -129,15 +129,16 @@ def read(signal: Signal, body: bytes) -> Read:
     """The points or log records of a body. Raises UnreadableError."""
     found = Read()
     if signal is Signal.METRICS:
-        message = _from_json(ExportMetricsServiceRequest(), body) if is_json(body) else parse(signal, body)
+        message = from_json(ExportMetricsServiceRequest(), body) if is_json(body) else parse(signal, body)
         _read_metrics(message, found)
     else:
-        message = _from_json(ExportLogsServiceRequest(), body) if is_json(body) else parse(signal, body)
+        message = from_json(ExportLogsServiceRequest(), body) if is_json(body) else parse(signal, body)
         _read_logs(message, found)
     return found
 
 
-def _from_json(message: Message, body: bytes) -> Any:
+def from_json(message: Message, body: bytes) -> Any:
+    """The message of a body in JSON, its ids as `id_of` takes them. Raises UnreadableError."""
     try:
         return json_format.Parse(body, message, ignore_unknown_fields=True, max_recursion_depth=50)
     except (json_format.ParseError, UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -146,9 +147,9 @@ def _from_json(message: Message, body: bytes) -> Any:
 
 def _read_metrics(message: Any, found: Read) -> None:
     for each in message.resource_metrics:
-        resource = _labels(each.resource.attributes)
+        resource = labels_of(each.resource.attributes)
         for scope in each.scope_metrics:
-            name = _text(scope.scope.name)
+            name = text_of(scope.scope.name)
             for metric in scope.metrics:
                 kind = metric.WhichOneof("data")
                 data = getattr(metric, kind) if kind else None
@@ -171,7 +172,7 @@ def _read_point(metric: Any, kind: str, data: Any, point: Any, origin: tuple[str
     value, histogram = 0.0, None
     if kind in ("gauge", "sum"):
         value = _number(point)
-        if _text(metric.name) == SCORE_METRIC and not is_stale and _read_score(point, value, origin[1], found):
+        if text_of(metric.name) == SCORE_METRIC and not is_stale and _read_score(point, value, origin[1], found):
             return
         sane = abs(value) <= NUMBER_MAX
     else:
@@ -182,11 +183,11 @@ def _read_point(metric: Any, kind: str, data: Any, point: Any, origin: tuple[str
         return
     found.points.append(
         Point(
-            label(_text(metric.name)), label(_text(metric.unit)), origin[0],
+            label(text_of(metric.name)), label(text_of(metric.unit)), origin[0],
             {"gauge": Kind.GAUGE, "sum": Kind.SUM}.get(kind, Kind.HISTOGRAM),
             kind != "gauge" and data.aggregation_temporality == _CUMULATIVE,
             kind != "sum" or data.is_monotonic,
-            point.start_time_unix_nano, point.time_unix_nano, _labels(point.attributes), origin[1],
+            point.start_time_unix_nano, point.time_unix_nano, labels_of(point.attributes), origin[1],
             value, histogram, is_stale,
         )
     )  # fmt: skip
@@ -209,7 +210,7 @@ def _read_score(point: Any, value: float, resource: Labels, found: Read) -> bool
     own = dict(_pairs(point.attributes))
     for trace_id, span_id, more in told:
         known = own | dict(_pairs(more))
-        if not known.get(_NAME) or not (_session(known) or _names_trace(_id(trace_id))):
+        if not known.get(_NAME) or not (_session(known) or _names_trace(id_of(trace_id))):
             continue
         if any(name == OWN_MARK for name, _ in resource):
             found.dropped[Dropped.OWN] += 1  # A Collector can make metrics of what was written back.
@@ -221,7 +222,7 @@ def _read_score(point: Any, value: float, resource: Labels, found: Read) -> bool
             found.scores.append(
                 Evaluation(
                     label(str(known[_NAME])), value if is_number else math.nan, said, point.time_unix_nano,
-                    _id(trace_id), _id(span_id), tuple(sorted(known.items())), resource,
+                    id_of(trace_id), id_of(span_id), tuple(sorted(known.items())), resource,
                 )
             )  # fmt: skip
         return True
@@ -258,7 +259,7 @@ def _total(point: Any) -> float:
 def _read_logs(message: Any, found: Read) -> None:
     for each in message.resource_logs:
         resource: Labels | None = None
-        if any(_text(pair.key) == OWN_MARK for pair in each.resource.attributes):
+        if is_own(each.resource):
             own = sum(len(scope.log_records) for scope in each.scope_logs)
             found.records += own
             found.dropped[Dropped.OWN] += own
@@ -266,18 +267,19 @@ def _read_logs(message: Any, found: Read) -> None:
         for scope in each.scope_logs:
             for record in scope.log_records:
                 found.records += 1
-                labels = _labels(record.attributes)
-                name = _text(record.event_name) or str(dict(labels).get("event.name", ""))
+                labels = labels_of(record.attributes)
+                name = text_of(record.event_name) or str(dict(labels).get("event.name", ""))
                 if name != EVALUATION_EVENT:
                     found.dropped[Dropped.UNREAD] += 1
                     continue
-                resource = _labels(each.resource.attributes) if resource is None else resource
-                _read_evaluation(record, labels, resource, found)
+                resource = labels_of(each.resource.attributes) if resource is None else resource
+                time_ns = record.time_unix_nano or record.observed_time_unix_nano
+                read_evaluation(labels, resource, time_ns, (id_of(record.trace_id), id_of(record.span_id)), found)
 
 
-def _read_evaluation(record: Any, labels: Labels, resource: Labels, found: Read) -> None:
+def read_evaluation(labels: Labels, resource: Labels, time_ns: int, ids: tuple[bytes, bytes], found: Read) -> None:
+    """Add what these attributes say of a span: `ids` are its trace's and its own."""
     known = dict(labels)
-    time_ns = record.time_unix_nano or record.observed_time_unix_nano
     if not 0 < time_ns <= TIME_MAX_NS:
         found.dropped[Dropped.BAD_TIME] += 1
         return
@@ -290,13 +292,17 @@ def _read_evaluation(record: Any, labels: Labels, resource: Labels, found: Read)
         found.dropped[Dropped.BAD_NUMBER] += "gen_ai.evaluation.score.value" in known
     found.evaluations.append(
         Evaluation(
-            label(str(known.get(_NAME, ""))), score, label(str(known.get(_LABEL, ""))), time_ns,
-            _id(record.trace_id), _id(record.span_id), labels, resource,
+            label(str(known.get(_NAME, ""))), score, label(str(known.get(_LABEL, ""))), time_ns, *ids, labels, resource,
         )
     )  # fmt: skip
 
 
-def _id(read: bytes) -> bytes:
+def is_own(resource: Any) -> bool:
+    """Whether Tocsin itself wrote what is of this resource."""
+    return any(text_of(pair.key) == OWN_MARK for pair in resource.attributes)
+
+
+def id_of(read: bytes) -> bytes:
     """An id. In JSON it is hex, which the library takes for base64."""
     if len(read) not in _BASE64_OF_HEX:
         return read
@@ -306,7 +312,7 @@ def _id(read: bytes) -> bytes:
         return b""
 
 
-def _labels(attributes: Iterable[Any]) -> Labels:
+def labels_of(attributes: Iterable[Any]) -> Labels:
     """Attributes whose value is a scalar, each name once (the last one counts), sorted by name."""
     return tuple(sorted(dict(_pairs(attributes)).items()))
 
@@ -315,13 +321,14 @@ def _pairs(attributes: Iterable[Any]) -> Iterator[tuple[str, Scalar]]:
     for pair in attributes:
         kind = pair.value.WhichOneof("value")
         if kind == "string_value":
-            yield label(_text(pair.key)), label(_text(pair.value.string_value))
+            yield label(text_of(pair.key)), label(text_of(pair.value.string_value))
         elif kind == "double_value" and not math.isfinite(pair.value.double_value):
             # As Prometheus writes them: it is what makes one stream another, and no number that a save could hold.
-            yield label(_text(pair.key)), f"{pair.value.double_value:+}".replace("+nan", "NaN").replace("inf", "Inf")
+            yield label(text_of(pair.key)), f"{pair.value.double_value:+}".replace("+nan", "NaN").replace("inf", "Inf")
         elif kind in ("int_value", "double_value", "bool_value"):
-            yield label(_text(pair.key)), getattr(pair.value, kind)
+            yield label(text_of(pair.key)), getattr(pair.value, kind)
 
 
-def _text(text: bytes | str) -> str:
+def text_of(text: bytes | str) -> str:
+    """A text: of protobuf read here it is bytes, of JSON it is none."""
     return text if isinstance(text, str) else text.decode(errors="replace")
