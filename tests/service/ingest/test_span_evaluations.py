@@ -19,6 +19,8 @@ from service.ingest.otlp.scanner import Scanner
 from service.ingest.otlp.wanted import EVALUATION_EVENT, OWN_MARK
 from service.ingest.stage import Ingest
 from service.ledger.late import evaluated
+from tests.service.exchange.dialogues import TOPIC
+from tests.service.exchange.test_conversations import Detect, owners_of
 from tests.service.ingest.decoders import GuardedScanner, compare
 from tests.service.ingest.wire import Sent, Stream, agent, at_ns, body, same_slots
 
@@ -175,3 +177,16 @@ def test_a_body_that_is_too_much_for_protobuf_keeps_its_spans() -> None:
         stream = Stream()
         assert stream.send_bytes(raw, 8).error is None
         assert stream.tally.spans == 1 and stream.tally.evaluations == [] and +stream.tally.dropped == {why: 1}
+
+
+def test_role_ingest_tells_their_series() -> None:
+    """Role detect has the evaluation in the series of the agent that it judges."""
+    raws = (body(agent(7, 1, 0, 5, tenant__id="acme")), judged(links=(LINK,)).SerializeToString())
+    log = [Record(Signal.TRACES, raw, f"{TOPIC}/0") for raw in (*raws, body(agent(8, 1, 500, 900)))]
+    detect, (owner,) = Detect(IngestLimits()), owners_of([log], IngestLimits())
+    for _ in log:
+        detect.read(owner.read(1, at_ns(1_000)), at_ns(1_000))
+    cells = [detect.merge.cells.values(cell) for slot in detect.slots for cell in slot.cell.tolist()]
+    assert [cell for cell in cells if cell[2] == "evaluation"] == [
+        ("acme", "helper", "evaluation", "", "", "relevance", "", "")
+    ]
