@@ -153,5 +153,5 @@ class Tally:
     refused: Counter[str] = field(default_factory=Counter)  # By agent: calls and sessions under `_other`.
     repeats: int = 0  # Parts of slots that were told before: a partition has another owner, or went back to its state.
     gaps: int = 0  # Reports before which another one is missing.
-    evaluations: list["Evaluation"] = field(default_factory=list)  # What log records told of evaluations.
+    evaluations: list["Evaluation"] = field(default_factory=list)  # What telemetry told of evaluations.
     saturated: Counter[str] = field(default_factory=Counter)  # By metric: values over the last bound of a histogram.

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from service.batch import Dropped, Record, Signal
 from service.ingest.kernel.columns import Columns
-from service.ingest.otlp import in_json, points
+from service.ingest.otlp import in_json, points, span_events
 from service.ingest.otlp.elements import SIGNS_MAX, crowded_json
 from service.ingest.otlp.in_protobuf import CrowdedError, UnreadableError
 from service.ingest.reader import Decoded, Reader
@@ -47,7 +47,11 @@ def decode(records: Sequence[Record], body_bytes_max: int, decoder: Decoder, rea
 
 def _decode_together(bodies: list[bytes], decoder: Decoder, reader: Reader) -> Iterator[list[Decoded]]:
     if bodies:
-        yield reader.read(decoder.scan(bodies))
+        columns = decoder.scan(bodies)
+        found, judged = reader.read(columns), columns.judged()
+        for place in judged:
+            found[place].read = span_events.read(bodies[place])
+        yield found
 
 
 def _decode_alone(record: Record, body_bytes_max: int, reader: Reader) -> Decoded:
@@ -63,7 +67,9 @@ def _decode_alone(record: Record, body_bytes_max: int, reader: Reader) -> Decode
             raise CrowdedError(f"a body of {len(body)} bytes with over {SIGNS_MAX} values; send smaller batches")
         is_snake_case = in_json.is_json(body) and in_json.is_snake_case(body)
         if signal is Signal.TRACES:
-            decoded = reader.read(in_json.traces(body))[0]
+            columns = in_json.traces(body)
+            decoded = reader.read(columns)[0]
+            decoded.read = span_events.read(body) if columns.judged() else None
         else:
             decoded.read = points.read(signal, body)
         decoded.is_snake_case = is_snake_case

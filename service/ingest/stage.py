@@ -149,7 +149,8 @@ class Ingest:
                 return max(at, first + 1)
             room -= body.stop - body.first
             # As the watermark hears it: with a sender's clock ahead of ours every record would be a run of its own.
-            if min(body.last_ns, now_ns) >= passing_ns or room < 0:
+            # Whose its evaluations are is said by the spans until then.
+            if min(body.last_ns, now_ns) >= passing_ns or room < 0 or body.read is not None:
                 return at + 1
         return len(bodies)
 
@@ -169,11 +170,10 @@ class Ingest:
             latest_ns = self._take_read(record, body, now_ns, tally)
             if latest_ns and self._watermark.is_silent(METERS, now_ns):
                 self._watermark.hear(METERS, latest_ns, now_ns)
-        elif len(bodies) > 1:
-            for body in bodies:
-                self._watermark.hear(record.partition, body.last_ns, now_ns)
-        elif latest_ns:
-            self._watermark.hear(record.partition, latest_ns, now_ns)
+        else:
+            self._take_read(record, bodies[-1], now_ns, tally)
+            for last_ns in [body.last_ns for body in bodies] if len(bodies) > 1 else filter(None, (latest_ns,)):
+                self._watermark.hear(record.partition, last_ns, now_ns)
         self._move(now_ns, tally)
         if not latest_ns and body.first == body.stop and not (body.read and body.read.records):
             return [found_nothing(record, body, tally)]
@@ -202,7 +202,6 @@ class Ingest:
             return 0
         if record.signal is Signal.LOGS:
             tally.logs += read.records
-            tally.evaluations += read.evaluations
         else:
             tally.points += read.records
 
@@ -210,12 +209,14 @@ class Ingest:
         self._tell_meters()
         for start_ns in self.meters.take(read, floor_ns, future_ns, self._doors(tally)):
             self.join.open(start_ns)
+        tally.evaluations += read.evaluations
         tally.priced_tokens.update(self.meters.priced())
         tally.dropped.update(read.dropped)
         for reason, n in read.dropped.items():
             decoded.drop(reason, n)
         tally.saturated.update(read.saturated)
-        times = [point.time_ns for point in read.points] + [each.time_ns for each in read.evaluations]
+        times = [point.time_ns for point in read.points]
+        times += [each.time_ns for each in (*read.evaluations, *read.scores)]
         return max((time_ns for time_ns in times if time_ns <= future_ns), default=0)
 
     def _doors(self, tally: Tally) -> Doors:

@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from detectors.core.columns import SECOND_NS
 from service.batch import LATE_PARTITION, Record, Signal
-from service.ingest.otlp.points import EVALUATION_EVENT
+from service.ingest.otlp.wanted import EVALUATION_EVENT
 from service.ledger.late_rows import Joined
 from service.ledger.sessions import Sessions
 from service.sources.arrival import Arrival, Arrivals

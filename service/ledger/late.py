@@ -24,7 +24,6 @@ LATE_AT_ONCE = 10_000
 WORD_MAX, NUMBER_MOST, ID_MAX = 64, 2.0**53, 1_000
 """Letters of a value, a name or a source: they are words, and no place for what somebody wrote."""
 LATE_AHEAD_NS = 300 * SECOND_NS
-SESSION_ATTRIBUTES = ("gen_ai.conversation.id", "session.id")
 
 
 class Result(StrEnum):
@@ -169,9 +168,7 @@ def _time(item: Mapping[object, object], now_ns: int) -> int:
 def evaluated(evaluations: Sequence[Evaluation], now_ns: int, outcomes: Outcomes) -> Iterator[Late]:
     """Those evaluations that say of which session they are. A series has counted them already."""
     for each in evaluations:
-        known = dict(each.labels)
-        session = next((str(known[name]) for name in SESSION_ATTRIBUTES if known.get(name)), "")
-        trace = each.trace_id.hex() if len(each.trace_id) == 16 and any(each.trace_id) else ""
+        session, trace = each.session, each.trace
         if not (session or trace) or not each.name or each.time_ns > now_ns + LATE_AHEAD_NS:
             continue
         has_score = each.score == each.score

@@ -6,7 +6,7 @@ import numpy as np
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from detectors.core.columns import SECOND_NS, TICK_NS
-from service.ingest.otlp.points import EVALUATION_EVENT
+from service.ingest.otlp.wanted import EVALUATION_EVENT
 from service.rule_tests.written import Evaluations
 
 

@@ -17,8 +17,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from alertrules.wording import percent
-from service.ingest.otlp.points import EVALUATION_EVENT
-from service.ingest.otlp.wanted import OWN_MARK
+from service.ingest.otlp.wanted import EVALUATION_EVENT, OWN_MARK
 from service.ledger.cohorts import Foretold
 from service.ledger.late_rows import Joined
 

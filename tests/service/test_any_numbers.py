@@ -45,7 +45,7 @@ ODD = [
 WHOLE = [0, 1, 2, 1000, 2**31, 2**53, 2**53 + 1, 2**62, 2**63, 2**64 - 1]
 NAMES = [
     "gen_ai.client.operation.duration", "gen_ai.client.token.usage", "agent.cost.usd", "agent.session.outcome",
-    "agent.tool.call.count", "queue.depth", "queue.served",
+    "agent.tool.call.count", "queue.depth", "queue.served", "gen_ai.evaluation.score",
 ]  # fmt: skip
 numbers = st.sampled_from(ODD) | st.floats()
 wholes = st.sampled_from(WHOLE) | st.integers(0, 2**64 - 1)
@@ -76,8 +76,12 @@ def _fill(draw: st.DrawFn, point: Any, kind: str) -> None:
     point.attributes.add(key="gen_ai.agent.name").value.string_value = draw(st.sampled_from(["a", "b"]))
     if draw(st.integers(0, 3)) == 0:
         point.attributes.add(key="odd").value.double_value = draw(numbers)
+    if draw(st.booleans()):
+        point.attributes.add(key="gen_ai.conversation.id").value.string_value = draw(st.sampled_from(["", "c"]))
+        point.attributes.add(key="gen_ai.evaluation.name").value.string_value = "relevance"
     if kind in ("gauge", "sum"):
         point.as_double = draw(numbers)
+        point.exemplars.add(as_double=draw(numbers) if draw(st.booleans()) else point.as_double, trace_id=b"t" * 16)
     elif kind == "summary":
         point.count, point.sum = draw(wholes), draw(numbers)
     elif kind == "histogram":

@@ -232,10 +232,15 @@ cdef inline void write_status(ColumnData* c, const Status* read) noexcept nogil:
     row.key, row.kind, row.value, row.text = c.status_key, TEXT_KIND, size, read.message - c.text
 
 
-cdef inline Text event(ColumnData* c, Text at, Text end, Attribute* raised) noexcept nogil:
-    """A field that holds an Event, 4 deep. The type of its exception takes the place of an earlier event's."""
+cdef inline Text event(ColumnData* c, Text at, Text end, Attribute* raised, RecordColumns* record) noexcept nogil:
+    """A field that holds an Event, 4 deep. The type of its exception takes the place of an earlier event's.
+
+    What an evaluation says is read by others, who are told by the record that there is one.
+    """
     cdef uint64_t tag
     cdef row_t before
+    cdef bint judged = False
+    cdef Text name
     at = held(at, end, &end)
     if at == NULL:
         return NULL
@@ -249,8 +254,14 @@ cdef inline Text event(ColumnData* c, Text at, Text end, Attribute* raised) noex
             if c.n_attributes > before:
                 raised[0] = c.attributes[before]
                 c.n_attributes = before
+        elif tag == 0x12:
+            name = held(at, end, &at)
+            if name == NULL:
+                return NULL
+            judged = at - name == 24 and is_text(name, <Text><const char*>b"gen_ai.evaluation.result", 24)
         else:
             at = past(at, end, tag, 4)
         if at == NULL:
             return NULL
+    record.judged += judged
     return at

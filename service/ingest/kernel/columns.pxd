@@ -59,6 +59,7 @@ cdef struct ScopeColumns:
 
 cdef struct RecordColumns:  # `end` is where it ends in the text, `last` when the last of its spans ends.
     int64_t end, is_bad, first, stop, bad_ids, bad_times, last, own
+    int64_t judged      # Events of its spans that are evaluations, of bad spans, too.
 
 
 cdef struct Key:

@@ -130,7 +130,8 @@ cdef class Columns:
             c.scopes[i].kinds, c.scopes[i].weight, c.scopes[i].unexplained = 0, 0.0, 0.0
         for i, row in enumerate(records):
             c.records[i].end, c.records[i].is_bad, c.records[i].first, c.records[i].stop = row[:4]
-            c.records[i].bad_ids, c.records[i].bad_times, c.records[i].last, c.records[i].own = row[4:]
+            c.records[i].bad_ids, c.records[i].bad_times, c.records[i].last, c.records[i].own = row[4:8]
+            c.records[i].judged = row[8]
         for key, n in content.items():
             c.content[<row_t>key] += n
 
@@ -148,6 +149,11 @@ cdef class Columns:
             r = &self.c.records[i]
             found.append((r.first, r.stop, r.last, r.is_bad, r.bad_ids, r.bad_times, r.own))
         return found
+
+    def judged(self):
+        """The records that have evaluations among the events of their spans."""
+        cdef row_t i
+        return [i for i in range(self.c.n_records) if self.c.records[i].judged]
 
     def content(self):
         """By key, texts that were seen under those that are only counted, since this was asked last."""
@@ -219,7 +225,7 @@ cdef class Columns:
         cdef ScopeColumns* scope
         cdef ResourceColumns* resource
         cdef row_t i
-        found = [self.records()]
+        found = [(self.records(), self.judged())]
         for i in range(self.c.n_spans):
             s = &self.c.spans[i]
             scope, resource = &self.c.scopes[s.scope], &self.c.resources[s.resource]

@@ -75,7 +75,7 @@ cdef inline Text one_span(
             begin = held(at, end, &stop)
             at = NULL if begin == NULL else read_status(begin, stop, &read)
         elif tag == 0x5A:
-            at = event(c, at, end, &raised)
+            at = event(c, at, end, &raised, record)
         elif tag == 0x30:
             at = varint(at, end, 10, &kind)
         elif tag == 0x85:

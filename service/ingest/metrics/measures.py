@@ -17,8 +17,6 @@ from service.ingest.otlp.points import Kind, Point
 from service.ingest.prices import Tokens
 from service.ingest.vocabulary import AGENT_RUN, LLM, MODEL_OPERATIONS, SESSION_UNIT, TOOL, WORKFLOW
 
-SCORE_METRIC = "gen_ai.evaluation.score"
-"""The metric as which a rule names the scores of evaluations; `tool` is the evaluation's name."""
 KNOWN_MAX = 1e9
 """Calls, sessions or dollars that one point may tell: no agent makes, or costs, a billion between two exports."""
 TOKENS_MAX = 1e15

@@ -24,11 +24,12 @@ from detectors.core.series import OVERFLOW
 from service.batch import Dropped
 from service.ingest.metrics.histograms import Increase
 from service.ingest.metrics.meanings import Cell, Meaning, meaning
-from service.ingest.metrics.measures import MEASURES, SCORE_METRIC, USD, Measure, Tells
+from service.ingest.metrics.measures import MEASURES, USD, Measure, Tells
+from service.ingest.metrics.scores import Scores
 from service.ingest.metrics.streams import STREAMS_MAX, Streams
 from service.ingest.metrics.sums import NOT_PASSED, PASSED, Sums
 from service.ingest.metrics.told import LEAF, SESSIONS, STATED, Told, pair
-from service.ingest.otlp.points import Evaluation, Kind, Point, Read
+from service.ingest.otlp.points import SCORE_METRIC, Evaluation, Kind, Point, Read
 from service.ingest.prices import CostSource, Tokens
 from service.ingest.vocabulary import EVALUATION, MODEL_OPERATIONS, SESSION_UNIT, SPEND
 
@@ -80,19 +81,24 @@ class Meters:
         self.names, self.rates = names, rates
         self.streams = Streams(since_ns)
         self.told = Told()
+        self._scores = Scores()
         self._sums: dict[int, Sums] = {}
         self._priced: Counter[str] = Counter()
         self._held: dict[tuple[int, str, str, Tells], Held] = {}
         self._meanings: dict[tuple[Any, ...], Meaning] = {}
 
     def take(self, read: Read, floor_ns: int, future_ns: int, doors: Doors) -> set[int]:
-        """Take in what a body held; the starts of the slots that it counts in. What it drops it adds to the body's."""
+        """Take in what a body held; the starts of the slots that it counts in.
+
+        What it drops it adds to the body's, and those scores that were not said before to the body's evaluations.
+        """
         starts = set()
         self._hear(read.points, future_ns)
         for point in read.points:
             start_ns = self._start(point.time_ns, floor_ns, future_ns, read.dropped)
             if start_ns is not None and self._point(point, start_ns, read, doors):
                 starts.add(start_ns)
+        read.evaluations += self._scores.fresh(read.scores, future_ns, read.dropped)
         for evaluation in read.evaluations:
             start_ns = self._start(evaluation.time_ns, floor_ns, future_ns, read.dropped)
             if start_ns is not None:
@@ -283,6 +289,7 @@ class Meters:
         state = {
             "streams": self.streams.state(),
             "told": self.told.state(),
+            "scores": self._scores.state(),
             "sums": [[start_ns, sums.state()] for start_ns, sums in self._sums.items()],
             "held": [[*key, held.sums.state(), held.time_ns, held.priced] for key, held in self._held.items()],
         }
@@ -293,6 +300,7 @@ class Meters:
         state = json.loads(arrays["meters"].tobytes())
         self.streams = Streams.resume(state["streams"])
         self.told = Told.resume(state["told"])
+        self._scores = Scores.resume(state.get("scores", ()))
         self._sums = {int(start_ns): Sums.resume(sums) for start_ns, sums in state["sums"]}
         self._held = {
             (int(start_ns), service, agent, Tells(tells)): Held(Sums.resume(sums), time_ns, Counter(priced))

@@ -133,6 +133,7 @@ def _gather(span: dict[str, object], gathered: Gatherer) -> None:
         _text(span.get("traceState")),
         list(_pairs(span, LOOKED_FOR)),
         [said for event in events for said in _pairs(event, EVENT_KEYS)],
+        [_text(event.get("name")) for event in events],
     )
 
 

@@ -126,6 +126,7 @@ def _gather(message: Any, gathered: Gatherer) -> None:
                     span.trace_state,
                     _pairs(span.attributes, _SPAN_KEYS),
                     (said for event in span.events for said in _pairs(event.attributes, _EVENT_KEYS)),
+                    (event.name for event in span.events),
                 )
             gathered.end_scope()
         gathered.end_resource()

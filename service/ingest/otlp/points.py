@@ -3,10 +3,10 @@
 import base64
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 from google.protobuf import json_format
@@ -17,10 +17,15 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from service.batch import Dropped, Signal
 from service.ingest.otlp.in_json import is_json
 from service.ingest.otlp.in_protobuf import UnreadableError, parse
-from service.ingest.otlp.wanted import OWN_MARK, TIME_MAX_NS
+from service.ingest.otlp.wanted import EVALUATION_EVENT, OWN_MARK, TIME_MAX_NS
 from service.ingest.vocabulary import Scalar, label
 
-EVALUATION_EVENT = "gen_ai.evaluation.result"
+SCORE_METRIC = "gen_ai.evaluation.score"
+"""The metric that tells an evaluation: rules name scores by it, `tool` is the evaluation's name."""
+SESSION_ATTRIBUTES = ("gen_ai.conversation.id", "session.id")
+EXEMPLARS_MAX = 20
+"""Exemplars of a point that are looked at for its session: as many as an SDK keeps."""
+_NAME, _LABEL = "gen_ai.evaluation.name", "gen_ai.evaluation.score.label"
 SCALE_MIN, SCALE_MAX = -10, 20
 """Scales of exponential histograms that the specification knows."""
 BUCKETS_MAX = 4096
@@ -74,7 +79,7 @@ class Point(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """One result of an evaluation, told by a log record: its score or NaN, its label or nothing."""
+    """One result of an evaluation: its score or NaN, its label or nothing."""
 
     name: str
     score: float
@@ -85,16 +90,36 @@ class Evaluation(NamedTuple):
     labels: Labels
     resource: Labels
 
+    @property
+    def session(self) -> str:
+        """The id of the session that it names; nothing where it names none."""
+        return _session(dict(self.labels))
+
+    @property
+    def trace(self) -> str:
+        """The id of its trace in hexadecimal digits; nothing where it has none."""
+        return self.trace_id.hex() if _names_trace(self.trace_id) else ""
+
+
+def _session(known: Mapping[str, Scalar]) -> str:
+    return next((str(known[name]) for name in SESSION_ATTRIBUTES if known.get(name)), "")
+
+
+def _names_trace(trace_id: bytes) -> bool:
+    return len(trace_id) == 16 and any(trace_id)
+
 
 @dataclass
 class Read:
     """What a body of metrics or logs held, and what was left out of it.
 
+    scores     evaluations that data points told: an exporter may say each of them again every minute
     saturated  values over the last bound of their histogram, by metric: how large they were is not known
     """
 
     points: list[Point] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
+    scores: list[Evaluation] = field(default_factory=list)
     records: int = 0
     dropped: Counter[Dropped] = field(default_factory=Counter)
     saturated: Counter[str] = field(default_factory=Counter)
@@ -104,15 +129,16 @@ def read(signal: Signal, body: bytes) -> Read:
     """The points or log records of a body. Raises UnreadableError."""
     found = Read()
     if signal is Signal.METRICS:
-        message = _from_json(ExportMetricsServiceRequest(), body) if is_json(body) else parse(signal, body)
+        message = from_json(ExportMetricsServiceRequest(), body) if is_json(body) else parse(signal, body)
         _read_metrics(message, found)
     else:
-        message = _from_json(ExportLogsServiceRequest(), body) if is_json(body) else parse(signal, body)
+        message = from_json(ExportLogsServiceRequest(), body) if is_json(body) else parse(signal, body)
         _read_logs(message, found)
     return found
 
 
-def _from_json(message: Message, body: bytes) -> Any:
+def from_json(message: Message, body: bytes) -> Any:
+    """The message of a body in JSON, its ids as `id_of` takes them. Raises UnreadableError."""
     try:
         return json_format.Parse(body, message, ignore_unknown_fields=True, max_recursion_depth=50)
     except (json_format.ParseError, UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -121,9 +147,9 @@ def _from_json(message: Message, body: bytes) -> Any:
 
 def _read_metrics(message: Any, found: Read) -> None:
     for each in message.resource_metrics:
-        resource = _labels(each.resource.attributes)
+        resource = labels_of(each.resource.attributes)
         for scope in each.scope_metrics:
-            name = _text(scope.scope.name)
+            name = text_of(scope.scope.name)
             for metric in scope.metrics:
                 kind = metric.WhichOneof("data")
                 data = getattr(metric, kind) if kind else None
@@ -145,7 +171,9 @@ def _read_point(metric: Any, kind: str, data: Any, point: Any, origin: tuple[str
     is_stale = bool(point.flags & _NO_VALUE)
     value, histogram = 0.0, None
     if kind in ("gauge", "sum"):
-        value = float(getattr(point, point.WhichOneof("value") or "as_double"))
+        value = _number(point)
+        if text_of(metric.name) == SCORE_METRIC and not is_stale and _read_score(point, value, origin[1], found):
+            return
         sane = abs(value) <= NUMBER_MAX
     else:
         histogram = _explicit(point) if kind == "histogram" else _exponential(point)
@@ -155,14 +183,50 @@ def _read_point(metric: Any, kind: str, data: Any, point: Any, origin: tuple[str
         return
     found.points.append(
         Point(
-            label(_text(metric.name)), label(_text(metric.unit)), origin[0],
+            label(text_of(metric.name)), label(text_of(metric.unit)), origin[0],
             {"gauge": Kind.GAUGE, "sum": Kind.SUM}.get(kind, Kind.HISTOGRAM),
             kind != "gauge" and data.aggregation_temporality == _CUMULATIVE,
             kind != "sum" or data.is_monotonic,
-            point.start_time_unix_nano, point.time_unix_nano, _labels(point.attributes), origin[1],
+            point.start_time_unix_nano, point.time_unix_nano, labels_of(point.attributes), origin[1],
             value, histogram, is_stale,
         )
     )  # fmt: skip
+
+
+def _number(point: Any) -> float:
+    """The value of a data point or of an exemplar."""
+    return float(getattr(point, point.WhichOneof("value") or "as_double"))
+
+
+def _read_score(point: Any, value: float, resource: Labels, found: Read) -> bool:
+    """Read a point as an evaluation of one session; False if it is none, and so a point as any other.
+
+    Its attributes name the session. Or an exemplar does, or has its trace: one whose value is that of the point, as a
+    point that adds up several measurements says nothing of one.
+    """
+    mine = (one for one in point.exemplars if one.WhichOneof("value") and _number(one) == value)
+    first = islice(mine, EXEMPLARS_MAX)
+    told = [(b"", b"", ()), *((one.trace_id, one.span_id, one.filtered_attributes) for one in first)]
+    own = dict(_pairs(point.attributes))
+    for trace_id, span_id, more in told:
+        known = own | dict(_pairs(more))
+        if not known.get(_NAME) or not (_session(known) or _names_trace(id_of(trace_id))):
+            continue
+        if any(name == OWN_MARK for name, _ in resource):
+            found.dropped[Dropped.OWN] += 1  # A Collector can make metrics of what was written back.
+            return True
+        is_number = abs(value) <= NUMBER_MAX
+        said = label(str(known.get(_LABEL, "")))
+        found.dropped[Dropped.BAD_NUMBER] += not is_number
+        if said or is_number:
+            found.scores.append(
+                Evaluation(
+                    label(str(known[_NAME])), value if is_number else math.nan, said, point.time_unix_nano,
+                    id_of(trace_id), id_of(span_id), tuple(sorted(known.items())), resource,
+                )
+            )  # fmt: skip
+        return True
+    return False
 
 
 def _explicit(point: Any) -> Histogram | None:
@@ -195,7 +259,7 @@ def _total(point: Any) -> float:
 def _read_logs(message: Any, found: Read) -> None:
     for each in message.resource_logs:
         resource: Labels | None = None
-        if any(_text(pair.key) == OWN_MARK for pair in each.resource.attributes):
+        if is_own(each.resource):
             own = sum(len(scope.log_records) for scope in each.scope_logs)
             found.records += own
             found.dropped[Dropped.OWN] += own
@@ -203,18 +267,19 @@ def _read_logs(message: Any, found: Read) -> None:
         for scope in each.scope_logs:
             for record in scope.log_records:
                 found.records += 1
-                labels = _labels(record.attributes)
-                name = _text(record.event_name) or str(dict(labels).get("event.name", ""))
+                labels = labels_of(record.attributes)
+                name = text_of(record.event_name) or str(dict(labels).get("event.name", ""))
                 if name != EVALUATION_EVENT:
                     found.dropped[Dropped.UNREAD] += 1
                     continue
-                resource = _labels(each.resource.attributes) if resource is None else resource
-                _read_evaluation(record, labels, resource, found)
+                resource = labels_of(each.resource.attributes) if resource is None else resource
+                time_ns = record.time_unix_nano or record.observed_time_unix_nano
+                read_evaluation(labels, resource, time_ns, (id_of(record.trace_id), id_of(record.span_id)), found)
 
 
-def _read_evaluation(record: Any, labels: Labels, resource: Labels, found: Read) -> None:
+def read_evaluation(labels: Labels, resource: Labels, time_ns: int, ids: tuple[bytes, bytes], found: Read) -> None:
+    """Add what these attributes say of a span: `ids` are its trace's and its own."""
     known = dict(labels)
-    time_ns = record.time_unix_nano or record.observed_time_unix_nano
     if not 0 < time_ns <= TIME_MAX_NS:
         found.dropped[Dropped.BAD_TIME] += 1
         return
@@ -227,14 +292,17 @@ def _read_evaluation(record: Any, labels: Labels, resource: Labels, found: Read)
         found.dropped[Dropped.BAD_NUMBER] += "gen_ai.evaluation.score.value" in known
     found.evaluations.append(
         Evaluation(
-            label(str(known.get("gen_ai.evaluation.name", ""))), score,
-            label(str(known.get("gen_ai.evaluation.score.label", ""))), time_ns,
-            _id(record.trace_id), _id(record.span_id), labels, resource,
+            label(str(known.get(_NAME, ""))), score, label(str(known.get(_LABEL, ""))), time_ns, *ids, labels, resource,
         )
     )  # fmt: skip
 
 
-def _id(read: bytes) -> bytes:
+def is_own(resource: Any) -> bool:
+    """Whether Tocsin itself wrote what is of this resource."""
+    return any(text_of(pair.key) == OWN_MARK for pair in resource.attributes)
+
+
+def id_of(read: bytes) -> bytes:
     """An id. In JSON it is hex, which the library takes for base64."""
     if len(read) not in _BASE64_OF_HEX:
         return read
@@ -244,7 +312,7 @@ def _id(read: bytes) -> bytes:
         return b""
 
 
-def _labels(attributes: Iterable[Any]) -> Labels:
+def labels_of(attributes: Iterable[Any]) -> Labels:
     """Attributes whose value is a scalar, each name once (the last one counts), sorted by name."""
     return tuple(sorted(dict(_pairs(attributes)).items()))
 
@@ -253,13 +321,14 @@ def _pairs(attributes: Iterable[Any]) -> Iterator[tuple[str, Scalar]]:
     for pair in attributes:
         kind = pair.value.WhichOneof("value")
         if kind == "string_value":
-            yield label(_text(pair.key)), label(_text(pair.value.string_value))
+            yield label(text_of(pair.key)), label(text_of(pair.value.string_value))
         elif kind == "double_value" and not math.isfinite(pair.value.double_value):
             # As Prometheus writes them: it is what makes one stream another, and no number that a save could hold.
-            yield label(_text(pair.key)), f"{pair.value.double_value:+}".replace("+nan", "NaN").replace("inf", "Inf")
+            yield label(text_of(pair.key)), f"{pair.value.double_value:+}".replace("+nan", "NaN").replace("inf", "Inf")
         elif kind in ("int_value", "double_value", "bool_value"):
-            yield label(_text(pair.key)), getattr(pair.value, kind)
+            yield label(text_of(pair.key)), getattr(pair.value, kind)
 
 
-def _text(text: bytes | str) -> str:
+def text_of(text: bytes | str) -> str:
+    """A text: of protobuf read here it is bytes, of JSON it is none."""
     return text if isinstance(text, str) else text.decode(errors="replace")

@@ -35,6 +35,9 @@ TIME_MAX_NS = 2**63 - 1
 
 REMOTE_KINDS, PARENT_IS_REMOTE = (2, 5), 0x300
 """Kinds of spans (server, consumer), and flags, that say that a span's parent is of another process."""
+EVALUATION_EVENT = "gen_ai.evaluation.result"
+"""The name of an event, a log record or one of a span, that tells an evaluation (also in `kernel/attributes.pxd`)."""
+EVALUATION = EVALUATION_EVENT.encode()
 FINISH_REASONS = "gen_ai.response.finish_reasons"
 """A list, by the conventions: its first text is read."""
 POLICY = "tailsampling.policy"
@@ -108,13 +111,13 @@ class Gatherer:
 
     def _begin_record(self) -> None:
         self._first_span = len(self._spans)
-        self._bad_ids = self._bad_times = self._last_ns = self._own = 0
+        self._bad_ids = self._bad_times = self._last_ns = self._own = self._judged = 0
 
     def end_record(self, is_bad: bool) -> None:
         """No more spans are of this record; one that is bad has none."""
         end, first, stop = len(self._text), self._first_span, len(self._spans)
         bad = self._bad_ids, self._bad_times
-        self._records.append((end, int(is_bad), first, stop, *bad, self._last_ns, self._own))
+        self._records.append((end, int(is_bad), first, stop, *bad, self._last_ns, self._own, self._judged))
         self._begin_record()
 
     def begin_resource(self, attributes: Iterable[tuple[int, Value]]) -> None:
@@ -152,9 +155,11 @@ class Gatherer:
     def add(
         self, ids: tuple[bytes, bytes, bytes], times: tuple[int, int], status: tuple[int, bytes], is_remote: bool,
         name: bytes, state: bytes, attributes: Iterable[tuple[int, Value]], raised: Iterable[tuple[int, Value]],
+        events: Iterable[bytes],
     ) -> None:  # fmt: skip
-        """A span: its trace, own and parent id; its start and end; its status; and its events' exceptions."""
+        """A span: its trace, own and parent id; its start and end; its status; and its events' exceptions and names."""
         trace_id, span_id, parent_id = ids
+        self._judged += sum(event == EVALUATION for event in events)
         if len(trace_id) != 16 or len(span_id) != 8 or trace_id == bytes(16) or span_id == bytes(8):
             self._bad_ids += 1
             return

@@ -339,14 +339,14 @@ class Reader:
 
     def read(self, columns: Columns) -> list[Decoded]:
         """What each record holds."""
-        records, *spans = columns.meaning()
+        both, *spans = columns.meaning()
         self.spans, bad = [], 0
         for row, said in enumerate(spans):
             span, its_bad = self._span(columns, row, said)
             self.spans.append((span, span.end))
             bad += its_bad
         found = []
-        for first, stop, last_ns, is_bad, bad_ids, bad_times, own in records:  # type: ignore[attr-defined]
+        for first, stop, last_ns, is_bad, bad_ids, bad_times, own in both[0]:  # type: ignore[index]
             decoded = Decoded(first, stop, last_ns)
             if is_bad:
                 decoded.drop(Dropped.MALFORMED)

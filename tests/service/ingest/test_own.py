@@ -12,9 +12,8 @@ from service.ingest.kernel.columns import Columns
 from service.ingest.limits import IngestLimits
 from service.ingest.otlp import in_json
 from service.ingest.otlp.in_protobuf import ProtobufDecoder
-from service.ingest.otlp.points import EVALUATION_EVENT
 from service.ingest.otlp.scanner import Scanner
-from service.ingest.otlp.wanted import OWN_MARK
+from service.ingest.otlp.wanted import EVALUATION_EVENT, OWN_MARK
 from service.ingest.stage import Ingest
 from tests.service.ingest.wire import at_ns, body, chat, json_body
 
