@@ -28,4 +28,4 @@ def give_back() -> bool:
     except (OSError, AttributeError):
         return False
     told = ((_M_MMAP_THRESHOLD, MAPPED_BYTES), (_M_TRIM_THRESHOLD, TRIMMED_BYTES), (_M_ARENA_MAX, ARENAS))
-    return sum(tell(name, value) for name, value in told) == len(told)
+    return [tell(name, value) for name, value in told] == [1] * len(told)
