@@ -13,14 +13,15 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 LONG = (
-    "tests/service/test_demo.py", "tests/test_sanitize.py", "tests/service/test_any_numbers.py",
+    "tests/service/exchange/test_standby.py", "tests/service/test_demo.py", "tests/test_sanitize.py",
+    "tests/service/test_any_numbers.py",
     "tests/service/rule_tests/test_packs.py", "tests/service/exchange/test_roles.py", "tests/service/test_replay.py",
     "tests/service/test_crash.py", "tests/service/test_broker_dies.py", "tests/service/test_chaos.py",
     "tests/service/test_simulation.py", "tests/detectors/test_promise.py", "tests/detectors/test_fast.py",
     "tests/detectors/test_latency_and_cost.py", "tests/detectors/test_outcomes.py", "tests/detectors/test_calendar.py",
     "tests/detectors/test_absence_and_burn.py", "tests/detectors/test_level.py", "tests/detectors/test_visible.py",
     "tests/service/ingest/test_odd_streams.py", "tests/service/ingest/test_reference.py",
-    "tests/service/exchange/test_machines.py", "tests/service/exchange/test_standby.py",
+    "tests/service/exchange/test_machines.py",
 )  # fmt: skip
 """The demo, fuzz, weeks of streams through detectors, and servers that die for minutes, the longest first: nearly half
 of the time that all tests take. `make test` leaves them out; `make check` runs them, too.
