@@ -149,7 +149,9 @@ def _post(client: httpx.Client, deployed: Deployed, sent: Sequence[bytes]) -> No
                 )
                 break
             except httpx.ConnectError:  # It has not begun to listen.
-                assert time.monotonic() < until_s
+                status = deployed.process.poll()
+                assert status is None, f"{deployed.process.args!r}: status {status}. Has it what CONFIG names?"
+                assert time.monotonic() < until_s, f"{deployed.process.args!r} does not listen"
                 time.sleep(0.1)
         assert answer.status_code == 200, answer.text
 
