@@ -162,7 +162,7 @@ class Candidate:
             try:
                 return await self._taken_over(may_lose=time.monotonic() - begun_s > TAKE_UP_MAX_S)
             except (KafkaError, TimeoutError) as error:
-                before, said = said, text_of(error) if isinstance(error, KafkaError) else "no answer in time"
+                before, said = said, text_of(error)
                 self._cannot = f"cannot take over yet: {said}"
                 if said != before:
                     log.error("%s", self._cannot)

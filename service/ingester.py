@@ -231,7 +231,7 @@ class Ingester:
             try:
                 return await self.topic.state(where)
             except (KafkaError, TimeoutError) as error:
-                before, said = said, text_of(error) if isinstance(error, KafkaError) else "no answer in time"
+                before, said = said, text_of(error)
                 if self._stop.is_set():
                     raise GoneError(f"asked to stop before it could be read: {said}") from None
                 if said != before:

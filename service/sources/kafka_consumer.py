@@ -121,8 +121,12 @@ async def until(event: asyncio.Event, seconds: float) -> None:
 def text_of(error: Exception, right: str = "Read") -> str:
     """What an error of aiokafka says, or its type where it says nothing; of a right that is missing, which one.
 
+    Of a TimeoutError, that nobody answered.
+
     right  what was about to be done to a topic
     """
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
     said = error.args[0] if error.args else ""
     names = ", ".join(sorted(map(str, said))) if isinstance(said, Collection) and not isinstance(said, str) else said
     if isinstance(error, TopicAuthorizationFailedError):

@@ -98,8 +98,7 @@ class SlotsTopic:
             return f"Kafka has no topic {topic}: make it (deploy/README.md says how), or see TOCSIN_KAFKA__SLOTS_TOPIC"
         if isinstance(error, REFUSED) and topic == self._settings.state_topic:
             return f"topic {topic} compacts, which would take states apart: set its cleanup.policy to delete"
-        said = "no answer in time" if isinstance(error, TimeoutError) else text_of(error, "Write")
-        return f"cannot write to topic {topic}: {said}"
+        return f"cannot write to topic {topic}: {text_of(error, 'Write')}"
 
     async def close(self) -> None:
         """Leave the brokers."""

@@ -157,8 +157,7 @@ class Leading:
             return f"Kafka has no topic {topic}: make it (deploy/README.md says how)"
         if isinstance(error, REFUSED):
             return f"topic {topic} compacts, which would lose records without a key: set its cleanup.policy to delete"
-        said = "no answer in time" if isinstance(error, TimeoutError) else text_of(error, "Write")
-        return f"cannot write to topic {topic}: {said}"
+        return f"cannot write to topic {topic}: {text_of(error, 'Write')}"
 
     def positions(self, saved: Mapping[str, int]) -> Led | None:
         return Led({name: at for name, at in saved.items() if name.startswith(f"{self._settings.slots_topic}/")})

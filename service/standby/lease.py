@@ -127,8 +127,7 @@ class Lease:
             try:
                 await self._be_member()
             except (KafkaError, TimeoutError) as error:
-                said = text_of(error) if isinstance(error, KafkaError) else "no answer in time"
-                self._say(f"Kafka: {said}")
+                self._say(f"Kafka: {text_of(error)}")
                 self._drop_lease()
                 again_s = AGAIN_FIRST_S if self._beat_s > float("-inf") else min(2 * again_s, AGAIN_MAX_S)
                 self._beat_s = float("-inf")

@@ -74,6 +74,16 @@ def owners_of(given: Logs, limits: IngestLimits) -> list[Owner]:
     return [Owner(f"{TOPIC}/{number}", log, topics, theirs) for number, log in enumerate(given)]
 
 
+def read_by_both(partitions: int) -> tuple[Detect, Alone]:
+    """The same conversations on so many partitions, read under the roles in the order of time, and by role all."""
+    given, limits = logs(partitions, partitions, MINUTES, CONVERSATIONS), IngestLimits()
+    detect, owners, alone = Detect(limits), owners_of(given, limits), Alone(given, limits)
+    for row in range(len(given[0])):
+        for owner in owners:
+            detect.read(owner.read(1, end_ns(row)), end_ns(row))
+    return detect, alone
+
+
 def compare(detect: Detect, alone: Alone) -> list[str]:
     """What differs of the slots that both have closed."""
     until_ns = min(detect.slots[-1].start_ns, alone.slots[-1].start_ns)
@@ -88,11 +98,7 @@ def compare(detect: Detect, alone: Alone) -> list[str]:
 def test_every_column_is_that_of_one_instance(partitions: int) -> None:
     """Counts, outcomes, costs, lengths and open sessions, whatever of a conversation lies where: roots that come late,
     that never come and that somebody else has, tools that are called again, silences of about the idle time."""
-    given, limits = logs(partitions, partitions, MINUTES, CONVERSATIONS), IngestLimits()
-    detect, owners, alone = Detect(limits), owners_of(given, limits), Alone(given, limits)
-    for row in range(len(given[0])):
-        for owner in owners:
-            detect.read(owner.read(1, end_ns(row)), end_ns(row))
+    detect, alone = read_by_both(partitions)
     assert compare(detect, alone) == []
     assert detect.tally.sessions > CONVERSATIONS and sum(len(slot.running.cell) for slot in alone.slots) > 50
     assert detect.merge.conversations.traces < CONVERSATIONS

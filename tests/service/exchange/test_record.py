@@ -25,12 +25,18 @@ from service.ingest.stretches import Stretches
 from service.ledger.counted import record_of
 from service.ledger.late_rows import Joined
 from tests.service.exchange.dialogues import TOPIC, logs
-from tests.service.exchange.test_conversations import Alone, Detect, owners_of
+from tests.service.exchange.test_conversations import (
+    CONVERSATIONS,
+    MINUTES,
+    Alone,
+    Detect,
+    owners_of,
+    read_by_both,
+)
 from tests.service.exchange.test_conversations import compare as slots_differ
 from tests.service.ingest.wire import agent, at_ns, body
 from tests.service.test_pipeline import end_ns
 
-MINUTES, CONVERSATIONS = 22, 50
 NAN = float("nan")
 Rows = dict[tuple[bytes, int, int], tuple[Any, ...]]
 
@@ -64,11 +70,7 @@ def compare(detect: Detect, alone: Alone) -> list[str]:
 @pytest.mark.parametrize("partitions", [1, 2, 4])
 def test_every_row_is_that_of_one_instance(partitions: int) -> None:
     """Of sessions with a name and without: what they went through, their tokens, cost, times, labels and outcomes."""
-    given, limits = logs(partitions, partitions, MINUTES, CONVERSATIONS), IngestLimits()
-    detect, owners, alone = Detect(limits), owners_of(given, limits), Alone(given, limits)
-    for row in range(len(given[0])):
-        for owner in owners:
-            detect.read(owner.read(1, end_ns(row)), end_ns(row))
+    detect, alone = read_by_both(partitions)
     assert compare(detect, alone) == []
     went = sum(leg.went.sum(0) for leg in alone.legs.values())
     assert (np.delete(went, WENT.index("guardrail_blocks")) > 0).all()
