@@ -1,4 +1,4 @@
-"""Role ingest: source partitions in, reports of their closed slots out, for as long as the group lets us own them.
+"""Roles ingest and sum: partitions in, reports of their slots out, for as long as the group lets us own them.
 
 One loop owns the shards. It takes what the source has brought, steps the shards in a thread, writes what they report to
 Kafka, and now and then the state of each. Only with its state written is an offset told to the group: whoever owns the
@@ -14,7 +14,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from aiokafka.errors import KafkaError
@@ -22,10 +22,10 @@ from aiokafka.errors import KafkaError
 from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS, Arrays
 from service.batch import Batch, Dropped, Gap, Record, SetAside, Tally
-from service.config.settings import Settings
+from service.config.settings import Role, Settings
+from service.exchange.adding import Adding
 from service.exchange.report import Report
 from service.exchange.shard import HandedOverError, Shard
-from service.ingest.stage import Ingest
 from service.own_metrics.ingester_metrics import FROM_BEGINNING, FROM_STATE, LOST, IngesterMetrics, IngestParts
 from service.runtime import systemd
 from service.runtime.batching import Taking
@@ -36,7 +36,7 @@ from service.runtime.minute_log import MinuteLog
 from service.runtime.watchdog import Watchdog
 from service.sources.arrival import Arrival, Arrivals, Begin, answer_all
 from service.sources.handed import Handed, Pointer, pointer
-from service.sources.kafka import SILENT_S, KafkaSource
+from service.sources.kafka import SILENT_S
 from service.sources.kafka_consumer import text_of
 from service.sources.slots_topic import SlotsTopic
 from service.sources.state_topic import GoneError
@@ -44,7 +44,7 @@ from service.store.directory import instance_of, locked
 from service.store.rejected import Rejected
 from service.web.plain import PlainWeb
 from service.web.server import Server, certificate
-from service.wiring import made
+from service.wiring import made, shared_source
 
 log = logging.getLogger("tocsin")
 
@@ -64,7 +64,7 @@ class Owned:
     until_ns  of one that went back to its state: the offset before which its records are taken one by one
     """
 
-    shard: Shard
+    shard: Shard | Adding
     kept_s: float
     kept_offset: int
     careful_until: int = 0
@@ -81,15 +81,19 @@ class Stepped:
 
 
 class Ingester:
-    """`tocsin run --role ingest`. Raises StoreError or OSError where it cannot begin."""
+    """`tocsin run --role ingest`, and `sum`. Raises StoreError or OSError where it cannot begin."""
 
     def __init__(self, settings: Settings, rules: RuleSet) -> None:
         self.settings, self._made = settings, made(settings, rules)
+        self._kind: type[Shard | Adding] = Adding if settings.role is Role.SUM else Shard
         self._lock = locked(settings.data_dir)
         self.arrivals: Arrivals = asyncio.Queue(settings.otlp.queue_max)
         self.taking, self.handed = Taking(self.arrivals), Handed()
-        self.kafka = KafkaSource(settings.kafka, self.arrivals, {}, instance_of(self._lock), self.handed)
-        self.topic = SlotsTopic(self.kafka.security)
+        self.kafka = shared_source(settings, self.arrivals, instance_of(self._lock), self.handed)
+        kafka = settings.kafka
+        self.topic = SlotsTopic(
+            self.kafka.security, kafka.sums_topic if settings.role is Role.SUM else kafka.slots_topic
+        )
         self.rejected = Rejected(settings.data_dir)
         self.owned: dict[str, Owned] = {}
         self.clocks, self.minute_log = ClockWatch(time.time_ns, time.monotonic_ns), MinuteLog()
@@ -97,7 +101,7 @@ class Ingester:
         self.metrics = IngesterMetrics(
             IngestParts(
                 self.kafka, self.topic, self.arrivals, self.work, self.clocks, lambda: len(self.owned),
-                self._made.decoder.name,
+                settings.role.value, self._made.decoder.name,
             )
         )  # fmt: skip
         self.web = PlainWeb(self.metrics.health, self.missing, self.notes, self.work.hangs)
@@ -146,7 +150,7 @@ class Ingester:
             async with asyncio.TaskGroup() as group:
                 serving = group.create_task(server.serve([server.socket]), name=f"server {server.address}")
                 await server.listens()
-                log.info("role ingest: metrics on http://%s", server.address)
+                log.info("role %s: metrics on http://%s", self.settings.role, server.address)
                 clocks = group.create_task(systemd.keep_alive(self.clocks, self.work), name="clocks")
                 kafka = group.create_task(self.kafka.run(), name="kafka")
                 self.ready.set()
@@ -167,6 +171,8 @@ class Ingester:
 
     async def _loop(self) -> None:
         """Take, step, report, keep; until asked to stop and nothing is left on the queue."""
+        if not await self._knows_shares():
+            return
         while not (self._stop.is_set() and self.taking.is_empty()):
             arrivals = await self.taking.take()
             if arrivals and (expected := arrivals[0].expected) is not None:
@@ -186,6 +192,18 @@ class Ingester:
                 await self.kafka.reject(stepped.set_aside)
             await self._keep(self._due())
 
+    async def _knows_shares(self) -> bool:
+        """Where role sum adds our reports up, learn how many share them, before the first is made; False at a stop."""
+        if self.settings.role is not Role.INGEST or not self.settings.kafka.sums_topic:
+            return True
+        while not self._stop.is_set():
+            if await self.topic.share():
+                self._made = replace(self._made, shares=self.topic.shares)
+                log.info("slots are reported in %d shares, a partition of %s each", self.topic.shares, self.topic.topic)
+                return True
+            await asyncio.sleep(AGAIN_S)
+        return False
+
     def _count(self, stepped: Stepped, seconds: float) -> None:
         tally = stepped.tally
         if tally.spans:
@@ -193,8 +211,8 @@ class Ingester:
         self.metrics.tallied.add(tally)
         self.metrics.tallied.timed(seconds)
         now_ns = time.time_ns()
-        waits = [name for one in self.owned.values() for name in one.shard.ingest.waits_for(now_ns)]
-        self.minute_log.add(tally, waits, Ingest.WAITS, time.monotonic())
+        waits = [name for one in self.owned.values() for name in one.shard.waits_for(now_ns)]
+        self.minute_log.add(tally, waits, self._kind.WAITS, time.monotonic())
         for line in tally.tickets:
             log.warning("worth a ticket, not a page: %s", line)
 
@@ -207,20 +225,20 @@ class Ingester:
             shard.next_offset = begin.offset
             self.owned[name] = Owned(shard, time.monotonic(), begin.offset, self._careful.pop(name, 0))
 
-    async def _begun(self, name: str, begin: Begin) -> Shard:
+    async def _begun(self, name: str, begin: Begin) -> Shard | Adding:
         where = pointer(begin.said)
         if where is None:
             self.metrics.handovers[FROM_BEGINNING] += 1
-            return Shard(self._made, name)
+            return self._kind(self._made, name)
         try:
-            shard = Shard.restore(self._made, name, await self._state(name, where))
+            shard = self._kind.restore(self._made, name, await self._state(name, where))
         except (GoneError, HandedOverError) as error:
             log.error(
                 "the state of %s that its owner left cannot be gone on from (%s): it begins without one at offset %d, "
                 "and what was under way there counts in part", name, error, begin.offset,
             )  # fmt: skip
             self.metrics.handovers[LOST] += 1
-            return Shard(self._made, name)
+            return self._kind(self._made, name)
         self.metrics.handovers[FROM_STATE] += 1
         return shard
 

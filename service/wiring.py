@@ -26,6 +26,7 @@ from service.runtime.watchdog import Watchdog
 from service.sources.agentforce_api import Api
 from service.sources.agentforce_poll import AgentforceSource
 from service.sources.arrival import Arrivals
+from service.sources.handed import Handed
 from service.sources.kafka import KafkaSource
 from service.sources.kafka_security import Security
 from service.sources.outcomes_topic import OutcomesTopic
@@ -89,7 +90,7 @@ def key_of(pipeline: Pipeline, session: str) -> bytes:
 
 
 def made(settings: Settings, rules: RuleSet) -> Made:
-    """What role ingest makes of each source partition."""
+    """What roles ingest and sum make of each partition that is theirs."""
     seed = secrets.randbits(63), secrets.randbits(63)  # Of the state that was left, if there is any.
     local = _local(settings, rules)
     names, tells = _names(settings.kafka.group), settings.kafka.keyed_by != "session"
@@ -112,6 +113,12 @@ def reports_or_spans(
         return None
     read = settings.kafka.of_reports if settings.role is Role.DETECT else settings.kafka
     return KafkaSource(read, arrivals, offsets, instance, led=led)
+
+
+def shared_source(settings: Settings, arrivals: Arrivals, instance: str, handed: Handed) -> KafkaSource:
+    """What reads partitions that instances share: of spans, or in role sum of what was reported of them."""
+    read = settings.kafka.of_slots if settings.role is Role.SUM else settings.kafka
+    return KafkaSource(read, arrivals, {}, instance, handed)
 
 
 def _limits(settings: Settings) -> IngestLimits:

@@ -47,6 +47,7 @@ SLOW = (
     "tests/alertrules/test_any_text.py", "tests/service/ingest/test_scan.py", "tests/service/test_agentforce.py",
     "tests/service/causes/test_whole_and_parts.py", "tests/service/ingest/test_any_bytes.py",
     "tests/service/rule_tests/test_limits.py", "tests/service/exchange/test_record.py",
+    "tests/service/exchange/test_adding.py",
 )  # fmt: skip
 """Files and folders that start servers, or compute for seconds. `make quick` leaves them out, and the long ones.
 

@@ -57,7 +57,7 @@ def _run(given: argparse.Namespace) -> int:
     try:
         settings = settings_module.from_environment({"TOCSIN_ROLE": given.role} if given.role else {})
         rules = read(checked(settings))
-        if settings.role is not Role.INGEST:
+        if settings.role not in (Role.INGEST, Role.SUM):
             told(rules, settings)
         Security(settings.kafka)
     except (SettingsError, ValueError) as error:
@@ -69,7 +69,7 @@ def _run(given: argparse.Namespace) -> int:
         )
     write = partial(print, flush=True)
     make: Callable[[], Daemon | Ingester | Candidate] = partial(Daemon, settings, rules, WALL, write)
-    if settings.role is Role.INGEST:
+    if settings.role in (Role.INGEST, Role.SUM):
         make = partial(Ingester, settings, rules)
     elif settings.kafka.told_topic:
         make = partial(Candidate, settings, rules, write)

@@ -30,8 +30,8 @@ def checked(settings: Settings) -> Settings:
 
 def _no_record(settings: Settings) -> str:
     """Why there is no record of sessions; empty where there is one."""
-    if settings.role is Role.INGEST:
-        return "role ingest has no record of sessions, which role detect keeps"
+    if settings.role in (Role.INGEST, Role.SUM):
+        return f"role {settings.role} has no record of sessions, which role detect keeps"
     return "" if settings.sessions.record else "TOCSIN_SESSIONS__RECORD=false, and it needs the record of sessions"
 
 
@@ -45,18 +45,22 @@ def _of_record(settings: Settings) -> list[str]:
 
 
 def _role_problems(settings: Settings) -> list[str]:
-    """What does not fit role ingest or detect."""
+    """What does not fit role ingest, sum or detect."""
     kafka, problems = settings.kafka, list[str]()
     if not kafka.bootstrap_servers:
         problems.append(f"TOCSIN_KAFKA__BOOTSTRAP_SERVERS: role {settings.role} works through Kafka; say the brokers")
     if others := [topic for topic in kafka.topics if signal_of(topic) is not Signal.TRACES]:
         spans = [topic for topic in kafka.topics if topic not in others]
         problems.append(
-            f"TOCSIN_KAFKA__TOPICS: roles ingest and detect read spans alone; write {' '.join(spans) or 'otlp_spans'}, "
+            f"TOCSIN_KAFKA__TOPICS: role all reads others than of spans; write {' '.join(spans) or 'otlp_spans'}, "
             f"and leave {' '.join(others)} to an instance of role all, with a group and a data directory of its own"
         )
     if kafka.slots_topic in kafka.topics or kafka.slots_topic == kafka.state_topic:
         problems.append(f"TOCSIN_KAFKA__SLOTS_TOPIC: {kafka.slots_topic} is another topic, too; write one of its own")
+    if settings.role is Role.SUM and not kafka.sums_topic:
+        problems.append("TOCSIN_KAFKA__SUMS_TOPIC: role sum reports to it; write a topic, the same in all roles")
+    if kafka.sums_topic and kafka.sums_topic in (*kafka.topics, kafka.slots_topic, kafka.state_topic, kafka.told_topic):
+        problems.append(f"TOCSIN_KAFKA__SUMS_TOPIC: {kafka.sums_topic} is another topic, too; write one of its own")
     if kafka.told_topic and kafka.told_topic in (*kafka.topics, kafka.slots_topic, kafka.state_topic):
         problems.append(f"TOCSIN_KAFKA__TOLD_TOPIC: {kafka.told_topic} is another topic, too; write one of its own")
     return problems

@@ -62,6 +62,7 @@ class Role(StrEnum):
 
     ALL = "all"
     INGEST = "ingest"
+    SUM = "sum"
     DETECT = "detect"
 
 
@@ -160,7 +161,8 @@ class Settings(BaseSettings):
     role: Role = Field(
         Role.ALL,
         description="what this instance does: all; or, on several machines, ingest (reads a share of the topics of "
-        "spans) or detect (adds up what those count, judges and pages)",
+        "spans), detect (adds up what those count, judges and pages) or sum (between them, for very many spans: adds "
+        "a share of it up)",
     )
     otlp: OtlpSettings = OtlpSettings()
     web: WebSettings = WebSettings()

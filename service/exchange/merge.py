@@ -70,7 +70,7 @@ class Source:
 class Merge:
     """The source partitions, and the parts that wait for their slot to be whole. Does what `Ingest` does for others."""
 
-    WAITS: ClassVar = "of which no ingest instance reports"
+    WAITS: ClassVar = "of which nobody reports"
 
     def __init__(self, limits: IngestLimits, local: Local, seed: Seed, names: Seed, meters: Meters) -> None:
         self.limits, self.local = limits, local
@@ -237,7 +237,7 @@ class Merge:
             slot = added(slot, late)
         if refused:
             tally.dropped[Dropped.SERIES_FULL] += round(refused)
-        if len(slot.cell):
+        if len(slot.cell) or len(slot.session_cells()):  # Of a share, calls of open sessions may be in another one.
             self.cells.touch(slot.cell, start_ns)
             tally.slots += 1
             self._ready.append(self.sights.told(slot))

@@ -39,6 +39,7 @@ class Report:
     watermark_ns  event time of the partition that will not be gone behind; None while it is not known
     is_heard      whether it ever brought a span; one that is empty alone tells how far it was read
     spans         how many were read since the report before
+    share         which of the partitions of its topic it is for, where several instances add reports up; not written
     parts         bytes, in order of their places
     """
 
@@ -49,6 +50,7 @@ class Report:
     watermark_ns: int | None
     is_heard: bool
     spans: int
+    share: int = 0
     parts: Sequence[bytes] = field(default=(), repr=False)
 
 
@@ -104,5 +106,5 @@ def _of(head: Any, parts: list[bytes]) -> Report:
         source, {topic: whole_number(count, PARTITIONS_MAX) for topic, count in topics.items()}, after,
         whole_number(head["next_offset"], TIME_MAX_NS),
         None if watermark_ns is None else whole_number(watermark_ns, TIME_MAX_NS), head["is_heard"],
-        whole_number(head["spans"], TIME_MAX_NS), parts,
+        whole_number(head["spans"], TIME_MAX_NS), parts=parts,
     )  # fmt: skip

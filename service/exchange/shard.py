@@ -8,16 +8,18 @@ same, and a repeat to who reads it.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from detectors.core.columns import FAILED, SECOND_NS, SLOT_NS, Arrays, Bools, Examples, Slot, empty_slot
+from detectors.core.columns import FAILED, Arrays, Bools, Examples, Slot, empty_slot
 from detectors.core.rows import under
 from service.batch import NO_GAP, Answer, Batch, Tally
 from service.causes.examples import LIFE_NS
-from service.exchange.part import encoded
 from service.exchange.pieces import cut
-from service.exchange.report import Place, Report
+from service.exchange.report import Report
+from service.exchange.shares import Share, shared
+from service.exchange.unreported import Unreported
 from service.ingest.decode import Decoder
 from service.ingest.join.join import Seed
 from service.ingest.legs import NO_LEGS, Legs
@@ -30,10 +32,6 @@ SHARD_FORMAT = 2
 """Of a snapshot, beside that of the ingest state in it."""
 SHARDS_READABLE = (1, SHARD_FORMAT)
 """In 1 sessions were joined here. What the traces of open ones went through is told with the next slot."""
-REPORT_BYTES_MAX = 512 << 10
-"""A report with more is followed by another one: brokers take records of a megabyte."""
-BEAT_NS = 10 * SECOND_NS
-"""How often a partition is reported of which there is nothing new."""
 
 
 class HandedOverError(ValueError):
@@ -47,6 +45,7 @@ class Made:
     names         what stands for a session's name begins with, the same on every partition
     tells         whether a session may lie on several partitions, so that they are joined elsewhere
     records       whether what sessions went through is reported, too, for the record of sessions
+    shares        how many instances of role sum add the reports up; 1 where there are none
     state_format  of the ingest state within snapshots, and `readable` those that can be gone on from
     """
 
@@ -59,10 +58,13 @@ class Made:
     records: bool
     state_format: int
     readable: tuple[int, ...]
+    shares: int = 1
 
 
 class Shard:
     """The ingest of one source partition, and what of it is not reported yet."""
+
+    WAITS: ClassVar = Ingest.WAITS
 
     def __init__(self, made: Made, source: str) -> None:
         self._made, self.source = made, source
@@ -71,10 +73,7 @@ class Shard:
         )  # fmt: skip
         self.ingest.expect((source,))
         self.next_offset = 0
-        self._parts: list[tuple[Place, bytes]] = []
-        self._last: Place | None = None  # Of the parts that were reported, or wait to be.
-        self._reported: Place | None = None
-        self._reported_ns = self._told_slot = -1
+        self._unreported = Unreported([None] * made.shares)
         self._spans = 0
         self._best = _Best()
 
@@ -99,11 +98,16 @@ class Shard:
         return answers
 
     def _close(self, slot: Slot, stretches: Stretches, legs: Legs) -> None:
-        slot = replace(slot, examples=self._best.new(slot))
-        ingest, told = self.ingest, legs if self._made.records else None
-        for part in cut(slot, stretches, told, ingest.cells, ingest.sights.errors, ingest.local.outcomes.names):
-            self._parts.append((part.place, encoded(part)))
-            self._last = part.place
+        whole, ingest = Share(replace(slot, examples=self._best.new(slot)), stretches, legs), self.ingest
+        shares = shared(whole, ingest.cells, self._made.shares)
+        for share, mine in enumerate(shares):
+            told = mine.legs if self._made.records else None
+            names = ingest.sights.errors, ingest.local.outcomes.names
+            self._unreported.add(share, cut(mine.slot, mine.stretches, told, ingest.cells, *names))
+
+    def waits_for(self, now_ns: int) -> tuple[str, ...]:
+        """The partition, while its event time waits for it."""
+        return self.ingest.waits_for(now_ns)
 
     @property
     def watermark_ns(self) -> int | None:
@@ -114,38 +118,20 @@ class Shard:
 
     def take(self, topics: Mapping[str, int], now_ns: int) -> list[Report]:
         """What is to be reported now, in this order; nothing where nothing is new and the last time was just now."""
-        watermark_ns = self.watermark_ns
-        slot = -1 if watermark_ns is None else watermark_ns // SLOT_NS
-        if not self._parts and slot == self._told_slot and now_ns - self._reported_ns < BEAT_NS:
-            return []
-        reports, parts, size = [], list[tuple[Place, bytes]](), 0
-        for place, body in self._parts:
-            if parts and size + len(body) > REPORT_BYTES_MAX:
-                # Its last slot may go on in the next report, so event time is only come to where that begins.
-                reports.append(self._report(topics, parts, parts[-1][0][0]))
-                parts, size = [], 0
-            parts.append((place, body))
-            size += len(body)
-        reports.append(self._report(topics, parts, watermark_ns))
-        self._parts, self._told_slot, self._reported_ns = [], slot, now_ns
+        is_heard = self.ingest.watermark_ns is not None
+        standing = Report(self.source, topics, None, self.next_offset, self.watermark_ns, is_heard, self._spans)
+        reports = self._unreported.take(standing, now_ns)
+        self._spans = 0 if reports else self._spans
         return reports
-
-    def _report(
-        self, topics: Mapping[str, int], parts: list[tuple[Place, bytes]], watermark_ns: int | None
-    ) -> Report:  # fmt: skip
-        is_heard, spans, self._spans = self.ingest.watermark_ns is not None, self._spans, 0
-        after, self._reported = self._reported, parts[-1][0] if parts else self._reported
-        return Report(
-            self.source, topics, after, self.next_offset, watermark_ns, is_heard, spans, [body for _, body in parts]
-        )
 
     def snapshot(self) -> Arrays:
         """All state, as named arrays. What was closed must have been taken."""
-        assert not self._parts, "take the reports before saving: they are in no snapshot"
+        assert self._unreported.is_empty, "take the reports before saving: they are in no snapshot"
         is_joined_here = not self._made.tells or self.ingest.join.tables.is_untold
         written = 1 if is_joined_here else SHARD_FORMAT
         said = {
-            "format": written, "source": self.source, "next_offset": self.next_offset, "reported": self._reported,
+            "format": written, "source": self.source, "next_offset": self.next_offset,
+            "reported": self._unreported.reported[0], "shares": self._unreported.reported,
         }  # fmt: skip
         return {
             "shard": np.frombuffer(json.dumps(said).encode(), np.uint8),
@@ -174,8 +160,9 @@ class Shard:
             shard.ingest.join.tables.is_untold = said["format"] == 1 and made.tells
             shard.ingest.expect((source,))
             shard.next_offset = int(said["next_offset"])
-            reported = said["reported"]
-            shard._reported = shard._last = None if reported is None else (int(reported[0]), int(reported[1]))
+            shares = said.get("shares", [said["reported"]])
+            if len(shares) == made.shares:  # Else there are more or fewer readers, each new to what it is told.
+                shard._unreported = Unreported([place and (int(place[0]), int(place[1])) for place in shares])
         except HandedOverError:
             raise
         except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:

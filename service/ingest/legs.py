@@ -67,9 +67,11 @@ class Legs:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def at(self, rows: slice) -> "Legs":
+    def at(self, rows: slice | NDArray[np.int64]) -> "Legs":
         """Some of them."""
-        return Legs(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        columns = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "texts"}
+        texts = self.texts[rows] if isinstance(rows, slice) else [self.texts[row] for row in rows.tolist()]
+        return Legs(**columns, texts=texts)
 
 
 def legs(ended: Structs, words: list[str], outcomes: Outcomes) -> Legs:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.ingest.kernel.joining import STRETCH
 from service.ingest.kernel.results import Structs
@@ -25,7 +26,7 @@ class Stretches:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def at(self, rows: slice) -> "Stretches":
+    def at(self, rows: slice | NDArray[np.int64]) -> "Stretches":
         """Some of them."""
         return Stretches(self.rows[rows], self.texts)
 

@@ -175,7 +175,9 @@ HEALTH = {
         ("partition",),
         "1 for a partition that could not be read to its end of late, or that nobody reports; event time waits for it.",
     ),
-    "tocsin_role_info": Declared("gauge", ("role",), "1, for what this instance does: `all`, `ingest` or `detect`."),
+    "tocsin_role_info": Declared(
+        "gauge", ("role",), "1, for what this instance does: `all`, `ingest`, `sum` or `detect`."
+    ),
     "tocsin_slot_repeats_total": Declared(
         "counter", (), "Parts of slots that were reported before, by the same or another owner of their partition."
     ),
@@ -209,7 +211,7 @@ HEALTH = {
     "tocsin_told_record_failures_total": Declared(
         "counter", (), "Times that such records could not be written; they are tried again."
     ),
-    "tocsin_owned_partitions": Declared("gauge", (), "Source partitions that this instance of role ingest owns."),
+    "tocsin_owned_partitions": Declared("gauge", (), "Partitions that this instance of role ingest or sum owns."),
     "tocsin_handovers_total": Declared(
         "counter",
         ("from",),

@@ -1,4 +1,4 @@
-"""What an instance of role ingest exports, of the metrics that `catalog.py` declares."""
+"""What an instance of role ingest or sum exports, of the metrics that `catalog.py` declares."""
 
 import time
 from collections import Counter
@@ -33,6 +33,7 @@ class IngestParts(NamedTuple):
     work: Watchdog
     clocks: ClockWatch
     owned: Callable[[], int]
+    role: str
     decoder: str
 
 
@@ -53,7 +54,7 @@ class IngesterMetrics:
             **of_kafka.counters(parts.kafka),
             **of_kafka.gauges(parts.kafka),
             "tocsin_build_info": {(version("tocsin"),): 1.0},
-            "tocsin_role_info": {("ingest",): 1.0},
+            "tocsin_role_info": {(parts.role,): 1.0},
             "tocsin_scanner_info": {(parts.decoder,): 1.0},
             "tocsin_telemetry_silent_seconds": {(): time.monotonic() - self.heard_s},
             "tocsin_step_running_seconds": {(): parts.work.running_s()},

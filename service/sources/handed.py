@@ -107,8 +107,8 @@ class Handed:
                 committed, text = 0, ""
             elif committed is not None and where is None:
                 log.warning(
-                    "%s: the group knows an offset without a state of role ingest: traces that were under way there "
-                    "begin without their first spans; no instance of role all may be in the same group", name
+                    "%s: the group knows an offset without a state that an owner left: what was under way there counts "
+                    "in part; no instance of another role may be in the same group", name
                 )  # fmt: skip
             self.next.pop(name, None)  # Not to be believed until reading was put where it goes on.
             self._begins[name] = text

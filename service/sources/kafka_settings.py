@@ -99,12 +99,18 @@ class KafkaSettings(Section):
     )
     rejected_topic: str = Field("tocsin.rejected", description="where records go that cannot be read without an error")
     slots_topic: Topic = Field(
-        "tocsin.slots", description="where instances of role ingest report slots, and those of role detect read them"
+        "tocsin.slots", description="where instances of role ingest report slots, for role detect, or for role sum"
+    )
+    sums_topic: MaybeTopic = Field(
+        "",
+        description="where instances of role sum report slots, added up, for role detect. With it role ingest tells "
+        "each partition of TOCSIN_KAFKA__SLOTS_TOPIC a share of its cells and sessions. The same in all roles; empty: "
+        "there is no role sum",
     )
     state_topic: Topic = Field(
         "tocsin.state",
-        description="where instances of role ingest leave the state of a partition for its next owner, and role detect "
-        "its own for whoever leads next",
+        description="where instances of roles ingest and sum leave the state of a partition for its next owner, and "
+        "role detect its own for whoever leads next",
     )
     state_every: Duration = Field(
         300 * SECOND_NS,
@@ -153,10 +159,22 @@ class KafkaSettings(Section):
     )
 
     @property
+    def reports_topic(self) -> str:
+        """Where role detect reads what the others report."""
+        return self.sums_topic or self.slots_topic
+
+    @property
     def of_reports(self) -> "KafkaSettings":
         """The same of an instance of role detect, which reads what the others report, in a group of its own."""
-        update = {"topics": (self.slots_topic,), "group": f"{self.group}-detect", "start": "earliest"}
-        return self.model_copy(update=update)
+        return self._reading(self.reports_topic, "detect")
+
+    @property
+    def of_slots(self) -> "KafkaSettings":
+        """The same of instances of role sum, which share what role ingest reports, in a group of their own."""
+        return self._reading(self.slots_topic, "sum")
+
+    def _reading(self, topic: str, role: str) -> "KafkaSettings":
+        return self.model_copy(update={"topics": (topic,), "group": f"{self.group}-{role}", "start": "earliest"})
 
     @property
     def lead_group(self) -> str:
@@ -166,6 +184,8 @@ class KafkaSettings(Section):
     @property
     def name_of_topics(self) -> str:
         """The setting that says which topics are read."""
+        if self.topics == (self.sums_topic,):
+            return "TOCSIN_KAFKA__SUMS_TOPIC"
         return "TOCSIN_KAFKA__SLOTS_TOPIC" if self.topics == (self.slots_topic,) else "TOCSIN_KAFKA__TOPICS"
 
 

@@ -38,26 +38,40 @@ class Written:
 
 
 class SlotsTopic:
-    """What one ingest instance writes, and how it reads states. One owner."""
+    """What one instance of role ingest or sum writes, and how it reads states. One owner.
 
-    def __init__(self, security: Security) -> None:
-        self._security, self._settings = security, security.settings
+    topic   where it reports
+    shares  how many partitions of it are a share each; 1: whose report it is decides which partition it goes to
+    """
+
+    def __init__(self, security: Security, topic: str) -> None:
+        self._security, self._settings, self.topic, self.shares = security, security.settings, topic, 1
         self.written = Written()
         self.failing = ""  # Why writing fails; empty while it works.
         self._writer = TopicWriter(security, LINGER_MS, WRITE_TIMEOUT_S)
 
     async def report(self, reports: Sequence[Report]) -> bool:
         """Write reports, in order for each source; whether all of them are written. Where not, write them again."""
-        values = [(one.source.encode(), encoded(one), None) for one in reports]
+        values = [(one.source.encode(), encoded(one), one.share if self.shares > 1 else None) for one in reports]
         try:
             if values:
-                await self._writer.write(self._settings.slots_topic, values)
+                await self._writer.write(self.topic, values)
         except (KafkaError, TimeoutError) as error:
-            self._failed(self._settings.slots_topic, error)
+            self._failed(self.topic, error)
             return False
         self._works()
         self.written.reports += len(values)
         self.written.report_bytes += sum(len(value) for _, value, _ in values)
+        return True
+
+    async def share(self) -> bool:
+        """Have each partition of the topic be a share; whether the brokers say how many there are."""
+        try:
+            self.shares = await self._writer.partitions(self.topic)
+        except (KafkaError, TimeoutError) as error:
+            self._failed(self.topic, error)
+            return False
+        self._works()
         return True
 
     async def keep(self, source: str, arrays: Arrays, topic_id: int) -> Pointer | None:
@@ -95,7 +109,9 @@ class SlotsTopic:
 
     def _why(self, topic: str, error: Exception) -> str:
         if isinstance(error, UnknownTopicOrPartitionError):
-            return f"Kafka has no topic {topic}: make it (deploy/README.md says how), or see TOCSIN_KAFKA__SLOTS_TOPIC"
+            setting = {self._settings.slots_topic: "SLOTS_TOPIC", self._settings.state_topic: "STATE_TOPIC"}
+            see = f"TOCSIN_KAFKA__{setting.get(topic, 'SUMS_TOPIC')}"
+            return f"Kafka has no topic {topic}: make it (deploy/README.md says how), or see {see}"
         if isinstance(error, REFUSED) and topic == self._settings.state_topic:
             return f"topic {topic} compacts, which would take states apart: set its cleanup.policy to delete"
         return f"cannot write to topic {topic}: {text_of(error, 'Write')}"

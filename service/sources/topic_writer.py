@@ -47,6 +47,15 @@ class TopicWriter:
             raise
         return [(one.result().partition, one.result().offset) for one in sent]
 
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has. Raises KafkaError or TimeoutError where the brokers do not say."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return len(await (await self._started()).partitions_for(topic))
+        except (KafkaError, TimeoutError):
+            await self.close()
+            raise
+
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
             made = AIOKafkaProducer(

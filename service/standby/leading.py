@@ -113,7 +113,7 @@ class Leading:
     async def hear(self, words: Sequence[Said], read: Mapping[str, int]) -> Mapping[str, int]:
         if not self._lease.is_confirmed():
             raise NotLeadingError("this instance does not lead any more; say it again in a moment")
-        after = {name: at for name, at in read.items() if name.startswith(f"{self._settings.slots_topic}/")}
+        after = {name: at for name, at in read.items() if name.startswith(f"{self._settings.reports_topic}/")}
         records = [_Record(of_word(word, after)) for word in words]
         self._unwritten += records
         await self._write(records[-1])
@@ -160,7 +160,7 @@ class Leading:
         return f"cannot write to topic {topic}: {text_of(error, 'Write')}"
 
     def positions(self, saved: Mapping[str, int]) -> Led | None:
-        return Led({name: at for name, at in saved.items() if name.startswith(f"{self._settings.slots_topic}/")})
+        return Led({name: at for name, at in saved.items() if name.startswith(f"{self._settings.reports_topic}/")})
 
     def taking(self, taking: Taking, saved: Mapping[str, int]) -> Taking | Rehearing:
         heard = saved.get(place(self._topic), 0)

@@ -1,4 +1,4 @@
-"""`/metrics`, `/-/healthy` and `/-/ready` of an instance that judges nothing: role ingest."""
+"""`/metrics`, `/-/healthy` and `/-/ready` of an instance that judges nothing: roles ingest and sum."""
 
 from collections.abc import Callable
 

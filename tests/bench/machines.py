@@ -10,6 +10,7 @@ its bytes are told for a live span, and as a share of the spans where it is writ
 both streams are named, and each is of one trace: that traces of several partitions can be joined costs most there. What
 the record of sessions adds is measured beside: `TOCSIN_SESSIONS__RECORD=false` leaves it out. The second case is
 the fleet with `TOCSIN_KAFKA__KEYED_BY=session`, as a fleet whose sessions have no names is: legs in place of stretches.
+Last, the same reports are added up by an instance of role sum, as its one share, and detect is given what that reports.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from alertrules.parse import load
 from detectors.core.columns import NO_EXAMPLES, SECOND_NS
 from service.batch import Batch, Record, Signal, Tally
 from service.demo.fleet import LIVE_NS, Fleet
+from service.exchange.adding import Adding
 from service.exchange.part import Part
 from service.exchange.part import decoded as part_of
 from service.exchange.part import encoded as part_bytes
@@ -43,7 +45,7 @@ from service.pipeline.pipeline import FORMAT, READABLE, Pipeline
 from tests.bench.sessions import BEGIN_NS, bodies
 
 ROOT = Path(__file__).parents[2]
-SOURCE, LIMITS = "spans/0", IngestLimits()
+SOURCE, SLOTS, LIMITS = "spans/0", "tocsin.slots/0", IngestLimits()
 SPANS_A_SESSION = 10
 SPANS_MAX = 300_000
 """Of one case: few seconds of a fast stream show what many would."""
@@ -97,13 +99,28 @@ def _detected(reports: Sequence[bytes], end_ns: int) -> tuple[float, int]:
     detect = Pipeline(LIMITS, load([ROOT / "alertrules" / "packs"]), 0, front=Merging(LIMITS, UNSEEDED, UNSEEDED))
     begun_s = time.process_time()
     for report in reports:
-        detect.step(Batch((Record(Signal.TRACES, report, "tocsin.slots/0"),), {}), end_ns)
+        detect.step(Batch((Record(Signal.TRACES, report, SLOTS),), {}), end_ns)
     return time.process_time() - begun_s, len(detect.ingest.cells)
+
+
+def _added(reports: Sequence[bytes], end_ns: int) -> tuple[float, list[bytes]]:
+    """Seconds in which an instance of role sum adds reports up as its one share, and what it reports."""
+    adding, sums, tally = Adding(made(tells=True), SLOTS), list[bytes](), Tally()
+    begun_s = time.process_time()
+    for at, report in enumerate(reports):
+        adding.step(Batch((Record(Signal.TRACES, report, SLOTS),), {SLOTS: at + 1}), end_ns, tally)
+        sums += map(encoded, adding.take({"tocsin.slots": 1}, end_ns))
+    return time.process_time() - begun_s, sums
+
+
+def made(tells: bool) -> Made:
+    """What a shard and a share are made of; `tells` as for a shard."""
+    return Made(LIMITS, Scanner(), Local(), UNSEEDED, UNSEEDED, tells, True, FORMAT, READABLE)
 
 
 def measured(name: str, seconds: int, stream: list[tuple[bytes, int]], tells: bool = True) -> Row:
     """One stream through one shard and one detect instance; `tells` as for a shard."""
-    shard = Shard(Made(LIMITS, Scanner(), Local(), UNSEEDED, UNSEEDED, tells, True, FORMAT, READABLE), SOURCE)
+    shard = Shard(made(tells), SOURCE)
     tally, reports, begun_s, state = Tally(), list[bytes](), time.process_time(), b""
     for at, (body, now_ns) in enumerate(stream):
         shard.step(Batch((Record(Signal.TRACES, body, SOURCE),), {SOURCE: at + 1}), now_ns, tally)
@@ -120,6 +137,8 @@ def measured(name: str, seconds: int, stream: list[tuple[bytes, int]], tells: bo
     ingest_s += time.process_time() - begun_s
     small = [_rewritten(report, _without_record) for report in reports]
     (detect_s, cells), (unrecorded_s, _) = (_detected(told, end_ns) for told in (reports, small))
+    sum_s, sums = _added(reports, end_ns)
+    summed_s, _ = _detected(sums, end_ns)
     spans, raw = tally.spans, sum(len(body) for body, _ in stream)
     packed, slots = compressed([body for body, _ in stream]), compressed(reports)
     plain, of_calls = (
@@ -138,6 +157,7 @@ def measured(name: str, seconds: int, stream: list[tuple[bytes, int]], tells: bo
         "state_bytes_a_live_span": a_live,
         "states_of_raw": states / raw, "state_s_a_million": state_s / max(live, 1) * 1e6,
         "ingest_kspans_a_core": spans / ingest_s / 1e3, "detect_ms_a_slot": detect_s / max(1, tally.slots) * 1e3,
+        "sum_kspans_a_core": spans / sum_s / 1e3, "summed_ms_a_slot": summed_s / max(1, tally.slots) * 1e3,
         "detect_kspans_a_core": spans / detect_s / 1e3, "unrecorded_kspans_a_core": spans / unrecorded_s / 1e3,
     }  # fmt: skip
 
@@ -150,7 +170,8 @@ LINE = (
     "state {state_bytes_a_live_span:5.1f} B a live span = {states_of_raw:6.3%}; "
     "a core: ingest {ingest_kspans_a_core:5.0f}k, detect {detect_kspans_a_core:6.0f}k spans/s "
     "({unrecorded_kspans_a_core:.0f}k without the record), "
-    "{detect_ms_a_slot:5.1f} ms a slot, state {state_s_a_million:.2f} s a million"
+    "{detect_ms_a_slot:5.1f} ms a slot; with role sum: that {sum_kspans_a_core:.0f}k spans/s, detect "
+    "{summed_ms_a_slot:.1f} ms a slot; state {state_s_a_million:.2f} s a million"
 )
 
 

@@ -131,8 +131,8 @@ def test_topics_between_machines(guarded: Asking, right: str, topic: str) -> Non
     lacks = f"our user may not use topic {topic}: give it the right {right.capitalize()} there {TO_DO}"
 
     async def run() -> None:
-        one = SlotsTopic(Security(guarded.settings(without(right, topic))))
-        other = SlotsTopic(Security(guarded.settings("may")))
+        one = SlotsTopic(Security(guarded.settings(without(right, topic))), SLOTS)
+        other = SlotsTopic(Security(guarded.settings("may")), SLOTS)
         try:
             if topic == SLOTS:
                 assert not await one.report([Report("spans/0", {"spans": 1}, None, 0, None, False, 0)])

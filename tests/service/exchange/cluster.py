@@ -20,9 +20,11 @@ SECONDS = 60.0
 
 
 class Cluster:
-    """One system: its topics of spans, slots and states, and its instances by name."""
+    """One system: its topics of spans, slots and states, and its instances by name; with role sum if it has shares."""
 
-    def __init__(self, directory: Path, address: str, name: str, partitions: int, **settings: str) -> None:
+    def __init__(
+        self, directory: Path, address: str, name: str, partitions: int, shares: int = 0, **settings: str
+    ) -> None:  # fmt: skip
         self.directory, self.address, self.partitions = directory, address, partitions
         self.spans, self.slots, self.state = f"{name}_spans", f"{name}.slots", f"{name}.state"
         (directory / "rules.yaml").write_text(RULES)
@@ -32,7 +34,11 @@ class Cluster:
             "MAX_PAGE_AGE": "0", "SAVE_EVERY": "1s", "DECODER": "compiled", **settings,
         }  # fmt: skip
         self.running: dict[str, Running] = {}
-        make_topics(address, {self.spans: partitions, self.slots: 1, self.state: 1})
+        topics = {self.spans: partitions, self.slots: shares or 1, self.state: 1}
+        if shares:
+            self._settings["KAFKA__SUMS_TOPIC"] = f"{name}.sums"
+            topics[f"{name}.sums"] = 1
+        make_topics(address, topics)
 
     def start(self, name: str, role: str, **more: str) -> Running:
         """Start an instance; it has the data directory of its name."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from alertrules.parse import RuleSet
 from detectors.core.columns import Arrays
 from service.batch import Batch, Record, Signal, Tally
-from service.exchange.report import encoded
+from service.exchange.report import Report, encoded
 from service.exchange.shard import Made, Shard
 from service.ingest.join.join import UNSEEDED
 from service.ingest.limits import IngestLimits
@@ -43,7 +43,11 @@ class Owner:
         self.shard = Shard(self.made, self.source)
 
     def read(self, count: int, now_ns: int, checked_ns: int = 0) -> list[bytes]:
-        """Read so many records, the last of the log by some time; what is reported then."""
+        """Read so many records, the last of the log by some time; what is reported then, as it is written."""
+        return [encoded(report) for report in self.reports(count, now_ns, checked_ns)]
+
+    def reports(self, count: int, now_ns: int, checked_ns: int = 0) -> list[Report]:
+        """The same, each with the share that it is for."""
         records = tuple(self.log[self.at : self.at + count])
         self.at += len(records)
         checked = {self.source: checked_ns} if checked_ns else {}
@@ -51,7 +55,7 @@ class Owner:
         assert len(answers) == len(records)
         reports = self.shard.take(self.topics, now_ns)
         self.reported_ns = reports[-1].watermark_ns if reports else self.reported_ns
-        return [encoded(report) for report in reports]
+        return reports
 
     def keep(self) -> None:
         """Save the state, as an owner does now and then."""

@@ -48,8 +48,8 @@ def cluster(tmp_path: Path, kafka: str) -> Iterator[Callable[..., Cluster]]:
     """Makes clusters on the broker, none of which outlives the test."""
     made: list[Cluster] = []
 
-    def make(name: str, partitions: int, **settings: str) -> Cluster:
-        made.append(Cluster(tmp_path, kafka, name, partitions, **settings))
+    def make(name: str, partitions: int, shares: int = 0, **settings: str) -> Cluster:
+        made.append(Cluster(tmp_path, kafka, name, partitions, shares, **settings))
         return made[-1]
 
     yield make
@@ -140,9 +140,9 @@ def recorded(directory: Path) -> dict[tuple[bytes, int, int], tuple[object, ...]
 
 
 def test_detect_keeps_the_record_of_sessions(cluster: Callable[..., Cluster], kafka: str) -> None:
-    """Over kills of both roles its rows are those of one instance of role all. A session is found by its name; late
+    """Over kills of all roles its rows are those of one instance of role all. A session is found by its name; late
     outcomes by the API and from Kafka are joined to it, and counted in their series."""
-    system = cluster("record", 3, KAFKA__STATE_EVERY="1s")
+    system = cluster("record", 3, 4, KAFKA__STATE_EVERY="1s")
     begin_s = time.time() // 10 * 10 - EPOCH_S - 3600
     given = logs(3, 31, 22, 50, late=0, begin_s=begin_s)
     make_topics(kafka, {"record_outcomes": 1})
@@ -152,13 +152,14 @@ def test_detect_keeps_the_record_of_sessions(cluster: Callable[..., Cluster], ka
     expected.add(one.legs.values())
     expected.write(time.time_ns())
     system.start("detect", "detect", TOCSIN_KAFKA__OUTCOMES_TOPICS="record_outcomes")
-    for name in ("i0", "i1"):
-        system.start(name, "ingest")
+    for name, role in (("i0", "ingest"), ("i1", "ingest"), ("s0", "sum"), ("s1", "sum")):
+        system.start(name, role)
     fleet = Thread(target=lambda: asyncio.run(produce(kafka, given, system.spans, range(len(given[0])), 0.03)))
     fleet.start()
     time.sleep(2)
-    system.running["i0"].kill()
-    system.start("i0", "ingest")
+    for name, role in (("i0", "ingest"), ("s0", "sum")):
+        system.running[name].kill()
+        system.start(name, role)
     time.sleep(2)
     system.running["detect"].kill()
     detect = system.start("detect", "detect", TOCSIN_KAFKA__OUTCOMES_TOPICS="record_outcomes")
@@ -178,7 +179,12 @@ def test_detect_keeps_the_record_of_sessions(cluster: Callable[..., Cluster], ka
     told = web(detect, "/api/v1/sessions/conversation-7").json()
     assert told["named"] and {one["outcome"] for one in told["late_outcomes"]} == {"resolved_7d", "csat"}
     assert web(detect, "/api/v1/review?days=365").status_code == 200
-    assert "Traceback" not in detect.said
+    of_sum = [values(web(system.running[name], "/metrics").text) for name in ("s0", "s1")]
+    assert all(shown["tocsin_role_info", "sum"] == 1 and shown["tocsin_owned_partitions",] == 2 for shown in of_sum)
+    assert sum(shown["tocsin_sessions_closed_total",] for shown in of_sum) > 10
+    assert values(web(detect, "/metrics").text)["tocsin_slot_gaps_total",] == 0
+    assert "slots are reported in 4 shares, a partition of record.slots each" in system.running["i1"].said
+    assert not [name for name, one in system.running.items() if "Traceback" in one.said]
 
 
 def test_a_missing_topic_of_slots_is_said_and_waited_for(cluster: Callable[..., Cluster], kafka: str) -> None:
@@ -300,7 +306,11 @@ async def everything(address: str, topic: str) -> list[bytes]:
             {"ROLE": "ingest", "KAFKA__BOOTSTRAP_SERVERS": "x:1", "KAFKA__TOPICS": "tocsin.slots"},
             "TOCSIN_KAFKA__SLOTS_TOPIC: tocsin.slots is another topic, too",
         ),
-        ({"ROLE": "both"}, "TOCSIN_ROLE: Input should be 'all', 'ingest' or 'detect'"),
+        (
+            {"ROLE": "sum", "KAFKA__BOOTSTRAP_SERVERS": "x:1", "KAFKA__TOPICS": "otlp_spans"},
+            "TOCSIN_KAFKA__SUMS_TOPIC: role sum reports to it; write a topic, the same in all roles",
+        ),
+        ({"ROLE": "both"}, "TOCSIN_ROLE: Input should be 'all', 'ingest', 'sum' or 'detect'"),
     ],
 )
 def test_settings_that_do_not_fit_a_role(tmp_path: Path, settings: dict[str, str], said: str) -> None:

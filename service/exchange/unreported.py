@@ -1,0 +1,66 @@
+"""Parts of slots on their way to their readers: in their order, each once, in reports that brokers take."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from detectors.core.columns import SECOND_NS, SLOT_NS
+from service.exchange.part import Part, encoded
+from service.exchange.report import Place, Report
+
+REPORT_BYTES_MAX = 512 << 10
+"""A report with more is followed by another one: brokers take records of a megabyte."""
+BEAT_NS = 10 * SECOND_NS
+"""How often is reported that there is nothing new."""
+
+
+class Unreported:
+    """What was closed and is not reported yet, by the share that it is of. One owner.
+
+    reported  by share, the place of the last part that was reported; None before the first
+    last      the same of what was added
+    """
+
+    def __init__(self, reported: Sequence[Place | None]) -> None:
+        self.reported, self.last = list(reported), list(reported)
+        self._parts: list[list[tuple[Place, bytes]]] = [[] for _ in reported]
+        self._told_slot = self._told_ns = -1
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(self._parts)
+
+    def add(self, share: int, parts: Iterable[Part]) -> None:
+        """Have parts be reported, whose places come after all before."""
+        for part in parts:
+            self._parts[share].append((part.place, encoded(part)))
+            self.last[share] = part.place
+
+    def take(self, standing: Report, now_ns: int) -> list[Report]:
+        """Everything, in this order; nothing where nothing is new and the last time was just now.
+
+        `standing` says what is told beside parts. Its spans are told with the first share.
+        """
+        slot = -1 if standing.watermark_ns is None else standing.watermark_ns // SLOT_NS
+        if self.is_empty and slot == self._told_slot and now_ns - self._told_ns < BEAT_NS:
+            return []
+        self._told_slot, self._told_ns, reports = slot, now_ns, list[Report]()
+        for share in range(len(self._parts)):
+            reports += self._of(share, replace(standing, share=share, spans=0 if share else standing.spans))
+        return reports
+
+    def _of(self, share: int, standing: Report) -> list[Report]:
+        reports, parts, size = list[Report](), list[tuple[Place, bytes]](), 0
+        for place, body in self._parts[share]:
+            if parts and size + len(body) > REPORT_BYTES_MAX:
+                # Its last slot may go on in the next report, so event time is only come to where that begins.
+                reports.append(self._report(replace(standing, watermark_ns=parts[-1][0][0]), parts))
+                standing, parts, size = replace(standing, spans=0), [], 0
+            parts.append((place, body))
+            size += len(body)
+        self._parts[share] = []
+        return [*reports, self._report(standing, parts)]
+
+    def _report(self, standing: Report, parts: list[tuple[Place, bytes]]) -> Report:
+        after = self.reported[standing.share]
+        self.reported[standing.share] = parts[-1][0] if parts else after
+        return replace(standing, after=after, parts=[body for _, body in parts])
