@@ -23,7 +23,7 @@ class Cluster:
     """One system: its topics of spans, slots and states, and its instances by name; with role sum if it has shares."""
 
     def __init__(
-        self, directory: Path, address: str, name: str, partitions: int, shares: int = 0, **settings: str
+        self, directory: Path, address: str, name: str, partitions: int, shares: int, **settings: str
     ) -> None:  # fmt: skip
         self.directory, self.address, self.partitions = directory, address, partitions
         self.spans, self.slots, self.state = f"{name}_spans", f"{name}.slots", f"{name}.state"

@@ -89,7 +89,9 @@ def test_restarts_repeats_and_delays_change_no_notice() -> None:
     owners, adders = owners_of(given), [Adder(share) for share in range(SHARES)]
     waiting: list[list[bytes]] = [[] for _ in adders]
     detect, told, repeats, end = detecting(rules()), list[Notice](), 0, end_ns(len(given[0]))
-    while any(one.at < len(one.log) for one in (*owners, *adders)) or any(waiting):
+    while (
+        any(one.at < len(one.log) for one in owners) or any(one.at < len(one.log) for one in adders) or any(waiting)
+    ):  # fmt: skip
         number, happens = chance.randrange(SHARES), chance.random()
         owner, adder = owners[number], adders[number]
         if happens < 0.01:

@@ -142,7 +142,7 @@ async def standing_by(directory: Path, address: str, name: str, seed: int, **set
         told = f"{name}.told"
         cluster = await asyncio.to_thread(
             lambda: Cluster(
-                directory, address, name, 1, KAFKA__TOLD_TOPIC=told, PAGERDUTY__URL=place.url,
+                directory, address, name, 1, 0, KAFKA__TOLD_TOPIC=told, PAGERDUTY__URL=place.url,
                 PAGERDUTY__ROUTING_KEY=KEY, **settings,
             )
         )  # fmt: skip
