@@ -18,6 +18,7 @@ from service.causes.examples import LIFE_NS
 from service.exchange.part import encoded
 from service.exchange.pieces import cut
 from service.exchange.report import Place, Report
+from service.exchange.told_news import ToldNews
 from service.ingest.decode import Decoder
 from service.ingest.join.join import Seed
 from service.ingest.legs import NO_LEGS, Legs
@@ -76,7 +77,7 @@ class Shard:
         self._reported: Place | None = None
         self._reported_ns = self._told_slot = -1
         self._spans = 0
-        self._best = _Best()
+        self._best, self._news = _Best(), ToldNews()
 
     def step(self, batch: Batch, now_ns: int, tally: Tally) -> list[Answer]:
         """Read records of the partition, or learn by `checked` how far it was read. Any bytes get an answer."""
@@ -135,9 +136,11 @@ class Shard:
     ) -> Report:  # fmt: skip
         is_heard, spans, self._spans = self.ingest.watermark_ns is not None, self._spans, 0
         after, self._reported = self._reported, parts[-1][0] if parts else self._reported
+        told = self._news.take(self.ingest.told(), self.watermark_ns)
         return Report(
-            self.source, topics, after, self.next_offset, watermark_ns, is_heard, spans, [body for _, body in parts]
-        )
+            self.source, topics, after, self.next_offset, watermark_ns, is_heard, spans,
+            [body for _, body in parts], told,
+        )  # fmt: skip
 
     def snapshot(self) -> Arrays:
         """All state, as named arrays. What was closed must have been taken."""

@@ -87,7 +87,8 @@ class KafkaSettings(Section):
     topics: Topics = Field(
         ("otlp_spans", "otlp_metrics", "otlp_logs"),
         min_length=1,
-        description="topics to read; the word spans, traces, metrics or logs in a name says what it holds",
+        description="topics to read; the word spans, traces, metrics or logs in a name says what it holds. All roles "
+        "may be given the same: ingest reads those of spans, detect those of metrics and logs",
     )
     start: Start = Field(
         "earliest",
@@ -153,10 +154,9 @@ class KafkaSettings(Section):
     )
 
     @property
-    def of_reports(self) -> "KafkaSettings":
-        """The same of an instance of role detect, which reads what the others report, in a group of its own."""
-        update = {"topics": (self.slots_topic,), "group": f"{self.group}-detect", "start": "earliest"}
-        return self.model_copy(update=update)
+    def of_detect(self) -> "KafkaSettings":
+        """The same of an instance of role detect: it reads what the others report, too, in a group of its own."""
+        return self.model_copy(update={"topics": (self.slots_topic, *self.topics), "group": f"{self.group}-detect"})
 
     @property
     def lead_group(self) -> str:
@@ -165,8 +165,10 @@ class KafkaSettings(Section):
 
     @property
     def name_of_topics(self) -> str:
-        """The setting that says which topics are read."""
-        return "TOCSIN_KAFKA__SLOTS_TOPIC" if self.topics == (self.slots_topic,) else "TOCSIN_KAFKA__TOPICS"
+        """The settings that say which topics are read."""
+        own = [topic for topic in self.topics if topic != self.slots_topic]
+        names = ["TOCSIN_KAFKA__SLOTS_TOPIC"] * (self.slots_topic in self.topics) + ["TOCSIN_KAFKA__TOPICS"] * bool(own)
+        return " and ".join(names)
 
 
 def secret(text: SecretStr | None) -> str | None:
