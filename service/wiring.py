@@ -110,7 +110,7 @@ def reports_or_spans(
     """What reads Kafka: in role detect what the others report, too. None where no brokers are set."""
     if not settings.kafka.bootstrap_servers:
         return None
-    read = settings.kafka.of_detect if settings.role is Role.DETECT else settings.kafka
+    read = settings.kafka.of_reports if settings.role is Role.DETECT else settings.kafka
     return KafkaSource(read, arrivals, offsets, instance, led=led)
 
 

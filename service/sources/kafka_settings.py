@@ -154,7 +154,7 @@ class KafkaSettings(Section):
     )
 
     @property
-    def of_detect(self) -> "KafkaSettings":
+    def of_reports(self) -> "KafkaSettings":
         """The same of an instance of role detect: it reads what the others report, too, in a group of its own."""
         return self.model_copy(update={"topics": (self.slots_topic, *self.topics), "group": f"{self.group}-detect"})
 

@@ -142,10 +142,10 @@ def test_metrics_count_as_in_one_instance(temporality: int, restarts: bool) -> N
             both.restart()
     assert both.differ(480) == []
     counted = both.counted()
-    calls_of = {name: sum(n for labels, n in counted.items() if labels[1:3] == (name, "chat")) for name in NAMES}
-    assert calls_of == {"whole": 95.0, "part": 28.0, "silent": 28.0}
+    calls_of = {name: sum(n for labels, n in counted.items() if labels[1:3] == (name, "llm")) for name in NAMES}
+    assert calls_of == {"whole": 95.0, "part": 32.0, "silent": 32.0}
     assert {labels[1] for labels in counted if labels[7] == "queue.served"} == set(NAMES)
-    assert both.tally.points == both.alone_tally.points == 3 * 7 * 6
+    assert both.tally.points == both.alone_tally.points == 3 * 8 * 6
     assert both.tally.priced_tokens == both.alone_tally.priced_tokens
     assert both.tally.dropped == both.alone_tally.dropped
 
@@ -161,9 +161,8 @@ def test_what_is_read_first_changes_nothing() -> None:
         both.spans(second + 62, chat(second << 16, 2, second - 4, second - 3), service="whole")
         both.pulse(second + 62)
     assert both.differ(180) == []
-    assert not [labels for labels in both.counted() if labels[1:3] == ("whole", "chat") and labels[6]]
-    assert both.counted()["", "whole", "chat", "openai", "gpt-4o-mini", "", "", ""] == 42.0
-    assert both.counted()["", "whole", "execute_tool", "", "", "find", "", ""] == 5.0
+    assert both.counted()["", "whole", "llm", "openai", "gpt-4o-mini", "", "", ""] == 58.0
+    assert both.counted()["", "whole", "tool", "", "", "find", "", ""] == 5.0
 
 
 def test_evaluations_count_as_in_one_instance() -> None:
@@ -207,8 +206,9 @@ def test_any_bytes_get_an_answer() -> None:
     before = both.merge.snapshot()
     assert "not" in str(both.told(200, b"\xff\xfe").error)
     assert "at most" in str(both.told(200, b"x" * (LIMITS.body_bytes_max + 1)).error)
-    assert "nothing was read" in both.told(200, body(chat(1, 2, 195, 196))).message
-    assert both.told(200, evaluation("pass", None, 9e9), Signal.LOGS).rejected == 1
+    assert "not an OTLP metrics body" in str(both.told(200, body(chat(1, 2, 195, 196))).error)
+    assert "nothing was read" in both.told(200, b'{"hello": "world"}').message
+    assert both.told(200, evaluation("pass", None, 9e3), Signal.LOGS).rejected == 1
     assert both.tally.dropped == both.alone_tally.dropped
     assert both.tally.dropped[Dropped.MALFORMED] >= 1 and both.tally.dropped[Dropped.TOO_LARGE] == 1
     assert both.tally.dropped[Dropped.FUTURE] == 1
@@ -224,7 +224,7 @@ def test_a_record_that_is_read_again_counts_once() -> None:
             both.told(second + 1, bodies[second // 60 - 1])
             both.told(second + 2, bodies[second // 60 - 1])
     assert both.tally.dropped[Dropped.DUPLICATE] == 3 * 6
-    assert both.counted()["", "silent", "execute_tool", "", "", "find", "", ""] == 15.0
+    assert both.counted()["", "silent", "tool", "", "", "find", "", ""] == 15.0
     assert both.differ(280) == []
 
 
@@ -234,7 +234,7 @@ def test_event_time_waits_for_logs_that_are_read_up() -> None:
     both, late = Both(1), 500.0
     both.merge.expect([METRICS])
     for second in range(5, 300, 5):
-        both.spans(second, agent(second, 1, second - 2, second - 1))
+        both.spans(300, agent(second, 1, second - 2, second - 1))
     assert both.slots == [] and both.merge.watermark_ns is None
     for minute in (1, 2, 3):
         both.told(300, exported("silent", "silent", minute, DELTA))
@@ -262,7 +262,7 @@ def test_a_fleet_without_a_span() -> None:
             both.told(second + 1, exported("silent", "silent", second // 60, DELTA))
         both.merge.check({METRICS: at_ns(second)}, at_ns(second))
         both.slots += both.merge.closed_slots(at_ns(second), both.tally)
-    assert both.counted()["", "silent", "execute_tool", "", "", "find", "", ""] == 25.0
+    assert both.counted()["", "silent", "tool", "", "", "find", "", ""] == 25.0
 
 
 def test_what_spans_told_is_reported_seldom_and_whole() -> None:
@@ -288,7 +288,7 @@ def test_a_report_that_tells_nonsense_is_refused(told: Any) -> None:
     owner = both.owners[0]
     both.logs[0].append(Record(Signal.TRACES, body(agent(1, 1, 1, 2)), f"{TOPIC}/0"))
     (report,) = owner.read(1, at_ns(3))
-    assert [each[:2] for each in decoded(report).told] == [("shop", "invoke_agent")]
+    assert [each[:2] for each in decoded(report).told] == [("shop", "agent")]
     answer = both.detect(Record(Signal.TRACES, encoded(replace(decoded(report), told=told)), "t/0"), 3)
     assert answer.error is not None and both.merge.sources == {}
     before = report.replace(b',"told":', b',"xold":')
