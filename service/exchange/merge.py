@@ -76,7 +76,8 @@ class Merge:
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
         self.sights = Sights()
         self.conversations = Conversations(limits, local, seed, names)
-        self.metered, self.logs = Metered(meters, local, self.conversations.labels_of), OwnLogs(limits.lateness_ns)
+        self.metered = Metered(meters, local, self.conversations.labels_of, limits.cells_max)
+        self.logs = OwnLogs(limits.lateness_ns)
         self.legs: Mapping[int, Legs] = {}  # Of the slots that were taken last, by their starts.
         self._gone: dict[int, Legs] = {}
         self.sources: dict[str, Source] = {}
@@ -286,6 +287,7 @@ class Merge:
         day = (self.watermark_ns or 0) // DAY_NS
         if day > self._expired_day and not self._ready:
             self._expired_day = day
+            self.metered.forget_cells(self.cells)
             self.cells.expire(day * DAY_NS - CELL_LIFE_NS)
             self.conversations.forget_cells()
             self.sights.expire(day * DAY_NS - CELL_LIFE_NS)
@@ -311,7 +313,7 @@ class Merge:
             **{f"cells.{name}": array for name, array in self.cells.snapshot().items()},
             **self.sights.snapshot(),
             **{f"sessions.{name}": array for name, array in self.conversations.snapshot().items()},
-            **{f"late.{name}": array for name, array in self.metered.snapshot().items()},
+            **{f"late.{name}": array for name, array in self.metered.snapshot(self.cells).items()},
         }
 
     @classmethod

@@ -16,10 +16,10 @@ from service.batch import Answer, Dropped, Record, Tally
 from service.ingest.decode import decode_told
 from service.ingest.local import Local
 from service.ingest.metrics.meanings import Cell
-from service.ingest.metrics.measures import Tells
 from service.ingest.metrics.meters import Doors, Joined, Meters
+from service.ingest.metrics.slots_told import SlotsTold
 from service.ingest.metrics.taking import doors, take
-from service.ingest.metrics.told import SESSIONS, Spoken, pair
+from service.ingest.metrics.told import Spoken
 from service.ingest.nothing import found_nothing
 from service.ingest.otlp.foreign import looks_like
 from service.ingest.prices import Prices
@@ -27,6 +27,7 @@ from service.ingest.vocabulary import SESSION_UNIT
 from service.ingest.words import Words
 
 _UNIT = CELL_LABELS.index("operation")
+UNKNOWN, OF_CALLS, OF_SESSIONS = range(3)
 
 
 class Metered:
@@ -36,8 +37,10 @@ class Metered:
     joined  tenant and agent of a trace of an open session
     """
 
-    def __init__(self, meters: Meters, local: Local, joined: Joined) -> None:
+    def __init__(self, meters: Meters, local: Local, joined: Joined, cells_max: int) -> None:
         self.meters, self.words = meters, Words()
+        self._slots_told = SlotsTold(cells_max)
+        self._units = np.zeros(cells_max + 1, np.int8)  # What is counted in each cell, as far as it was looked up.
         self._local, self._joined, self._prices = local, joined, Prices(local.prices)
 
     def take(
@@ -52,6 +55,7 @@ class Metered:
         if decoded.error is not None:
             tally.foreign[record.source, looks_like(record.signal, record.body)] += 1
             return Answer(error=decoded.error), set(), 0
+        self._slots_told.tell(self.meters.told, cells)
         given = self._doors(cells, tally)
         starts, latest_ns = take(self.meters, record.signal, decoded, floor_ns, future_ns, given, tally)
         if decoded.is_snake_case:
@@ -70,30 +74,29 @@ class Metered:
             self.meters.told.hear(service, signal, last_ns)
 
     def slot(self, slot: Slot, cells: SeriesTable, tally: Tally) -> Slot | None:
-        """What they add to a slot that closes; what the spans of it told is heard first."""
-        self._hear(slot, cells)
+        """What they add to a slot that closes; who told cost, outcomes and sessions in it is heard first."""
+        unknown = slot.cell[self._units[slot.cell] == UNKNOWN]
+        self._units[unknown] = [OF_SESSIONS if cells.values(cell)[_UNIT] == SESSION_UNIT else OF_CALLS
+                                for cell in unknown.tolist()]  # fmt: skip
+        self._slots_told.note(slot, slot.cell[self._units[slot.cell] == OF_SESSIONS])
+        if self.meters.waits(slot.start_ns):
+            self._slots_told.tell(self.meters.told, cells)
         metered = self.meters.slot(slot.start_ns, self._doors(cells, tally), tally.dropped)
         tally.priced_tokens.update(self.meters.priced())
         return metered
 
-    def _hear(self, slot: Slot, cells: SeriesTable) -> None:
-        """Hear who told cost, outcomes and sessions, as role all does of the slots that it closes itself."""
-        told = self.meters.told
-        for cell in slot.cell[slot.cost_usd > 0].tolist():
-            told.hear(cells.values(cell)[1], Tells.COST, slot.start_ns)
-        for cell in np.unique(slot.outcome.cell).tolist():
-            told.hear(cells.values(cell)[1], Tells.OUTCOMES, slot.start_ns)
-        for cell in slot.cell.tolist():
-            values = cells.values(cell)
-            if values[_UNIT] == SESSION_UNIT:
-                told.hear(pair(*values[:2]), SESSIONS, slot.start_ns)
+    def forget_cells(self, cells: SeriesTable) -> None:
+        """Some cells are about to be freed: their numbers will mean others."""
+        self._slots_told.tell(self.meters.told, cells)
+        self._units[:] = UNKNOWN
 
     def due(self, now_ns: int) -> Iterator[str]:
         """Lines about words that are in no class, or no table, by this event time."""
         return self.words.due(now_ns)
 
-    def snapshot(self) -> Arrays:
+    def snapshot(self, cells: SeriesTable) -> Arrays:
         """All state, as named arrays."""
+        self._slots_told.tell(self.meters.told, cells)
         words = json.dumps(self.words.state()).encode()
         return {"meters": self.meters.snapshot(), "words": np.frombuffer(words, np.uint8)}
 

@@ -20,9 +20,10 @@ from service.ingest.local import NOTHING_LOCAL, Local
 from service.ingest.metrics.meanings import Cell
 from service.ingest.metrics.measures import Tells
 from service.ingest.metrics.meters import Doors, Meters
+from service.ingest.metrics.slots_told import SIGNALS, SlotsTold
 from service.ingest.metrics.sums import added
 from service.ingest.metrics.taking import doors, take
-from service.ingest.metrics.told import SESSIONS, Spoken, pair
+from service.ingest.metrics.told import Spoken
 from service.ingest.nothing import found_nothing
 from service.ingest.otlp.foreign import ADVICE, Foreign, looks_like
 from service.ingest.otlp.scanner import Scanner
@@ -72,7 +73,7 @@ class Ingest:
         self._closing = Closing(self.join, self._prices)
         self._policies = Policies()
         self.words = Words()
-        self._told_ns = np.zeros((limits.cells_max + 1, 3), np.int64)  # Cost, outcomes and sessions, by cell.
+        self._slots_told = SlotsTold(limits.cells_max)
         self._ready: list[Slot] = []
         self._gone: dict[int, Legs] = {}
         self._told: dict[int, Stretches] = {}
@@ -279,9 +280,7 @@ class Ingest:
         told = slot.error
         for cell, error, calls in zip(told.cell.tolist(), told.bucket.tolist(), told.count.tolist(), strict=True):
             tally.failed[self.cells.values(cell)[AGENT_PLACE], self.sights.errors.values(error)[0]] += round(calls)
-        self._told_ns[slot.cell[slot.cost_usd > 0], 0] = start_ns
-        self._told_ns[slot.outcome.cell, 1] = start_ns
-        self._told_ns[closed.cells[closed.calls :], 2] = start_ns
+        self._slots_told.note(slot, closed.cells[closed.calls :])
         if self.meters.waits(start_ns):
             self._tell_meters()
         metered = self.meters.slot(start_ns, self._doors(tally), tally.dropped)
@@ -293,20 +292,17 @@ class Ingest:
 
     def _tell_meters(self) -> None:
         """Tell the metrics what spans told since this was done last."""
+        self._hear_spans()
+        self._slots_told.tell(self.meters.told, self.cells)
+
+    def _hear_spans(self) -> None:
         for service, operation, last_ns in self.join.lexicon.told():
             self.meters.told.hear(service, operation or Tells.TOKENS, last_ns)
-        told_ns = self._told_ns[: self.cells.size]
-        for cell, signal in np.argwhere(told_ns > 0).tolist():
-            tenant, agent = self.cells.values(cell)[:2]
-            name = pair(tenant, agent) if signal == 2 else agent
-            self.meters.told.hear(name, (Tells.COST, Tells.OUTCOMES, SESSIONS)[signal], int(told_ns[cell, signal]))
-        told_ns[:] = 0
 
     def told(self) -> Iterator[Spoken]:
         """Services, what their spans told, and until when; but for what closed slots tell themselves."""
-        self._tell_meters()
-        of_slots = (Tells.COST, Tells.OUTCOMES, SESSIONS)
-        return (one for one in self.meters.told.spoken() if one[1] not in of_slots)
+        self._hear_spans()
+        return (one for one in self.meters.told.spoken() if one[1] not in SIGNALS)
 
     def _expire_cells(self) -> None:
         """Once a day of event time, free the cells long unseen.

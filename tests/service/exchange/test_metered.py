@@ -107,12 +107,12 @@ def exported(service: str, name: str, minute: int, temporality: int) -> bytes:
     """What an SDK exports at a minute: calls, tokens, cost, sessions, and a metric of its own."""
     start, at = (0.0, 60.0 * minute) if temporality == CUMULATIVE else (60.0 * minute - 60, 60.0 * minute)
     times = minute if temporality == CUMULATIVE else 1
-    labels = {"gen_ai.agent.name": name}
+    labels: dict[str, Any] = {"gen_ai.agent.name": name}
     of_model = labels | {"gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o-mini"}
     add = partial(counter, at=at, start=start, temporality=temporality)
     return points(
         durations([3 * times, times, 0, 0], at, start, temporality, labels=of_model),
-        add("gen_ai.client.token.usage", 400.0 * times, **of_model, **{"gen_ai.token.type": "input"}),
+        add("gen_ai.client.token.usage", 400.0 * times, **(of_model | {"gen_ai.token.type": "input"})),
         add("agent.tool.call.count", 5.0 * times, **labels, tool="find"),
         add("agent.cost.usd", 0.25 * times, **labels),
         add("agent.session.outcome", 2.0 * times, **labels, outcome="resolved"),

@@ -8,9 +8,9 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import httpx
 import pytest
@@ -116,11 +116,13 @@ def test_what_an_instance_exports_and_says(cluster: Callable[..., Cluster], kafk
     system = cluster("exported", 2, KAFKA__TOPICS="exported_logs exported_spans exported_metrics")
     make_topics(kafka, {"exported_metrics": 1, "exported_logs": 1})
     asyncio.run(produce(kafka, streams(2, 1), system.spans, range(60)))
-    said: dict[str, str] = {"gen_ai.token.type": "input", "gen_ai.provider.name": "openai"}
-    used = partial(counter, temporality=DELTA, **said, **{"gen_ai.request.model": "gpt-4o-mini"})
+    said: dict[str, Any] = {"gen_ai.token.type": "input", "gen_ai.provider.name": "openai"}
+    said["gen_ai.request.model"] = "gpt-4o-mini"
     told = [
-        points(used("gen_ai.client.token.usage", 400.0, at, at - 60), resource={"service.name": service})
-        for at in (60, 120, 180)
+        points(
+            counter("gen_ai.client.token.usage", 400.0, at, at - 60, DELTA, **said), resource={"service.name": service}
+        )
+        for at in (60.0, 120.0, 180.0)
         for service in ("shop", "silent")
     ]
     asyncio.run(write(kafka, "exported_metrics", told))
