@@ -5,10 +5,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 
 from detectors.core.columns import SECOND_NS, Slot
 from service.batch import Answer, Dropped, Record, Signal, Tally
+from service.config.roles import checked
+from service.config.settings import load
 from service.exchange.merge import Merge
 from service.exchange.report import decoded, encoded
 from service.exchange.told_news import NEWS_NS, TOLD_BYTES_MAX, ToldNews
@@ -17,6 +20,7 @@ from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
 from service.ingest.metrics.meters import Meters
 from service.ingest.stage import Ingest
+from service.sources.topics import Topics, is_waited_for, signal_in
 from tests.service.exchange.dialogues import differences, facts
 from tests.service.exchange.machines import TOPIC, Owner, made
 from tests.service.ingest.test_metrics import CUMULATIVE, DELTA, counter, durations, evaluation, points
@@ -293,3 +297,41 @@ def test_a_report_that_tells_nonsense_is_refused(told: Any) -> None:
     assert answer.error is not None and both.merge.sources == {}
     before = report.replace(b',"told":', b',"xold":')
     assert decoded(before).told == [] and len(before) == len(report)
+
+
+def test_each_role_reads_its_own_of_the_same_topics() -> None:
+    """By their names. Reports are reports, whatever their topic is called, and are not waited for by their ends."""
+    given = {"TOCSIN_KAFKA__BOOTSTRAP_SERVERS": "x:1", "TOCSIN_KAFKA__SLOTS_TOPIC": "agent_logs.slots"}
+    kafka = {role: checked(load(given | {"TOCSIN_ROLE": role})).kafka for role in ("all", "ingest", "detect")}
+    topics = {role: one.topics for role, one in kafka.items()}
+    assert topics["all"] == ("otlp_spans", "otlp_metrics", "otlp_logs")
+    assert (topics["ingest"], topics["detect"]) == (("otlp_spans",), ("otlp_metrics", "otlp_logs"))
+    read = kafka["detect"].of_reports
+    assert [topic for topic in read.topics if is_waited_for(read, topic)] == ["otlp_metrics", "otlp_logs"]
+    assert [signal_in(read, topic) for topic in read.topics] == [Signal.TRACES, Signal.METRICS, Signal.LOGS]
+    assert read.name_of_topics == "TOCSIN_KAFKA__SLOTS_TOPIC and TOCSIN_KAFKA__TOPICS"
+    assert [topic for topic in topics["all"] if is_waited_for(kafka["all"], topic)] == ["otlp_spans"]
+    assert not Topics(read.topics, "", missing=("agent_logs.slots",), needed="agent_logs.slots").found
+
+
+def test_state_of_a_version_before_is_gone_on_from() -> None:
+    """It knew no logs of its own, and let only what adds up others wait for its slot: that counts once."""
+    both = Both(1)
+    both.spans(5, agent(1, 1, 3, 4), service="other")
+    arrays = dict(both.merge.snapshot())
+    merge, late = json.loads(arrays["merge"].tobytes()), json.loads(arrays["late.meters"].tobytes())
+    del merge["logs"], late["waiting"], late["unjoined"]
+    cell = both.merge.cells.id_of(("", "helper", "agent", "", "", "", "", ""), at_ns(5))
+    arrays |= {f"cells.{name}": array for name, array in both.merge.cells.snapshot().items()}
+    tokens = [[[cell, [0.0, 0.0, 0.0, 70.0, 0.0, 0.0, 0.0, 0.0]]], [], []]
+    late["held"] = [[at_ns(0), "shop", "helper", "tokens", tokens, at_ns(5), {"priced": 70}]]
+    arrays |= {"merge": _bytes(merge), "late.meters": _bytes(late)}
+    both.merge = Merge.restore(arrays, LIMITS, Local(), (5, 6), UNSEEDED, meters())
+    for second in range(10, 120, 5):
+        both.spans(second, agent(second, 1, second - 2, second - 1), service="other")
+    assert sum(float(slot.input_tokens.sum()) for slot in both.slots) == 70.0
+    assert both.tally.priced_tokens["priced"] == 70
+
+
+def _bytes(state: Any) -> Any:
+    return np.frombuffer(json.dumps(state).encode(), np.uint8)
