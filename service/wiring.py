@@ -108,7 +108,7 @@ def _names(group: str) -> Seed:
 def reports_or_spans(
     settings: Settings, arrivals: Arrivals, offsets: Mapping[str, int], instance: str, led: Led | None
 ) -> KafkaSource | None:  # fmt: skip
-    """What reads Kafka: in role detect what the others report. None where no brokers are set."""
+    """What reads Kafka: in role detect what the others report, too. None where no brokers are set."""
     if not settings.kafka.bootstrap_servers:
         return None
     read = settings.kafka.of_reports if settings.role is Role.DETECT else settings.kafka

@@ -55,8 +55,8 @@ def _run(given: argparse.Namespace) -> int:
     for flooded in ("asyncio", "uvicorn.error", "tocsin.writeback", *EXPORTERS):
         logging.getLogger(flooded).addFilter(Seldom(time.monotonic))
     try:
-        settings = settings_module.from_environment({"TOCSIN_ROLE": given.role} if given.role else {})
-        rules = read(checked(settings))
+        settings = checked(settings_module.from_environment({"TOCSIN_ROLE": given.role} if given.role else {}))
+        rules = read(settings)
         if settings.role not in (Role.INGEST, Role.SUM):
             told(rules, settings)
         Security(settings.kafka)

@@ -6,7 +6,7 @@ from service.sources.topics import signal_of
 
 
 def checked(settings: Settings) -> Settings:
-    """The settings, fit for their role. Raises SettingsError with a line a problem."""
+    """The settings, fit for their role, with the topics that it reads. Raises SettingsError with a line a problem."""
     kafka, problems = settings.kafka, list[str]()
     if why := _no_record(settings):
         problems += [f"{name}: {why}; leave it out" for name in _of_record(settings)]
@@ -25,7 +25,15 @@ def checked(settings: Settings) -> Settings:
         problems += _role_problems(settings)
     if problems:
         raise SettingsError("\n".join(problems))
-    return settings
+    return settings.model_copy(update={"kafka": kafka.model_copy(update={"topics": _read(settings)})})
+
+
+def _read(settings: Settings) -> tuple[str, ...]:
+    """Those of the topics that are read in this role: spans where slots are made of them, the others where they are
+    added up."""
+    of_spans = {Role.INGEST: True, Role.DETECT: False}.get(settings.role)
+    topics = settings.kafka.topics
+    return tuple(one for one in topics if of_spans is None or (signal_of(one) is Signal.TRACES) == of_spans)
 
 
 def _no_record(settings: Settings) -> str:
@@ -49,11 +57,10 @@ def _role_problems(settings: Settings) -> list[str]:
     kafka, problems = settings.kafka, list[str]()
     if not kafka.bootstrap_servers:
         problems.append(f"TOCSIN_KAFKA__BOOTSTRAP_SERVERS: role {settings.role} works through Kafka; say the brokers")
-    if others := [topic for topic in kafka.topics if signal_of(topic) is not Signal.TRACES]:
-        spans = [topic for topic in kafka.topics if topic not in others]
+    if settings.role is Role.INGEST and not _read(settings):
         problems.append(
-            f"TOCSIN_KAFKA__TOPICS: role all reads others than of spans; write {' '.join(spans) or 'otlp_spans'}, "
-            f"and leave {' '.join(others)} to an instance of role all, with a group and a data directory of its own"
+            f"TOCSIN_KAFKA__TOPICS: role ingest reads spans, and {' '.join(kafka.topics)} hold metrics or logs, by "
+            "their names; write a topic of spans, too, as otlp_spans: the word spans or traces in a name says so"
         )
     if kafka.slots_topic in kafka.topics or kafka.slots_topic == kafka.state_topic:
         problems.append(f"TOCSIN_KAFKA__SLOTS_TOPIC: {kafka.slots_topic} is another topic, too; write one of its own")

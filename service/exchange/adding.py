@@ -19,6 +19,7 @@ from service.exchange.merge import Merge
 from service.exchange.pieces import cut
 from service.exchange.report import Report
 from service.exchange.shard import HandedOverError, Made
+from service.exchange.told_news import ToldNews
 from service.exchange.unreported import Unreported
 from service.ingest.legs import NO_LEGS
 from service.ingest.metrics.meters import Meters
@@ -39,7 +40,7 @@ class Adding:
         self._made, self.source = made, source
         self.merge = Merge(made.limits, made.local, made.seed, made.names, Meters())
         self.next_offset = 0
-        self._unreported = Unreported([None])
+        self._unreported, self._news = Unreported([None]), ToldNews()
         self._spans = 0
 
     def step(self, batch: Batch, now_ns: int, tally: Tally) -> list[Answer]:
@@ -75,11 +76,14 @@ class Adding:
 
     def take(self, topics: Mapping[str, int], now_ns: int) -> list[Report]:
         """What is to be reported now, in this order; nothing where nothing is new and the last time was just now."""
-        is_heard, event_ns = self.merge.watermark_ns is not None, self.merge.watermark_ns
-        standing = Report(self.source, topics, None, self.next_offset, event_ns, is_heard, self._spans)
-        reports = self._unreported.take(standing, now_ns)
-        self._spans = 0 if reports else self._spans
-        return reports
+        event_ns = self.merge.watermark_ns
+        if not self._unreported.is_due(event_ns, now_ns):
+            return []
+        spans, self._spans = self._spans, 0
+        told = self._news.take(self.merge.metered.meters.told.spoken(), event_ns)
+        is_heard = event_ns is not None
+        standing = Report(self.source, topics, None, self.next_offset, event_ns, is_heard, spans, told=told)
+        return self._unreported.take(standing, now_ns)
 
     def snapshot(self) -> Arrays:
         """All state, as named arrays. What was closed must have been taken."""

@@ -17,9 +17,10 @@ from alertrules.outcome_classes import UNMAPPED
 from detectors.core.columns import CELL_LABELS, SECOND_NS, SLOT_NS, Arrays, Slot, empty_slot
 from detectors.core.rows import under
 from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
-from service.batch import LATE_PARTITION, Answer, Dropped, Gap, Record, Tally
+from service.batch import Answer, Dropped, Gap, Record, Signal, Tally
 from service.exchange.conversations import Conversations, both
-from service.exchange.late_series import LateSeries
+from service.exchange.metered import Metered
+from service.exchange.own_logs import OwnLogs
 from service.exchange.part import Part, PartError
 from service.exchange.part import decoded as part_of
 from service.exchange.pieces import Together, with_traces
@@ -30,10 +31,8 @@ from service.ingest.join.join import Seed
 from service.ingest.legs import NO_LEGS, Legs, legs_of
 from service.ingest.limits import IngestLimits
 from service.ingest.local import Local
-from service.ingest.metrics.meanings import Cell
 from service.ingest.metrics.meters import Meters
 from service.ingest.metrics.sums import added
-from service.ingest.otlp.in_protobuf import UnreadableError
 from service.ingest.prices import DAY_NS
 from service.ingest.sights import Sights
 from service.ingest.stage import CELL_LIFE_NS, NO_METRIC
@@ -77,7 +76,8 @@ class Merge:
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
         self.sights = Sights()
         self.conversations = Conversations(limits, local, seed, names)
-        self.late = LateSeries(meters, local, self.conversations.labels_of)
+        self.metered = Metered(meters, local, self.conversations.labels_of, limits.cells_max)
+        self.logs = OwnLogs(limits.lateness_ns)
         self.legs: Mapping[int, Legs] = {}  # Of the slots that were taken last, by their starts.
         self._gone: dict[int, Legs] = {}
         self.sources: dict[str, Source] = {}
@@ -92,12 +92,15 @@ class Merge:
         """Nobody listened for a while: it is not the ingest instances that were silent."""
         for source in self.sources.values():
             source.heard_ns += gap.stood_ns + gap.stepped_ns
+        self.logs.adjust(gap)
 
     def expect(self, partitions: Iterable[str]) -> None:
-        """Which partitions hold the reports says nothing of event time: the reports tell which sources there are."""
+        """These partitions of metrics and logs are read here. Of spans the reports tell which sources there are."""
+        self.logs.expect(partitions)
 
     def check(self, checked: Mapping[str, int], now_ns: int) -> None:
-        """That there is no further report is no evidence of anything."""
+        """By these wall times those logs are read to their ends; that there is no further report proves nothing."""
+        self.logs.check(checked, now_ns)
 
     def pass_to(self, ns: int) -> None:
         """Have event time come as far as this: what ends before is late from here on."""
@@ -117,6 +120,7 @@ class Merge:
 
     def read_all(self, records: Sequence[Record], now_ns: int, tally: Tally) -> Iterator[list[Answer]]:
         """Take in reports one by one, and give the answer to each before the next one moves anything."""
+        self.metered.listen(now_ns)
         for record in records:
             self._expire_cells()
             yield [self._read(record, now_ns, tally)]
@@ -127,8 +131,8 @@ class Merge:
 
     def _read(self, record: Record, now_ns: int, tally: Tally) -> Answer:
         tally.read[record.source] += 1
-        if record.partition == LATE_PARTITION:
-            return self._take_late(record, now_ns, tally)
+        if record.signal is not Signal.TRACES:
+            return self._take_metered(record, now_ns, tally)
         try:
             report = report_of(record.body)
             parts = [(part_of(body), body) for body in report.parts]
@@ -136,27 +140,21 @@ class Merge:
             tally.dropped[Dropped.MALFORMED] += 1
             return Answer(error=f"a record of {record.partition} is not taken: {error}")
         self._take(report, parts, now_ns, tally)
-        self._move(tally)
+        self._move(now_ns, tally)
         return Answer()
 
-    def _take_late(self, record: Record, now_ns: int, tally: Tally) -> Answer:
-        """Count late outcomes in slots that are open: event time does not wait for them, nor go on with them."""
-
-        def cell_of(labels: Cell, seen_ns: int) -> int:
-            cell = OVERFLOW if OVERFLOW_VALUE in labels else self.cells.id_of(labels, seen_ns)
-            tally.dropped[Dropped.SERIES_FULL] += cell == OVERFLOW
-            return cell
-
-        passed_ns = self.watermark_ns or 0
+    def _take_metered(self, record: Record, now_ns: int, tally: Tally) -> Answer:
+        """Count metrics and evaluations, late outcomes too, in slots that are open."""
+        passed_ns, future_ns = self.watermark_ns or 0, now_ns + self.limits.future_max_ns
         floor_ns = max(self.conversations.floor_ns, passed_ns - passed_ns % SLOT_NS)
-        try:
-            starts = self.late.take(record, floor_ns, now_ns + self.limits.future_max_ns, cell_of, tally)
-        except UnreadableError as error:
-            tally.dropped[Dropped.MALFORMED] += 1
-            return Answer(error=str(error))
+        answer, starts, latest_ns = self.metered.take(
+            record, floor_ns, future_ns, self.limits.body_bytes_max, self.cells, tally
+        )
         for start_ns in starts:
             self.conversations.open(start_ns)
-        return Answer()
+        self.logs.hear(record.partition, latest_ns, now_ns)
+        self._move(now_ns, tally)
+        return answer
 
     def _take(self, report: Report, parts: Sequence[tuple[Part, bytes]], now_ns: int, tally: Tally) -> None:
         source = self.sources.setdefault(report.source, Source())
@@ -180,6 +178,7 @@ class Merge:
             source.next_offset = report.next_offset
             tally.spans += report.spans
             self.topics = report.topics
+        self.metered.hear(report.told)
         if report.watermark_ns is not None:
             source.watermark_ns = max(report.watermark_ns, source.watermark_ns or 0)
         source.is_heard |= report.is_heard
@@ -191,13 +190,15 @@ class Merge:
         self._waiting.setdefault(start_ns, {}).setdefault(source, []).append(body)
         self._held_bytes += len(body)
 
-    def _move(self, tally: Tally) -> None:
+    def _move(self, now_ns: int, tally: Tally) -> None:
         """Close the slots that every partition has passed."""
         known = [self.sources.get(name) for name in self._known()]
         marks = [source.watermark_ns for source in known if source is not None and source.watermark_ns is not None]
-        if known and len(marks) == len(known) and any(source is not None and source.is_heard for source in known):
-            self.watermark_ns = max(min(marks), self.watermark_ns or 0)
-            tally.tickets += self.late.due(self.watermark_ns)
+        are_heard = self.logs.are_heard or any(source is not None and source.is_heard for source in known)
+        passed_ns = min((*marks, self.logs.allows_ns(now_ns)))
+        if known and len(marks) == len(known) and are_heard and passed_ns > 0:
+            self.watermark_ns = max(passed_ns, self.watermark_ns or 0)
+            tally.tickets += self.metered.due(self.watermark_ns)
             self._close(self.watermark_ns, tally)
         while self._held_bytes > HELD_BYTES_MAX:
             start_ns = min(self._waiting)
@@ -233,8 +234,8 @@ class Merge:
         slot = both(slot, sessions)
         self._record(start_ns, [*map(self._legs_of, parts), legs])
         tally.unrecorded += sum(part.untold for part in parts)
-        if (late := self.late.slot(start_ns, tally)) is not None:
-            slot = added(slot, late)
+        if (metered := self.metered.slot(slot, self.cells, tally)) is not None:
+            slot = added(slot, metered)
         if refused:
             tally.dropped[Dropped.SERIES_FULL] += round(refused)
         if len(slot.cell) or len(slot.session_cells()):  # Of a share, calls of open sessions may be in another one.
@@ -266,7 +267,8 @@ class Merge:
         return outcomes.names.index(name) if name in outcomes.names else outcomes.unmapped
 
     def closed_slots(self, now_ns: int, tally: Tally) -> Iterator[Slot]:
-        """The slots that closed and were not given before, oldest first. Time alone closes none."""
+        """The slots that closed and were not given before, oldest first. Time closes none by itself."""
+        self._move(now_ns, tally)
         return self.take_closed()
 
     def take_closed(self) -> Iterator[Slot]:
@@ -285,6 +287,7 @@ class Merge:
         day = (self.watermark_ns or 0) // DAY_NS
         if day > self._expired_day and not self._ready:
             self._expired_day = day
+            self.metered.forget_cells(self.cells)
             self.cells.expire(day * DAY_NS - CELL_LIFE_NS)
             self.conversations.forget_cells()
             self.sights.expire(day * DAY_NS - CELL_LIFE_NS)
@@ -302,7 +305,7 @@ class Merge:
             "format": MERGE_FORMAT, "topics": dict(self.topics), "watermark_ns": self.watermark_ns,
             "sources": {name: asdict(source) for name, source in self.sources.items()},
             "waiting": [(start_ns, source, len(body)) for start_ns, source, body in waiting],
-            "sights": self.sights.seen(),
+            "sights": self.sights.seen(), "logs": self.logs.state(),
         }  # fmt: skip
         return {
             "merge": np.frombuffer(json.dumps(text).encode(), np.uint8),
@@ -310,7 +313,7 @@ class Merge:
             **{f"cells.{name}": array for name, array in self.cells.snapshot().items()},
             **self.sights.snapshot(),
             **{f"sessions.{name}": array for name, array in self.conversations.snapshot().items()},
-            **{f"late.{name}": array for name, array in self.late.snapshot().items()},
+            **{f"late.{name}": array for name, array in self.metered.snapshot(self.cells).items()},
         }
 
     @classmethod
@@ -331,7 +334,8 @@ class Merge:
         if sessions := under(arrays, "sessions."):
             merge.conversations.restore(sessions, text["format"] > 2)
         if late := under(arrays, "late."):
-            merge.late.restore(late)
+            merge.metered.restore(late)
+        merge.logs.restore(text.get("logs", {}))
         held, at = arrays["waiting"].tobytes(), 0
         for start_ns, source, size in text["waiting"]:
             merge._wait(start_ns, source, held[at : at + size])

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.exchange.part import TIME_MAX_NS, whole_number
+from service.exchange.part import TIME_MAX_NS, texts, whole_number
+from service.ingest.metrics.told import Spoken
 
 REPORT_FORMAT = 3
 """Of reports and parts together. A reader knows its own and those before it, so detect instances are upgraded first."""
 REPORTS_READABLE = (1, 2, REPORT_FORMAT)
 """In 1 sessions were joined by partition, and counted with the cells. In 2 nothing was told of legs."""
-HEAD_MAX, PARTS_MAX, TOPICS_MAX, PARTITIONS_MAX = 1 << 20, 10_000, 1_000, 1_000_000
+HEAD_MAX, PARTS_MAX, TOPICS_MAX, PARTITIONS_MAX, TOLD_MAX = 1 << 20, 10_000, 1_000, 1_000_000, 20_000
 _MAGIC = b"tocsin-slots"
 _LENGTH = struct.Struct("<I")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -40,6 +41,7 @@ class Report:
     is_heard      whether it ever brought a span; one that is empty alone tells how far it was read
     spans         how many were read since the report before
     share         which of the partitions of its topic it is for, where several instances add reports up; not written
+    told          services, what their spans told, and until when, as far as that is news
     parts         bytes, in order of their places
     """
 
@@ -52,6 +54,7 @@ class Report:
     spans: int
     share: int = 0
     parts: Sequence[bytes] = field(default=(), repr=False)
+    told: Sequence[Spoken] = ()
 
 
 def encoded(report: Report) -> bytes:
@@ -59,7 +62,7 @@ def encoded(report: Report) -> bytes:
     head = {
         "source": report.source, "topics": dict(report.topics), "after": report.after,
         "next_offset": report.next_offset, "watermark_ns": report.watermark_ns, "is_heard": report.is_heard,
-        "spans": report.spans,
+        "spans": report.spans, "told": report.told,
     }  # fmt: skip
     pieces = [json.dumps(head, separators=(",", ":")).encode(), *report.parts]
     return _MAGIC + bytes([REPORT_FORMAT]) + b"".join(_LENGTH.pack(len(piece)) + piece for piece in pieces)
@@ -106,5 +109,16 @@ def _of(head: Any, parts: list[bytes]) -> Report:
         source, {topic: whole_number(count, PARTITIONS_MAX) for topic, count in topics.items()}, after,
         whole_number(head["next_offset"], TIME_MAX_NS),
         None if watermark_ns is None else whole_number(watermark_ns, TIME_MAX_NS), head["is_heard"],
-        whole_number(head["spans"], TIME_MAX_NS), parts=parts,
+        whole_number(head["spans"], TIME_MAX_NS), parts=parts, told=_told(head.get("told", [])),
     )  # fmt: skip
+
+
+def _told(listed: Any) -> list[Spoken]:
+    """What spans told; reports of a version before say nothing of it."""
+    if not isinstance(listed, list) or len(listed) > TOLD_MAX:
+        raise ReportError(f"what spans told is no list of at most {TOLD_MAX}")
+    found = []
+    for service, signal, last_ns in listed:
+        service, signal = texts([service, signal])
+        found.append((service, signal, whole_number(last_ns, TIME_MAX_NS)))
+    return found

@@ -19,6 +19,7 @@ from service.causes.examples import LIFE_NS
 from service.exchange.pieces import cut
 from service.exchange.report import Report
 from service.exchange.shares import Share, shared
+from service.exchange.told_news import ToldNews
 from service.exchange.unreported import Unreported
 from service.ingest.decode import Decoder
 from service.ingest.join.join import Seed
@@ -75,7 +76,7 @@ class Shard:
         self.next_offset = 0
         self._unreported = Unreported([None] * made.shares)
         self._spans = 0
-        self._best = _Best()
+        self._best, self._news = _Best(), ToldNews()
 
     def step(self, batch: Batch, now_ns: int, tally: Tally) -> list[Answer]:
         """Read records of the partition, or learn by `checked` how far it was read. Any bytes get an answer."""
@@ -118,11 +119,13 @@ class Shard:
 
     def take(self, topics: Mapping[str, int], now_ns: int) -> list[Report]:
         """What is to be reported now, in this order; nothing where nothing is new and the last time was just now."""
-        is_heard = self.ingest.watermark_ns is not None
-        standing = Report(self.source, topics, None, self.next_offset, self.watermark_ns, is_heard, self._spans)
-        reports = self._unreported.take(standing, now_ns)
-        self._spans = 0 if reports else self._spans
-        return reports
+        event_ns, is_heard = self.watermark_ns, self.ingest.watermark_ns is not None
+        if not self._unreported.is_due(event_ns, now_ns):
+            return []
+        spans, self._spans = self._spans, 0
+        told = self._news.take(self.ingest.told(), event_ns)
+        standing = Report(self.source, topics, None, self.next_offset, event_ns, is_heard, spans, told=told)
+        return self._unreported.take(standing, now_ns)
 
     def snapshot(self) -> Arrays:
         """All state, as named arrays. What was closed must have been taken."""

@@ -29,6 +29,10 @@ class Unreported:
     def is_empty(self) -> bool:
         return not any(self._parts)
 
+    def is_due(self, watermark_ns: int | None, now_ns: int) -> bool:
+        """Whether there is something to report: parts, event time that went on, or nothing new for a while."""
+        return not self.is_empty or _slot(watermark_ns) != self._told_slot or now_ns - self._told_ns >= BEAT_NS
+
     def add(self, share: int, parts: Iterable[Part]) -> None:
         """Have parts be reported, whose places come after all before."""
         for part in parts:
@@ -36,16 +40,11 @@ class Unreported:
             self.last[share] = part.place
 
     def take(self, standing: Report, now_ns: int) -> list[Report]:
-        """Everything, in this order; nothing where nothing is new and the last time was just now.
-
-        `standing` says what is told beside parts. Its spans are told with the first share.
-        """
-        slot = -1 if standing.watermark_ns is None else standing.watermark_ns // SLOT_NS
-        if self.is_empty and slot == self._told_slot and now_ns - self._told_ns < BEAT_NS:
-            return []
-        self._told_slot, self._told_ns, reports = slot, now_ns, list[Report]()
+        """Everything, in this order. `standing` says what is told beside parts, to the first share what all told."""
+        self._told_slot, self._told_ns, reports = _slot(standing.watermark_ns), now_ns, list[Report]()
         for share in range(len(self._parts)):
-            reports += self._of(share, replace(standing, share=share, spans=0 if share else standing.spans))
+            reports += self._of(share, replace(standing, share=share))
+            standing = replace(standing, spans=0, told=())
         return reports
 
     def _of(self, share: int, standing: Report) -> list[Report]:
@@ -54,7 +53,7 @@ class Unreported:
             if parts and size + len(body) > REPORT_BYTES_MAX:
                 # Its last slot may go on in the next report, so event time is only come to where that begins.
                 reports.append(self._report(replace(standing, watermark_ns=parts[-1][0][0]), parts))
-                standing, parts, size = replace(standing, spans=0), [], 0
+                standing, parts, size = replace(standing, spans=0, told=()), [], 0
             parts.append((place, body))
             size += len(body)
         self._parts[share] = []
@@ -64,3 +63,7 @@ class Unreported:
         after = self.reported[standing.share]
         self.reported[standing.share] = parts[-1][0] if parts else after
         return replace(standing, after=after, parts=[body for _, body in parts])
+
+
+def _slot(watermark_ns: int | None) -> int:
+    return -1 if watermark_ns is None else watermark_ns // SLOT_NS

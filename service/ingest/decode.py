@@ -3,7 +3,7 @@
 Any bytes are either read or answered with what is wrong with them; a bad span is left out alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from service.batch import Dropped, Record, Signal
@@ -54,10 +54,33 @@ def _decode_together(bodies: list[bytes], decoder: Decoder, reader: Reader) -> I
         yield found
 
 
+def decode_told(record: Record, body_bytes_max: int) -> Decoded:
+    """What a record of metrics or logs holds."""
+
+    def read(decoded: Decoded) -> Decoded:
+        decoded.read = points.read(record.signal, record.body)
+        return decoded
+
+    return _checked(record, body_bytes_max, read)
+
+
 def _decode_alone(record: Record, body_bytes_max: int, reader: Reader) -> Decoded:
     """A record in JSON, or of another signal, or too large."""
-    body, signal = record.body, record.signal
-    decoded = Decoded()
+    if record.signal is not Signal.TRACES:
+        return decode_told(record, body_bytes_max)
+
+    def read(_: Decoded) -> Decoded:
+        columns = in_json.traces(record.body)
+        decoded = reader.read(columns)[0]
+        decoded.read = span_events.read(record.body) if columns.judged() else None
+        return decoded
+
+    return _checked(record, body_bytes_max, read)
+
+
+def _checked(record: Record, body_bytes_max: int, read: Callable[[Decoded], Decoded]) -> Decoded:
+    """What `read` makes of a body alone, if its size and form allow to read it."""
+    body, decoded = record.body, Decoded()
     if len(body) > body_bytes_max:
         decoded.drop(Dropped.TOO_LARGE)
         decoded.error = f"body of {len(body)} bytes; at most {body_bytes_max} are read"
@@ -66,12 +89,7 @@ def _decode_alone(record: Record, body_bytes_max: int, reader: Reader) -> Decode
         if in_json.is_json(body) and crowded_json(body):
             raise CrowdedError(f"a body of {len(body)} bytes with over {SIGNS_MAX} values; send smaller batches")
         is_snake_case = in_json.is_json(body) and in_json.is_snake_case(body)
-        if signal is Signal.TRACES:
-            columns = in_json.traces(body)
-            decoded = reader.read(columns)[0]
-            decoded.read = span_events.read(body) if columns.judged() else None
-        else:
-            decoded.read = points.read(signal, body)
+        decoded = read(decoded)
         decoded.is_snake_case = is_snake_case
     except RecursionError:
         decoded.drop(Dropped.MALFORMED)

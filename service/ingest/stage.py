@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -16,16 +17,18 @@ from service.ingest.join.join import UNSEEDED, Join, Seed
 from service.ingest.legs import Legs, key_bytes
 from service.ingest.limits import IngestLimits
 from service.ingest.local import NOTHING_LOCAL, Local
-from service.ingest.metrics.meanings import Cell, Meaning
+from service.ingest.metrics.meanings import Cell
 from service.ingest.metrics.measures import Tells
 from service.ingest.metrics.meters import Doors, Meters
+from service.ingest.metrics.slots_told import SIGNALS, SlotsTold
 from service.ingest.metrics.sums import added
-from service.ingest.metrics.told import SESSIONS, pair
+from service.ingest.metrics.taking import doors, take
+from service.ingest.metrics.told import Spoken
 from service.ingest.nothing import found_nothing
 from service.ingest.otlp.foreign import ADVICE, Foreign, looks_like
 from service.ingest.otlp.scanner import Scanner
 from service.ingest.policies import Policies
-from service.ingest.prices import DAY_NS, CostSource, Prices, Tokens
+from service.ingest.prices import DAY_NS, Prices
 from service.ingest.reader import Decoded
 from service.ingest.review import Review, reviewed
 from service.ingest.rollup import roll_up
@@ -39,11 +42,6 @@ TAKEN = Answer()
 METERS = "/metrics"
 """The watermark's name for all metrics together, which move it where no spans come."""
 AGENT_PLACE, NO_METRIC = CELL_LABELS.index("agent"), ""
-_UNKNOWN = {
-    Dropped.UNKNOWN_UNIT: Unknown.UNIT,
-    Dropped.UNKNOWN_TOKEN: Unknown.TOKEN,
-    Dropped.UNKNOWN_KIND: Unknown.KIND,
-}
 CELL_LIFE_NS = 8 * DAY_NS
 """Event time after which a cell that counted nothing gives its place up: a weekly job keeps its own."""
 
@@ -75,7 +73,7 @@ class Ingest:
         self._closing = Closing(self.join, self._prices)
         self._policies = Policies()
         self.words = Words()
-        self._told_ns = np.zeros((limits.cells_max + 1, 3), np.int64)  # Cost, outcomes and sessions, by cell.
+        self._slots_told = SlotsTold(limits.cells_max)
         self._ready: list[Slot] = []
         self._gone: dict[int, Legs] = {}
         self._told: dict[int, Stretches] = {}
@@ -197,49 +195,19 @@ class Ingest:
 
     def _take_read(self, record: Record, decoded: Decoded, now_ns: int, tally: Tally) -> int:
         """Take in metric points and evaluations; the latest time among them, 0 if there is none."""
-        read = decoded.read
-        if read is None:
+        if decoded.read is None:
             return 0
-        if record.signal is Signal.LOGS:
-            tally.logs += read.records
-        else:
-            tally.points += read.records
-
         future_ns, floor_ns = now_ns + self.limits.future_max_ns, self.join.floor_ns
         self._tell_meters()
-        for start_ns in self.meters.take(read, floor_ns, future_ns, self._doors(tally)):
+        starts, latest_ns = take(self.meters, record.signal, decoded, floor_ns, future_ns, self._doors(tally), tally)
+        for start_ns in starts:
             self.join.open(start_ns)
-        tally.evaluations += read.evaluations
-        tally.priced_tokens.update(self.meters.priced())
-        tally.dropped.update(read.dropped)
-        for reason, n in read.dropped.items():
-            decoded.drop(reason, n)
-        tally.saturated.update(read.saturated)
-        times = [point.time_ns for point in read.points]
-        times += [each.time_ns for each in (*read.evaluations, *read.scores)]
-        return max((time_ns for time_ns in times if time_ns <= future_ns), default=0)
+        return latest_ns
 
     def _doors(self, tally: Tally) -> Doors:
         """What metrics need of the rest of ingest."""
-
-        def cell_of(labels: Cell, seen_ns: int) -> int:
-            return self._cell(labels, seen_ns, tally)
-
-        def dollars_of(meant: Meaning, tokens: Tokens, time_ns: int) -> tuple[float, CostSource]:
-            if meant.special:
-                return 0.0, CostSource.UNPRICED
-            return self._prices.together(meant.provider, meant.models, tokens, time_ns)
-
-        def unknown(why: Dropped, metric: str, word: str, who: str, time_ns: int) -> None:
-            self.words.note(_UNKNOWN[why], metric, word, who, time_ns)
-
-        def outcome_of(word: str, metric: str, who: str, time_ns: int, count: float) -> int:
-            outcomes = self.local.outcomes
-            if (place := outcomes.place(word)) == outcomes.unmapped and count:
-                self.words.note(Unknown.OUTCOME, metric, word, who, time_ns, count)
-            return place
-
-        return Doors(cell_of, self.join.labels_of, dollars_of, unknown, outcome_of)
+        cell_of = partial(self._cell, tally=tally)
+        return doors(cell_of, self.join.labels_of, self._prices, self.words, self.local)
 
     def key_of(self, session: str) -> bytes:
         """What stands for the session of that name: the key of its legs."""
@@ -312,10 +280,10 @@ class Ingest:
         told = slot.error
         for cell, error, calls in zip(told.cell.tolist(), told.bucket.tolist(), told.count.tolist(), strict=True):
             tally.failed[self.cells.values(cell)[AGENT_PLACE], self.sights.errors.values(error)[0]] += round(calls)
-        self._told_ns[slot.cell[slot.cost_usd > 0], 0] = start_ns
-        self._told_ns[slot.outcome.cell, 1] = start_ns
-        self._told_ns[closed.cells[closed.calls :], 2] = start_ns
-        metered = self.meters.slot(start_ns, tally.dropped)
+        self._slots_told.note(slot, closed.cells[closed.calls :])
+        if self.meters.waits(start_ns):
+            self._tell_meters()
+        metered = self.meters.slot(start_ns, self._doors(tally), tally.dropped)
         tally.priced_tokens.update(self.meters.priced())
         slot = slot if metered is None else added(slot, metered)
         if len(slot.cell):
@@ -324,14 +292,17 @@ class Ingest:
 
     def _tell_meters(self) -> None:
         """Tell the metrics what spans told since this was done last."""
+        self._hear_spans()
+        self._slots_told.tell(self.meters.told, self.cells)
+
+    def _hear_spans(self) -> None:
         for service, operation, last_ns in self.join.lexicon.told():
             self.meters.told.hear(service, operation or Tells.TOKENS, last_ns)
-        told_ns = self._told_ns[: self.cells.size]
-        for cell, signal in np.argwhere(told_ns > 0).tolist():
-            tenant, agent = self.cells.values(cell)[:2]
-            name = pair(tenant, agent) if signal == 2 else agent
-            self.meters.told.hear(name, (Tells.COST, Tells.OUTCOMES, SESSIONS)[signal], int(told_ns[cell, signal]))
-        told_ns[:] = 0
+
+    def told(self) -> Iterator[Spoken]:
+        """Services, what their spans told, and until when; but for what closed slots tell themselves."""
+        self._hear_spans()
+        return (one for one in self.meters.told.spoken() if one[1] not in SIGNALS)
 
     def _expire_cells(self) -> None:
         """Once a day of event time, free the cells long unseen.

@@ -27,7 +27,7 @@ from aiokafka.errors import (
 )
 
 from detectors.core.columns import SECOND_NS
-from service.batch import Answer, Record, SetAside, Signal
+from service.batch import Answer, Record, SetAside
 from service.sources.arrival import Arrival, Arrivals, Begin
 from service.sources.handed import Handed
 from service.sources.kafka_consumer import METADATA_MS, Reassigned, consumer, rejected, stopped, text_of, until
@@ -36,7 +36,7 @@ from service.sources.kafka_settings import KafkaSettings
 from service.sources.kafka_start import where
 from service.sources.positions import Kept, Led, Positions, name_of
 from service.sources.progress import Progress, StuckError
-from service.sources.topics import Elsewhere, Topics, signal_of
+from service.sources.topics import Elsewhere, Topics, is_waited_for, signal_in
 
 log = logging.getLogger("tocsin.kafka")
 
@@ -68,7 +68,7 @@ class KafkaSource:
         self.settings, self.arrivals, self._instance = settings, arrivals, instance
         self.security = Security(settings)
         ids = {name: saved[name] for name in settings.topics if name in saved}
-        self.topics = Topics(settings.topics, settings.name_of_topics, ids)
+        self.topics = Topics.of(settings, ids)
         self.empty = 0  # Records without a value: tombstones, which OTLP never writes.
         self.restarts = 0  # Consumers that had to be replaced.
         self.elsewhere = Elsewhere(settings.group)
@@ -82,7 +82,7 @@ class KafkaSource:
         self._closing = asyncio.Event()
         self._leaving = asyncio.Event()
         self._news: tuple[str, ...] | None = tuple(
-            f"{topic}/0" for topic in settings.topics if signal_of(topic) is Signal.TRACES
+            f"{topic}/0" for topic in settings.topics if is_waited_for(settings, topic)
         )  # Event time waits for the topics before it is known how many partitions they have.
         self._generation = 0  # Grows whenever partitions are put where reading goes on.
         self._again: set[str] = set()
@@ -249,7 +249,7 @@ class KafkaSource:
         await self.arrivals.put(Arrival((), {}, None, expected, begins=begins))
 
     async def _put(self, made: AIOKafkaConsumer, partition: TopicPartition, messages: list) -> None:  # type: ignore[type-arg]
-        name, signal = name_of(partition), signal_of(partition.topic)
+        name, signal = name_of(partition), signal_in(self.settings, partition.topic)
         end = made.highwater(partition)
         if end is not None and end < self._next.get(name, 0):
             log.warning("%s ends before what was read of it: it was made anew, and is read from its beginning", name)
@@ -272,11 +272,11 @@ class KafkaSource:
         await self.arrivals.put(Arrival(records, {name: self._next[name], **ids}, read))
 
     async def _tell_checked(self, made: AIOKafkaConsumer) -> None:
-        """Tell which logs of spans are read to their ends, as of the last answer of their brokers."""
+        """Tell which logs that are waited for are read to their ends, as of the last answer of their brokers."""
         checked = {}
         for partition in made.assignment() & self._sought:
             name, answered_ms = name_of(partition), made.last_poll_timestamp(partition)
-            if signal_of(partition.topic) is not Signal.TRACES or answered_ms in (None, self._answered.get(name)):
+            if answered_ms in (None, self._answered.get(name)) or not is_waited_for(self.settings, partition.topic):
                 continue
             end = made.last_stable_offset(partition)
             try:
@@ -350,7 +350,8 @@ class KafkaSource:
         self._generation += 1
         begins = await made.beginning_offsets(list(partitions))
         known = await self._positions.known(made, partitions, self.topics.ids)
-        new = [partition for partition in partitions if known[partition] is None]
+        # Reports are read from the first one on: no slot is whole without all of them.
+        new = [one for one in partitions if known[one] is None and one.topic not in self.settings.between]
         starts = await where(self.settings.start, made, new, time.time_ns())
         for partition in partitions:
             name, at = name_of(partition), known[partition] or 0
@@ -359,7 +360,7 @@ class KafkaSource:
             self._next[name] = max(at, starts.get(partition, 0), begins[partition])
             made.seek(partition, self._next[name])
             self._sought.add(partition)
-        self._news = tuple(sorted(name_of(p) for p in made.assignment() if signal_of(p.topic) is Signal.TRACES))
+        self._news = tuple(sorted(name_of(p) for p in made.assignment() if is_waited_for(self.settings, p.topic)))
         self._begun = True
 
     def revoked(self) -> None:

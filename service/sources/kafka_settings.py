@@ -1,6 +1,7 @@
 """Settings of Kafka: where the brokers are, how they know us, what is read and from where."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -87,7 +88,8 @@ class KafkaSettings(Section):
     topics: Topics = Field(
         ("otlp_spans", "otlp_metrics", "otlp_logs"),
         min_length=1,
-        description="topics to read; the word spans, traces, metrics or logs in a name says what it holds",
+        description="topics to read; the word spans, traces, metrics or logs in a name says what it holds. All roles "
+        "may be given the same: ingest reads those of spans, detect those of metrics and logs",
     )
     start: Start = Field(
         "earliest",
@@ -165,16 +167,20 @@ class KafkaSettings(Section):
 
     @property
     def of_reports(self) -> "KafkaSettings":
-        """The same of an instance of role detect, which reads what the others report, in a group of its own."""
-        return self._reading(self.reports_topic, "detect")
+        """The same of an instance of role detect: it reads what the others report, too, in a group of its own."""
+        return self.model_copy(update={"topics": (self.reports_topic, *self.topics), "group": f"{self.group}-detect"})
 
     @property
     def of_slots(self) -> "KafkaSettings":
         """The same of instances of role sum, which share what role ingest reports, in a group of their own."""
-        return self._reading(self.slots_topic, "sum")
+        update = {"topics": (self.slots_topic,), "group": f"{self.group}-sum", "start": "earliest"}
+        return self.model_copy(update=update)
 
-    def _reading(self, topic: str, role: str) -> "KafkaSettings":
-        return self.model_copy(update={"topics": (topic,), "group": f"{self.group}-{role}", "start": "earliest"})
+    @property
+    def between(self) -> Mapping[str, str]:
+        """The topics of reports, each with the setting that names it."""
+        named = {self.slots_topic: "TOCSIN_KAFKA__SLOTS_TOPIC"}
+        return named | {self.sums_topic: "TOCSIN_KAFKA__SUMS_TOPIC"} if self.sums_topic else named
 
     @property
     def lead_group(self) -> str:
@@ -183,10 +189,9 @@ class KafkaSettings(Section):
 
     @property
     def name_of_topics(self) -> str:
-        """The setting that says which topics are read."""
-        if self.topics == (self.sums_topic,):
-            return "TOCSIN_KAFKA__SUMS_TOPIC"
-        return "TOCSIN_KAFKA__SLOTS_TOPIC" if self.topics == (self.slots_topic,) else "TOCSIN_KAFKA__TOPICS"
+        """The settings that say which topics are read."""
+        named = [self.between.get(topic, "TOCSIN_KAFKA__TOPICS") for topic in self.topics]
+        return " and ".join(dict.fromkeys(named))
 
 
 def secret(text: SecretStr | None) -> str | None:

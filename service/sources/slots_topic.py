@@ -109,8 +109,7 @@ class SlotsTopic:
 
     def _why(self, topic: str, error: Exception) -> str:
         if isinstance(error, UnknownTopicOrPartitionError):
-            setting = {self._settings.slots_topic: "SLOTS_TOPIC", self._settings.state_topic: "STATE_TOPIC"}
-            see = f"TOCSIN_KAFKA__{setting.get(topic, 'SUMS_TOPIC')}"
+            see = self._settings.between.get(topic, "TOCSIN_KAFKA__STATE_TOPIC")
             return f"Kafka has no topic {topic}: make it (deploy/README.md says how), or see {see}"
         if isinstance(error, REFUSED) and topic == self._settings.state_topic:
             return f"topic {topic} compacts, which would take states apart: set its cleanup.policy to delete"

@@ -26,6 +26,7 @@ from aiokafka.protocol.types import (
 
 from service.batch import Signal
 from service.sources.kafka_consumer import missing_right
+from service.sources.kafka_settings import KafkaSettings
 
 log = logging.getLogger("tocsin.kafka")
 
@@ -40,6 +41,21 @@ def signal_of(topic: str) -> Signal:
     (<Signal.METRICS: 'metrics'>, <Signal.TRACES: 'traces'>)
     """
     return next((signal for word, signal in WORDS.items() if word in topic.lower()), Signal.TRACES)
+
+
+def signal_in(settings: KafkaSettings, topic: str) -> Signal:
+    """What the records of a topic are taken for: reports of slots stand for spans, whatever their topic is called."""
+    return Signal.TRACES if topic in settings.between else signal_of(topic)
+
+
+def is_waited_for(settings: KafkaSettings, topic: str) -> bool:
+    """Whether it is told how far a topic is read, as event time waits for it.
+
+    Those of spans; or where their reports are read, all others, as those say themselves how far they go.
+    """
+    if settings.reports_topic in settings.topics:
+        return topic != settings.reports_topic
+    return signal_in(settings, topic) is Signal.TRACES
 
 
 class _Uuid(AbstractType[int]):  # type: ignore[misc]
@@ -116,6 +132,7 @@ class Topics:
     """The topics to read, as the brokers last told of them.
 
     setting  which says them
+    needed   the one without which nothing can be done, if there is such a one
     ids      by topic; none where the brokers tell no ids
     missing  those that there are not
     forbidden  those that our user may not know of
@@ -126,11 +143,19 @@ class Topics:
     ids: dict[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
+    needed: str = ""
+
+    @classmethod
+    def of(cls, settings: KafkaSettings, ids: dict[str, int]) -> "Topics":
+        """Those of an instance, of which these ids are known."""
+        needed = settings.reports_topic if settings.reports_topic in settings.topics else ""
+        return cls(settings.topics, settings.name_of_topics, ids, needed=needed)
 
     @property
     def found(self) -> bool:
-        """Whether any of them is there to be read, as far as is known."""
-        return len(self.missing) + len(self.forbidden) < len(self.names)
+        """Whether any of them, and the one that is needed, is there to be read, as far as is known."""
+        gone = {*self.missing, *self.forbidden}
+        return len(gone) < len(self.names) and self.needed not in gone
 
     @property
     def problem(self) -> str:

@@ -160,7 +160,8 @@ class Leading:
         return f"cannot write to topic {topic}: {text_of(error, 'Write')}"
 
     def positions(self, saved: Mapping[str, int]) -> Led | None:
-        return Led({name: at for name, at in saved.items() if name.startswith(f"{self._settings.reports_topic}/")})
+        read = self._settings.of_reports.topics
+        return Led({name: at for name, at in saved.items() if name.rpartition("/")[0] in read})
 
     def taking(self, taking: Taking, saved: Mapping[str, int]) -> Taking | Rehearing:
         heard = saved.get(place(self._topic), 0)

@@ -3,17 +3,21 @@
 A known metric tells the same signals as spans do (calls and their durations, tokens, cost, outcomes of sessions), and
 only where no span of its service told that signal in the last day: one source a signal. Tokens cost what their prices
 say, where neither a span nor a metric of the service stated cost in the last day. What is told of an agent or workflow
-as a whole counts where its service told nothing of calls of models. Any other metric, if a rule names it, is a cell of
-its own, with the label `metric`.
+as a whole counts where its service told nothing of calls of models. All that is decided as the slot closes: which of
+two was read first changes nothing. Any other metric, if a rule names it, is a cell of its own, with the label `metric`.
+
+An evaluation is of the tenant and agent of its span. Where that span is not known, it is asked for again as each slot
+closes, until that of the evaluation does.
 
 A point counts in the slot in which its interval ended; if that is closed, in the first open one, as exporters speak
 once a minute and would else be late for ever. So metrics hold no slot open while spans come.
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +39,8 @@ from service.ingest.vocabulary import EVALUATION, MODEL_OPERATIONS, SESSION_UNIT
 
 LATE_MAX_NS = 3600 * SECOND_NS
 """What ended longer than this before the first open slot is not counted any more."""
+UNJOINED_MAX = 100_000
+"""Evaluations that may wait for their span; further ones are of whom they name themselves."""
 Joined = Callable[[bytes, bytes], tuple[str, str]]
 """Tenant and agent of a span of a live trace; empty where it is not known."""
 NO_RATES: Mapping[str, float] = {}
@@ -57,13 +63,44 @@ class Doors(NamedTuple):
     outcome_of: Callable[[str, str, str, int, float], int]
 
 
-@dataclass
-class Held:
-    """What is told of an agent as a whole, until its slot closes; `priced` counts tokens by source of their cost."""
+class Teller(NamedTuple):
+    """Of whom points are, and what must not be told by others if they are to count.
 
-    sums: Sums
+    signal  what they tell; spans of the service or the agent may tell it, too
+    whole   of what adds up calls of models: what it tells of them; else empty
+    """
+
+    start_ns: int
+    service: str
+    agent: str
+    signal: str
+    whole: str
+
+
+@dataclass
+class Waiting:
+    """What points of one teller add to a slot, until it closes.
+
+    bill    what their tokens cost by prices, which counts where nobody states it
+    priced  their tokens by where those prices come from
+    """
+
+    sums: Sums = field(default_factory=Sums)
+    bill: Sums = field(default_factory=Sums)
+    time_ns: int = 0
+    priced: Counter[str] = field(default_factory=Counter)
+
+
+class Judged(NamedTuple):
+    """An evaluation, as far as it tells itself whose it is: `own` are its tenant, agent and version."""
+
+    name: str
+    score: float
+    said: str
     time_ns: int
-    priced: Counter[str]
+    trace_id: bytes
+    span_id: bytes
+    own: tuple[str, str, str]
 
 
 def nothing_named(metric: str) -> bool:
@@ -84,7 +121,9 @@ class Meters:
         self._scores = Scores()
         self._sums: dict[int, Sums] = {}
         self._priced: Counter[str] = Counter()
-        self._held: dict[tuple[int, str, str, Tells], Held] = {}
+        self._waiting: dict[Teller, Waiting] = {}
+        self._unjoined: dict[int, list[Judged]] = {}
+        self._unjoined_count = 0
         self._meanings: dict[tuple[Any, ...], Meaning] = {}
 
     def take(self, read: Read, floor_ns: int, future_ns: int, doors: Doors) -> set[int]:
@@ -183,40 +222,38 @@ class Meters:
     def _known(
         self, point: Point, more: Increase, start_ns: int, measure: Measure, meant: Meaning, doors: Doors
     ) -> bool:
-        """Add a point of a known metric to its cell; whether nobody else tells the same."""
-        if self.told.knows(measure.signal(meant), meant, point.time_ns):
+        """Have a point of a known metric wait for its slot to close; whether nobody else tells the same yet."""
+        signal, whole = measure.signal(meant), "" if measure.is_leaf(meant) else measure.tells
+        if self.told.knows(signal, meant, point.time_ns):
             return False
         cell = doors.cell_of(self._labels(measure, meant, point.time_ns), start_ns)
-        sums, priced = self._into(measure, meant, start_ns, point.time_ns)
-        sums.known(cell, measure, meant, more)
+        teller = Teller(start_ns, meant.service, meant.labels[1], signal, whole)
+        waiting = self._waiting.setdefault(teller, Waiting())
+        waiting.time_ns = max(point.time_ns, waiting.time_ns)
+        waiting.sums.known(cell, measure, meant, more)
         if measure.tells is Tells.OUTCOMES:
             place = doors.outcome_of(meant.outcome, point.metric, meant.labels[1], point.time_ns, more.amount)
-            sums.ended(cell, place, more.amount)
+            waiting.sums.ended(cell, place, more.amount)
         if measure.tells is Tells.COST:
             currency = measure.currency(meant, point)
-            sums.paid(cell, more.amount * (1.0 if currency == USD else self.rates[currency]))
-        elif not self._is_stated(meant, point.time_ns):
-            self._price(point, more, cell, sums, priced, measure, meant, doors)
+            waiting.sums.paid(cell, more.amount * (1.0 if currency == USD else self.rates[currency]))
+        else:
+            self._price(point, more, cell, waiting, measure, meant, doors)
         return True
 
-    def _is_stated(self, meant: Meaning, time_ns: int) -> bool:
-        """Whether somebody states what the calls of a service, or of an agent, cost."""
-        return any(self.told.knows(signal, meant, time_ns) for signal in (Tells.COST, STATED))
-
     def _price(
-        self, point: Point, more: Increase, cell: int, sums: Sums, priced: Counter[str], measure: Measure,
-        meant: Meaning, doors: Doors,
+        self, point: Point, more: Increase, cell: int, waiting: Waiting, measure: Measure, meant: Meaning, doors: Doors
     ) -> None:  # fmt: skip
         """What tokens cost; and of calls whose tokens are told, whether they have a price."""
         if measure.tells is Tells.TOKENS:
             tokens = measure.tokens(meant, more.amount)
             dollars, source = doors.dollars_of(meant, tokens, point.time_ns)
-            sums.paid(cell, dollars)
-            priced[source] += round(tokens.input + tokens.output)
+            waiting.bill.paid(cell, dollars)
+            waiting.priced[source] += round(tokens.input + tokens.output)
         elif measure.tells is Tells.CALLS and meant.labels[2] in MODEL_OPERATIONS:
             has_tokens = self.told.knows(LEAF.format(Tells.TOKENS), meant, point.time_ns)
             if has_tokens and doors.dollars_of(meant, Tokens(1.0), point.time_ns)[1] is CostSource.UNPRICED:
-                sums.unpriced(cell, more.n)
+                waiting.bill.unpriced(cell, more.n)
 
     def _labels(self, measure: Measure, meant: Meaning, time_ns: int) -> Cell:
         """The labels of a point's cell. What was paid for no call was paid for sessions, where those are told."""
@@ -225,16 +262,6 @@ class Meters:
         tenant, agent, _, *rest = meant.labels
         unit = SESSION_UNIT if self.told.has(pair(tenant, agent), SESSIONS, time_ns) else SPEND
         return (tenant, agent, unit, *rest)
-
-    def _into(self, measure: Measure, meant: Meaning, start_ns: int, time_ns: int) -> tuple[Sums, Counter[str]]:
-        """Where a point is added: what adds up others waits until its slot closes, as those others may come later."""
-        if measure.is_leaf(meant):
-            return self._sums.setdefault(start_ns, Sums()), self._priced
-        held = self._held.setdefault(
-            (start_ns, meant.service, meant.labels[1], measure.tells), Held(Sums(), 0, Counter())
-        )
-        held.time_ns = time_ns
-        return held.sums, held.priced
 
     def _meaning(self, operation: str, point: Point, metric: str) -> Meaning:
         key = (operation, metric, point.labels, point.resource)
@@ -246,17 +273,41 @@ class Meters:
         return meant
 
     def _evaluation(self, evaluation: Evaluation, start_ns: int, doors: Doors) -> None:
-        said = meaning(EVALUATION, evaluation.labels, evaluation.resource)
-        tenant, agent = doors.joined(evaluation.trace_id, evaluation.span_id)
-        where = (tenant or said.labels[0], agent or said.labels[1])
-        labels = (*where, EVALUATION, "", "", evaluation.name, said.labels[6], "")
+        labels = meaning(EVALUATION, evaluation.labels, evaluation.resource).labels
+        name, score, said, time_ns, trace_id, span_id, *_ = evaluation
+        judged = Judged(name, score, said, time_ns, trace_id, span_id, (labels[0], labels[1], labels[6]))
+        where = doors.joined(trace_id, span_id)
+        if any(where) or not evaluation.trace or self._unjoined_count >= UNJOINED_MAX:
+            self._judge(judged, where, start_ns, doors)
+        else:
+            self._unjoined.setdefault(start_ns, []).append(judged)
+            self._unjoined_count += 1
+
+    def _join(self, closing_ns: int, doors: Doors) -> None:
+        """Ask again whose evaluations are; those of the slot that closes count as what they say themselves."""
+        for start_ns, waiting in list(self._unjoined.items()):
+            self._unjoined[start_ns] = []
+            for judged in waiting:
+                where = doors.joined(judged.trace_id, judged.span_id)
+                if any(where) or start_ns <= closing_ns:
+                    self._judge(judged, where, start_ns, doors)
+                    self._unjoined_count -= 1
+                else:
+                    self._unjoined[start_ns].append(judged)
+            if not self._unjoined[start_ns]:
+                del self._unjoined[start_ns]
+
+    def _judge(self, judged: Judged, where: tuple[str, str], start_ns: int, doors: Doors) -> None:
+        """Add an evaluation to its cells: of this tenant and agent, or where they are empty, of its own."""
+        tenant, agent = where[0] or judged.own[0], where[1] or judged.own[1]
+        labels = (tenant, agent, EVALUATION, "", "", judged.name, judged.own[2], "")
         sums = self._sums.setdefault(start_ns, Sums())
-        if evaluation.said:
-            sums.evaluated(doors.cell_of(labels, start_ns), *self._verdict(evaluation, where[1], doors))
-        if evaluation.score == evaluation.score and self.names(SCORE_METRIC):
+        if judged.said:
+            sums.evaluated(doors.cell_of(labels, start_ns), *self._verdict(judged, agent, doors))
+        if judged.score == judged.score and self.names(SCORE_METRIC):
             cell = doors.cell_of((*labels[:-1], SCORE_METRIC), start_ns)
             if cell != OVERFLOW:
-                sums.score(cell, evaluation.score)
+                sums.score(cell, judged.score)
 
     def priced(self) -> Counter[str]:
         """Tokens whose cost nobody states, by where it comes from, since this was asked last."""
@@ -264,25 +315,38 @@ class Meters:
         return priced
 
     @staticmethod
-    def _verdict(evaluation: Evaluation, agent: str, doors: Doors) -> tuple[int, bool]:
+    def _verdict(evaluation: Judged, agent: str, doors: Doors) -> tuple[int, bool]:
         """The class of an evaluation's label, and whether it has failed."""
         said = evaluation.said.lower()
         word = "resolved" if said in PASSED else "failed" if said in NOT_PASSED else evaluation.said
         name = f"evaluation {evaluation.name}"
         return doors.outcome_of(word, name, agent, evaluation.time_ns, 1.0), said in NOT_PASSED
 
-    def slot(self, start_ns: int, dropped: Counter[Dropped]) -> Slot | None:
-        """What they add to a slot that closes."""
+    def waits(self, start_ns: int) -> bool:
+        """Whether anything waits for a slot to close that others may tell, too."""
+        return any(teller.start_ns == start_ns for teller in self._waiting)
+
+    def slot(self, start_ns: int, doors: Doors, dropped: Counter[Dropped]) -> Slot | None:
+        """What they add to a slot that closes, all that spans told until then being heard."""
+        self._join(start_ns, doors)
         sums = self._sums.pop(start_ns, Sums())
-        for key in [key for key in self._held if key[0] == start_ns]:
-            _, service, agent, tells = key
-            held, signal = self._held.pop(key), LEAF.format(tells)
-            if any(self.told.has(name, signal, held.time_ns) for name in (service, agent)):
-                dropped[Dropped.AGGREGATE] += len(held.sums.sums)
-            else:
-                sums.add(held.sums)
-                self._priced += held.priced
+        for teller in [teller for teller in self._waiting if teller.start_ns == start_ns]:
+            waiting = self._waiting.pop(teller)
+            if self._hears(teller, waiting, teller.signal):
+                continue
+            if teller.whole and self._hears(teller, waiting, LEAF.format(teller.whole)):
+                dropped[Dropped.AGGREGATE] += len(waiting.sums.sums)
+                continue
+            sums.add(waiting.sums)
+            if not self._hears(teller, waiting, Tells.COST, STATED):
+                sums.add(waiting.bill)
+                self._priced += waiting.priced
         return sums.slot(start_ns) if sums.sums else None
+
+    def _hears(self, teller: Teller, waiting: Waiting, *signals: str) -> bool:
+        """Whether one of these is told of the service or the agent."""
+        names = teller.service, teller.agent
+        return any(self.told.has(name, signal, waiting.time_ns) for name in names for signal in signals)
 
     def snapshot(self) -> NDArray[np.uint8]:
         """All state as JSON text."""
@@ -291,7 +355,15 @@ class Meters:
             "told": self.told.state(),
             "scores": self._scores.state(),
             "sums": [[start_ns, sums.state()] for start_ns, sums in self._sums.items()],
-            "held": [[*key, held.sums.state(), held.time_ns, held.priced] for key, held in self._held.items()],
+            "waiting": [
+                [*teller, one.sums.state(), one.bill.state(), one.time_ns, one.priced]
+                for teller, one in self._waiting.items()
+            ],
+            "unjoined": [
+                [start_ns, name, None if math.isnan(score) else score, said, time_ns, trace.hex(), span.hex(), own]
+                for start_ns, waiting in self._unjoined.items()
+                for name, score, said, time_ns, trace, span, own in waiting
+            ],
         }
         return np.frombuffer(json.dumps(state, allow_nan=False).encode(), np.uint8)
 
@@ -302,7 +374,20 @@ class Meters:
         self.told = Told.resume(state["told"])
         self._scores = Scores.resume(state.get("scores", ()))
         self._sums = {int(start_ns): Sums.resume(sums) for start_ns, sums in state["sums"]}
-        self._held = {
-            (int(start_ns), service, agent, Tells(tells)): Held(Sums.resume(sums), time_ns, Counter(priced))
-            for start_ns, service, agent, tells, sums, time_ns, priced in state.get("held", ())
+        self._waiting = {
+            Teller(int(start_ns), *said): Waiting(Sums.resume(sums), Sums.resume(bill), time_ns, Counter(priced))
+            for start_ns, *said, sums, bill, time_ns, priced in state.get("waiting", ())
         }
+        for start_ns, service, agent, tells, sums, time_ns, priced in state.get("held", ()):
+            # A version before let what adds up others wait, with its price; that nobody else tells it was known.
+            teller = Teller(int(start_ns), service, agent, "", tells)
+            self._waiting[teller] = Waiting(Sums.resume(sums), Sums(), time_ns, Counter(priced))
+        self._unjoined, self._unjoined_count = {}, 0
+        for start_ns, name, score, said, time_ns, trace, span, own in state.get("unjoined", ()):
+            tenant, agent, version = own
+            judged = Judged(
+                name, math.nan if score is None else score, said, time_ns, bytes.fromhex(trace), bytes.fromhex(span),
+                (tenant, agent, version),
+            )  # fmt: skip
+            self._unjoined.setdefault(int(start_ns), []).append(judged)
+            self._unjoined_count += 1

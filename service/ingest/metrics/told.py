@@ -1,5 +1,6 @@
 """What is told of late, and by whom: one source a signal."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from service.ingest.metrics.meanings import Meaning
@@ -16,6 +17,8 @@ FAMILY = "{} {}"
 """The signal of a family of metrics, by its rank and what it tells."""
 SESSIONS = "sessions"
 """The signal of closed sessions, by tenant and agent."""
+Spoken = tuple[str, str, int]
+"""A service or an agent, what it told, and until when."""
 
 
 class Told:
@@ -49,6 +52,10 @@ class Told:
         """Whether no family that comes before this one tells the same."""
         name, signal = meant.service or meant.labels[1], measure.signal(meant)
         return not any(self.has(name, FAMILY.format(rank, signal), time_ns) for rank in range(measure.rank))
+
+    def spoken(self) -> Iterator[Spoken]:
+        """All that is remembered."""
+        return ((name, signal, last_ns) for (name, signal), last_ns in self._last_ns.items())
 
     def state(self) -> list[Any]:
         """What `resume` takes, fit for JSON."""

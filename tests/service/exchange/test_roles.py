@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import httpx
 import pytest
@@ -34,6 +35,7 @@ from tests.service.exchange.dialogues import logs
 from tests.service.exchange.machines import Owner
 from tests.service.exchange.test_conversations import Alone
 from tests.service.exchange.test_machines import alone, facts, streams
+from tests.service.ingest.test_metrics import DELTA, counter, evaluation, points
 from tests.service.ingest.wire import EPOCH_S, agent, body
 from tests.service.replay import values
 from tests.service.running import Running, running
@@ -107,9 +109,24 @@ def test_one_to_four_to_two_with_kills_and_a_rolling_restart(cluster: Callable[.
 
 
 def test_what_an_instance_exports_and_says(cluster: Callable[..., Cluster], kafka: str) -> None:
-    """Its metrics are declared ones; it is ready; detect says of which partition nobody reports, and of none else."""
-    system = cluster("exported", 2)
+    """Its metrics are declared ones; it is ready; detect says of which partition nobody reports, and of none else.
+
+    Of the same topics ingest reads those of spans, and detect those of metrics and logs: what no span tells counts.
+    """
+    system = cluster("exported", 2, KAFKA__TOPICS="exported_logs exported_spans exported_metrics")
+    make_topics(kafka, {"exported_metrics": 1, "exported_logs": 1})
     asyncio.run(produce(kafka, streams(2, 1), system.spans, range(60)))
+    said: dict[str, Any] = {"gen_ai.token.type": "input", "gen_ai.provider.name": "openai"}
+    said["gen_ai.request.model"] = "gpt-4o-mini"
+    told = [
+        points(
+            counter("gen_ai.client.token.usage", 400.0, at, at - 60, DELTA, **said), resource={"service.name": service}
+        )
+        for at in (60.0, 120.0, 180.0)
+        for service in ("shop", "silent")
+    ]
+    asyncio.run(write(kafka, "exported_metrics", told))
+    asyncio.run(write(kafka, "exported_logs", [evaluation("pass", None, 100), b"no OTLP"]))
     one, detect = system.start("i0", "ingest"), system.start("detect", "detect")
     assert until(lambda: values(web(detect, "/metrics").text).get(("tocsin_slots_total",), 0) > 10)
     shown = web(one, "/metrics").text
@@ -118,8 +135,14 @@ def test_what_an_instance_exports_and_says(cluster: Callable[..., Cluster], kafk
     assert found["tocsin_owned_partitions",] == 2 and found["tocsin_handovers_total", "beginning"] == 2
     assert found["tocsin_reports_total",] >= 2 and found["tocsin_role_info", "ingest"] == 1
     assert web(one, "/-/ready").text == "ready\n" and web(one, "/-/healthy").text == "ok\n"
+    assert found["tocsin_points_total",] == found["tocsin_log_records_total",] == 0
+    # Half of the points: spans of the other service tell its tokens themselves.
+    priced = ("tocsin_priced_metric_tokens_total", "priced")
+    assert until(lambda: values(web(detect, "/metrics").text).get(priced, 0) == 3 * 400)
     of_detect = values(web(detect, "/metrics").text)
     assert of_detect["tocsin_role_info", "detect"] == 1
+    assert (of_detect["tocsin_points_total",], of_detect["tocsin_log_records_total",]) == (6, 1)
+    assert of_detect["tocsin_dropped_total", "malformed"] == 1
     assert of_detect["tocsin_spans_total",] == found["tocsin_spans_total",]
     assert {name[1] for name in of_detect if name[0] == "tocsin_source_silent_seconds"} == {
         f"{system.spans}/0", f"{system.spans}/1"
@@ -301,7 +324,10 @@ async def everything(address: str, topic: str) -> list[bytes]:
     ("settings", "said"),
     [
         ({"ROLE": "ingest"}, "TOCSIN_KAFKA__BOOTSTRAP_SERVERS: role ingest works through Kafka; say the brokers"),
-        ({"ROLE": "detect", "KAFKA__BOOTSTRAP_SERVERS": "x:1"}, "leave otlp_metrics otlp_logs to an instance of role"),
+        (
+            {"ROLE": "ingest", "KAFKA__BOOTSTRAP_SERVERS": "x:1", "KAFKA__TOPICS": "otlp_metrics otlp_logs"},
+            "TOCSIN_KAFKA__TOPICS: role ingest reads spans, and otlp_metrics otlp_logs hold metrics or logs",
+        ),
         (
             {"ROLE": "ingest", "KAFKA__BOOTSTRAP_SERVERS": "x:1", "KAFKA__TOPICS": "tocsin.slots"},
             "TOCSIN_KAFKA__SLOTS_TOPIC: tocsin.slots is another topic, too",
