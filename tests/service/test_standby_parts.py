@@ -22,8 +22,11 @@ from service.batch import Record, Said, Signal
 from service.notifiers.request import Habit
 from service.runtime.batching import Taking
 from service.sources.arrival import Arrival, Arrivals
+from service.sources.kafka_security import Security
+from service.sources.kafka_settings import KafkaSettings
 from service.sources.state_topic import CHUNK_BYTES, GoneError
-from service.standby.lease import Standing, standing
+from service.standby.leading import Counts, Leading
+from service.standby.lease import Lease, Standing, standing
 from service.standby.lease_assignor import ENDS, HAS_IT, chosen
 from service.standby.rehearing import HURRY_TAKES, Rehearing
 from service.standby.spoken import packed, unpacked
@@ -254,3 +257,13 @@ def test_nothing_is_sent_without_the_lease(tmp_path: Path) -> None:
         assert lead.known[0] == 0
 
     check(tmp_path, steps)
+
+
+def test_whoever_leads_reads_on_where_its_state_ends() -> None:
+    """In what the others report, and in the topics of metrics and logs; other offsets of its state are not of these."""
+    topics = {"topics": ("otlp_metrics",), "sums_topic": "tocsin.sums", "told_topic": "tocsin.told"}
+    security = Security(KafkaSettings(bootstrap_servers="localhost:1", **topics))
+    one = Leading(security, Lease(security, "g", "tocsin.told"), Counts(), "me", "tocsin-1", (), 0)
+    saved = {"tocsin.sums/0": 3, "otlp_metrics/1": 4, "tocsin.told/0": 5, "tocsin.slots/0": 6, "otlp_metrics": 7}
+    led = one.positions(saved)
+    assert led is not None and led.next == {"tocsin.sums/0": 3, "otlp_metrics/1": 4}
