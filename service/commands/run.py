@@ -18,7 +18,7 @@ from service.config.settings import Role, SettingsError, table
 if TYPE_CHECKING:
     from service.candidate import Candidate
     from service.daemon import Daemon
-    from service.ingester import Ingester
+    from service.partition_owner import PartitionOwner
 
 
 def add(commands: Commands) -> None:
@@ -40,7 +40,7 @@ def _run(given: argparse.Namespace) -> int:
     from service.candidate import Candidate
     from service.config.roles import checked
     from service.daemon import WALL, Daemon
-    from service.ingester import Ingester
+    from service.partition_owner import PartitionOwner
     from service.rule_files import read, told
     from service.runtime.allocator import give_back
     from service.runtime.log_limit import Seldom
@@ -68,9 +68,9 @@ def _run(given: argparse.Namespace) -> int:
             "nobody stands by: TOCSIN_KAFKA__TOLD_TOPIC names no topic (deploy/README.md, Hot standby, says which)"
         )
     write = partial(print, flush=True)
-    make: Callable[[], Daemon | Ingester | Candidate] = partial(Daemon, settings, rules, WALL, write)
+    make: Callable[[], Daemon | PartitionOwner | Candidate] = partial(Daemon, settings, rules, WALL, write)
     if settings.role in (Role.INGEST, Role.SUM):
-        make = partial(Ingester, settings, rules)
+        make = partial(PartitionOwner, settings, rules)
     elif settings.kafka.told_topic:
         make = partial(Candidate, settings, rules, write)
     problems = asyncio.run(_serve(make))
@@ -79,7 +79,7 @@ def _run(given: argparse.Namespace) -> int:
     return NO if problems else YES
 
 
-async def _serve(make: "Callable[[], Daemon | Ingester | Candidate]") -> list[str]:
+async def _serve(make: "Callable[[], Daemon | PartitionOwner | Candidate]") -> list[str]:
     """Serve until SIGTERM or SIGINT; what kept it from that, where no traceback would make it clearer."""
     from aiokafka.errors import KafkaError
 

@@ -25,7 +25,7 @@ from service.ledger.sessions import Sessions
 from service.notifiers.destination import Destination
 from service.notifiers.request import Reason
 from service.own_metrics import of_agentforce, of_kafka, of_sessions, of_standby, of_writeback
-from service.own_metrics.ingester_metrics import OF_INGEST
+from service.own_metrics.owner_metrics import OF_OWNERS
 from service.own_metrics.tallied import Tallied, Values, family
 from service.pipeline.front import Intake
 from service.pipeline.pipeline import Outcome, Pipeline
@@ -156,7 +156,7 @@ class SelfMetrics:
             **of_sessions.counters(parts.sessions),
             **of_writeback.counters(parts.writeback),
             **of_standby.counters(parts.standby),
-            **{name: {} for name in OF_INGEST},
+            **{name: {} for name in OF_OWNERS},
             "tocsin_save_failures_total": {(): self.save_failures},
             "tocsin_state_put_back_total": {(): self.put_back},
             "tocsin_state_parts_lost_total": {(name,): 1 for name in self.parts_lost},

@@ -23,10 +23,10 @@ from service.exchange.report import decoded
 from service.ingest.kernel.columns import Columns
 from service.ingest.limits import IngestLimits
 from service.ingest.otlp.scanner import Scanner
-from service.ingester import Ingester
 from service.ledger.session_file import SESSIONS_FILE, reading
 from service.ledger.sessions import Sessions
 from service.own_metrics.catalog import DECLARED
+from service.partition_owner import PartitionOwner
 from service.rule_files import read
 from service.wiring import made
 from tests.broker import make_topics
@@ -281,7 +281,7 @@ def test_a_record_that_raises_is_set_aside(cluster: Callable[..., Cluster], kafk
     settings = load(system.settings("poisoned", "ingest") | {"TOCSIN_WEB__LISTEN": "127.0.0.1:0"})
 
     async def run() -> None:
-        one = Ingester(settings, read(settings))
+        one = PartitionOwner(settings, read(settings))
         one._made = dataclasses.replace(one._made, decoder=Faulty())
         async with asyncio.TaskGroup() as group:
             group.create_task(one.run())

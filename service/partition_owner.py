@@ -2,7 +2,7 @@
 
 One loop owns the shards. It takes what the source has brought, steps the shards in a thread, writes what they report to
 Kafka, and now and then the state of each. Only with its state written is an offset told to the group: whoever owns the
-partition next goes on from there, and what it reports again is a repeat to detect.
+partition next goes on from there, and what it reports again is a repeat to whoever reads it.
 
 What goes wrong: a write that fails is tried again every second, and until it works nothing more is read. A step that
 raises is a bug of ours: the partition goes back to its state, its records are taken one by one, and the one that raises
@@ -26,7 +26,7 @@ from service.config.settings import Role, Settings
 from service.exchange.adding import Adding
 from service.exchange.report import Report
 from service.exchange.shard import HandedOverError, Shard
-from service.own_metrics.ingester_metrics import FROM_BEGINNING, FROM_STATE, LOST, IngesterMetrics, IngestParts
+from service.own_metrics.owner_metrics import FROM_BEGINNING, FROM_STATE, LOST, OwnerMetrics, OwnerParts
 from service.runtime import systemd
 from service.runtime.batching import Taking
 from service.runtime.clocks import ClockWatch
@@ -61,7 +61,7 @@ RENEW_S = 3600.0
 class Owned:
     """A partition that is ours, and when its state was last written.
 
-    until_ns  of one that went back to its state: the offset before which its records are taken one by one
+    careful_until  of one that went back to its state: the offset before which its records are taken one by one
     """
 
     shard: Shard | Adding
@@ -80,7 +80,7 @@ class Stepped:
     set_aside: list[SetAside] = field(default_factory=list)
 
 
-class Ingester:
+class PartitionOwner:
     """`tocsin run --role ingest`, and `sum`. Raises StoreError or OSError where it cannot begin."""
 
     def __init__(self, settings: Settings, rules: RuleSet) -> None:
@@ -98,8 +98,8 @@ class Ingester:
         self.owned: dict[str, Owned] = {}
         self.clocks, self.minute_log = ClockWatch(time.time_ns, time.monotonic_ns), MinuteLog()
         self.work = Watchdog(settings.step_max / SECOND_NS)
-        self.metrics = IngesterMetrics(
-            IngestParts(
+        self.metrics = OwnerMetrics(
+            OwnerParts(
                 self.kafka, self.topic, self.arrivals, self.work, self.clocks, lambda: len(self.owned),
                 settings.role.value, self._made.decoder.name,
             )
@@ -138,7 +138,7 @@ class Ingester:
         ]
         found.append(self.kafka.topics.problem)
         if not self.owned:
-            found.append("no source partition is ours: there are as many instances as partitions, or the group is busy")
+            found.append("no partition is ours: there are as many instances as partitions, or the group is busy")
         return [note for note in found if note]
 
     async def run(self) -> None:

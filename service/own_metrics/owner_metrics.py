@@ -16,7 +16,7 @@ from service.sources.arrival import Arrivals
 from service.sources.kafka import KafkaSource
 from service.sources.slots_topic import SlotsTopic
 
-OF_INGEST = (
+OF_OWNERS = (
     "tocsin_owned_partitions", "tocsin_handovers_total", "tocsin_reports_total", "tocsin_report_bytes_total",
     "tocsin_states_total", "tocsin_state_bytes_total", "tocsin_write_failures_total",
 )  # fmt: skip
@@ -24,7 +24,7 @@ OF_INGEST = (
 FROM_STATE, FROM_BEGINNING, LOST = "state", "beginning", "lost"
 
 
-class IngestParts(NamedTuple):
+class OwnerParts(NamedTuple):
     """The running parts whose state is exported. `owned` gives how many partitions there are."""
 
     kafka: KafkaSource
@@ -37,10 +37,10 @@ class IngestParts(NamedTuple):
     decoder: str
 
 
-class IngesterMetrics:
+class OwnerMetrics:
     """Counts what steps say, and turns it into metric families when asked."""
 
-    def __init__(self, parts: IngestParts) -> None:
+    def __init__(self, parts: OwnerParts) -> None:
         self.parts, self.tallied = parts, Tallied()
         self.handovers = Counter({FROM_STATE: 0, FROM_BEGINNING: 0, LOST: 0})
         self.heard_s = time.monotonic()
