@@ -100,7 +100,7 @@ class PartitionOwner:
         self.work = Watchdog(settings.step_max / SECOND_NS)
         self.metrics = OwnerMetrics(
             OwnerParts(
-                self.kafka, self.topic, self.arrivals, self.work, self.clocks, lambda: len(self.owned),
+                self.kafka, self.topic, self.arrivals, self.work, self.clocks, self._shards,
                 settings.role.value, self._made.decoder.name,
             )
         )  # fmt: skip
@@ -109,6 +109,9 @@ class PartitionOwner:
         self._careful: dict[str, int] = {}  # Of partitions that go back to their state: where their step ended.
         self._poison: set[tuple[str, bytes]] = set()
         self._stop = asyncio.Event()
+
+    def _shards(self) -> list[Shard | Adding]:
+        return [one.shard for one in list(self.owned.values())]
 
     def stop(self) -> None:
         """Ask for a clean end: what came is reported, and the states are written for who owns the partitions next."""

@@ -2,13 +2,15 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import NamedTuple
 
 from prometheus_client.metrics_core import Metric
 
-from service.own_metrics import of_kafka
+from service.exchange.adding import Adding
+from service.exchange.shard import Shard
+from service.own_metrics import of_kafka, of_sources
 from service.own_metrics.tallied import Tallied, Values, family
 from service.runtime.clocks import KINDS, ClockWatch
 from service.runtime.watchdog import Watchdog
@@ -25,14 +27,14 @@ FROM_STATE, FROM_BEGINNING, LOST = "state", "beginning", "lost"
 
 
 class OwnerParts(NamedTuple):
-    """The running parts whose state is exported. `owned` gives how many partitions there are."""
+    """The running parts whose state is exported. `owned` gives what is done with each partition that is ours."""
 
     kafka: KafkaSource
     topic: SlotsTopic
     arrivals: Arrivals
     work: Watchdog
     clocks: ClockWatch
-    owned: Callable[[], int]
+    owned: Callable[[], Sequence[Shard | Adding]]
     role: str
     decoder: str
 
@@ -47,7 +49,9 @@ class OwnerMetrics:
 
     def health(self) -> list[Metric]:
         """All families."""
-        parts, written = self.parts, self.parts.topic.written
+        parts, written, now_ns = self.parts, self.parts.topic.written, time.time_ns()
+        owned = parts.owned()
+        shares = [one.merge for one in owned if isinstance(one, Adding)]
         values: dict[str, Values] = {
             **self.tallied.counters(),
             **self.tallied.gauges(),
@@ -61,7 +65,9 @@ class OwnerMetrics:
             "tocsin_queue_depth": {(): float(parts.arrivals.qsize())},
             "tocsin_clock_gaps_total": {(kind,): float(parts.clocks.gaps[kind]) for kind in KINDS},
             "tocsin_clock_gap_seconds_total": {(kind,): parts.clocks.seconds[kind] for kind in KINDS},
-            "tocsin_owned_partitions": {(): float(parts.owned())},
+            "tocsin_owned_partitions": {(): float(len(owned))},
+            "tocsin_kafka_unread_partition": {(name,): 1.0 for one in shares for name in one.waits_for(now_ns)},
+            **of_sources.gauges(shares, now_ns),
             "tocsin_handovers_total": {(how,): float(count) for how, count in self.handovers.items()},
             "tocsin_reports_total": {(): float(written.reports)},
             "tocsin_report_bytes_total": {(): float(written.report_bytes)},

@@ -20,14 +20,12 @@ from alertrules.parse import RuleSet
 from detectors.core.columns import SECOND_NS
 from service.delivery.deliver import Deliverer
 from service.delivery.weekly import Weekly
-from service.exchange.merge import Merge
 from service.ledger.sessions import Sessions
 from service.notifiers.destination import Destination
 from service.notifiers.request import Reason
-from service.own_metrics import of_agentforce, of_kafka, of_sessions, of_standby, of_writeback
+from service.own_metrics import of_agentforce, of_kafka, of_sessions, of_sources, of_standby, of_writeback
 from service.own_metrics.owner_metrics import OF_OWNERS
 from service.own_metrics.tallied import Tallied, Values, family
-from service.pipeline.front import Intake
 from service.pipeline.pipeline import Outcome, Pipeline
 from service.pipeline.rule_runner import Level
 from service.reports.explain import keeps_budget
@@ -213,7 +211,7 @@ class SelfMetrics:
             else {},
             **of_writeback.gauges(parts.writeback),
             **of_standby.gauges(parts.standby),
-            **sources(parts.pipeline.ingest, now_ns),
+            **of_sources.gauges([parts.pipeline.ingest], now_ns),
             "tocsin_role_info": {(parts.role,): 1},
             "tocsin_last_save_duration_seconds": _if_any(self._save and self._save[0]),
             "tocsin_last_save_timestamp_seconds": _if_any(self._save and self._save[1]),
@@ -222,16 +220,6 @@ class SelfMetrics:
             "tocsin_destination_failing_seconds": {(name,): s for name, s in parts.deliverer.failing_s().items()},
             "tocsin_destination_refusing": {(name,): float(no) for name, no in parts.deliverer.tripped().items()},
         }
-
-
-def sources(intake: Intake, now_ns: int) -> dict[str, Values]:
-    """Of role detect: how each source partition stands, as far as it was reported."""
-    found = dict(intake.sources) if isinstance(intake, Merge) else {}
-    behind: Values = {
-        (n,): (now_ns - one.watermark_ns) / SECOND_NS for n, one in found.items() if one.watermark_ns is not None
-    }
-    silent: Values = {(n,): max(0.0, (now_ns - one.heard_ns) / SECOND_NS) for n, one in found.items()}
-    return {"tocsin_source_delay_seconds": behind, "tocsin_source_silent_seconds": silent}
 
 
 def _if_any(value: float | None) -> dict[tuple[str, ...], float]:

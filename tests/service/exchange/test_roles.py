@@ -205,6 +205,8 @@ def test_detect_keeps_the_record_of_sessions(cluster: Callable[..., Cluster], ka
     of_sum = [values(web(system.running[name], "/metrics").text) for name in ("s0", "s1")]
     assert all(shown["tocsin_role_info", "sum"] == 1 and shown["tocsin_owned_partitions",] == 2 for shown in of_sum)
     assert sum(shown["tocsin_sessions_closed_total",] for shown in of_sum) > 10
+    silent = [name[1] for name in of_sum[0] if name[0] == "tocsin_source_silent_seconds"]
+    assert sorted(silent) == [f"{system.spans}/{number}" for number in range(3)]
     assert values(web(detect, "/metrics").text)["tocsin_slot_gaps_total",] == 0
     assert "slots are reported in 4 shares, a partition of record.slots each" in system.running["i1"].said
     assert not [name for name, one in system.running.items() if "Traceback" in one.said]
