@@ -193,7 +193,7 @@ def test_detect_keeps_the_record_of_sessions(cluster: Callable[..., Cluster], ka
     fleet.join()
     rows, directory = recorded(system.directory), system.directory / "detect" / "state"
     assert len(rows) > 50
-    assert until(lambda: (directory / SESSIONS_FILE).exists() and recorded(directory) == rows, 60), [
+    assert until(lambda: (directory / SESSIONS_FILE).exists() and recorded(directory) == rows, 120), [
         (mine.get(key), rows.get(key)) for mine in [recorded(directory)] for key in mine.keys() ^ rows.keys()
     ][:3]
     late = {"session": "conversation-7", "outcome": "resolved_7d", "value": True, "at": time.time() - 5}
