@@ -130,7 +130,7 @@ def widened(arrays: Arrays, name: str, size: int, fill: float) -> dict[str, Floa
 
 
 def _mix(entries: Entries, rows: Ids, classes: int) -> Floats:
-    """(r, classes) counts; what has a larger number is none of them."""
+    """(r, classes) counts; what has a larger number is left out."""
     known = entries.at(entries.bucket < classes)
     return _dense(known, rows, known.bucket.astype(np.int64), classes)
 
