@@ -2,14 +2,20 @@
 
 Series that differ in one label alone are kin. The first sight of one, where another was there for an hour, begins a
 comparison with the kin that has most traffic, for a week or until that has been gone for a day. Compared are shares of
-bad units (see MEASURES), block by block, by `core/beside.py`; all measures share one e-process.
+bad units (see MEASURES), block by block, by `core/beside.py`; the measures that the old one told before share one
+e-process.
 
-The budget: a comparison may page without cause with a chance of at most alpha, ever, however often one looks. alpha is
-the rule's budget over the comparisons that began in the last week, rounded up to a power of two, and one in twenty at
-most.
+A unit counts in the minute in which it ends, a session in that in which it closes. At first a new version has ended
+short ones alone, beside those of any length of the old one: nothing counts until it is older than 99 of 100 units last.
+
+The budget: a release may page without cause with a chance of at most one in twenty, ever, however often one looks and
+whatever it is compared by; a comparison with at most alpha. alpha is one in twenty over the comparisons of one release,
+those that began within a week for the same version, and at most the rule's budget over all that began within a week;
+both numbers are rounded up to a power of two.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -23,9 +29,9 @@ from detectors.core.dispersion import DAY_TICKS
 from detectors.core.doubt import raised
 from detectors.core.engine import GAUGES
 from detectors.core.histogram import quantile_position
-from detectors.core.pairs import Known, Pairs
+from detectors.core.pairs import Known, Pairs, restore_pairs
 from detectors.core.rows import clear, resize, restore, snapshot
-from detectors.core.side import CUTS, MEASURES, seconds, sides
+from detectors.core.side import CUTS, MEASURES, SHAPES, histograms, level_at, sides, told_of
 
 HOUR, WEEK = 60, 7 * DAY_TICKS
 """Ticks."""
@@ -34,6 +40,8 @@ BLOCK_UNITS, BLOCK_TICKS, BLOCK_TICKS_MAX = 5.0, 15, 60
 """A block ends once both have so many units; or as old as that if both have any; older it is left out."""
 CUT_UNITS = 60.0
 """Values of the old version from which its quantiles are taken to be known."""
+LASTS = 0.99
+"""Of the units, how many last no longer than what a new version waits for before it counts."""
 USUAL_KEEPS = 0.5 ** (1 / (12 * HOUR))
 """What a minute leaves of what is known of the time before."""
 RECOVERED_NATS = 5.0
@@ -81,9 +89,9 @@ class Versions:
         closed = new[self._is_whole(new, now)]
         weak = self._gather(closed, now) if len(closed) else np.empty((0, len(MEASURES)))
         judged = {row: Judgement(Verdict.RECOVERED) for row in ended if mode[row] in (Mode.PAGING, Mode.MUTED)}
-        threshold = self._thresholds(closed)
-        for place, row in enumerate(closed.tolist()):
-            if (word := self._judge(row, Mode(int(mode[row])), weak[place], float(threshold[place]))) is not None:
+        told = zip(weak, self._evidence(closed).tolist(), self._thresholds(closed).tolist(), strict=True)
+        for row, (weakest, evidence, threshold) in zip(closed.tolist(), told, strict=True):
+            if (word := self._judge(row, Mode(int(mode[row])), weakest, evidence, threshold)) is not None:
                 judged[row] = word
         return judged
 
@@ -92,6 +100,10 @@ class Versions:
         known, rows = self.known, tick.series[tick.count > 0]
         known.usual *= USUAL_KEEPS
         known.usual[rows] += np.stack([tick.count, tick.failed], 1)[tick.count > 0]
+        known.told[tick.series] |= told_of(tick)
+        if now // DAY_TICKS > known.last.max(initial=-1) // DAY_TICKS:
+            known.lasts *= np.float32(0.5)
+        known.lasts[tick.series] += histograms(tick.duration, tick.series)
         known.last[rows] = now
         new = rows[known.first[rows] < 0]
         known.first[new] = now
@@ -108,8 +120,13 @@ class Versions:
                 old = int(older[known.usual[older, 0].argmax()])
                 clear(pairs, np.array([row], np.int32))
                 pairs.old[row], pairs.since[row], known.begun[row] = old, now, now
-                pairs.opened[row], pairs.from_[row] = now, now
-                pairs.before[row] = known.usual[old]
+                pairs.opened[row] = pairs.from_[row] = now + self._waits(old)
+                pairs.before[row], pairs.told[row] = known.usual[old], known.told[old]
+
+    def _waits(self, old: int) -> int:
+        """Whole ticks that nearly all units of the old version end within."""
+        lasts = self.known.lasts[old]
+        return int(level_at(quantile_position(lasts[None], LASTS))[0] * SECOND_NS // TICK_NS) if lasts.any() else 0
 
     def _end(self, now: int) -> list[int]:
         """End comparisons that have lasted a week, and those whose old version is gone for a day."""
@@ -122,13 +139,20 @@ class Versions:
 
     def _count(self, tick: Tick, new: Ids, now: int) -> None:
         """Add this tick to the open blocks."""
-        pairs = self.pairs
-        of_new, of_old = (sides(tick, rows, pairs.cuts[new]) for rows in (new, pairs.old[new]))
+        pairs, classes = self.pairs, len(self.terms.outcomes)
+        new = new[pairs.opened[new] <= now]
+        of_new, of_old = (
+            sides(tick, rows, pairs.cuts[new], self.terms.goods, classes) for rows in (new, pairs.old[new])
+        )
         pairs.open[new] += np.stack([of_new.bad, of_new.units, of_old.bad, of_old.units], 2)
-        pairs.shape[new] += np.stack([of_new.shape, of_old.shape], 1)
-        unknown = new[np.isnan(pairs.cuts[new, 0]) & (pairs.shape[new, 1].sum(1) >= CUT_UNITS)]
-        for place, share in enumerate(CUTS):  # From the next tick on, so that no unit has chosen its own limit.
-            pairs.cuts[unknown, place] = np.ceil(quantile_position(pairs.shape[unknown, 1], share))
+        pairs.spent[new] += np.stack([of_new.spent, of_old.spent], 1)
+        for kind in range(len(SHAPES)):
+            shape, first = slice(2 * kind, 2 * kind + 2), kind * len(CUTS)
+            pairs.shape[new, shape] += np.stack([of_new.shape[:, kind], of_old.shape[:, kind]], 1)
+            of_old_ones = pairs.shape[:, 2 * kind + 1]
+            unknown = new[np.isnan(pairs.cuts[new, first]) & (of_old_ones[new].sum(1) >= CUT_UNITS)]
+            for place, share in enumerate(CUTS):  # From the next tick on, so that no unit has chosen its own limit.
+                pairs.cuts[unknown, first + place] = np.ceil(quantile_position(of_old_ones[unknown], share))
 
     def _is_whole(self, new: Ids, now: int) -> Bools:
         """Which open blocks end now; one that waited too long for one side is left out."""
@@ -167,7 +191,7 @@ class Versions:
         weak: Floats = logs[..., 0]
         return weak
 
-    def _judge(self, row: int, mode: Mode, weak: Floats, threshold: float) -> Judgement | None:
+    def _judge(self, row: int, mode: Mode, weak: Floats, evidence: float, threshold: float) -> Judgement | None:
         pairs = self.pairs
         if mode in (Mode.PAGING, Mode.MUTED):
             pairs.better[row] = max(0.0, pairs.better[row] + min(1.0, -float(weak[pairs.leads[row]])))
@@ -175,30 +199,43 @@ class Versions:
                 return Judgement(Verdict.QUIET)
             pairs.better[row], pairs.logs[row] = 0, FIRST_STAKE
             return Judgement(Verdict.RECOVERED)
-        evidence = float(mean_evidence(pairs.logs[row].ravel()))
-        needed = threshold / 2 if mode == Mode.RECOVERING else threshold
+        if evidence < (threshold / 2 if mode == Mode.RECOVERING else threshold):
+            return None
         shown = [place for place in range(len(MEASURES)) if self._shows_effect(row, place)]
-        if evidence < needed or not shown:
+        if not shown:
             return None
         pairs.leads[row] = max(shown, key=lambda place: float(mean_evidence(pairs.logs[row, place])))
         pairs.better[row] = 0
         found = self._finding(row, int(pairs.leads[row]), evidence, threshold)
         return Judgement(Verdict.RELAPSED if mode == Mode.RECOVERING else Verdict.ANOMALOUS, found)
 
+    def _evidence(self, rows: Ids) -> Floats:
+        """(r,) log evidence of all measures that are judged, together."""
+        told = self.pairs.told[rows, :, None] > 0
+        logs = np.where(told, self.pairs.logs[rows], -np.inf).reshape(len(rows), math.prod(self.pairs.logs.shape[1:]))
+        judged = told.sum((1, 2)) / len(MEASURES)
+        with np.errstate(divide="ignore"):
+            found: Floats = mean_evidence(logs) - np.log(judged)
+        return np.where(judged > 0, found, -np.inf)
+
     def _levels(self, row: int, place: int) -> tuple[float, float]:
-        """The old and the new version's level: shares over the same minutes; seconds where it is about durations."""
-        if (share := MEASURES[place].quantile) is not None:
-            new, old = seconds(quantile_position(self.pairs.shape[row], share)).tolist()
+        """The old and the new version's level: shares over the same minutes; seconds or dollars of a quantile."""
+        measure = MEASURES[place]
+        if measure.shape is not None:
+            both = self.pairs.shape[row, 2 * measure.shape : 2 * measure.shape + 2]
+            new, old = level_at(quantile_position(both, CUTS[measure.cut])).tolist()
             return float(old), float(new)
         _, _, _, _, new, old, weight = self.pairs.sums[row, place]
         return (float(old / weight), float(new / weight)) if weight > 0 else (math.nan, math.nan)
 
     def _shows_effect(self, row: int, place: int) -> bool:
-        """Whether the difference is one that matters."""
+        """Whether the difference is one that matters, by a measure that is judged."""
+        if not self.pairs.told[row, place]:
+            return False
         old, new = self._levels(row, place)
         asked = self.asked.get(row)
         ratio, points = (asked.ratio or 1.0, asked.points or 0.0) if asked else (self.ratio, self.points)
-        if MEASURES[place].quantile is not None:
+        if MEASURES[place].shape is not None:
             return new >= ratio ** (2 / 3) * old and float(self.pairs.sums[row, place, 0]) >= 3
         return new >= ratio * old and new - old >= points
 
@@ -210,9 +247,8 @@ class Versions:
         beside = self.names.get(int(pairs.old[row]), "the version")
         name = self.names.get(row, "its first call")
         detail = f"{measure.said}, began {after} {name}; {beside} beside it {self._stood(row)}"
-        unit = "ratio" if measure.quantile is None else "s"
         count = float(pairs.sums[row, place, 1])
-        return Finding(unit, old, new, from_ * TICK_NS, count, evidence, threshold, detail)
+        return Finding(measure.unit, old, new, from_ * TICK_NS, count, evidence, threshold, detail)
 
     def _stood(self, row: int) -> str:
         """What became of the old version's failures meanwhile: a provider's bad hour is nobody's regression."""
@@ -228,10 +264,12 @@ class Versions:
 
     def _thresholds(self, rows: Ids) -> Floats:
         """(r,) log evidence that a page needs."""
-        begun = int((self.known.begun > self.now - WEEK).sum())
-        usual = self.terms.budget_per_week / rounded(begun)
+        begun = np.flatnonzero(self.known.begun > self.now - WEEK)
+        usual = self.terms.budget_per_week / rounded(len(begun))
         own = [one.share if (one := self.asked.get(row)) and one.share is not None else usual for row in rows.tolist()]
-        alpha = np.minimum(ALPHA_MAX, np.array(own, np.float64))
+        released = Counter(self.names.get(row) for row in begun.tolist())
+        most = [ALPHA_MAX / rounded(released[self.names.get(row)]) for row in rows.tolist()]
+        alpha = np.minimum(np.array(most, np.float64), np.array(own, np.float64))
         found: Floats = -np.log(alpha) * raised(self.known.doubted[rows], max(self.now, 0) // DAY_TICKS)
         return found
 
@@ -264,10 +302,13 @@ class Versions:
         return full
 
     def _told(self, rows: Ids) -> Iterator[tuple[str, Floats]]:
-        sums, logs = self.pairs.sums[rows], self.pairs.logs[rows]
+        sums, logs, spent = self.pairs.sums[rows], self.pairs.logs[rows], self.pairs.spent[rows]
         yield "calls_new", sums[:, 0, 1]
         yield "calls_old", sums[:, 0, 3]
-        yield "compared_evidence", mean_evidence(logs.reshape(len(rows), math.prod(logs.shape[1:])))
+        dollars = np.divide(spent[..., 0], spent[..., 1], out=np.full(spent.shape[:2], np.nan), where=spent[..., 0] > 0)
+        yield "usd_new", dollars[:, 0]
+        yield "usd_old", dollars[:, 1]
+        yield "compared_evidence", self._evidence(rows)
         yield "compared_threshold", self._thresholds(rows)
         yield "compared_since", self.pairs.since[rows].astype(np.float64) * (TICK_NS // SECOND_NS)
         for place, measure in enumerate(MEASURES):
@@ -275,6 +316,7 @@ class Versions:
             yield f"old_{measure.name}", levels[:, 0]
             yield f"new_{measure.name}", levels[:, 1]
             yield f"evidence_{measure.name}", mean_evidence(logs[:, place])
+            yield f"bad_{measure.name}", sums[:, place, 0]
             yield f"units_{measure.name}", sums[:, place, 1]
             power = temper(*np.moveaxis(self.pairs.spread[rows, place], 1, 0))
             for name, values in zip(("times", "least", "most"), times(sums[:, place], power), strict=True):
@@ -289,7 +331,9 @@ class Versions:
         """Go on; who is kin to whom, and their names, are told again by `meet`."""
         self.now = int(arrays["versions"][0])
         restore(self.known, arrays, "known")
-        restore(self.pairs, arrays, "pairs")
+        restore_pairs(self.pairs, arrays, "pairs")
+        resize(self.known, len(self.known.kin))
+        resize(self.pairs, len(self.pairs.old))
 
 
 def _after(minutes: int) -> str:
@@ -304,7 +348,7 @@ def build(terms: Terms) -> Versions:
     return Versions(terms)
 
 
-NEW = "Level of the new version: a share, or seconds."
+NEW = "Level of the new version: a share, seconds or dollars."
 
 
 def _by_measure(stem: str, metric: str, text: str) -> dict[str, Gauge]:
@@ -316,6 +360,8 @@ DETECTOR = Descriptor(
     {
         "calls_new": Gauge("tocsin_version_calls", "Calls of the new version in its comparison."),
         "calls_old": Gauge("tocsin_version_beside_calls", "Calls of the version beside it in the same minutes."),
+        "usd_new": Gauge("tocsin_version_call_usd", "What a call of the new version costs, of those with a price."),
+        "usd_old": Gauge("tocsin_version_beside_call_usd", "The same of the version beside it, in the same minutes."),
         "compared_evidence": GAUGES["evidence"],
         "compared_threshold": GAUGES["evidence_threshold"],
         "compared_since": Gauge("tocsin_version_since_timestamp_seconds", "When the comparison began."),
@@ -328,6 +374,7 @@ DETECTOR = Descriptor(
         **_by_measure("most", "tocsin_version_times_most", "Upper end of its 95% interval, at any time."),
         **_by_measure("matters", "tocsin_version_matters", "1 where the difference is as large as the effect, else 0."),
         **_by_measure("units", "tocsin_version_units", "Units of the new version that this measure was told of."),
+        **_by_measure("bad", "tocsin_version_bad", "Of these units, those that were bad."),
     },
     subject="worse:",
     arrow="beside it",
@@ -335,4 +382,5 @@ DETECTOR = Descriptor(
     of_points=False,
     series_usual=2_000,
     compares=("agent_version", "model"),
+    version=2,
 )

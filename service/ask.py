@@ -82,6 +82,11 @@ def cohorts(address: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
     return _asked("GET", address, "/api/v1/cohorts", {}, params=dict(wanted))
 
 
+def outcomes(address: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What came of sessions, by day. Raises AskError."""
+    return _asked("GET", address, "/api/v1/outcomes", {}, params=dict(wanted))
+
+
 def review(address: str, days: float) -> dict[str, Any]:
     """The sessions of the last days that are most worth a look. Raises AskError."""
     return _asked("GET", address, "/api/v1/review", {}, params={"days": days})

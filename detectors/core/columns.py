@@ -31,7 +31,7 @@ SLOT_NS = 10 * SECOND_NS
 TICK_NS = 60 * SECOND_NS
 
 CELL_LABELS = ("tenant", "agent", "operation", "provider", "model", "tool", "agent_version", "metric")
-"""What a cell is counted by. A closed session is a unit of operation `session`, with the rest empty; `metric` names
+"""What a cell is counted by. A closed session is a unit of operation `session`, with a version at most; `metric` names
 the metric whose points a cell counts, and is empty for calls and sessions."""
 
 OUTCOMES = ("resolved", "escalated", "abandoned", "failed", "unmapped")

@@ -17,9 +17,10 @@ def add(commands: Commands) -> None:
         "compare",
         help="say whether a new version or model of an agent is worse than the one beside it",
         description="Asks the running daemon, whose rules with detector: versions compare what runs on the same "
-        "minutes. The answer holds whenever one asks, and however often: of releases that change nothing at most one "
-        "in twenty is ever called worse. Exit status: 0 no difference that matters, 1 worse, 2 wrong use, no daemon, "
-        "or not compared, 3 too little traffic to tell.",
+        "minutes: failures, ends and durations of calls; failures, outcomes, durations and costs of sessions. The "
+        "answer holds whenever one asks, and however often: of releases that change nothing at most one in twenty is "
+        "ever called worse. Exit status: 0 no difference that matters, 1 worse, 2 wrong use, no daemon, or not "
+        "compared, 3 too little traffic to tell.",
     )
     compare.add_argument("agent", metavar="AGENT")
     compare.add_argument("old", metavar="OLD", help="the version, or model, that ran before")

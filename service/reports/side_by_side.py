@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from alertrules.wording import LEVELS, digits
-from detectors.core.side import MEASURES, Measure
+from detectors.core.side import CUTS, MEASURES, Measure
 from service.pipeline.rule_runner import Level
 
 WORSE, SAME, UNKNOWN = "worse", "same", "unknown"
 WORSE_NATS = math.log(20)
+MOST_OF_NONE = math.log(20)
+"""Where none of n units is bad, at most this over n are in truth: of more, none is likely in one of twenty at most."""
 
 
 def compared(levels: Iterable[Level], agent: str, old: str, new: str, tenant: str | None = None) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def _series(level: Level, values: tuple[str, ...], labels: Mapping[str, str], ne
         "labels": {name: value for name, value in labels.items() if value},
         "since_s": gauges["compared_since"],
         "calls": {"old": gauges["calls_old"], "new": gauges["calls_new"]},
+        "usd_a_call": {"old": _number(gauges["usd_old"]), "new": _number(gauges["usd_new"])},
         "evidence": gauges["compared_evidence"],
         "needed": needed,
         "measures": measures,
@@ -74,13 +77,17 @@ def _series(level: Level, values: tuple[str, ...], labels: Mapping[str, str], ne
 def _measure(measure: Measure, gauges: Mapping[str, float], ratio: float, points: float) -> dict[str, Any]:
     name = measure.name
     old, new, times, least, most = (gauges[f"{stem}_{name}"] for stem in ("old", "new", "times", "least", "most"))
-    of_shares = most < ratio or (most - 1) * old < points
-    too_small = of_shares if measure.quantile is None else most < measure.times
+    units, bad = gauges[f"units_{name}"], gauges[f"bad_{name}"]
+    if measure.shape is None:
+        too_small = most < ratio or (most - 1) * old < points or (bad == 0 and MOST_OF_NONE / units - old < points)
+    else:
+        over = measure.times * (1 - CUTS[measure.cut])  # What would be over the old version's quantile.
+        too_small = most < measure.times or (bad == 0 and MOST_OF_NONE / units < over)
     verdict = WORSE if gauges[f"matters_{name}"] else SAME if too_small else UNKNOWN
     return {
         "measure": name,
         "said": measure.said,
-        "unit": "share" if measure.quantile is None else "s",
+        "unit": "share" if measure.shape is None else measure.unit,
         "old": _number(old),
         "new": _number(new),
         "times_as_often": {"now": _number(times), "least": _number(least), "most": _number(most)},
@@ -113,3 +120,6 @@ def worded(found: Mapping[str, Any]) -> Iterator[str]:
                 f", {often['now']:.2g} times as often ({often['least']:.2g} to {often['most']:.2g})"
             )  # fmt: skip
             yield f"    {one['said']}: {old} to {new}{times}: {one['verdict']}"
+        old_usd, new_usd = series["usd_a_call"]["old"], series["usd_a_call"]["new"]
+        if old_usd is not None and new_usd is not None:
+            yield f"    a call costs: ${old_usd:.2g} to ${new_usd:.2g} in the mean, which is not judged"

@@ -12,7 +12,10 @@ from starlette.responses import Response
 
 from alertrules.ledger import WEEK_NS
 from alertrules.links import Links
+from service.ingest.prices import DAY_NS
 from service.ledger import asked
+from service.ledger.by_day import by_day
+from service.ledger.by_day_words import days_told
 from service.ledger.cohort_words import cohorts_told
 from service.ledger.cohorts import cohorts
 from service.ledger.histories import days_ago, histories
@@ -25,7 +28,7 @@ from service.web.people import json_of, refused
 from service.wiring import key_of
 
 T = TypeVar("T")
-WEEK_DAYS, MONTH_DAYS, DAYS_MAX = 7.0, 30.0, 365.0
+WEEK_DAYS, TWO_WEEKS_DAYS, MONTH_DAYS, DAYS_MAX = 7.0, 14.0, 30.0, 365.0
 SESSION_ID_MAX = 1_000
 NO_RECORD = "this instance keeps no record of sessions: TOCSIN_SESSIONS__RECORD is false"
 NOT_KNOWN = (
@@ -44,6 +47,7 @@ class SessionPages:
         self.paths = {
             "/api/v1/sessions": self.audit,
             "/api/v1/cohorts": self.cohorts,
+            "/api/v1/outcomes": self.outcomes,
             "/api/v1/review": self.review,
             "/api/v1/sessions/{session_id:path}": self.session,
         }
@@ -78,6 +82,18 @@ class SessionPages:
         outcomes = self._pipeline.local.outcomes
         return await self._read(
             lambda connection: cohorts_told(cohorts(histories(connection, since_ns, outcomes, agent, outcome)))
+        )
+
+    async def outcomes(self, request: Request) -> Response:
+        """What came of sessions by the day on which they ended, in whole days, the last 14 or `?days=`."""
+        try:
+            since_ns = days_ago(self._now_ns(), days_of(request, TWO_WEEKS_DAYS))
+        except ValueError as error:
+            return refused(400, str(error))
+        agent, outcome = (request.query_params.get(name, "") for name in ("agent", "outcome"))
+        midnight_ns, outcomes = since_ns - since_ns % DAY_NS, self._pipeline.local.outcomes
+        return await self._read(
+            lambda connection: days_told(by_day(histories(connection, midnight_ns, outcomes, agent, outcome)))
         )
 
     async def review(self, request: Request) -> Response:

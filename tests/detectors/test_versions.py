@@ -88,9 +88,7 @@ def test_a_version_that_fails_more_is_told() -> None:
     found = first.finding
     assert found is not None and found.unit == "ratio" and found.before < 0.04 and 0.1 < found.now < 0.35
     assert found.since_ns >= (MIDNIGHT + 90) * 60 * 10**9
-    assert found.detail.startswith("failed calls, began ") and found.detail.endswith(
-        " v2.4; v2.3 beside it is unchanged"
-    )
+    assert found.detail.startswith("failures, began ") and found.detail.endswith(" v2.4; v2.3 beside it is unchanged")
     assert detector.beside() == {NEW: OLD}
 
 
@@ -114,6 +112,57 @@ def test_calls_that_end_badly_are_told() -> None:
         word = detector.tick(Tick(**{**vars(each), "ending": ending}), np.zeros(4, np.int8)).get(NEW)
         said += [(number, word.finding)] if word and word.finding else []
     assert said and said[0][0] < 140 and said[0][1].detail.startswith("calls that ended badly, began ")
+
+
+def sessions(seed: int, hours: float, bad: float, dearer: int, told: bool = True) -> Iterator[Tick]:
+    """Ticks of sessions of OLD, and of NEW from minute 90 on, whose outcomes and costs are other ones."""
+    rng = np.random.default_rng(seed)
+    for minute in range(int(60 * hours)):
+        rows = np.array([OLD, NEW] if minute >= 90 else [OLD])
+        count = rng.poisson(10.0, len(rows)) + 1
+        worse = rng.binomial(count, np.array([0.1, bad])[: len(rows)])
+        costs, lasted = np.zeros((len(rows), 60)), np.zeros((len(rows), 80))
+        for place, many in enumerate(count):
+            spread = np.clip(rng.normal(20 + dearer * place, 4, many), 0, 59).astype(int)
+            costs[place] = np.bincount(spread, minlength=60)
+        lasted[:, 64] = count  # A little over five minutes, as wide as buckets are.
+        outcomes = np.stack([count - worse, worse], 1) if told or minute >= 90 else np.zeros((len(rows), 2))
+        durations, dollars = entries(rows, lasted), entries(rows, costs, -60)
+        yield tick(MIDNIGHT + minute, rows, count, None, durations, dollars, entries(rows, outcomes))
+
+
+@pytest.mark.parametrize(
+    ("bad", "dearer", "unit", "said"),
+    [
+        (0.4, 0, "ratio", "sessions that did not end well, began "),
+        (0.1, 6, "usd", " of sessions' costs, began "),
+    ],
+)
+def test_outcomes_and_costs_of_sessions_are_told(bad: float, dearer: int, unit: str, said: str) -> None:
+    """By classes that are not good; and by dollars as durations are told by seconds."""
+    (_, row, first), *_ = judged(met(Versions(TERMS)), sessions(14, 5, bad, dearer))
+    found = first.finding
+    assert row == NEW and found is not None and found.unit == unit and said in found.detail
+    assert 1.3 < found.now / found.before < 6
+    assert judged(met(Versions(TERMS)), sessions(15, 5, 0.1, 0)) == []
+
+
+def test_what_the_old_version_never_told_is_not_judged() -> None:
+    """Its outcomes begin with the comparison: they are shown, and stake nothing."""
+    detector = met(Versions(TERMS))
+    assert judged(detector, sessions(16, 5, 0.5, 0, told=False)) == []
+    levels = detector.gauges()
+    assert levels["new_outcome"][NEW] > 4 * levels["old_outcome"][NEW] and levels["matters_outcome"][NEW] == 0
+
+
+def test_nothing_counts_while_short_units_alone_have_ended() -> None:
+    """The new version's first sessions are beside those of any length: five whole minutes pass first."""
+    detector, modes = met(Versions(TERMS)), np.zeros(4, np.int8)
+    counted = list[float]()
+    for each in list(sessions(17, 2, 0.5, 0))[:96]:
+        detector.tick(each, modes)
+        counted.append(float(detector.gauges()["calls_new"][NEW]))
+    assert counted[90:95] == [0] * 5 and counted[95] == each.count[1]
 
 
 @pytest.mark.parametrize("canary", [0.05, 0.5])
@@ -179,6 +228,38 @@ def test_the_budget_is_shared_by_the_releases_of_a_week() -> None:
     assert detector.gauges()["compared_threshold"][NEW] == pytest.approx(-math.log(ALPHA_MAX))
     detector.doubt(NEW)
     assert detector.gauges()["compared_threshold"][NEW] == pytest.approx(-1.5 * math.log(ALPHA_MAX))
+
+
+def test_the_comparisons_of_one_release_share_the_twentieth() -> None:
+    """A version that two agents begin at once is one release, however large the budget is."""
+    detector = met(Versions(Terms(100.0, None, None)))
+    detector.meet(4, ("coder",), "v2.4")
+    for number, each in enumerate(minutes(18, 2, 0.2)):
+        of_coder = tick(MIDNIGHT + number, np.array([4]), np.array([9])) if number >= 90 else None
+        for one in (each, of_coder):
+            if one is not None:
+                detector.tick(one, np.zeros(5, np.int8))
+    assert detector.beside() == {NEW: OLD, 4: OTHER}
+    assert detector.gauges()["compared_threshold"][[NEW, 4]] == pytest.approx(-math.log(ALPHA_MAX / 2))
+
+
+def test_state_of_a_version_before_is_gone_on_from() -> None:
+    """It knew four measures and the durations alone: a comparison that was under way goes on by these."""
+    ticks = list(minutes(9, 4, 0.2, (0.02, 0.2)))
+    whole = judged(met(Versions(TERMS)), iter(ticks))
+    first, second = met(Versions(TERMS)), Versions(TERMS)
+    judged(first, iter(ticks[:97]))
+    saved = dict(first.snapshot())
+    for name in ("open", "sums", "logs", "run", "from_", "past", "spread"):
+        saved[f"pairs.{name}"] = saved[f"pairs.{name}"][:, :4]
+    saved["pairs.cuts"], saved["pairs.shape"] = saved["pairs.cuts"][:, :2], saved["pairs.shape"][:, :2]
+    for name in ("known.told", "known.lasts", "pairs.told", "pairs.spent"):
+        del saved[name]
+    second.restore(saved)
+    assert not np.isnan(second.gauges()["compared_evidence"][NEW])
+    tail = judged(met(second), iter(ticks[97:]))
+    (at, row, _), *_ = tail
+    assert row == NEW and whole[0][0] <= at + 97 < whole[0][0] + 10  # Calls that ended badly have their stake yet.
 
 
 def test_intervals_hold_the_truth_at_any_time() -> None:

@@ -35,10 +35,12 @@ def spans(begin_s: float) -> Iterator[list[Sent]]:
                     number += 1
                     at_s = begin_s + 60 * minute + rng.random() * 58
                     took_s = rng.lognormvariate(-1, 0.6)
+                    is_failed = rng.random() < failed
                     call = chat(
-                        number, 1, at_s, at_s + took_s, gen_ai__agent__name=agent, gen_ai__agent__version=version
-                    )
-                    sent.append(replace(call, failed=rng.random() < failed))
+                        number, 1, at_s, at_s + took_s, gen_ai__agent__name=agent, gen_ai__agent__version=version,
+                        session__outcome="escalated" if is_failed else "resolved",
+                    )  # fmt: skip
+                    sent.append(replace(call, failed=is_failed))
         yield sent
 
 
@@ -78,20 +80,24 @@ def test_a_pipeline_learns_it_by_the_status(
     """Worse is 1, no difference 0, and too little to tell is neither."""
     assert main(["compare", agent, "v1", "v2", "--at", web]) == status
     first, *lines = capsys.readouterr().out.splitlines()
-    assert first == said and any("failed calls: " in line for line in lines)
+    assert first == said and any("failures: " in line for line in lines)
 
 
 def test_what_is_told_of_each_measure(web: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Levels of both on the same minutes, how many times as often with its interval, the evidence and a verdict."""
     assert main(["compare", "worse", "v1", "v2", "--at", web, "--json"]) == 1
-    (series,) = json.loads(capsys.readouterr().out)["series"]
+    series, sessions = json.loads(capsys.readouterr().out)["series"]
     assert series["labels"] == {"agent": "worse", "operation": "llm", "agent_version": "v2"}
-    assert series["evidence"] > series["needed"] == pytest.approx(2.996, abs=0.001)
+    assert series["evidence"] > series["needed"] == pytest.approx(3.689, abs=0.001)  # Two series share the twentieth.
+    assert 0 < series["usd_a_call"]["old"] == pytest.approx(series["usd_a_call"]["new"], rel=0.01)
     failed = next(one for one in series["measures"] if one["measure"] == "failed")
     assert 0.02 < failed["old"] < 0.1 and 0.5 < failed["new"] < 0.7 and failed["verdict"] == "worse"
     assert 1.5 < failed["times_as_often"]["least"] < failed["new"] / failed["old"] < failed["times_as_often"]["most"]
     slow = next(one for one in series["measures"] if one["measure"] == "slow")
     assert slow["unit"] == "s" and slow["new"] == pytest.approx(slow["old"], rel=0.2) and slow["verdict"] != "worse"
+    assert sessions["labels"]["operation"] == "session" and sessions["verdict"] == "worse"
+    told = {one["measure"]: (one["unit"], one["verdict"]) for one in sessions["measures"]}
+    assert told["outcome"] == ("share", "worse") and told["dear"] == ("usd", "same") and "ended" not in told
 
 
 @pytest.mark.parametrize(

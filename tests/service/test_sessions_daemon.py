@@ -88,6 +88,10 @@ def test_an_outcome_that_comes_late(tmp_path: Path) -> None:
         # Of the first it is told as it is joined to its session, of the second at once.
         until(lambda: "tocsin_log_records_total 2.0" in httpx.get(web + "/metrics").text)
         assert 'tocsin_late_outcomes_total{result="joined"} 2.0' in httpx.get(web + "/metrics").text
+        status, said, error = tocsin(web, "outcomes", "--agent", "helper", "--outcome", "resolved_7d")
+        assert status == 0 and " 1 sessions, of 100% it is known how they ended, 100% of these badly" in said, error
+        assert json.loads(tocsin(web, "outcomes", "--json")[1])["cohorts"][0]["days"][0]["bad"] == 1
+        assert tocsin(web, "outcomes", "--days", "-1")[0] == 1
         daemon.kill()
     with running(tmp_path, **QUICK) as daemon:
         said = tocsin(daemon.addresses()[1], "session", "c 1")[1]

@@ -21,6 +21,7 @@ cdef inline void list_ended(Join* t, const Slot* slot) noexcept nogil:
         for i in range(LABEL_WORDS):
             words[i] = 0
         words[L_TENANT], words[L_AGENT], words[L_OPERATION] = ended.tenant, ended.agent, FIRST_OPERATION + OP_SESSION
+        words[L_VERSION] = ended.version
         unit = t.units + t.counts.units
         t.counts.units += 1
         for i in range(UNIT_COLUMNS):

@@ -26,6 +26,7 @@ def asked(path: str) -> httpx.Response:
     pages = SessionPages(None, pipeline, NO_LINKS, lambda: 1_790_000_000 * 10**9)
     routes = {
         "/sessions": pages.audit, "/cohorts": pages.cohorts, "/review": pages.review,
+        "/outcomes": pages.outcomes,
         "/sessions/{session_id:path}": pages.session,
     }  # fmt: skip
     app = Starlette(routes=[Route(at, reply) for at, reply in routes.items()])
@@ -37,7 +38,9 @@ def asked(path: str) -> httpx.Response:
     return asyncio.run(get())
 
 
-@pytest.mark.parametrize("path", ["/sessions", "/sessions/c", "/cohorts?agent=a&outcome=b", "/review?days=30"])
+@pytest.mark.parametrize(
+    "path", ["/sessions", "/sessions/c", "/cohorts?agent=a&outcome=b", "/review?days=30", "/outcomes?agent=a"]
+)
 def test_without_a_record(path: str) -> None:
     """It is said that there is none, and by which setting."""
     answer = asked(path)
@@ -47,7 +50,7 @@ def test_without_a_record(path: str) -> None:
 @pytest.mark.parametrize("days", ["no", "0", "-1", "nan", "366", "inf", ""])
 def test_days_that_make_no_sense(days: str) -> None:
     """What was read, and what to write."""
-    for page in ("sessions", "cohorts", "review"):
+    for page in ("sessions", "cohorts", "review", "outcomes"):
         answer = asked(f"/{page}?days={days}")
         assert answer.status_code == 400 and "write one above 0 and up to 365" in answer.json()["error"]
 
