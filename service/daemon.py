@@ -122,7 +122,7 @@ class Daemon:
         self.grpc_connections = left.otlp // 3 if settings.otlp.grpc_listen else 0
         self.connections = {"otlp": Connections(left.otlp - self.grpc_connections), "web": Connections(left.web)}
         log.info("connections at once: %d for OTLP, %d for metrics and API", left.otlp, left.web)
-        self.writeback = writeback(settings, self.pipeline, clock.now_ns)
+        self.writeback = writeback(settings, self.pipeline, clock.now_ns, lead.may_tell)
         self.sessions = sessions(settings, self.pipeline, self.writeback)
         self.clocks = ClockWatch(time.time_ns, time.monotonic_ns)
         self.minute_log = MinuteLog()
@@ -150,7 +150,7 @@ class Daemon:
     def _weekly(self) -> Weekly:
         """What tells the weekly report, and is told of Mondays by the record of sessions."""
         of, receiver = lambda name: self.addresses.of(name), self.settings.weekly.receiver
-        made = Weekly(receiver, of, lambda monday_ns: self.pages.reports(monday_ns))
+        made = Weekly(receiver, of, lambda monday_ns: self.pages.reports(monday_ns), self.lead.may_tell)
         if self.sessions:
             self.sessions.each_monday(made.week)
         return made

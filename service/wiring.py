@@ -46,14 +46,16 @@ def pipeline(settings: Settings, rules: RuleSet) -> Pipeline:
     )
 
 
-def writeback(settings: Settings, pipeline: Pipeline, now_ns: Callable[[], int]) -> "WriteBack | None":
-    """What writes outcomes back; None where no endpoint is set."""
+def writeback(
+    settings: Settings, pipeline: Pipeline, now_ns: Callable[[], int], may_send: Callable[[], bool]
+) -> "WriteBack | None":  # fmt: skip
+    """What writes outcomes back, while it may; None where no endpoint is set."""
     said = settings.writeback
     if not said.endpoint:
         return None
     from service.writeback.back import WriteBack, sending  # Its SDK makes every start slower.
 
-    to = sending(said.endpoint, header_pairs(revealed(said.headers)) if said.headers else {})
+    to = sending(said.endpoint, header_pairs(revealed(said.headers)) if said.headers else {}, may_send)
     return WriteBack(to, settings.data_dir, lambda: pipeline.local.outcomes, now_ns)
 
 

@@ -29,11 +29,14 @@ Notices = Callable[[int], Awaitable[Sequence[Notice]]]
 class Weekly:
     """One daemon's reports.
 
-    told  how many were `delivered`, or given up as `failed`, by destination
+    may_tell  whether a report may be sent now: of several instances the one that leads tells it
+    told      how many were `delivered`, or given up as `failed`, by destination
     """
 
-    def __init__(self, receiver: str, of: Callable[[str], Sequence[Destination]], notices: Notices) -> None:
-        self._receiver, self._of, self._notices = receiver, of, notices
+    def __init__(
+        self, receiver: str, of: Callable[[str], Sequence[Destination]], notices: Notices, may_tell: Callable[[], bool]
+    ) -> None:  # fmt: skip
+        self._receiver, self._of, self._notices, self._may_tell = receiver, of, notices, may_tell
         self._due_ns = self._done_ns = 0
         self.told: Counter[tuple[str, str]] = Counter()
 
@@ -85,6 +88,8 @@ class Weekly:
 
     async def _is_told(self, client: Client, notice: Notice, one: Destination) -> bool:
         """Send once; whether it is done with, taken or not."""
+        if not self._may_tell():
+            return False
         outcome = await told_once(client, one, notice)
         if isinstance(outcome, Delivered):
             self.told[one.name, "delivered"] += 1

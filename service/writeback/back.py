@@ -23,12 +23,12 @@ FOREBODING_MAX = 200
 """Signs that one week writes, those of the strongest evidence."""
 
 
-def sending(endpoint: str, headers: dict[str, str]) -> Sending:
-    """What sends to the OTLP/HTTP door with this base URL."""
+def sending(endpoint: str, headers: dict[str, str], may_send: Callable[[], bool]) -> Sending:
+    """What sends to the OTLP/HTTP door with this base URL, while it may."""
     base = endpoint.rstrip("/")
     spans = OTLPSpanExporter(f"{base}/v1/traces", headers=headers, compression=Compression.Gzip)
     events = OTLPLogExporter(f"{base}/v1/logs", headers=headers, compression=Compression.Gzip)
-    return Sending(spans, events, base)
+    return Sending(spans, events, base, may_send)
 
 
 class WriteBack:

@@ -32,13 +32,17 @@ Later = Callable[[], Iterable[Fact]]
 class Sending:
     """One queue and its thread. Any thread may put something in.
 
+    may_send  whether something may be sent now: of several instances the one that leads writes back
+
     written   facts that the endpoint has taken, both as a span and as an event
     failures  tries that failed
     lost      facts that are not written back, by each of LOST
     """
 
-    def __init__(self, spans: SpanExporter, events: LogRecordExporter, place: str) -> None:
-        self._spans, self._events, self._place = spans, events, place
+    def __init__(
+        self, spans: SpanExporter, events: LogRecordExporter, place: str, may_send: Callable[[], bool]
+    ) -> None:  # fmt: skip
+        self._spans, self._events, self._place, self._may_send = spans, events, place, may_send
         self.written = self.failures = 0
         self.lost: Counter[str] = Counter()
         self._waiting: deque[Fact] = deque()
@@ -119,9 +123,10 @@ class Sending:
     def _tried(self, export: Callable[[], bool], until_s: float) -> bool:
         """Export, until it is taken, too late, or time to stop; whether it is taken."""
         pause_s = PAUSE_FIRST_S
-        while not export():
-            self.failures += 1
-            log.error("outcomes cannot be written back to %s; %d wait", self._place, self.waiting)
+        while not (may_send := self._may_send()) or not export():
+            if may_send:
+                self.failures += 1
+                log.error("outcomes cannot be written back to %s; %d wait", self._place, self.waiting)
             if self._stopping.wait(pause_s) or time.monotonic() > until_s:
                 return False
             pause_s = min(2 * pause_s, PAUSE_MOST_S)

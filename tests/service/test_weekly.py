@@ -108,8 +108,13 @@ class Answers:
         return self.left.pop(0) if len(self.left) > 1 else self.left[0]
 
 
-def told(monkeypatch: pytest.MonkeyPatch, answers: Answers, kinds: Sequence[str] = ("terminal",)) -> Counter[str]:
-    """What became of one report to destinations of these kinds, with no time between tries."""
+def told(
+    monkeypatch: pytest.MonkeyPatch, answers: Answers, kinds: Sequence[str] = ("terminal",), leads: Sequence[bool] = ()
+) -> Counter[str]:  # fmt: skip
+    """What became of one report to destinations of these kinds, with no time between tries.
+
+    `leads` says of the first tries whether this instance leads; in later ones it does."""
+    may = iter(leads)
     pagerduty = PagerDuty(routing_key="0123456789abcdef0123456789abcdef")
     targets = {"terminal": notifiers()["terminal"].every(None), "pagerduty": notifiers()["pagerduty"].every(pagerduty)}
     of = [Destination(f"team/{kind}", targets[kind][0]) for kind in kinds]
@@ -119,7 +124,7 @@ def told(monkeypatch: pytest.MonkeyPatch, answers: Answers, kinds: Sequence[str]
     async def notices(monday_ns: int) -> list[Notice]:
         return [notice]
 
-    one = Weekly("team", lambda receiver: of if receiver == "team" else [], notices)
+    one = Weekly("team", lambda receiver: of if receiver == "team" else [], notices, lambda: next(may, True))
     monkeypatch.setattr(weekly, "told_once", answers)
     monkeypatch.setattr(weekly, "REPORT_AGAIN_S", 0.0)
     asyncio.run(one._tell(MONDAY_NS))
@@ -127,10 +132,13 @@ def told(monkeypatch: pytest.MonkeyPatch, answers: Answers, kinds: Sequence[str]
 
 
 def test_it_is_tried_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until it is taken; what a destination will never take is given up at once, and said."""
+    """Until it is taken; what a destination will never take is given up at once, and said. While another instance
+    leads, nothing is sent."""
     away, taken = Retry(None, Reason.UNREACHABLE, "away"), Delivered()
     answers = Answers(away, Refused(Reason.CREDENTIAL, "key"), taken)
     assert told(monkeypatch, answers) == {"delivered": 1} and answers.asked == 3
+    answers = Answers(taken)
+    assert told(monkeypatch, answers, leads=[False, False]) == {"delivered": 1} and answers.asked == 1
     answers = Answers(Refused(Reason.MALFORMED, "blocks"))
     assert told(monkeypatch, answers) == {"failed": 1} and answers.asked == 1
     answers = Answers(away)

@@ -3,7 +3,7 @@
 import math
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -36,8 +36,10 @@ def until(is_so: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
-def back(url: str, directory: Path = Path()) -> WriteBack:
-    return WriteBack(sending(url, {"authorization": "Bearer x"}), directory, lambda: SHIPPED, lambda: at_ns(200))
+def back(url: str, directory: Path = Path(), leads: Sequence[bool] = (True,)) -> WriteBack:
+    """What writes back to a door; whether it may is the last of `leads`."""
+    to = sending(url, {"authorization": "Bearer x"}, lambda: leads[-1])
+    return WriteBack(to, directory, lambda: SHIPPED, lambda: at_ns(200))
 
 
 def test_an_outcome_is_a_span_and_an_event() -> None:
@@ -108,6 +110,21 @@ def test_a_door_that_is_away(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
     assert len(door.events) == 6 and len({span.span_id for span in door.spans}) == 2
     assert "outcomes cannot be written back to http://127.0.0.1" in caplog.text
     assert "1 outcomes are not written back" in caplog.text and "Bearer" not in caplog.text
+
+
+def test_whoever_does_not_lead_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has waits, without a failure, until it leads again."""
+    monkeypatch.setattr(sending_module, "PAUSE_FIRST_S", 0.05)
+    leads = [False]
+    with sink() as door:
+        one = back(door.url, leads=leads)
+        one.outcome(BAD)
+        time.sleep(0.2)
+        assert door.tries == 0 and one.sending.waiting == 1
+        leads.append(True)
+        until(lambda: one.sending.written == 1)
+        one.sending.stop()
+    assert one.sending.failures == 0 and len(door.spans) == 1
 
 
 def test_what_is_tried_for_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
