@@ -1,5 +1,6 @@
 """What deploy/ holds, checked by the real tools where they can be had, and against what the project says of itself."""
 
+import json
 import os
 import re
 import shutil
@@ -85,7 +86,11 @@ def test_settings_are_settings() -> None:
         given |= {
             name: str(value) for name, value in service.get("environment", {}).items() if name.startswith("TOCSIN_")
         }
-    for manifest in ("kubernetes/tocsin.yaml", "kubernetes-machines/detect.yaml", "kubernetes-machines/ingest.yaml"):
+    for manifest in (
+        "kubernetes/tocsin.yaml",
+        "kubernetes-machines/detect.yaml",
+        "kubernetes-machines/ingest/ingest.yaml",
+    ):
         for container in containers(documents(manifest)):
             given |= {pair["name"]: pair["value"] for pair in container["env"]}
             load({name: value for name, value in given.items() if name != "TOCSIN_RULES"})
@@ -172,7 +177,7 @@ def test_the_unit() -> None:
 
 def test_pods_of_both_roles_are_as_safe() -> None:
     """Role ingest runs as role all does: not root, nothing to write but its folders, probed, one at a time drained."""
-    alone, ingest = documents("kubernetes/tocsin.yaml"), documents("kubernetes-machines/ingest.yaml")
+    alone, ingest = documents("kubernetes/tocsin.yaml"), documents("kubernetes-machines/ingest/ingest.yaml")
     for name in ("securityContext", "livenessProbe", "readinessProbe", "startupProbe", "image"):
         assert containers(alone)[0][name] == containers(ingest)[0][name], name
     pods = [next(one["spec"]["template"]["spec"] for one in some if "template" in one["spec"])
@@ -187,16 +192,19 @@ def test_pods_of_both_roles_are_as_safe() -> None:
     assert kinds["NetworkPolicy"]["podSelector"]["matchLabels"] == kinds["Service"]["selector"] == named
 
 
-def test_kustomize_makes_the_roles() -> None:
-    """Two of detect with volumes and without doors for OTLP, and as many of ingest as were asked for."""
+def kustomized(folder: str) -> dict[tuple[str, str], Any]:
+    """What kubectl makes of a folder: specs by kind and name."""
     if not shutil.which("kubectl"):
         pytest.skip("no kubectl here; Debian's is older than these manifests")
-    done = subprocess.run(
-        ["kubectl", "kustomize", DEPLOY / "kubernetes-machines"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["kubectl", "kustomize", DEPLOY / folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    made = {(one["kind"], one["metadata"]["name"]): one.get("spec", {})
+    return {(one["kind"], one["metadata"]["name"]): one.get("spec", {})
             for one in YAML(typ="safe", pure=True).load_all(done.stdout)}  # fmt: skip
+
+
+def test_kustomize_makes_the_roles() -> None:
+    """Two of detect with volumes and without doors for OTLP, and as many of ingest as were asked for."""
+    made = kustomized("kubernetes-machines")
     detect, ingest = made["StatefulSet", "tocsin"], made["Deployment", "tocsin-ingest"]
     assert (detect["replicas"], ingest["replicas"]) == (2, 3) and detect["volumeClaimTemplates"]
     for pods, role in ((detect, "detect"), (ingest, "ingest")):
@@ -206,3 +214,28 @@ def test_kustomize_makes_the_roles() -> None:
     assert [port["port"] for port in made["Service", "tocsin"]["ports"]] == [9464]
     taken = [port["port"] for rule in made["NetworkPolicy", "tocsin"]["ingress"] for port in rule["ports"]]
     assert taken == [9464] and ("ServiceMonitor", "tocsin-ingest") in made
+
+
+def test_kustomize_puts_role_sum_between() -> None:
+    """Its pods are those of role ingest but for role and name, by which each object finds its own. All roles know its
+    topic, and the others stay as they are."""
+    without, made = kustomized("kubernetes-machines"), kustomized("kubernetes-sum")
+    assert {name for name in made if name not in without} == {
+        (kind, "tocsin-sum") for kind, name in without if name == "tocsin-ingest"
+    }  # fmt: skip
+    topic, of_role = {"name": "TOCSIN_KAFKA__SUMS_TOPIC", "value": "tocsin.sums"}, {}
+    for kind, name in (("Deployment", "tocsin-ingest"), ("Deployment", "tocsin-sum"), ("StatefulSet", "tocsin")):
+        (container,) = made[kind, name]["template"]["spec"]["containers"]
+        of_role[name] = container["env"]
+        container["env"].remove(topic)
+    assert of_role["tocsin-sum"][0] == {"name": "TOCSIN_ROLE", "value": "sum"}
+    assert of_role["tocsin-sum"][1:] == of_role["tocsin-ingest"][1:]
+    assert without == {name: spec for name, spec in made.items() if name in without}
+    for kind, name in without:
+        if name == "tocsin-ingest":
+            text = json.dumps(without[kind, name]).replace('/name": "tocsin-ingest"', '/name": "tocsin-sum"')
+            wanted = json.loads(text)
+            if kind == "Deployment":
+                wanted["replicas"] = 2
+                wanted["template"]["spec"]["containers"][0]["env"][0]["value"] = "sum"
+            assert made[kind, "tocsin-sum"] == wanted, kind
