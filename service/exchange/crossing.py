@@ -29,6 +29,8 @@ SUM_MAX = 1e30
 BASIC_WORDS = WORDS[:5]
 STRETCH_COLUMNS = len(BASIC_WORDS) + len(COUNTS) + 1 + len(SUMS)
 """How many columns there are beside ids and times."""
+LABEL_WORDS = ("version",)
+"""What is a label of a session's cell and stands among the columns of the record: told by itself without those."""
 RECORD_WORDS = WORDS[5:]
 RECORD_SUMS = ("tokens_out", "lowest")
 RECORD_COLUMNS = len(RECORD_WORDS) + len(WENT) - 1 + len(RECORD_SUMS)
@@ -66,6 +68,11 @@ def columns(told: Stretches, place_of: Callable[[str], int]) -> list[tuple[str, 
     return [packed(column) for column in found] + [packed(sums[name]) for name in SUMS]
 
 
+def label_columns(told: Stretches, place_of: Callable[[str], int]) -> list[tuple[str, bytes]]:
+    """The columns that a part without those of the record has in their place."""
+    return [packed(column) for column in _placed(told, LABEL_WORDS, place_of)]
+
+
 def record_columns(told: Stretches, place_of: Callable[[str], int]) -> list[tuple[str, bytes]]:
     """The columns that the record of sessions needs besides."""
     found = [*_placed(told, RECORD_WORDS, place_of), *told.rows["went"][:, 1:].T.astype(np.int64)]
@@ -93,7 +100,7 @@ def ids_and_times(told: Stretches, start_ns: int) -> bytes:
 
 def read(
     n: int, whole: Callable[[int, int], Ids], floats: Callable[[int], Floats], rest: Callable[[int], bytes],
-    start_ns: int, texts: tuple[str, ...], outcomes: int, has_record: bool,
+    start_ns: int, texts: tuple[str, ...], outcomes: int, has_record: bool, has_labels: bool,
 ) -> Stretches:  # fmt: skip
     """The stretches of a part, from what gives its next columns. Raises CrossingError, or what these do.
 
@@ -101,6 +108,7 @@ def read(
     floats      a column of so many numbers
     rest        so many bytes after the columns
     has_record  whether it has the columns that the record of sessions needs
+    has_labels  whether it has those that stand in their place; a version before told none
     """
     rows = np.zeros(n, STRETCH)
     for name in BASIC_WORDS:
@@ -119,6 +127,8 @@ def read(
     else:  # All calls are calls of models then, and all tokens go in: sums are what length is counted by.
         rows["went"][:, 0], rows["tokens_in"] = np.minimum(counts["calls"], WENT_MAX), sums["tokens"]
         rows["flags"] |= S_PART
+    for name in LABEL_WORDS if has_labels else ():
+        rows[name] = whole(n, len(texts))
     if n and max(rows[name].max() for name in WORDS) >= len(texts):
         raise CrossingError("a trace names a text that is not there")
     _times(rows, rest, start_ns)

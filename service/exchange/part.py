@@ -130,8 +130,7 @@ def encoded(part: Part) -> bytes:
         "examples": len(seen.cell), "kinds": "".join(kind for kind, _ in columns) + kinds, "outcomes": part.outcomes,
         "errors": part.errors, "firsts": slot.firsts, "sessions": told, "stretches": len(part.stretches),
     }  # fmt: skip
-    if part.is_whole:
-        head["legs"] = len(part.legs)
+    head |= {"legs": len(part.legs)} if part.is_whole else {"labels": True}
     line = json.dumps(head, separators=(",", ":")).encode() + b"\n"
     return line + b"".join((*(column for _, column in columns), *traces, went))
 
@@ -139,8 +138,7 @@ def encoded(part: Part) -> bytes:
 def _of_traces(part: Part, place_of: Callable[[str], int]) -> tuple[str, bytes]:
     """The kinds of the columns of stretches and legs; and their bytes, those of each before what of it is no column."""
     start_ns, columns = part.slot.start_ns, crossing.columns(part.stretches, place_of)
-    if part.is_whole:
-        columns += crossing.record_columns(part.stretches, place_of)
+    columns += (crossing.record_columns if part.is_whole else crossing.label_columns)(part.stretches, place_of)
     kinds = "".join(kind for kind, _ in columns)
     body = [*(column for _, column in columns), crossing.ids_and_times(part.stretches, start_ns)]
     if part.is_whole:
@@ -177,6 +175,7 @@ class _Reader:
         wanted = len(CELL_LABELS) + len(COLUMNS) + 3 * len(self.mixes) + 3 + (4 + len(MEASURES)) * ("sessions" in head)
         wanted += (1 + crossing.STRETCH_COLUMNS) * ("stretches" in head)
         wanted += (crossing.RECORD_COLUMNS + closed_legs.LEG_COLUMNS) * ("legs" in head)
+        wanted += len(crossing.LABEL_WORDS) * ("labels" in head)
         if len(self.kinds) != wanted:
             raise PartError(f"it has {len(self.kinds)} columns, not {wanted}")
 
@@ -232,7 +231,7 @@ class _Reader:
         if "stretches" in head:  # A version before joined sessions by partition.
             rows = whole_number(head["stretches"], crossing.STRETCHES_MAX)
             stretches = crossing.read(
-                rows, self.whole, self.take, self.rest, start_ns, words, len(outcomes), "legs" in head
+                rows, self.whole, self.take, self.rest, start_ns, words, len(outcomes), "legs" in head, "labels" in head
             )
         legs = self.legs(head["legs"], start_ns, words) if "legs" in head else NO_LEGS
         if self.at != len(self.body):

@@ -243,8 +243,8 @@ def _as_of_before(report: bytes) -> bytes:
     for part in known.parts:
         line, _, rest = part.partition(b"\n")
         head = json.loads(line)
-        assert head.pop("stretches") == 0 and len(part_of(part).stretches) == 0
-        head["kinds"] = head["kinds"][: -(1 + crossing.STRETCH_COLUMNS)]
+        assert head.pop("stretches") == 0 and head.pop("labels") and len(part_of(part).stretches) == 0
+        head["kinds"] = head["kinds"][: -(1 + crossing.STRETCH_COLUMNS + len(crossing.LABEL_WORDS))]
         parts.append(json.dumps(head).encode() + b"\n" + rest)
     written = bytearray(encoded(replace(known, parts=parts)))
     written[len(b"tocsin-slots")] = 1
