@@ -78,7 +78,7 @@ class Entries:
         first[1:] = self.cell[1:] != self.cell[:-1]
         return self.cell[first], np.cumsum(first) - 1
 
-    def at(self, places: slice | Bools) -> "Entries":
+    def at(self, places: slice | Bools | Places) -> "Entries":
         """Some of the entries."""
         return Entries(self.cell[places], self.bucket[places], self.count[places])
 

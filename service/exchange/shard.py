@@ -18,7 +18,7 @@ from service.batch import NO_GAP, Answer, Batch, Tally
 from service.causes.examples import LIFE_NS
 from service.exchange.pieces import cut
 from service.exchange.report import Report
-from service.exchange.shares import Share, shared
+from service.exchange.shares import Share, Shares
 from service.exchange.told_news import ToldNews
 from service.exchange.unreported import Unreported
 from service.ingest.decode import Decoder
@@ -74,7 +74,7 @@ class Shard:
         )  # fmt: skip
         self.ingest.expect((source,))
         self.next_offset = 0
-        self._unreported = Unreported([None] * made.shares)
+        self._shares, self._unreported = Shares(made.shares), Unreported([None] * made.shares)
         self._spans = 0
         self._best, self._news = _Best(), ToldNews()
 
@@ -100,8 +100,7 @@ class Shard:
 
     def _close(self, slot: Slot, stretches: Stretches, legs: Legs) -> None:
         whole, ingest = Share(replace(slot, examples=self._best.new(slot)), stretches, legs), self.ingest
-        shares = shared(whole, ingest.cells, self._made.shares)
-        for share, mine in enumerate(shares):
+        for share, mine in enumerate(self._shares.cut(whole, ingest.cells)):
             told = mine.legs if self._made.records else None
             names = ingest.sights.errors, ingest.local.outcomes.names
             self._unreported.add(share, cut(mine.slot, mine.stretches, told, ingest.cells, *names))
