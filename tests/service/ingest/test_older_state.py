@@ -29,6 +29,9 @@ COUNTED_8 = {
 }  # fmt: skip
 """Calls that a version which read format 8 counted after it, before what a root and a failure is changed."""
 
+OVERFLOWED = {"state-10/odd-0": 8, "state-11/odd-0": 8, "state-12/odd-0": 8}
+"""Sessions that overflow among the calls where room is for 12 cells: their cell has the label of their version since."""
+
 
 def loaded(path: Path) -> tuple[dict[str, Any], dict[str, Any], list[bytes]]:
     """A fixture's state, the rest of it, and the bodies."""
@@ -62,7 +65,7 @@ def test_the_rest_of_a_stream_is_read_on(path: Path) -> None:
             stream.send_bytes(raw, now_s)
     assert same_slots(restored.flush().slots, again.flush().slots)
     counted = more["counted"][0] if "counted" in more else COUNTED_8[path.stem]
-    assert calls(restored) == counted
+    assert calls(restored) == counted + OVERFLOWED.get(f"{path.parent.name}/{path.stem}", 0)
 
 
 @pytest.mark.parametrize("states", STATES, ids=lambda path: path.name)
