@@ -30,7 +30,7 @@ COUNTED_8 = {
 """Calls that a version which read format 8 counted after it, before what a root and a failure is changed."""
 
 OVERFLOWED = {"state-10/odd-0": 8, "state-11/odd-0": 8, "state-12/odd-0": 8}
-"""Sessions that overflow among the calls where room is for 12 cells: their cell has the label of their version since."""
+"""Sessions that overflow among the calls where room is for 12 cells: their cell has a label of their version since."""
 
 
 def loaded(path: Path) -> tuple[dict[str, Any], dict[str, Any], list[bytes]]:
