@@ -46,7 +46,7 @@ from service.runtime.clocks import ClockWatch
 from service.runtime.connections import Connections
 from service.runtime.descriptors import KAFKA, opened, raised, shares
 from service.runtime.minute_log import MinuteLog
-from service.runtime.steps import HELD_BYTES_MAX, Steps
+from service.runtime.steps import HELD_BYTES_MAX, Steps, pause_s
 from service.runtime.taken_up import take_up
 from service.runtime.watchdog import Watchdog
 from service.sampling.policy import SHIPPED
@@ -145,7 +145,7 @@ class Daemon:
         self.listening: tuple[str, ...] = ()
         self.grpc: GrpcDoor | None = None
         self._untold: list[Delivery] = []
-        self._unsaved, self._saved_s = False, 0.0
+        self._unsaved, self._save_due_s = False, 0.0
 
     def _weekly(self) -> Weekly:
         """What tells the weekly report, and is told of Mondays by the record of sessions."""
@@ -291,8 +291,7 @@ class Daemon:
             if self.steps.set_aside:
                 await self._set_aside()
             self._unsaved |= bool(records or offsets or marks or any(outcome.tally.slots for outcome in outcomes))
-            overdue = time.monotonic() - self._saved_s >= self.settings.save_every / SECOND_NS
-            overdue |= self.steps.held_bytes > HELD_BYTES_MAX
+            overdue = time.monotonic() >= self._save_due_s or self.steps.held_bytes > HELD_BYTES_MAX
             if self._untold or (overdue and (self._unsaved or self.store.lost())):
                 await self._save()
 
@@ -369,8 +368,10 @@ class Daemon:
         if self.saving_fails:
             log.info("saving works again")
         self.saving_fails = ""
-        self.metrics.saved(time.perf_counter() - begun, time.time())
-        self._saved_s, self._unsaved = time.monotonic(), False
+        took_s = time.perf_counter() - begun
+        self.metrics.saved(took_s, time.time())
+        self._save_due_s = time.monotonic() + pause_s(self.settings.save_every / SECOND_NS, took_s)
+        self._unsaved = False
         if self._untold:
             self._untold = []
             self.deliverer.wake()

@@ -204,7 +204,10 @@ class Settings(BaseSettings):
     session_idle: Duration = Field(30 * SECOND_NS, description="quiet time after its root that closes a session")
     max_page_age: Duration = Field(3600 * SECOND_NS, description="older changes do not page; 0 = no limit")
     time_zone: Zone = Field(UTC, description="whose hours of day and week people keep, as Europe/Berlin")
-    save_every: Duration = Field(5 * SECOND_NS, description="how often state is saved, at least")
+    save_every: Duration = Field(
+        5 * SECOND_NS,
+        description="how often state is saved; less often where saves would take over a tenth of the time",
+    )
     step_max: Duration = Field(300 * SECOND_NS, gt=0, description="a step or save that takes longer is said to hang")
 
     @classmethod

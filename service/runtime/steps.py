@@ -16,7 +16,20 @@ log = logging.getLogger("tocsin")
 
 HELD_BYTES_MAX = 256 << 20
 """Bodies read since the last save that are held to be read again; with more a save comes early."""
+SAVES_SHARE = 0.1
+"""Of the time, that saves may take where state is so large that each of them takes long."""
+PAUSE_MAX_S = 60.0
+"""However long a save took, so many seconds after it the next one is due."""
 ADVICE = "it was set aside; see the log, and tell the authors of Tocsin"
+
+
+def pause_s(every_s: float, took_s: float) -> float:
+    """How long after a save the next one is due: seconds, `every_s` where saves are quick.
+
+    >>> pause_s(5.0, took_s=0.2), round(pause_s(5.0, took_s=3.0), 3), pause_s(5.0, took_s=20.0)
+    (5.0, 27.0, 60.0)
+    """
+    return max(every_s, min(PAUSE_MAX_S, took_s * (1 / SAVES_SHARE - 1)))
 
 
 class Steps:
