@@ -52,6 +52,9 @@ class View:
         self._born_of = np.empty(0, np.int64)
         self._parts: list[Part] = []
         self._accepted: tuple[dict[str, bool], ...] = tuple({} for _ in self.select)  # By value, for each matcher.
+        self._names: Sequence[str] = ()  # The labels of cells;
+        self._selected_at: tuple[int, ...] = ()  # where among them those of the matchers stand, and those of `by`.
+        self._by_at: tuple[int, ...] = ()
 
     def add(self, slot: Slot, cells: SeriesTable) -> bool:
         """Add a closed slot of the open tick, and say whether it held anything that the rule looks at."""
@@ -96,7 +99,8 @@ class View:
         self._make_room(cells)
         born = cells.born(told)
         for cell in told[(self._row_of[told] == UNKNOWN) | (self._born_of[told] != born)].tolist():
-            self._row_of[cell] = self._look_up(cells.labels, cells.values(cell), start_ns)
+            series = self._series_of(cells.values(cell))
+            self._row_of[cell] = NOT_SELECTED if series is None else self.series.id_of(series, start_ns)
         self._born_of[told] = born
         return self._row_of
 
@@ -105,28 +109,27 @@ class View:
             more = cells.size - len(self._row_of)
             self._row_of = np.concatenate([self._row_of, np.full(more, UNKNOWN, np.int32)])
             self._born_of = np.concatenate([self._born_of, np.full(more, -1, np.int64)])
+        if self._names != cells.labels:
+            self._names = cells.labels
+            at = {name: place for place, name in enumerate(self._names)}
+            self._selected_at = tuple(at.get(matcher.label, len(at)) for matcher in self.select)
+            self._by_at = tuple(at.get(name, len(at)) for name in self.by)
 
-    def _look_up(self, names: Sequence[str], values: tuple[str, ...], seen_ns: int) -> int:
-        if not self._selects(names, values):
-            return NOT_SELECTED
-        return self.series.id_of(self._named(names, values), seen_ns)
+    def _series_of(self, values: tuple[str, ...]) -> tuple[str, ...] | None:
+        """The values of the series that a cell is of, None if the rule does not look at it.
 
-    def _named(self, names: Sequence[str], values: tuple[str, ...]) -> tuple[str, ...]:
-        """The values of the series that a cell is of; empty for a label that no cell has."""
-        return tuple(values[names.index(name)] if name in names else "" for name in self.by)
-
-    def _selects(self, names: Sequence[str], values: tuple[str, ...]) -> bool:
-        """Whether the rule looks at a cell. Many cells share a value, so a value is held against a matcher once."""
-        for matcher, accepted in zip(self.select, self._accepted, strict=True):
-            value = values[names.index(matcher.label)] if matcher.label in names else ""
-            is_accepted = accepted.get(value)
+        Many cells share a value, so a value is held against a matcher once.
+        """
+        told = (*values, "")  # Behind the last one stands what a label is that no cell has.
+        for at, matcher, accepted in zip(self._selected_at, self.select, self._accepted, strict=True):
+            is_accepted = accepted.get(told[at])
             if is_accepted is None:
                 if len(accepted) >= VALUES_MAX:
                     accepted.clear()
-                is_accepted = accepted[value] = matcher.accepts(value)
+                is_accepted = accepted[told[at]] = matcher.accepts(told[at])
             if not is_accepted:
-                return False
-        return True
+                return None
+        return tuple(map(told.__getitem__, self._by_at))
 
     def close(self, start_ns: int) -> Tick | None:
         """The open tick added up by series, None if it counted nothing; the next one is open then."""
@@ -156,11 +159,8 @@ class View:
         self._make_room(cells)
         unknown = np.flatnonzero(self._row_of == UNKNOWN).astype(np.int32)
         for cell in unknown[cells.are_used(unknown)].tolist():
-            values = cells.values(cell)
-            if not self._selects(cells.labels, values):
-                row: int | None = NOT_SELECTED
-            else:
-                row = self.series.find(self._named(cells.labels, values))
+            series = self._series_of(cells.values(cell))
+            row = NOT_SELECTED if series is None else self.series.find(series)
             if row is not None:
                 self._row_of[cell], self._born_of[cell] = row, cells.born(np.array([cell], np.int32))[0]
 

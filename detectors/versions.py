@@ -113,15 +113,16 @@ class Versions:
         known, pairs = self.known, self.pairs
         rows = tick.series[(tick.count > 0) & (known.kin[tick.series] >= 0)]
         young = (known.first[rows] < 0) | (known.first[rows] > now - HOUR)
-        for row in rows[young & (known.begun[rows] < 0)].tolist():
-            kin = (known.kin == known.kin[row]) & (known.first >= 0)
-            older = np.flatnonzero(kin & (known.first <= now - HOUR) & (known.last > now - HOUR))
-            if len(older):
-                old = int(older[known.usual[older, 0].argmax()])
-                clear(pairs, np.array([row], np.int32))
-                pairs.old[row], pairs.since[row], known.begun[row] = old, now, now
-                pairs.opened[row] = pairs.from_[row] = now + self._waits(old)
-                pairs.before[row], pairs.told[row] = known.usual[old], known.told[old]
+        grown = np.flatnonzero((known.first >= 0) & (known.first <= now - HOUR) & (known.last > now - HOUR))
+        # In a fleet's first hour all are young, and none is grown.
+        has_older = np.isin(known.kin[rows], known.kin[grown])
+        for row in rows[young & (known.begun[rows] < 0) & has_older].tolist():
+            older = grown[known.kin[grown] == known.kin[row]]
+            old = int(older[known.usual[older, 0].argmax()])
+            clear(pairs, np.array([row], np.int32))
+            pairs.old[row], pairs.since[row], known.begun[row] = old, now, now
+            pairs.opened[row] = pairs.from_[row] = now + self._waits(old)
+            pairs.before[row], pairs.told[row] = known.usual[old], known.told[old]
 
     def _waits(self, old: int) -> int:
         """Whole ticks that nearly all units of the old version end within."""

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 
 from alertrules.changes import Change
 from alertrules.wording import TITLE_LENGTH_MAX, VALUE_LENGTH_MAX, clean, length
-from detectors.core.columns import SECOND_NS, Slot
+from detectors.core.columns import CELL_LABELS, SECOND_NS, Slot
 from detectors.core.series import OVERFLOW_VALUE, SeriesTable
 
 HOUR_NS = 3600 * SECOND_NS
 WATCHED = {"agent_version": "version", "model": "model", "tool": "tool"}
 """Labels whose new values are news, and what a page calls them."""
+AGENT_PLACE = CELL_LABELS.index("agent")
+PLACES = tuple((label, CELL_LABELS.index(label)) for label in WATCHED)
 FRESH = ("agent_version", "model")
 """Of those, the ones after which an agent may behave otherwise: see `News.sights`."""
 SIGHTS_MAX, CHANGES_MAX, TOLD_MAX = 20_000, 1_000, 3
@@ -46,12 +48,12 @@ class News:
         """Note what this slot has for the first time."""
         born = cells.born(slot.cell)
         for cell in slot.cell[born > self._births].tolist():
-            labels = dict(zip(cells.labels, cells.values(cell), strict=True))
-            agent = labels["agent"]
+            values = cells.values(cell)
+            agent = values[AGENT_PLACE]
             self._agents.setdefault(agent, slot.start_ns)
-            for label in WATCHED:
-                if labels[label] and labels[label] != OVERFLOW_VALUE:
-                    self._sights.setdefault((agent, label, labels[label]), slot.start_ns)
+            for label, place in PLACES:
+                if values[place] and values[place] != OVERFLOW_VALUE:
+                    self._sights.setdefault((agent, label, values[place]), slot.start_ns)
         self._births = max(self._births, int(born.max(initial=0)))
         for pair in slot.firsts.answers:
             self._answers.setdefault(pair, slot.start_ns)
