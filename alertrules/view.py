@@ -98,10 +98,12 @@ class View:
         """Series id by cell id; NOT_SELECTED where the rule does not look at the cell."""
         self._make_room(cells)
         born = cells.born(told)
-        for cell in told[(self._row_of[told] == UNKNOWN) | (self._born_of[told] != born)].tolist():
-            series = self._series_of(cells.values(cell))
-            self._row_of[cell] = NOT_SELECTED if series is None else self.series.id_of(series, start_ns)
-        self._born_of[told] = born
+        new = told[(self._row_of[told] == UNKNOWN) | (self._born_of[told] != born)]
+        if len(new):
+            mine, series = self._selected(new, cells)
+            self._row_of[new] = NOT_SELECTED
+            self._row_of[new[mine]] = [self.series.id_of(one, start_ns) for one in series]
+            self._born_of[new] = cells.born(new)
         return self._row_of
 
     def _make_room(self, cells: SeriesTable) -> None:
@@ -115,21 +117,21 @@ class View:
             self._selected_at = tuple(at.get(matcher.label, len(at)) for matcher in self.select)
             self._by_at = tuple(at.get(name, len(at)) for name in self.by)
 
-    def _series_of(self, values: tuple[str, ...]) -> tuple[str, ...] | None:
-        """The values of the series that a cell is of, None if the rule does not look at it.
+    def _selected(self, new: Ids, cells: SeriesTable) -> tuple[list[int], list[tuple[str, ...]]]:
+        """Places of the cells that the rule looks at, and the values of the series that each of them is of.
 
-        Many cells share a value, so a value is held against a matcher once.
+        A fleet has many cells and few values, so a value is held against a matcher once.
         """
-        told = (*values, "")  # Behind the last one stands what a label is that no cell has.
+        told = [(*cells.values(cell), "") for cell in new.tolist()]  # The last one is of labels that no cell has.
+        mine = list(range(len(told)))
         for at, matcher, accepted in zip(self._selected_at, self.select, self._accepted, strict=True):
-            is_accepted = accepted.get(told[at])
-            if is_accepted is None:
-                if len(accepted) >= VALUES_MAX:
-                    accepted.clear()
-                is_accepted = accepted[told[at]] = matcher.accepts(told[at])
-            if not is_accepted:
-                return None
-        return tuple(map(told.__getitem__, self._by_at))
+            values = {told[place][at] for place in mine}
+            if len(accepted.keys() | values) > VALUES_MAX:
+                accepted.clear()
+            for value in values - accepted.keys():
+                accepted[value] = matcher.accepts(value)
+            mine = [place for place in mine if accepted[told[place][at]]]
+        return mine, [tuple(map(told[place].__getitem__, self._by_at)) for place in mine]
 
     def close(self, start_ns: int) -> Tick | None:
         """The open tick added up by series, None if it counted nothing; the next one is open then."""
@@ -158,11 +160,13 @@ class View:
         """Look up the cells that have not counted since a restart, once. None of them makes a new series."""
         self._make_room(cells)
         unknown = np.flatnonzero(self._row_of == UNKNOWN).astype(np.int32)
-        for cell in unknown[cells.are_used(unknown)].tolist():
-            series = self._series_of(cells.values(cell))
-            row = NOT_SELECTED if series is None else self.series.find(series)
-            if row is not None:
-                self._row_of[cell], self._born_of[cell] = row, cells.born(np.array([cell], np.int32))[0]
+        unknown = unknown[cells.are_used(unknown)]
+        mine, series = self._selected(unknown, cells)
+        found = np.full(len(unknown), NOT_SELECTED, np.int32)
+        rows = map(self.series.find, series)
+        found[mine] = [UNKNOWN if row is None else row for row in rows]
+        self._row_of[unknown] = found
+        self._born_of[unknown] = np.where(found == UNKNOWN, self._born_of[unknown], cells.born(unknown))
 
     def expire(self, before_ns: int, keep: Ids) -> Ids:
         """Forget the series that were last seen before then, but for those in `keep`; says which."""
