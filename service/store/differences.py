@@ -12,6 +12,8 @@ import struct
 import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,10 @@ _CHUNK_WORDS = 2**17
 """How many words are compared at once: a megabyte, which stays in the processor's cache."""
 _LOCAL = struct.Struct("<26xHH")
 """The header before each member of a ZIP file; the lengths of the name and of more that come before its bytes."""
+_BEGIN, _FORMAT = struct.Struct("<8sH"), np.lib.format.magic(1, 0)
+"""What an array begins with: its format, and the length of the header that follows."""
+_BEGIN_MAX = 8192
+"""Of a member, that are read to find where its array begins; one whose header is longer is told whole."""
 Words = NDArray[np.uint64]
 Entries = dict[str, NDArray[Any]]
 
@@ -138,19 +144,26 @@ def _words(array: NDArray[Any]) -> Words:
 
 
 def _members(path: Path) -> dict[str, _Member]:
-    """Where each array of a file lies, by name. Raises OSError, ValueError or zipfile.BadZipFile."""
+    """Where each array of a file lies, by name. Raises OSError, ValueError, struct.error or zipfile.BadZipFile."""
     found = dict[str, _Member]()
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         for one in archive.infolist():
             if one.compress_type != zipfile.ZIP_STORED or not one.filename.endswith(".npy"):
                 continue
-            with archive.open(one) as member:
-                np.lib.format.read_magic(member)
-                shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(member)
-                header = member.tell()
-            file.seek(one.header_offset)
-            before = _LOCAL.size + sum(_LOCAL.unpack(file.read(_LOCAL.size)))
+            begin = os.pread(file.fileno(), _BEGIN_MAX, one.header_offset)
+            at = _LOCAL.size + sum(_LOCAL.unpack_from(begin))
+            magic, size = _BEGIN.unpack_from(begin, at)
+            end = at + _BEGIN.size + size
+            if magic != _FORMAT or end > len(begin):
+                continue
+            shape, is_fortran, dtype = _header(begin[at + len(_FORMAT) : end])
             if not is_fortran:
-                name = one.filename.removesuffix(".npy")
-                found[name] = _Member(one.header_offset + before + header, dtype, shape)
+                found[one.filename.removesuffix(".npy")] = _Member(one.header_offset + end, dtype, shape)
     return found
+
+
+@lru_cache(maxsize=4096)
+def _header(told: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """The shape of an array, whether it is in Fortran's order, and its type: many arrays of a save have the same."""
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(BytesIO(told))
+    return shape, is_fortran, dtype

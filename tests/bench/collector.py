@@ -130,16 +130,17 @@ def tocsin(directory: Path, topic: str = "", kafka: str = "", command: Sequence[
 def over_http(deployed: Deployed, sent: Sequence[bytes], spans: int, warm: Sequence[bytes], before: int) -> float:
     """CPU seconds for these bodies, posted one after another."""
     with httpx.Client(trust_env=False, timeout=30) as client:
-        _post(client, deployed, warm)
+        post(client, deployed, warm)
         deployed.wait(before)
         begun = deployed.cpu_s()
-        _post(client, deployed, sent)
+        post(client, deployed, sent)
         took = deployed.cpu_s() - begun  # Each answer said that its body was read.
         deployed.wait(before + spans)
     return took
 
 
-def _post(client: httpx.Client, deployed: Deployed, sent: Sequence[bytes]) -> None:
+def post(client: httpx.Client, deployed: Deployed, sent: Sequence[bytes]) -> None:
+    """Send these bodies, one after another, as soon as it listens."""
     for body in sent:
         until_s = time.monotonic() + PATIENCE_S
         while True:

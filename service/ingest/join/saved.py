@@ -46,7 +46,7 @@ def snapshot(tables: Tables) -> dict[str, Array]:
     saved["state"], saved["text"] = tables.state().copy(), tables.text()
     for name in SAVED:
         at = tables.live(name)
-        saved[f"{name}_at"], saved[name] = at, _packed(tables.rows(name), at, _NOT_SAVED.get(name, ()))
+        saved[f"{name}_at"], saved[name] = at, _taken(tables.rows(name), at, _NOT_SAVED.get(name, ()))
     # What is not told is not written either, so as not to reach for another line of memory.
     untold = tables.rows("spans")["flags"][saved["waits"]["span"]] & HAS_PARTS == 0
     saved["waits"]["parts"][untold] = 0.0
@@ -56,18 +56,16 @@ def snapshot(tables: Tables) -> dict[str, Array]:
     return saved
 
 
-def _packed(rows: Array, at: Array, without: tuple[str, ...]) -> Array:
-    """These rows, without padding between their fields."""
-    fields: Any = rows.dtype.fields
-    kept = [(name, *_base(fields[name][0])) for name in rows.dtype.names or () if name not in without]
-    packed = np.empty(len(at), kept)
-    for name, *_ in kept:
-        packed[name] = rows[name][at]
-    return packed
+def _taken(rows: Array, at: Array, without: tuple[str, ...]) -> Array:
+    """These rows, each as it lies in memory, where fields that are left out and what is between fields take room.
 
-
-def _base(dtype: np.dtype[Any]) -> tuple[Any, tuple[int, ...]]:
-    return dtype.base, dtype.shape
+    A copy of whole rows takes a tenth of the time that one field after another takes.
+    """
+    size = rows.dtype.itemsize
+    taken = np.take(rows.view(np.uint8).reshape(len(rows), size), at, axis=0).view(rows.dtype).reshape(len(at))
+    for name in without:
+        taken[name] = 0
+    return taken[[name for name in rows.dtype.names or () if name not in without]]
 
 
 def restore(tables: Tables, saved: Arrays) -> None:
