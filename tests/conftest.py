@@ -47,7 +47,10 @@ SLOW = (
     "tests/alertrules/test_any_text.py", "tests/service/ingest/test_scan.py", "tests/service/test_agentforce.py",
     "tests/service/causes/test_whole_and_parts.py", "tests/service/ingest/test_any_bytes.py",
     "tests/service/rule_tests/test_limits.py", "tests/service/exchange/test_record.py",
-    "tests/service/exchange/test_adding.py",
+    "tests/service/exchange/test_adding.py", "tests/service/exchange/test_metered.py",
+    "tests/service/exchange/test_part.py", "tests/service/test_stop_hook.py", "tests/alertrules/test_json_schema.py",
+    "tests/alertrules/test_routes.py", "tests/alertrules/test_groups.py", "tests/service/ledger/test_cohorts.py",
+    "tests/service/ledger/test_worst.py", "tests/service/rule_tests/test_stream.py",
 )  # fmt: skip
 """Files and folders that start servers, or compute for seconds. `make quick` leaves them out, and the long ones.
 
