@@ -2,11 +2,8 @@
 
 import argparse
 import getpass
-import json
-import sys
 
-from service.commands import NO, YES, Commands, asking
-from service.config.settings import SettingsError
+from service.commands import Commands, asking, told
 
 
 def add(commands: Commands) -> None:
@@ -26,14 +23,8 @@ def add(commands: Commands) -> None:
 def _ack(given: argparse.Namespace) -> int:
     from service import ask
 
-    try:
-        by = given.by or _you()
-        answer = ask.acknowledge(ask.address(given.at), {"alert": given.alert, "by": by}, ask.token())
-    except (ask.AskError, SettingsError) as error:
-        print(error, file=sys.stderr)
-        return NO
-    print(json.dumps({"ok": True, "message": answer}) if given.json else answer)
-    return YES
+    said = {"alert": given.alert, "by": given.by or _you()}
+    return told(given, lambda at, token: ask.acknowledge(at, said, token))
 
 
 def _you() -> str:

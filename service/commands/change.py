@@ -1,11 +1,8 @@
 """`tocsin change`: tell of a deploy, so that a page which comes soon after names it."""
 
 import argparse
-import json
-import sys
 
-from service.commands import NO, YES, Commands, asking, of_series
-from service.config.settings import SettingsError
+from service.commands import Commands, asking, of_series, told
 
 
 def add(commands: Commands) -> None:
@@ -35,11 +32,4 @@ def _change(given: argparse.Namespace) -> int:
         "link": given.link,
         "by": given.by,
     }
-    try:
-        told = {name: value for name, value in said.items() if value}
-        answer = ask.change(ask.address(given.at), told, ask.token())
-    except (ask.AskError, SettingsError) as error:
-        print(error, file=sys.stderr)
-        return NO
-    print(json.dumps({"ok": True, "message": answer}) if given.json else answer)
-    return YES
+    return told(given, lambda at, token: ask.change(at, {name: value for name, value in said.items() if value}, token))

@@ -1,11 +1,8 @@
 """`tocsin cohorts`: what foretold bad ends of sessions."""
 
 import argparse
-import json
-import sys
 
-from service.commands import NO, YES, Commands, asking
-from service.config.settings import SettingsError
+from service.commands import Commands, asking, shown
 
 
 def add(commands: Commands) -> None:
@@ -30,10 +27,4 @@ def _cohorts(given: argparse.Namespace) -> int:
     from service.ledger.cohort_words import cohort_lines
 
     wanted = {"agent": given.agent, "outcome": given.outcome, "days": given.days}
-    try:
-        found = ask.cohorts(ask.address(given.at), wanted)
-    except (ask.AskError, SettingsError) as error:
-        print(error, file=sys.stderr)
-        return NO
-    print(json.dumps(found) if given.json else "\n".join(cohort_lines(found)))
-    return YES
+    return shown(given, lambda at: ask.cohorts(at, wanted), cohort_lines)

@@ -1,11 +1,8 @@
 """`tocsin explain`: what a rule has cost, and what it sees."""
 
 import argparse
-import json
-import sys
 
-from service.commands import NO, YES, Commands, asking, of_series
-from service.config.settings import SettingsError
+from service.commands import Commands, asking, of_series, shown
 
 
 def add(commands: Commands) -> None:
@@ -21,10 +18,4 @@ def _explain(given: argparse.Namespace) -> int:
     from service import ask
     from service.reports.explain import worded
 
-    try:
-        explained = ask.explain(ask.address(given.at), given.rule, dict(given.series))
-    except (ask.AskError, SettingsError) as error:
-        print(error, file=sys.stderr)
-        return NO
-    print(json.dumps(explained) if given.json else "\n".join(worded(explained)))
-    return YES
+    return shown(given, lambda at: ask.explain(at, given.rule, dict(given.series)), worded)

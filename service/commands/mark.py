@@ -1,12 +1,9 @@
 """`tocsin mark`: what a page was, or what to expect of series."""
 
 import argparse
-import json
-import sys
 
 from alertrules.marks import Kind
-from service.commands import NO, YES, Commands, asking, of_series
-from service.config.settings import SettingsError
+from service.commands import Commands, asking, of_series, told
 
 
 def add(commands: Commands) -> None:
@@ -34,10 +31,4 @@ def _mark(given: argparse.Namespace) -> int:
 
     said = {"mark": given.mark, "alert": given.alert, "rule": given.rule, "series": dict(given.series)}
     said |= {"for": given.length, "from": given.begins, "by": given.by, "note": given.note}
-    try:
-        answer = ask.mark(ask.address(given.at), {name: value for name, value in said.items() if value}, ask.token())
-    except (ask.AskError, SettingsError) as error:
-        print(error, file=sys.stderr)
-        return NO
-    print(json.dumps({"ok": True, "message": answer}) if given.json else answer)
-    return YES
+    return told(given, lambda at, token: ask.mark(at, {name: value for name, value in said.items() if value}, token))

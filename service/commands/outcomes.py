@@ -1,11 +1,8 @@
 """`tocsin outcomes`: what came of sessions, by the day on which they ended."""
 
 import argparse
-import json
-import sys
 
-from service.commands import NO, YES, Commands, asking
-from service.config.settings import SettingsError
+from service.commands import Commands, asking, shown
 
 
 def add(commands: Commands) -> None:
@@ -30,10 +27,4 @@ def _outcomes(given: argparse.Namespace) -> int:
     from service.ledger.by_day_words import day_lines
 
     wanted = {"agent": given.agent, "outcome": given.outcome, "days": given.days}
-    try:
-        found = ask.outcomes(ask.address(given.at), wanted)
-    except (ask.AskError, SettingsError) as error:
-        print(error, file=sys.stderr)
-        return NO
-    print(json.dumps(found) if given.json else "\n".join(day_lines(found)))
-    return YES
+    return shown(given, lambda at: ask.outcomes(at, wanted), day_lines)

@@ -1,11 +1,8 @@
 """`tocsin quality`: what pages were worth, by rule or team."""
 
 import argparse
-import json
-import sys
 
-from service.commands import NO, YES, Commands, asking
-from service.config.settings import SettingsError
+from service.commands import Commands, asking, shown
 
 
 def add(commands: Commands) -> None:
@@ -27,10 +24,4 @@ def _quality(given: argparse.Namespace) -> int:
     from service import ask
     from service.reports.quality import worded
 
-    try:
-        found = ask.quality(ask.address(given.at), {"weeks": given.weeks, "by": given.by})
-    except (ask.AskError, SettingsError) as error:
-        print(error, file=sys.stderr)
-        return NO
-    print(json.dumps(found) if given.json else "\n".join(worded(found)))
-    return YES
+    return shown(given, lambda at: ask.quality(at, {"weeks": given.weeks, "by": given.by}), worded)

@@ -1,13 +1,11 @@
 """`tocsin review`: the week's sessions that are most worth a look; `tocsin review mark` says what one was."""
 
 import argparse
-import json
 import re
 import sys
 import time
 
-from service.commands import NO, WRONG_USE, YES, Commands, asking
-from service.config.settings import SettingsError
+from service.commands import WRONG_USE, Commands, asking, shown, told
 
 USAGE = "tocsin review [--days N] [--markdown] | mark ID good|bad [--by NAME]"
 
@@ -37,22 +35,13 @@ def _review(given: argparse.Namespace) -> int:
     from service.ledger.review_words import review_lines, review_markdown
 
     words: list[str] = given.words
-    try:
-        at = ask.address(given.at)
-        if not words:
-            found = ask.review(at, given.days)
-            lines = review_markdown(found) if given.markdown else review_lines(found)
-            print(json.dumps(found) if given.json else "\n".join(lines))
-            return YES
-        if len(words) != 3 or words[0] != "mark" or words[2] not in ("good", "bad"):
-            print(f"write {USAGE}", file=sys.stderr)
-            return WRONG_USE
-        answer = ask.outcome(at, _marked(words[1], words[2], given.by), ask.token())
-    except (ask.AskError, SettingsError) as error:
-        print(error, file=sys.stderr)
-        return NO
-    print(json.dumps({"ok": True, "message": answer}) if given.json else answer)
-    return YES
+    if not words:
+        return shown(given, lambda at: ask.review(at, given.days), review_markdown if given.markdown else review_lines)
+    if len(words) != 3 or words[0] != "mark" or words[2] not in ("good", "bad"):
+        print(f"write {USAGE}", file=sys.stderr)
+        return WRONG_USE
+    marked = _marked(words[1], words[2], given.by)
+    return told(given, lambda at, token: ask.outcome(at, marked, token))
 
 
 def _marked(name: str, word: str, by: str) -> dict[str, object]:

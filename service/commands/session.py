@@ -1,11 +1,9 @@
 """`tocsin session`: all that is known of one session; with `--audit`, who names sessions at all."""
 
 import argparse
-import json
 import sys
 
-from service.commands import NO, WRONG_USE, YES, Commands, asking
-from service.config.settings import SettingsError
+from service.commands import WRONG_USE, Commands, asking, shown
 
 
 def add(commands: Commands) -> None:
@@ -34,12 +32,6 @@ def _session(given: argparse.Namespace) -> int:
     if bool(given.session) == given.audit:
         print("which session? write tocsin session ID, or tocsin session --audit", file=sys.stderr)
         return WRONG_USE
-    try:
-        at = ask.address(given.at)
-        found = ask.sessions(at, given.days) if given.audit else ask.session(at, given.session)
-    except (ask.AskError, SettingsError) as error:
-        print(error, file=sys.stderr)
-        return NO
-    lines = audit_lines(found) if given.audit else session_lines(given.session, found)
-    print(json.dumps(found) if given.json else "\n".join(lines))
-    return YES
+    if given.audit:
+        return shown(given, lambda at: ask.sessions(at, given.days), audit_lines)
+    return shown(given, lambda at: ask.session(at, given.session), lambda found: session_lines(given.session, found))

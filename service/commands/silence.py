@@ -1,14 +1,13 @@
 """`tocsin silence`: for a while nobody is told of alerts with these labels; `list` lists silences, `end` ends one."""
 
 import argparse
-import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from alertrules.wording import utc
 from detectors.core.columns import SECOND_NS
-from service.commands import NO, WRONG_USE, YES, Commands, asking
-from service.config.settings import SettingsError
+from service.commands import WRONG_USE, Commands, asking, shown, told
 
 
 def add(commands: Commands) -> None:
@@ -34,33 +33,22 @@ def _silence(given: argparse.Namespace) -> int:
     from service import ask
 
     words: list[str] = given.words
-    try:
-        at = ask.address(given.at)
-        if words == ["list"]:
-            return _list(ask.silences(at), given.json)
-        if words[0] == "end" and len(words) == 2:
-            answer = ask.end_silence(at, words[1], ask.token())
-        elif not given.length:
-            print("how long? write --for 2h; or tocsin silence list, tocsin silence end ID", file=sys.stderr)
-            return WRONG_USE
-        else:
-            said = {"matchers": words, "for": given.length, "from": given.begins, "by": given.by, "why": given.why}
-            answer = ask.silence(at, {name: value for name, value in said.items() if value}, ask.token())
-    except (ask.AskError, SettingsError) as error:
-        print(error, file=sys.stderr)
-        return NO
-    print(json.dumps({"ok": True, "message": answer}) if given.json else answer)
-    return YES
+    if words == ["list"]:
+        return shown(given, lambda at: {"silences": ask.silences(at)}, _listed)
+    if words[0] == "end" and len(words) == 2:
+        return told(given, lambda at, token: ask.end_silence(at, words[1], token))
+    if not given.length:
+        print("how long? write --for 2h; or tocsin silence list, tocsin silence end ID", file=sys.stderr)
+        return WRONG_USE
+    said = {"matchers": words, "for": given.length, "from": given.begins, "by": given.by, "why": given.why}
+    asked = {name: value for name, value in said.items() if value}
+    return told(given, lambda at, token: ask.silence(at, asked, token))
 
 
-def _list(found: list[dict[str, Any]], is_json: bool) -> int:
-    if is_json:
-        print(json.dumps({"silences": found}))
-        return YES
-    for one in found:
+def _listed(found: dict[str, Any]) -> Iterator[str]:
+    for one in found["silences"]:
         until = utc(int(one["until_s"]) * SECOND_NS)
         said_by, why = (f", {one['by']}" if one["by"] else ""), (f": {one['why']}" if one["why"] else "")
-        print(f"{one['id']} {one['state']} {', '.join(one['matchers'])} until {until}{said_by}{why}")
-    if not found:
-        print("there are no silences")
-    return YES
+        yield f"{one['id']} {one['state']} {', '.join(one['matchers'])} until {until}{said_by}{why}"
+    if not found["silences"]:
+        yield "there are no silences"
