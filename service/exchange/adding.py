@@ -45,7 +45,7 @@ class Adding:
 
     def step(self, batch: Batch, now_ns: int, tally: Tally) -> list[Answer]:
         """Read reports. Any bytes get an answer."""
-        answers, before = list[Answer](), tally.spans
+        answers, before, evaluations = list[Answer](), tally.spans, len(tally.evaluations)
         if batch.gap != NO_GAP:
             self.merge.adjust(batch.gap)
         for answered in self.merge.read_all(batch.records, now_ns, tally):
@@ -53,6 +53,8 @@ class Adding:
             self._close()
         self.next_offset = batch.offsets.get(self.source, self.next_offset)
         self._spans += tally.spans - before
+        if self._made.records:
+            self._unreported.tell(tally.evaluations[evaluations:])
         return answers
 
     def _close(self) -> None:

@@ -179,6 +179,7 @@ class Merge:
             tally.spans += report.spans
             self.topics = report.topics
         self.metered.hear(report.told)
+        tally.evaluations += report.evaluations  # Of a report that comes again, too: the record takes each once.
         if report.watermark_ns is not None:
             source.watermark_ns = max(report.watermark_ns, source.watermark_ns or 0)
         source.is_heard |= report.is_heard

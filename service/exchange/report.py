@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from service.exchange import told_evaluations
 from service.exchange.part import TIME_MAX_NS, texts, whole_number
 from service.ingest.metrics.told import Spoken
+from service.ingest.otlp.points import Evaluation
 
 REPORT_FORMAT = 4
 """Of reports and parts together. A reader knows its own and those before it, so detect instances are upgraded first."""
@@ -43,6 +45,7 @@ class Report:
     spans         how many were read since the report before
     share         which of the partitions of its topic it is for, where several instances add reports up; not written
     told          services, what their spans told, and until when, as far as that is news
+    evaluations   that spans told, for the record of sessions
     parts         bytes, in order of their places
     """
 
@@ -56,6 +59,7 @@ class Report:
     share: int = 0
     parts: Sequence[bytes] = field(default=(), repr=False)
     told: Sequence[Spoken] = ()
+    evaluations: Sequence[Evaluation] = field(default=(), repr=False)
 
 
 def encoded(report: Report) -> bytes:
@@ -63,7 +67,7 @@ def encoded(report: Report) -> bytes:
     head = {
         "source": report.source, "topics": dict(report.topics), "after": report.after,
         "next_offset": report.next_offset, "watermark_ns": report.watermark_ns, "is_heard": report.is_heard,
-        "spans": report.spans, "told": report.told,
+        "spans": report.spans, "told": report.told, "evaluations": told_evaluations.written(report.evaluations),
     }  # fmt: skip
     pieces = [json.dumps(head, separators=(",", ":")).encode(), *report.parts]
     return _MAGIC + bytes([REPORT_FORMAT]) + b"".join(_LENGTH.pack(len(piece)) + piece for piece in pieces)
@@ -111,6 +115,7 @@ def _of(head: Any, parts: list[bytes]) -> Report:
         whole_number(head["next_offset"], TIME_MAX_NS),
         None if watermark_ns is None else whole_number(watermark_ns, TIME_MAX_NS), head["is_heard"],
         whole_number(head["spans"], TIME_MAX_NS), parts=parts, told=_told(head.get("told", [])),
+        evaluations=told_evaluations.read(head.get("evaluations", [])),
     )  # fmt: skip
 
 

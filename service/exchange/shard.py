@@ -80,7 +80,7 @@ class Shard:
 
     def step(self, batch: Batch, now_ns: int, tally: Tally) -> list[Answer]:
         """Read records of the partition, or learn by `checked` how far it was read. Any bytes get an answer."""
-        answers, before = list[Answer](), tally.spans
+        answers, before, evaluations = list[Answer](), tally.spans, len(tally.evaluations)
         if batch.gap != NO_GAP:
             self.ingest.adjust(batch.gap)
         for answered in self.ingest.read_all(batch.records, now_ns, tally):
@@ -96,6 +96,8 @@ class Shard:
             self._close(slot, stretches.get(start_ns, NO_STRETCHES), legs.get(start_ns, NO_LEGS))
         self.next_offset = batch.offsets.get(self.source, self.next_offset)
         self._spans += tally.spans - before
+        if self._made.records:
+            self._unreported.tell(tally.evaluations[evaluations:])
         return answers
 
     def _close(self, slot: Slot, stretches: Stretches, legs: Legs) -> None:

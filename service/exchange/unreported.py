@@ -6,6 +6,8 @@ from dataclasses import replace
 from detectors.core.columns import SECOND_NS, SLOT_NS
 from service.exchange.part import Part, encoded
 from service.exchange.report import Place, Report
+from service.exchange.told_evaluations import EVALUATIONS_MAX, of_sessions
+from service.ingest.otlp.points import Evaluation
 
 REPORT_BYTES_MAX = 512 << 10
 """A report with more is followed by another one: brokers take records of a megabyte."""
@@ -23,11 +25,12 @@ class Unreported:
     def __init__(self, reported: Sequence[Place | None]) -> None:
         self.reported, self.last = list(reported), list(reported)
         self._parts: list[list[tuple[Place, bytes]]] = [[] for _ in reported]
+        self._evaluations: list[Evaluation] = []
         self._told_slot = self._told_ns = -1
 
     @property
     def is_empty(self) -> bool:
-        return not any(self._parts)
+        return not (any(self._parts) or self._evaluations)
 
     def is_due(self, watermark_ns: int | None, now_ns: int) -> bool:
         """Whether there is something to report: parts, event time that went on, or nothing new for a while."""
@@ -39,12 +42,21 @@ class Unreported:
             self._parts[share].append((part.place, encoded(part)))
             self.last[share] = part.place
 
+    def tell(self, evaluations: Iterable[Evaluation]) -> None:
+        """Have evaluations be reported, with the next parts or without any."""
+        self._evaluations += of_sessions(evaluations)
+
     def take(self, standing: Report, now_ns: int) -> list[Report]:
         """Everything, in this order. `standing` says what is told beside parts, to the first share what all told."""
         self._told_slot, self._told_ns, reports = _slot(standing.watermark_ns), now_ns, list[Report]()
         for share in range(len(self._parts)):
             reports += self._of(share, replace(standing, share=share))
             standing = replace(standing, spans=0, told=())
+        evaluations, self._evaluations = self._evaluations, []
+        reports[0] = replace(reports[0], evaluations=evaluations[:EVALUATIONS_MAX])
+        for begin in range(EVALUATIONS_MAX, len(evaluations), EVALUATIONS_MAX):
+            more = replace(standing, share=0, evaluations=evaluations[begin : begin + EVALUATIONS_MAX])
+            reports.append(self._report(more, []))
         return reports
 
     def _of(self, share: int, standing: Report) -> list[Report]:
