@@ -113,7 +113,7 @@ def _named(term: Term) -> str:
     level = LEVELS.get(term.unit, digits)
     if term.how is How.FACTOR:
         return f"{term.label} {level(term.before)} to {level(term.now)}"
-    name = value if term.label in bare else f"{term.label.removeprefix('agent_')} {value}"
+    name = value if term.label in bare else f"{term.label.removeprefix('agent_').replace('_', ' ')} {value}"
     if term.how is How.RATE:
         return name
     return f"{'more' if term.now > term.before else 'less'} of {name} ({level(term.before)} to {level(term.now)})"

@@ -11,9 +11,10 @@ from alertrules.select import Matcher, Matchers, Operator
 from detectors.core.signals import SIGNALS
 
 _ALL = frozenset(("tenant", "agent", "agent_version", "operation"))
+_OF_MODELS = frozenset(("provider", "model", "prompt", "response_model"))
 LABELS_OF = {
-    "llm": _ALL | {"provider", "model"},
-    "embedding": _ALL | {"provider", "model"},
+    "llm": _ALL | _OF_MODELS,
+    "embedding": _ALL | _OF_MODELS,
     "tool": _ALL | {"tool"},
     "retrieval": _ALL | {"tool"},
     "evaluation": _ALL | {"tool"},

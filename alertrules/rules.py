@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from alertrules.compared import OF_OTHERS, compared
 from alertrules.fields import (
     GROUP_LABELS,
     SPANS,
@@ -124,8 +125,11 @@ class Rule(Written):
     @classmethod
     def _compared(cls, by: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         either = getattr(detector_of(info), "compares", ())
-        if either and sum(label in either for label in by) != 1:
+        if either and compared(by, either) is None:
             example = f"[tenant, agent, operation, {either[0]}]"
+            for label, other in OF_OTHERS.items():
+                if label in by:
+                    example = f"[tenant, agent, operation, {other}, {label}], as what answers is compared by {other}"
             raise ValueError(f"it compares what differs in one of {', '.join(either)}; write {example}")
         if is_of(info, "of_running"):
             if not set(by) <= {"tenant", "agent"}:
@@ -282,6 +286,11 @@ class Rule(Written):
         described = descriptor(self.detector)
         assert described is not None, "the rule was read while there was one"
         return described.scheduled() if self.every_ns else described
+
+    @property
+    def compared(self) -> str | None:
+        """The label in which its series are held beside each other; None where its detector compares none."""
+        return compared(self.by, self.described.compares)
 
     @property
     def counts_sessions(self) -> bool:

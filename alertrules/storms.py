@@ -21,7 +21,7 @@ STORM_NS = 60 * SECOND_NS
 CAUSE_NS = 300 * SECOND_NS
 CAUSE_AGENTS_MIN = 3
 CAUSE_SHARE = 0.8
-CAUSE_LABELS = ("provider", "model", "tool", "agent_version", "region", "version")
+CAUSE_LABELS = ("provider", "model", "tool", "agent_version", "prompt", "response_model", "region", "version")
 """What agents depend on."""
 VICTIMS_MAX = 40
 

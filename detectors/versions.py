@@ -1,4 +1,4 @@
-"""A new version (or model) beside the one that ran before, on the same minutes: no baseline is needed.
+"""A new version (or model, prompt) beside the one that ran before, on the same minutes: no baseline is needed.
 
 Series that differ in one label alone are kin. The first sight of one, where another was there for an hour, begins a
 comparison with the kin that has most traffic, for a week or until that has been gone for a day. Compared are shares of
@@ -382,6 +382,6 @@ DETECTOR = Descriptor(
     effects=Effects(LEAST_RATIO, LEAST_POINTS, "1.5x and +0.5pp"),
     of_points=False,
     series_usual=2_000,
-    compares=("agent_version", "model"),
+    compares=("agent_version", "model", "prompt", "response_model"),
     version=2,
 )

@@ -30,9 +30,14 @@ SECOND_NS = 1_000_000_000
 SLOT_NS = 10 * SECOND_NS
 TICK_NS = 60 * SECOND_NS
 
-CELL_LABELS = ("tenant", "agent", "operation", "provider", "model", "tool", "agent_version", "metric")
+CELL_LABELS = (
+    "tenant", "agent", "operation", "provider", "model", "tool", "agent_version", "prompt", "response_model", "metric",
+)  # fmt: skip
 """What a cell is counted by. A closed session is a unit of operation `session`, with a version at most; `metric` names
-the metric whose points a cell counts, and is empty for calls and sessions."""
+the metric whose points a cell counts, and is empty for calls and sessions. Calls of models alone have a `prompt`, its
+name and version, and a `response_model`, which is empty where what was asked for answered."""
+CELL_LABELS_BEFORE = 8
+"""How many there were before calls had a prompt and a model that answered, which stand before the last one."""
 
 OUTCOMES = ("resolved", "escalated", "abandoned", "failed", "unmapped")
 """Classes of a session's outcome; the first is the good one. An index into this tuple is a class id."""

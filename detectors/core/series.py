@@ -115,6 +115,18 @@ class SeriesTable:
         self.expired += len(gone)
         return np.array(gone, np.int32)
 
+    def widened(self, labels: Sequence[str]) -> "SeriesTable":
+        """The same rows under more labels, which are empty in all of them."""
+        wide = SeriesTable(labels, self.capacity)
+        places = {name: self.labels.index(name) for name in wide.labels if name in self.labels}
+        for row in self._rows[OVERFLOW + 1 :]:
+            values = None if row is None else tuple(row[places[n]] if n in places else "" for n in wide.labels)
+            wide._rows.append(values)
+        wide._ids = {row: i for i, row in enumerate(wide._rows) if row is not None and i != OVERFLOW}
+        wide._free, wide._births, wide.refused, wide.expired = self._free, self._births, self.refused, self.expired
+        wide._seen_ns, wide._born = self._seen_ns, self._born
+        return wide
+
     def snapshot(self) -> Arrays:
         """The table as arrays, its rows as JSON text."""
         state = [self.labels, self._rows, self._free, self._births, self.refused, self.expired]

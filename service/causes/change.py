@@ -19,7 +19,9 @@ from service.causes.terms import Candidate, Codes, Shares
 from service.ingest.reasons import error_class
 from service.ingest.vocabulary import AGENT_RUN, MODEL_OPERATIONS, RETRIEVAL, SESSION_UNIT, TOOL, WORKFLOW
 
-LABELS = ("tool", "model", "agent_version", "tenant", "agent", "operation", "provider")
+LABELS = (
+    "tool", "model", "agent_version", "prompt", "response_model", "tenant", "agent", "operation", "provider",
+)  # fmt: skip
 """Labels that may be a cause; of two that mean the same calls the first is named."""
 UNPRICED_TOLD, WEIGHTED = 0.001, 1.001
 SEEN_CHANGE = 1 / 3

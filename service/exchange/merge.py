@@ -26,6 +26,7 @@ from service.exchange.part import decoded as part_of
 from service.exchange.pieces import Together, with_traces
 from service.exchange.report import Place, Report, ReportError
 from service.exchange.report import decoded as report_of
+from service.ingest.cardinality import Cardinality, restored
 from service.ingest.join.closing import Labels
 from service.ingest.join.join import Seed
 from service.ingest.legs import NO_LEGS, Legs, legs_of
@@ -39,10 +40,11 @@ from service.ingest.stage import CELL_LIFE_NS, NO_METRIC
 from service.ingest.stretches import Stretches
 from service.ingest.stretches import together as stretches_of
 
-MERGE_FORMAT = 3
+MERGE_FORMAT = 4
 """Of what a snapshot of ours adds to the pipeline's."""
-MERGE_READABLE = (1, 2, MERGE_FORMAT)
-"""In 1 no sessions were joined here. In 2 it was not told what legs of sessions are made of."""
+MERGE_READABLE = (1, 2, 3, MERGE_FORMAT)
+"""In 1 no sessions were joined here. In 2 it was not told what legs of sessions are made of. In 3
+cells had neither a prompt nor a model that answered."""
 HELD_BYTES_MAX = 128 << 20
 """Parts that may wait for a partition of which nobody reports; with more the oldest slot closes without it."""
 SILENT_NS = 30 * SECOND_NS
@@ -74,6 +76,7 @@ class Merge:
     def __init__(self, limits: IngestLimits, local: Local, seed: Seed, names: Seed, meters: Meters) -> None:
         self.limits, self.local = limits, local
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
+        self._cardinality = Cardinality(self.cells)
         self.sights = Sights()
         self.conversations = Conversations(limits, local, seed, names)
         self.metered = Metered(meters, local, self.conversations.labels_of, limits.cells_max)
@@ -209,7 +212,7 @@ class Merge:
 
     def _close(self, until_ns: int | None, tally: Tally) -> None:
         """Close, in the order of event time, the slots that `until_ns` has passed (everything, if None)."""
-        together = Together(self.cells, self.sights.errors, self._outcome_of)
+        together = Together(self.cells, self._cardinality, self.sights.errors, self._outcome_of)
         while (start_ns := self.conversations.next_start_ns()) is not None:
             if until_ns is not None and start_ns + SLOT_NS > until_ns:
                 return
@@ -222,6 +225,7 @@ class Merge:
         parts, refused, slot = [part for parts in by_source for part in parts], 0.0, empty_slot(start_ns)
         if parts:
             slot, refused = together.slot(parts)
+            tally.tickets += self._cardinality.take()
 
         def cell_of(labels: Labels, units: int) -> int:
             nonlocal refused
@@ -290,6 +294,7 @@ class Merge:
             self._expired_day = day
             self.metered.forget_cells(self.cells)
             self.cells.expire(day * DAY_NS - CELL_LIFE_NS)
+            self._cardinality.learn()
             self.conversations.forget_cells()
             self.sights.expire(day * DAY_NS - CELL_LIFE_NS)
 
@@ -341,6 +346,7 @@ class Merge:
         for start_ns, source, size in text["waiting"]:
             merge._wait(start_ns, source, held[at : at + size])
             at += size
-        merge.cells = SeriesTable.restore(under(arrays, "cells."), limits.cells_max)
+        merge.cells = restored(under(arrays, "cells."), limits.cells_max)
+        merge._cardinality = Cardinality(merge.cells)
         merge.sights = Sights.restore(arrays, text.get("sights", [text.get("answers", ())]))
         return merge

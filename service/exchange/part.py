@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from detectors.core.columns import (
     CELL_LABELS,
+    CELL_LABELS_BEFORE,
     ENDINGS,
     NO_EXAMPLES,
     NOTHING,
@@ -28,6 +29,7 @@ from detectors.core.columns import (
     Slot,
 )
 from detectors.core.runs import MEASURES, PLACES, Running
+from detectors.core.series import OVERFLOW_VALUE
 from service.exchange import closed_legs, crossing
 from service.exchange.following import Followed, Named
 from service.exchange.packing import EXACT, ZERO, packed, size_of, unpacked
@@ -130,7 +132,7 @@ def encoded(part: Part) -> bytes:
         "examples": len(seen.cell), "kinds": "".join(kind for kind, _ in columns) + kinds, "outcomes": part.outcomes,
         "errors": part.errors, "firsts": slot.firsts, "sessions": told, "stretches": len(part.stretches),
     }  # fmt: skip
-    head |= {"legs": len(part.legs)} if part.is_whole else {"labels": True}
+    head |= {"cell_labels": len(CELL_LABELS)} | ({"legs": len(part.legs)} if part.is_whole else {"labels": True})
     line = json.dumps(head, separators=(",", ":")).encode() + b"\n"
     return line + b"".join((*(column for _, column in columns), *traces, went))
 
@@ -172,7 +174,10 @@ class _Reader:
         self.kinds = _text(head["kinds"])
         # A version before had no `failed_squares`, the last one; and the one after it told of no open sessions.
         self.mixes = tuple(MIXES)[: max(len(head["mixes"]), len(MIXES) - 1)]
-        wanted = len(CELL_LABELS) + len(COLUMNS) + 3 * len(self.mixes) + 3 + (4 + len(MEASURES)) * ("sessions" in head)
+        self.labels = whole_number(head.get("cell_labels", CELL_LABELS_BEFORE), len(CELL_LABELS))
+        if self.labels not in (CELL_LABELS_BEFORE, len(CELL_LABELS)):
+            raise PartError(f"its cells have {self.labels} labels, not {len(CELL_LABELS)}")
+        wanted = self.labels + len(COLUMNS) + 3 * len(self.mixes) + 3 + (4 + len(MEASURES)) * ("sessions" in head)
         wanted += (1 + crossing.STRETCH_COLUMNS) * ("stretches" in head)
         wanted += (crossing.RECORD_COLUMNS + closed_legs.LEG_COLUMNS) * ("legs" in head)
         wanted += len(crossing.LABEL_WORDS) * ("labels" in head)
@@ -205,8 +210,8 @@ class _Reader:
             raise PartError(f"no slot begins at {start_ns}")
         words, outcomes, errors = (texts(head[name]) for name in ("words", "outcomes", "errors"))
         cells = whole_number(head["cells"], CELLS_MAX)
-        texts_of = np.stack([self.whole(cells, len(words) - 1) for _ in CELL_LABELS], 1)
-        labels = tuple(tuple(words[word] for word in row) for row in texts_of.tolist())
+        texts_of = np.stack([self.whole(cells, len(words) - 1) for _ in range(self.labels)], 1)
+        labels = tuple(_with_all(tuple(words[word] for word in row)) for row in texts_of.tolist())
         if len(set(labels)) != cells:
             raise PartError("a cell is in it twice")
         columns = {name: self.take(cells) for name in COLUMNS}
@@ -293,6 +298,13 @@ class _Reader:
             raise PartError("the ids of its traces are cut short")
         self.at += size
         return found
+
+
+def _with_all(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels of a cell. One of a version before has neither a prompt nor a model that answered."""
+    missing = len(CELL_LABELS) - len(labels)
+    # What stands for all cells for which there was no room stands for those of any prompt, too.
+    return (*labels[:-1], *[OVERFLOW_VALUE if OVERFLOW_VALUE in labels else ""] * missing, labels[-1])
 
 
 def whole_number(value: object, largest: int) -> int:

@@ -23,6 +23,8 @@ from service.exchange.closed_legs import LEGS_MAX
 from service.exchange.crossing import STRETCHES_MAX, places
 from service.exchange.following import Followed, all_of, followed
 from service.exchange.part import CELLS_MAX, COLUMNS, MIXES, SESSIONS_OF_MAX, Part
+from service.ingest.cardinality import Cardinality
+from service.ingest.join.closing import NO_MORE
 from service.ingest.legs import NO_LEGS, Legs
 from service.ingest.stretches import Stretches
 
@@ -102,12 +104,15 @@ def with_traces(pieces: Sequence[Part]) -> list[Part]:
 class Together:
     """Adds parts of one slot up. Cells, types of error and classes of outcomes get the numbers of the reader.
 
-    cells, errors  where they have their numbers
+    cells, errors  where they have their numbers, cells by what `cardinality` leaves of their labels
     outcome_of     the number of a class of outcomes by its name
     """
 
-    def __init__(self, cells: SeriesTable, errors: SeriesTable, outcome_of: Callable[[str], int]) -> None:
-        self._cells, self._errors, self._outcome_of = cells, errors, outcome_of
+    def __init__(
+        self, cells: SeriesTable, cardinality: Cardinality, errors: SeriesTable, outcome_of: Callable[[str], int]
+    ) -> None:  # fmt: skip
+        self._cells, self._cardinality = cells, cardinality
+        self._errors, self._outcome_of = errors, outcome_of
 
     def slot(self, parts: Sequence[Part]) -> tuple[Slot, float]:
         """The slot of parts that begin alike, and what of it counts under `_other` for want of room."""
@@ -118,7 +123,7 @@ class Together:
         other = self._cells.values(OVERFLOW)
         ids, refused = list[Ids](), 0.0
         for part in parts:
-            mine = [OVERFLOW if row == other else self._cells.id_of(row, start_ns) for row in part.labels]
+            mine = [OVERFLOW if row == other else self._cardinality.id_of(row, start_ns) for row in part.labels]
             full = [i for i, row in enumerate(part.labels) if mine[i] == OVERFLOW and row != other]
             refused += float(part.slot.count[full].sum())
             ids.append(np.array(mine, np.int32))
@@ -132,7 +137,7 @@ class Together:
         each = zip(*(part.slot.firsts for part in parts), strict=True)
         firsts = Firsts(*(tuple(sorted({pair for pairs in kind for pair in pairs})) for kind in each))
         told = [Followed(part.named, part.slot.lengths, part.slot.running) for part in parts]
-        lengths, running = all_of(told, lambda of: self._cells.id_of((*of, "session", "", "", "", "", ""), start_ns))
+        lengths, running = all_of(told, lambda of: self._cells.id_of((*of, "session", *NO_MORE, ""), start_ns))
         slot = Slot(
             start_ns=start_ns, cell=cells.astype(np.int32), **columns, **mixes,  # type: ignore[arg-type]
             examples=_best([part.slot.examples for part in parts], ids), firsts=firsts,

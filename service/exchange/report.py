@@ -15,11 +15,11 @@ from service.exchange.part import TIME_MAX_NS, texts, whole_number
 from service.ingest.metrics.told import Spoken
 from service.ingest.otlp.points import Evaluation
 
-REPORT_FORMAT = 4
+REPORT_FORMAT = 5
 """Of reports and parts together. A reader knows its own and those before it, so detect instances are upgraded first."""
-REPORTS_READABLE = (1, 2, 3, REPORT_FORMAT)
+REPORTS_READABLE = (1, 2, 3, 4, REPORT_FORMAT)
 """In 1 sessions were joined by partition, and counted with the cells. In 2 nothing was told of legs. In 3 versions of
-sessions were told with legs alone."""
+sessions were told with legs alone. In 4 cells had neither a prompt nor a model that answered."""
 HEAD_MAX, PARTS_MAX, TOPICS_MAX, PARTITIONS_MAX, TOLD_MAX = 1 << 20, 10_000, 1_000, 1_000_000, 20_000
 _MAGIC = b"tocsin-slots"
 _LENGTH = struct.Struct("<I")

@@ -11,6 +11,7 @@ import numpy as np
 from detectors.core.columns import CELL_LABELS, SLOT_NS, Arrays, Slot
 from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
 from service.batch import Answer, Dropped, Gap, Record, Signal, Tally
+from service.ingest.cardinality import Cardinality, restored
 from service.ingest.decode import Decoder, decode
 from service.ingest.join.closing import Closing, Labels
 from service.ingest.join.join import UNSEEDED, Join, Seed
@@ -65,6 +66,7 @@ class Ingest:
         self.meters = meters or Meters()
         self._decoder = decoder or Scanner()
         self.cells = SeriesTable(CELL_LABELS, limits.cells_max)
+        self._cardinality = Cardinality(self.cells)
         self.sights = Sights()
         self._review = review
         self._watermark = Watermark(limits.lateness_ns, limits.idle_hold_ns)
@@ -259,6 +261,7 @@ class Ingest:
             return self._cell((*labels, NO_METRIC), start_ns, tally, units)
 
         closed = self._closing.close(start_ns, cell_of, tally)
+        tally.tickets += self._cardinality.take()
         firsts = closed.firsts._replace(policies=tuple(self._policies.slot(start_ns, closed.sampled)))
         tally.tickets += [line for _, line in firsts.policies]
         tally.sessions += len(closed.ended)
@@ -314,12 +317,13 @@ class Ingest:
             self._expired_day = day  # Not saved: doing it again frees nothing more.
             self._tell_meters()
             self.cells.expire(day * DAY_NS - CELL_LIFE_NS)
+            self._cardinality.learn()
             self.sights.expire(day * DAY_NS - CELL_LIFE_NS)
             self.join.forget_labels()
 
     def _cell(self, labels: Cell, seen_ns: int, tally: Tally, units: int = 1) -> int:
         is_other = OVERFLOW_VALUE in labels  # A name for which there was no room.
-        cell = OVERFLOW if is_other else self.cells.id_of(labels, seen_ns)
+        cell = OVERFLOW if is_other else self._cardinality.id_of(labels, seen_ns)
         if cell == OVERFLOW:
             tally.dropped[Dropped.SERIES_FULL] += units
             tally.refused[labels[AGENT_PLACE]] += units
@@ -357,5 +361,6 @@ class Ingest:
         ingest.words = Words.resume(text.get("words", []))
         ingest.sights = Sights.restore(arrays, text.get("sights", [text.get("answers", ())]))
         cells = {name.removeprefix("cells."): array for name, array in arrays.items() if name.startswith("cells.")}
-        ingest.cells = SeriesTable.restore(cells, limits.cells_max)
+        ingest.cells = restored(cells, limits.cells_max)
+        ingest._cardinality = Cardinality(ingest.cells)
         return ingest

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from alertrules.compared import kin
 from alertrules.ledger import Ledger, Page, Sums
 from alertrules.lifecycle import (
     Alert,
@@ -93,8 +94,7 @@ class RuleRunner:
         self.view = View(rule.selection, rule.by, rule.series_max, rule.described.of_running)
         terms = replace(rule.terms, calendar=calendar, outcomes=outcomes.names, goods=outcomes.goods)
         self.detector: Detector = build(rule.detector, terms)
-        labels = rule.described.compares
-        self.compares = next((place for place, label in enumerate(rule.by) if label in labels), None)
+        self.compares = rule.compared
         self.clocked = self.detector if isinstance(self.detector, Clocked) else None
         self.listener = self.detector if isinstance(self.detector, Listener) else None
         self.following = self.detector if isinstance(self.detector, Following) else None
@@ -281,8 +281,7 @@ class RuleRunner:
             self.detector.ask(row, asked)
         if isinstance(self.detector, Comparing) and compares is not None:
             for row in new.tolist():
-                values = table.values(row)
-                self.detector.meet(row, (*values[:compares], *values[compares + 1 :]), values[compares])
+                self.detector.meet(row, *kin(self.rule.by, compares, table.values(row)))
         self.asked_to = int(table.born(new).max(initial=self.asked_to))
 
     def _ask(self, row: int) -> None:

@@ -30,7 +30,8 @@ def compared(levels: Iterable[Level], agent: str, old: str, new: str, tenant: st
             labels = dict(zip(level.rule.by, values, strict=True))
             if labels.get("agent", agent) != agent or (tenant is not None and labels.get("tenant", tenant) != tenant):
                 continue
-            (label,) = [name for name in level.rule.described.compares if name in labels]
+            label = level.rule.compared
+            assert label is not None, "only what a rule compares stands beside something"
             its_old = dict(zip(level.rule.by, beside, strict=True))[label]
             if (its_old, labels[label]) == (old, new):
                 found.append((level, values, labels))

@@ -229,17 +229,20 @@ class _CallKit:
 
     def __init__(self, agent: Agent, calls: Calls) -> None:
         self.agent, self.of = agent, calls
-        self._shared: dict[tuple[str, str, bool], bytes] = {}
+        self._shared: dict[tuple[str, str, str, str, bool], bytes] = {}
 
     def shared(self, now: Mapping[str, Any], failed: bool) -> bytes:
-        """What those share that fail, or those that do not."""
-        model, error = now.get("model", ""), now["error_type"]
-        key = model, error, failed
+        """What those share that fail, or those that do not. No model answers a call that fails."""
+        model, error, prompt = now.get("model", ""), now["error_type"], now.get("prompt", "")
+        answered = "" if failed else now.get("response_model", "")
+        key = model, answered, prompt, error, failed
         if key not in self._shared:
             calls, operation = self.of, OPERATION_NAMES[self.of.operation]
             kind = _CLIENT if calls.operation == LLM else _INTERNAL
             said = _named(operation or "work", calls.tool or model, kind, self.agent.agent, bool(operation))
-            for name, value in (("provider.name", calls.provider), ("request.model", model), ("tool.name", calls.tool)):
+            told = {"provider.name": calls.provider, "request.model": model, "tool.name": calls.tool}
+            told["prompt.name"], _, told["prompt.version"] = prompt.rpartition(" ")
+            for name, value in (told | {"response.model": answered}).items():
                 said += text(f"gen_ai.{name}", value) if value else b""
             self._shared[key] = said + (FAILED + text("error.type", error) if failed else b"")
         return self._shared[key]

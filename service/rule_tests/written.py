@@ -111,6 +111,8 @@ class CallNumbers(Written):
     output_tokens: Count | None = None
     cost: Dollars | None = None
     model: Label | None = None
+    response_model: Label | None = None
+    prompt: Label | None = None
 
 
 class CallChange(Span, CallNumbers):

@@ -9,7 +9,7 @@ from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
 
 
 def labels(tenant: str, agent: str, operation: str, model: str = "") -> tuple[str, ...]:
-    return (tenant, agent, operation, "", model, "", "", "")
+    return (tenant, agent, operation, "", model, "", "", "", "", "")
 
 
 def slot(start_ns: int, cells: dict[int, tuple[float, float, int]]) -> Slot:

@@ -148,7 +148,9 @@ def cells(count: int) -> Sizes:
 def fill(table: SeriesTable, count: int) -> None:
     """Cells of sessions, each of an agent of its own: every shipped rule looks at them."""
     for number in range(count):
-        table.id_of((f"tenant-{number % 1000:04d}", f"agent-{number:06d}", "session", "", "", "", "1.14.2", ""), 0)
+        table.id_of(
+            (f"tenant-{number % 1000:04d}", f"agent-{number:06d}", "session", "", "", "", "1.14.2", "", "", ""), 0
+        )
 
 
 def counted_once(count: int) -> Slot:

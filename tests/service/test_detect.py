@@ -40,7 +40,9 @@ def runner(effect: str) -> RuleRunner:
 
 def slot(start_ns: int, cells: SeriesTable, *tenants: str) -> Slot:
     """Ten calls of each tenant."""
-    ids = np.array(sorted(cells.id_of((t, "", "tool", "", "", "", "", ""), start_ns) for t in tenants), np.int32)
+    ids = np.array(
+        sorted(cells.id_of((t, "", "tool", "", "", "", "", "", "", ""), start_ns) for t in tenants), np.int32
+    )
     ten, zero = np.full(len(ids), 10.0), np.zeros(len(ids))
     none = Entries(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
     ended = Entries(ids, np.full(len(ids), PLACES + 250, np.int32), ten)  # Sessions of about two calls.

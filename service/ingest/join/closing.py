@@ -54,8 +54,10 @@ NO_BANDS = Bands((), ())
 NO_WORDS: Mapping[tuple[str, str], float] = MappingProxyType({})
 NO_ERRORS: Mapping[int, str] = MappingProxyType({})
 Rows = NDArray[np.int64]
-Labels = tuple[str, str, str, str, str, str, str]
+Labels = tuple[str, str, str, str, str, str, str, str, str]
 """Values of CELL_LABELS, without the last, in that order."""
+NO_MORE = ("", "", "", "", "", "")
+"""The labels after the operation, of sessions whose version is not told."""
 
 
 class Closed(NamedTuple):
@@ -236,7 +238,7 @@ class Closing:
 
         def of_sessions(named: tuple[str, str]) -> int:
             # No units: those that find no room were counted with their cells.
-            return cell_of((*named, "session", "", "", "", ""), 0)
+            return cell_of((*named, "session", *NO_MORE), 0)
 
         texts = lexicon.texts()
         return Closed(
@@ -287,7 +289,10 @@ class Closing:
         """The texts of some labels."""
         words = self._tables.rows("labels")["words"][rows].tolist()
         texts = self._join.lexicon.texts()
-        return [(texts[a], texts[b], texts[c], texts[d], texts[e], texts[f], texts[g]) for a, b, c, d, e, f, g in words]
+        return [
+            (texts[a], texts[b], texts[c], texts[d], texts[e], texts[f], texts[g], texts[h], texts[i])
+            for a, b, c, d, e, f, g, h, i in words
+        ]
 
 
 def _tell(counts: Counts, tally: Tally) -> None:

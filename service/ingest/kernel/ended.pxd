@@ -15,7 +15,7 @@ cdef inline void list_ended(Join* t, const Slot* slot) noexcept nogil:
     cdef int i
     cdef EndedSession* ended
     cdef double* unit
-    cdef word_t[7] words
+    cdef word_t[9] words
     while row >= 0:
         ended = &t.ended[row]
         for i in range(LABEL_WORDS):

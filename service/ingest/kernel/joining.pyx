@@ -65,7 +65,7 @@ cdef void _stand(Join* t, row_t row, const Stretch* stretch, row_t reading) noex
 cdef void _bear(Join* t, row_t row, const Stretch* stretch, row_t tool, row_t resource, int64_t end_ns) noexcept nogil:
     """Have a trace and its session bear what the trace went through."""
     cdef Trace* trace = &t.traces[row]
-    cdef word_t[7] words
+    cdef word_t[9] words
     cdef Cost cost
     cdef int place
     cdef row_t calls

@@ -97,6 +97,8 @@ cdef inline void label(Join* t, Span* span, word_t* words) noexcept nogil:
     words[L_TENANT], words[L_AGENT] = tenant, _as_spelled(t, span, agent) if agent else resource.agent
     words[L_OPERATION], words[L_PROVIDER], words[L_MODEL] = FIRST_OPERATION + own.operation, provider, model
     words[L_TOOL], words[L_VERSION] = tool, version if version else resource.version
+    words[L_PROMPT] = own.prompt if asks_model else 0
+    words[L_ANSWERED] = own.answered_by if asks_model and own.answered_by != model else 0
 
 
 cdef inline word_t model_of(Join* t, const Span* root, const word_t* words) noexcept nogil:

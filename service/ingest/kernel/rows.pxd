@@ -92,7 +92,10 @@ cdef enum:
     PART_TOP_K, PART_SCORE
     # Labels of a cell.
     L_TENANT = 0
-    L_AGENT, L_OPERATION, L_PROVIDER, L_MODEL, L_TOOL, L_VERSION, LABEL_WORDS
+    L_AGENT, L_OPERATION, L_PROVIDER, L_MODEL, L_TOOL, L_VERSION
+    L_PROMPT                # The prompt of a model's call, with its version,
+    L_ANSWERED              # and the model that answered, where another one was asked for.
+    LABEL_WORDS
     FIRST_OPERATION = 2     # The word of the first operation.
     ASK = -1                # The cell of these labels is not known,
     ASKED = -2              # or is on the list to be asked for.
@@ -221,7 +224,7 @@ cdef struct Page:           # Spans that wait for a slot, and their ends. All pa
 
 
 cdef struct Labels:
-    word_t[7] words
+    word_t[9] words
     row_t cell
 
 
@@ -294,7 +297,7 @@ cdef struct Order:          # A span of the slot that closes; or a session that 
 
 
 cdef struct Scratch:        # Labels of one of the next calls.
-    word_t[7] words
+    word_t[9] words
     uint64_t hashed
 
 

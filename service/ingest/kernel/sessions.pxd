@@ -284,7 +284,7 @@ cdef inline void _sum_up(Join* t, const Session* session, EndedSession* ended) n
     cdef row_t row = session.traces
     cdef int64_t outcome_ns = 0, outcome_id = 0, unpriced = 0, free = 0
     cdef Span* root
-    cdef word_t[7] words
+    cdef word_t[9] words
     cdef int place
     ended.failed, ended.is_trace, ended.outcome, ended.dollars, ended.traces = 0, 1, -1, 0.0, 0
     ended.lowest = ended.tokens_in = ended.tokens_out = 0.0

@@ -80,7 +80,7 @@ cdef inline void _tell(Join* t, Trace* trace, int64_t ended, bint has_top) noexc
     cdef Stretch* stretch = _next(t)
     cdef const Session* session = &t.sessions[trace.session]
     cdef Span* root = first_of(t, trace)
-    cdef word_t[7] words
+    cdef word_t[9] words
     memset(stretch, 0, sizeof(Stretch))
     label(t, root, words)
     stretch.trace_high, stretch.trace_low, stretch.session = trace.high, trace.low, session.high

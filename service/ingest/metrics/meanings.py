@@ -83,6 +83,8 @@ def meaning(operation: str, attributes: Labels, resource: Labels, metric: str = 
         (models[1] or models[0]) if is_model else "",
         str(own.get(TOOL_NAME, "")) if operation == TOOL else "",
         str(own.get(AGENT_VERSION) or process.version),
+        "",
+        "",
         metric,
     )
     failed = reading.failed or str(known.get("status", "")).lower() in _FAILED

@@ -300,7 +300,7 @@ class Meters:
     def _judge(self, judged: Judged, where: tuple[str, str], start_ns: int, doors: Doors) -> None:
         """Add an evaluation to its cells: of this tenant and agent, or where they are empty, of its own."""
         tenant, agent = where[0] or judged.own[0], where[1] or judged.own[1]
-        labels = (tenant, agent, EVALUATION, "", "", judged.name, judged.own[2], "")
+        labels = (tenant, agent, EVALUATION, "", "", judged.name, judged.own[2], "", "", "")
         sums = self._sums.setdefault(start_ns, Sums())
         if judged.said:
             sums.evaluated(doors.cell_of(labels, start_ns), *self._verdict(judged, agent, doors))

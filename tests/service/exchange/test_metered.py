@@ -148,7 +148,7 @@ def test_metrics_count_as_in_one_instance(temporality: int, restarts: bool) -> N
     counted = both.counted()
     calls_of = {name: sum(n for labels, n in counted.items() if labels[1:3] == (name, "llm")) for name in NAMES}
     assert calls_of == {"whole": 95.0, "part": 32.0, "silent": 32.0}
-    assert {labels[1] for labels in counted if labels[7] == "queue.served"} == set(NAMES)
+    assert {labels[1] for labels in counted if labels[-1] == "queue.served"} == set(NAMES)
     assert both.tally.points == both.alone_tally.points == 3 * 8 * 6
     assert both.tally.priced_tokens == both.alone_tally.priced_tokens
     assert both.tally.dropped == both.alone_tally.dropped
@@ -165,8 +165,8 @@ def test_what_is_read_first_changes_nothing() -> None:
         both.spans(second + 62, chat(second << 16, 2, second - 4, second - 3), service="whole")
         both.pulse(second + 62)
     assert both.differ(180) == []
-    assert both.counted()["", "whole", "llm", "openai", "gpt-4o-mini", "", "", ""] == 58.0
-    assert both.counted()["", "whole", "tool", "", "", "find", "", ""] == 5.0
+    assert both.counted()["", "whole", "llm", "openai", "gpt-4o-mini", "", "", "", "", ""] == 58.0
+    assert both.counted()["", "whole", "tool", "", "", "find", "", "", "", ""] == 5.0
 
 
 def test_evaluations_count_as_in_one_instance() -> None:
@@ -184,10 +184,10 @@ def test_evaluations_count_as_in_one_instance() -> None:
         if second == 50:
             both.restart()
     assert both.differ(200) == []
-    found = {labels: n for labels, n in both.counted().items() if labels[2] == "evaluation" and not labels[7]}
+    found = {labels: n for labels, n in both.counted().items() if labels[2] == "evaluation" and not labels[-1]}
     assert found == {
-        ("acme", "helper", "evaluation", "", "", "relevance", "", ""): 19.0,
-        ("", "judge", "evaluation", "", "", "relevance", "", ""): 19.0,
+        ("acme", "helper", "evaluation", "", "", "relevance", "", "", "", ""): 19.0,
+        ("", "judge", "evaluation", "", "", "relevance", "", "", "", ""): 19.0,
     }
     assert len(both.tally.evaluations) == len(both.alone_tally.evaluations) == 38  # What the record is told.
     both = Both()
@@ -228,7 +228,7 @@ def test_a_record_that_is_read_again_counts_once() -> None:
             both.told(second + 1, bodies[second // 60 - 1])
             both.told(second + 2, bodies[second // 60 - 1])
     assert both.tally.dropped[Dropped.DUPLICATE] == 3 * 6
-    assert both.counted()["", "silent", "tool", "", "", "find", "", ""] == 15.0
+    assert both.counted()["", "silent", "tool", "", "", "find", "", "", "", ""] == 15.0
     assert both.differ(280) == []
 
 
@@ -266,7 +266,7 @@ def test_a_fleet_without_a_span() -> None:
             both.told(second + 1, exported("silent", "silent", second // 60, DELTA))
         both.merge.check({METRICS: at_ns(second)}, at_ns(second))
         both.slots += both.merge.closed_slots(at_ns(second), both.tally)
-    assert both.counted()["", "silent", "tool", "", "", "find", "", ""] == 25.0
+    assert both.counted()["", "silent", "tool", "", "", "find", "", "", "", ""] == 25.0
 
 
 def test_what_spans_told_is_reported_seldom_and_whole() -> None:
@@ -321,7 +321,7 @@ def test_state_of_a_version_before_is_gone_on_from() -> None:
     arrays = dict(both.merge.snapshot())
     merge, late = json.loads(arrays["merge"].tobytes()), json.loads(arrays["late.meters"].tobytes())
     del merge["logs"], late["waiting"], late["unjoined"]
-    cell = both.merge.cells.id_of(("", "helper", "agent", "", "", "", "", ""), at_ns(5))
+    cell = both.merge.cells.id_of(("", "helper", "agent", "", "", "", "", "", "", ""), at_ns(5))
     arrays |= {f"cells.{name}": array for name, array in both.merge.cells.snapshot().items()}
     tokens = [[[cell, [0.0, 0.0, 0.0, 70.0, 0.0, 0.0, 0.0, 0.0]]], [], []]
     late["held"] = [[at_ns(0), "shop", "helper", "tokens", tokens, at_ns(5), {"priced": 70}]]

@@ -19,6 +19,7 @@ from service.exchange.packing import packed, size_of, unpacked
 from service.exchange.part import CELLS_MAX, Part, PartError
 from service.exchange.pieces import Together, cut, with_traces
 from service.exchange.report import Report, ReportError
+from service.ingest.cardinality import Cardinality
 from service.ingest.legs import NO_LEGS
 from service.ingest.stretches import NO_STRETCHES
 from tests.service.exchange.machines import Owner, detecting
@@ -163,7 +164,7 @@ def test_open_sessions_come_through_parts() -> None:
             parts.encoded(part)
             for part in cut(slot, NO_STRETCHES, NO_LEGS, stream.ingest.cells, stream.ingest.sights.errors, ())
         ]
-        read, _ = Together(cells, errors, int).slot([parts.decoded(one) for one in written])
+        read, _ = Together(cells, Cardinality(cells), errors, int).slot([parts.decoded(one) for one in written])
         for mine, theirs in ((slot.running, read.running), (slot.lengths, read.lengths)):
             labels = [stream.ingest.cells.values(cell) for cell in mine.cell.tolist()]
             assert [cells.values(cell) for cell in theirs.cell.tolist()] == labels

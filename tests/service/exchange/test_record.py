@@ -182,7 +182,7 @@ def test_a_site_that_does_not_want_the_bytes() -> None:
     assert named(detect) == [] and detect.tally.sessions == 1 and detect.tally.unrecorded == 2
     assert detect.tally.named == {"helper": 1}
     assert counted(detect) == counted(joined(whole))
-    assert ("acme", "helper", "session", "", "", "", "v2", "") in [
+    assert ("acme", "helper", "session", "", "", "", "v2", "", "", "") in [
         labels for each in counted(detect) for labels in each
     ]
 

@@ -222,7 +222,7 @@ def ended(session: Session) -> Ended:
     dollars = sum(trace.dollars for trace in traces)
     first, last = min(trace.first for trace in traces), max(trace.last for trace in traces)
     return Ended(
-        (words[0], words[1], words[-1]), root.weight, (last - first) / 1e9, any(trace.failed for trace in traces),
+        (words[0], words[1], words[6]), root.weight, (last - first) / 1e9, any(trace.failed for trace in traces),
         outcome, dollars, unpriced > 0, not unpriced and dollars == 0 and free > 0, any(trace.name for trace in traces),
         main.id,
     )  # fmt: skip

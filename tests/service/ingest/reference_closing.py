@@ -321,7 +321,7 @@ class Closing:
 def _session(each: Ended) -> Unit:
     tenant, agent, version = each.labels
     source = CostSource.UNPRICED if each.unpriced else CostSource.FREE if each.free else CostSource.NONE
-    words = (tenant, agent, "session", "", "", "", version)
+    words = (tenant, agent, "session", "", "", "", version, "", "")
     return Unit(
         words, each.weight, each.failed, (0.0, 0.0), each.dollars, source, each.seconds, each.outcome, trace=each.trace
     )  # fmt: skip

@@ -7,6 +7,7 @@ from service.ingest.vocabulary import (
     AGENT_BY_NAME,
     AGENT_VERSION,
     LLM,
+    PROMPT_USED,
     PROVIDER,
     REQUEST_MODEL,
     RESPONSE_MODEL,
@@ -18,12 +19,12 @@ from service.ingest.vocabulary import (
 )
 from tests.service.ingest.reference_spans import Span
 
-Labels = tuple[str, str, str, str, str, str, str]
+Labels = tuple[str, str, str, str, str, str, str, str, str]
 
 
 def labels(span: Span) -> Labels:
     """Tenant, agent, operation, provider, model, tool and version: its own word, else its nearest ancestor's, else its
-    trace's, else its resource's.
+    trace's, else its resource's. Its own prompt; and the model that answered, if it is not the one above.
     """
 
     def nearest(said: Callable[[Span], str]) -> str:
@@ -40,7 +41,10 @@ def labels(span: Span) -> Labels:
     agent = (next(spelled, agent) if agent else "") or span.resource.agent
     version = nearest(lambda row: row.says(AGENT_VERSION)) or trace.default(AGENT_VERSION) or span.resource.version
     tenant = nearest(lambda row: row.says(TENANT) or row.resource.tenant) or trace.default(TENANT)
-    return tenant, agent, span.operation, provider, model, _tool(span), version
+    answered = span.says(RESPONSE_MODEL) if span.is_model else ""
+    prompt = span.says(PROMPT_USED) if span.is_model else ""
+    answered = "" if answered == model else answered
+    return tenant, agent, span.operation, provider, model, _tool(span), version, prompt, answered
 
 
 def _folded(name: str) -> bytes:

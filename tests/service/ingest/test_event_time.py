@@ -253,7 +253,7 @@ def test_a_full_table_of_cells_counts_under_other() -> None:
     for first in range(0, 10_000, 500):
         stream.send(*(agent(i + 1, 1, 0, 5, name=f"agent-{i}") for i in range(first, first + 500)), now_s=6)
     rows = stream.flush().of("agent")
-    others = [row for row in stream.rows() if row["labels"] == (*["_other"] * 7, "")]
+    others = [row for row in stream.rows() if row["labels"] == (*["_other"] * 9, "")]
     assert len(stream.ingest.cells) == 99
     assert len(rows) == 99
     assert sum(float(str(row["count"])) for row in rows + others) == 20_000  # A run and a session each.

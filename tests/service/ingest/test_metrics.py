@@ -148,7 +148,7 @@ def test_durations_are_calls() -> None:
     failed = durations([0, 2, 0, 0], 60, labels={"error.type": "timeout"})
     sent(stream, durations([0, 0, 8, 2], 60), failed, durations([0, 0, 9, 2], 120)).flush()
     first, second = stream.of("llm")
-    assert first["labels"] == ("", "helper", "llm", "", "", "", "", "")
+    assert first["labels"] == ("", "helper", "llm", "", "", "", "", "", "", "")
     assert (first["count"], first["failed"], second["count"]) == (12.0, 2.0, 1.0)
     spread = dict(first["duration"])  # type: ignore[call-overload]
     assert {bucket: count for bucket, count in spread.items() if bucket < 8} == dict.fromkeys(range(8), 0.25)
@@ -217,7 +217,7 @@ def test_one_source_a_signal() -> None:
     assert sum(float(str(row["input_tokens"])) for row in stream.rows()) == 100
     (tool,) = stream.of("tool")
     assert (tool["count"], tool["failed"]) == (3.0, 3.0)
-    assert tool["labels"] == ("", "shop", "tool", "", "", "look_up", "", "")
+    assert tool["labels"] == ("", "shop", "tool", "", "", "look_up", "", "", "", "")
 
 
 def evaluation(label: str, score: float | None, at: float, trace: int = 0) -> bytes:
@@ -249,7 +249,9 @@ def test_evaluations_are_outcomes_and_scores(as_json: bool) -> None:
         assert not stream.send_bytes(raw, 8, "l/0", Signal.LOGS).error
     stream.flush()
     rows = stream.of("evaluation")
-    judged = [row for row in rows if row["labels"] == ("acme", "helper", "evaluation", "", "", "relevance", "", "")]
+    judged = [
+        row for row in rows if row["labels"] == ("acme", "helper", "evaluation", "", "", "relevance", "", "", "", "")
+    ]
     assert [(row["count"], row["failed"]) for row in judged] == [(2.0, 1.0)]
     assert judged[0]["outcome"] == [(0, 1.0), (OUTCOMES.index("failed"), 1.0)]
     assert amounts(stream, "gen_ai.evaluation.score") == pytest.approx([0.9 + 0.2, 0.5])

@@ -27,6 +27,7 @@ SAID: dict[str, tuple[float, tuple[Value, ...]]] = {
     "gen_ai.usage.cached_input_tokens": (0.2, (5, 700)), "gen_ai.usage.reasoning_tokens": (0.2, (5, 70)),
     "gen_ai.usage.cost": (0.15, (0.0, 0.5)), "gen_ai.response.id": (0.2, ("r1", "r2")),
     "gen_ai.tool.name": (0.4, ("look", "srv.look", "other")), "session.outcome": (0.1, ("resolved", "failed", "odd")),
+    "gen_ai.prompt.name": (0.2, ("greet", "sum")), "gen_ai.prompt.version": (0.2, ("1", "2")),
 }  # fmt: skip
 """Attributes, how many of the spans have them, and of what values."""
 

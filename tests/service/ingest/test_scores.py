@@ -93,8 +93,8 @@ def test_a_score_of_a_session_is_an_evaluation(as_json: bool) -> None:
     send(stream, 7, mine, traced, as_json=as_json)
     assert said(stream) == [("c1", "0.9", 6.0), ("7", "fail", 6.0)]
     stream.flush()
-    rows = {row["labels"][7]: row for row in stream.of("evaluation")}  # type: ignore[index]
-    where = ("acme", "helper", "evaluation", "", "", "relevance", "")
+    rows = {row["labels"][-1]: row for row in stream.of("evaluation")}  # type: ignore[index]
+    where = ("acme", "helper", "evaluation", "", "", "relevance", "", "", "")
     assert rows[""]["labels"] == (*where, "") and rows[""]["failed"] == 1.0
     assert rows[""]["outcome"] == [(OUTCOMES.index("failed"), 1.0)]
     assert rows[SCORE_METRIC]["labels"] == (*where, SCORE_METRIC) and rows[SCORE_METRIC]["count"] == 2.0
@@ -119,7 +119,7 @@ def test_any_other_point_is_a_metric(request_: ExportMetricsServiceRequest) -> N
     stream.flush()
     assert said(stream) == [] and stream.of("evaluation") == []
     (row,) = stream.rows()
-    assert row["labels"][7] == SCORE_METRIC  # type: ignore[index]
+    assert row["labels"][-1] == SCORE_METRIC  # type: ignore[index]
 
 
 def test_a_value_counts_when_it_is_first_said() -> None:

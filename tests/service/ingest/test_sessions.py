@@ -29,7 +29,7 @@ def test_a_session_closes_half_a_minute_after_its_root() -> None:
     clock(stream, 50)
     (row,) = closed(stream)
     assert row["start_s"] == 40
-    assert row["labels"] == ("acme", "helper", "session", "", "", "", "", "")
+    assert row["labels"] == ("acme", "helper", "session", "", "", "", "", "", "", "")
     assert (row["count"], row["failed"]) == (1.0, 0.0)
     assert row["duration"] == [(26, 1.0)]  # 2**(26/8) < 10 <= 2**(27/8)
 

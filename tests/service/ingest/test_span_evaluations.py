@@ -83,7 +83,7 @@ def test_of_which_session_it_is(decoder: Decoder | None) -> None:
         assert answer == Answer() and said(stream.tally) == [(whose, "fail", 6.5)]
         (row,) = stream.flush().of("evaluation")
         where = ("acme", "helper") if len(request.resource_spans[0].scope_spans[0].spans[0].links) else ("", "judge")
-        assert row["labels"] == (*where, "evaluation", "", "", "relevance", "", "") and row["failed"] == 1.0
+        assert row["labels"] == (*where, "evaluation", "", "", "relevance", "", "", "", "") and row["failed"] == 1.0
         assert stream.tally.spans == 2 and +stream.tally.dropped == {}
 
 
@@ -188,5 +188,5 @@ def test_role_ingest_tells_their_series() -> None:
         detect.read(owner.read(1, at_ns(1_000)), at_ns(1_000))
     cells = [detect.merge.cells.values(cell) for slot in detect.slots for cell in slot.cell.tolist()]
     assert [cell for cell in cells if cell[2] == "evaluation"] == [
-        ("acme", "helper", "evaluation", "", "", "relevance", "", "")
+        ("acme", "helper", "evaluation", "", "", "relevance", "", "", "", "")
     ]
