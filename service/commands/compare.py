@@ -15,15 +15,20 @@ def add(commands: Commands) -> None:
     """Add the command."""
     compare = commands.add_parser(
         "compare",
-        help="say whether a new version or model of an agent is worse than the one beside it",
+        help="say whether a new version, model or prompt of an agent is worse than the one beside it",
         description="Asks the running daemon, whose rules with detector: versions compare what runs on the same "
         "minutes: failures, ends and durations of calls; failures, outcomes, durations and costs of sessions. The "
         "answer holds whenever one asks, and however often: of releases that change nothing at most one in twenty is "
         "ever called worse. Exit status: 0 no difference that matters, 1 worse, 2 wrong use, no daemon, or not "
-        "compared, 3 too little traffic to tell.",
+        "compared, 3 too little traffic to tell. A prompt is named with its version, as 'greeting v3'; of models that "
+        "answer behind a name, those that answered.",
     )
     compare.add_argument("agent", metavar="AGENT")
-    compare.add_argument("old", metavar="OLD", help="the version, or model, that ran before")
+    compare.add_argument(
+        "old",
+        metavar="OLD",
+        help="what ran before: a version, a model, a prompt and its version, or a model that answered",
+    )
     compare.add_argument("new", metavar="NEW", help="the one that came beside it")
     compare.add_argument("--tenant", help="of this tenant alone")
     asking(compare)

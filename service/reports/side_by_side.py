@@ -20,7 +20,7 @@ MOST_OF_NONE = math.log(20)
 
 
 def compared(levels: Iterable[Level], agent: str, old: str, new: str, tenant: str | None = None) -> dict[str, Any]:
-    """What is known of a new version or model of an agent beside an old one, by rule and series.
+    """What is known of a new version, model or prompt of an agent beside an old one, by rule and series.
 
     Raises LookupError where they are not compared, with what is.
     """
@@ -41,7 +41,7 @@ def compared(levels: Iterable[Level], agent: str, old: str, new: str, tenant: st
         known = f"compared are now {', '.join(sorted(others)[:5])}" if others else "nothing of it is compared now"
         raise LookupError(
             f'"{new:.100}" of "{agent:.100}" is not compared with "{old:.100}": {known}. A comparison begins with the '
-            "first call of a version beside one that was there an hour before, and lasts a week"
+            "first call of a version (model, prompt) beside one that was there an hour before, and lasts a week"
         )
     series = [_series(*one, WORSE_NATS + math.log(len(found))) for one in found]
     verdicts = {one["verdict"] for one in series}

@@ -18,8 +18,20 @@ from tests.service.running import running
 
 BEFORE, BESIDE = 65, 70
 """Minutes of the old versions alone, and of both."""
-RELEASES = {"worse": (8, 0.05, 0.6), "same": (40, 0.3, 0.3), "few": (4, 0.05, 0.05)}
+RELEASES = {
+    "worse": (8, 0.05, 0.6), "same": (40, 0.3, 0.3), "few": (4, 0.05, 0.05), "prompted": (8, 0.05, 0.6),
+    "answered": (8, 0.05, 0.6),
+}  # fmt: skip
 """Calls a minute of each version, and the failed shares of the old and the new one."""
+
+
+def said(agent: str, version: str) -> dict[str, str]:
+    """How a call tells its version: the agent's own, that of its prompt, or which model answered."""
+    if agent == "prompted":
+        return {"gen_ai__prompt__name": "greeting", "gen_ai__prompt__version": version}
+    if agent == "answered":
+        return {"gen_ai__response__model": f"gpt-4o-mini-{version}"}
+    return {"gen_ai__agent__version": version}
 
 
 def spans(begin_s: float) -> Iterator[list[Sent]]:
@@ -37,8 +49,8 @@ def spans(begin_s: float) -> Iterator[list[Sent]]:
                     took_s = rng.lognormvariate(-1, 0.6)
                     is_failed = rng.random() < failed
                     call = chat(
-                        number, 1, at_s, at_s + took_s, gen_ai__agent__name=agent, gen_ai__agent__version=version,
-                        session__outcome="escalated" if is_failed else "resolved",
+                        number, 1, at_s, at_s + took_s, 0, gen_ai__agent__name=agent,
+                        session__outcome="escalated" if is_failed else "resolved", **said(agent, version),
                     )  # fmt: skip
                     sent.append(replace(call, failed=is_failed))
         yield sent
@@ -81,6 +93,29 @@ def test_a_pipeline_learns_it_by_the_status(
     assert main(["compare", agent, "v1", "v2", "--at", web]) == status
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == said and any("failures: " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("agent", "old", "new", "rule", "told"),
+    [
+        ("prompted", "greeting v1", "greeting v2", "PromptVersionWorse", "prompt greeting v2"),
+        (
+            "answered", "gpt-4o-mini-v1", "gpt-4o-mini-v2", "ResponseModelWorse",
+            "model gpt-4o-mini, response_model gpt-4o-mini-v2",
+        ),
+    ],
+)  # fmt: skip
+def test_prompts_and_models_that_answered_are_asked_for_alike(
+    web: str, agent: str, old: str, new: str, rule: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the words that their labels have; the answer says which series it is about."""
+    assert main(["compare", agent, old, new, "--at", web]) == 1
+    first, series, *_ = capsys.readouterr().out.splitlines()
+    assert first == f"{agent}: {new} is worse than {old}" and f"operation llm, {told}: worse" in series
+    assert main(["compare", agent, old, new, "--at", web, "--json"]) == 1
+    assert [one["rule"] for one in json.loads(capsys.readouterr().out)["series"]] == [rule]
+    assert main(["compare", agent, "v1", new, "--at", web]) == 2
+    assert f"compared are now {new} with {old}" in capsys.readouterr().err
 
 
 def test_what_is_told_of_each_measure(web: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from alertrules.parse import PACKS, load
 from service.batch import Batch, Record, Signal
 from service.ingest.limits import IngestLimits
 from service.pipeline.pipeline import Pipeline
-from tests.service.ingest.wire import Value, at_ns, body, chat, json_body
+from tests.service.ingest.wire import at_ns, body, chat, json_body
 
 MINUTES, BEGINS = 150, 75
 """How long the stream is, and when what is new comes."""
@@ -19,17 +19,15 @@ CALLS, CANARY = 40, 0.25
 OF_PROMPT = "gen_ai__prompt__name", "gen_ai__prompt__version"
 
 
-def prompt(version: str) -> dict[str, Value]:
+def prompt(version: str) -> dict[str, str]:
     return dict(zip(OF_PROMPT, ("greeting", version), strict=True))
 
 
-def answer(model: str) -> dict[str, Value]:
+def answer(model: str) -> dict[str, str]:
     return {"gen_ai__request__model": "gpt-4o", "gen_ai__response__model": model}
 
 
-def stream(
-    old: Mapping[str, Value], new: Mapping[str, Value], bad: tuple[float, float], fails: bool
-) -> Iterator[bytes]:
+def stream(old: Mapping[str, str], new: Mapping[str, str], bad: tuple[float, float], fails: bool) -> Iterator[bytes]:
     """A minute's calls each, a quarter of them new from BEGINS on.
 
     bad    shares of the old and the new ones that fail, or else end at their limit of tokens
@@ -44,8 +42,8 @@ def stream(
             reason = '["length"]' if is_bad and not fails else '["stop"]'
             end_s = 60 * minute + rng.random() * 58
             call = chat(
-                number, 1, end_s - rng.lognormvariate(0, 0.4), end_s, gen_ai__agent__name="support", tenant__id="globex",
-                gen_ai__response__finish_reasons=reason, **(new if is_new else old),
+                number, 1, end_s - rng.lognormvariate(0, 0.4), end_s, 0, gen_ai__agent__name="support",
+                tenant__id="globex", gen_ai__response__finish_reasons=reason, **(new if is_new else old),
             )  # fmt: skip
             sent.append(replace(call, failed=is_bad and fails))
         yield json_body(*sent) if minute % 2 else body(*sent)
@@ -83,7 +81,7 @@ def test_a_model_that_answers_behind_a_name_pages() -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [(prompt("v3"), prompt("v4")), (answer("gpt-4o-a"), answer("gpt-4o-b"))])
-def test_what_is_no_worse_does_not(old: Mapping[str, Value], new: Mapping[str, Value]) -> None:
+def test_what_is_no_worse_does_not(old: Mapping[str, str], new: Mapping[str, str]) -> None:
     """Nor do the rules that compare something else."""
     assert pages(stream(old, new, (0.1, 0.1), fails=True)) == []
 

@@ -1,5 +1,6 @@
 """Parts and reports as bytes: what goes in comes out, and whatever else comes in gets an answer."""
 
+import json
 import random
 import re
 from dataclasses import fields, replace
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from detectors.core.columns import CELL_LABELS, Entries, Examples, Slot
 from detectors.core.runs import Running
-from detectors.core.series import SeriesTable
+from detectors.core.series import OVERFLOW_VALUE, SeriesTable
 from service.batch import Batch, Dropped, Record, Signal
 from service.exchange import part as parts
 from service.exchange import report as reports
@@ -19,13 +20,13 @@ from service.exchange.packing import packed, size_of, unpacked
 from service.exchange.part import CELLS_MAX, Part, PartError
 from service.exchange.pieces import Together, cut, with_traces
 from service.exchange.report import Report, ReportError
-from service.ingest.cardinality import Cardinality
+from service.ingest.cardinality import VALUES_MAX, Cardinality
 from service.ingest.legs import NO_LEGS
 from service.ingest.stretches import NO_STRETCHES
 from tests.service.exchange.machines import Owner, detecting
 from tests.service.exchange.test_machines import streams
 from tests.service.ingest.test_legs import tool
-from tests.service.ingest.wire import Stream, agent, at_ns, body
+from tests.service.ingest.wire import FIXTURES, Stream, agent, at_ns, body, chat
 from tests.service.test_pipeline import end_ns, rules
 
 
@@ -122,6 +123,67 @@ def test_a_head_with_another_value_is_refused(field: str, value: object, said: s
     wrong = Report(**{**vars(right), "parts": (), field: value})
     with pytest.raises((ReportError, PartError), match=said):
         reports.decoded(reports.encoded(wrong))
+
+
+def test_reports_of_a_version_before_are_read() -> None:
+    """In format 4 cells had neither a prompt nor a model that answered: the same is counted as from these of today."""
+    with np.load(FIXTURES / "reports-4.npz") as file:
+        raw, ends = file["body"].tobytes(), file["ends"].tolist()
+    before = [raw[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    assert {one[len("tocsin-slots")] for one in before} == {4}
+    assert {
+        len(row) for one in before for part in reports.decoded(one).parts for row in parts.decoded(part).labels
+    } == {len(CELL_LABELS)}
+    counted = []
+    for sent in (before, TOLD[: len(before)]):
+        detect = detecting(rules())
+        records = tuple(Record(Signal.TRACES, one, "tocsin.slots/0") for one in sent)
+        outcome = detect.step(Batch(records, {}), end_ns(200))
+        assert all(answer.error is None for answer in outcome.answers) and not outcome.tally.dropped
+        cells = detect.ingest.cells
+        counted.append((outcome.tally.slots, sorted(cells.values(row) for row in cells.rows().tolist())))
+    assert counted[0] == counted[1] and counted[0][0] > 20
+
+
+def test_what_found_no_room_in_a_version_before_finds_none_here() -> None:
+    """The cell that stands for all others is known for it by a reader with more labels."""
+    part = parts.decoded(BODIES[-5])
+    other = (*[OVERFLOW_VALUE] * (len(CELL_LABELS) - 1), "")
+    places = [CELL_LABELS.index(name) for name in ("prompt", "response_model")]
+    head, _, columns = parts.encoded(replace(part, labels=(other, *part.labels[1:]))).partition(b"\n")
+    said = json.loads(head)
+    kinds, at = said["kinds"], 0
+    for place in range(len(CELL_LABELS)):
+        size = size_of(kinds[place], said["cells"])
+        if place in places:  # As if they had never been written.
+            columns = columns[:at] + columns[at + size :]
+        else:
+            at += size
+    said["kinds"] = kinds[: places[0]] + kinds[places[1] + 1 :]
+    del said["cell_labels"]
+    read = parts.decoded(json.dumps(said).encode() + b"\n" + columns)
+    assert read.labels == (other, *part.labels[1:])
+    with pytest.raises(PartError, match="its cells have 9 labels"):
+        parts.decoded(head.replace(b'"cell_labels":10', b'"cell_labels":9') + b"\n" + columns)
+
+
+def test_two_readers_together_tell_apart_no_more_values_than_one() -> None:
+    """What partitions tell of an agent's prompts adds up to one bound, and every call counts."""
+    log = [[], []]  # type: list[list[Record]]
+    for number in range(2 * VALUES_MAX):
+        call = chat(number + 1, 1, number / 100, number / 100 + 1, prompt__version=f"v{number}")
+        log[number % 2].append(Record(Signal.TRACES, body(call), f"spans/{number % 2}"))
+    sent = []
+    for number, mine in enumerate(log):
+        mine.append(Record(Signal.TRACES, body(agent(9_000 + number, 1, 199, 200)), f"spans/{number}"))
+        owner = Owner(f"spans/{number}", mine, {"spans": 2})
+        sent += [report for second in (9, 201) for report in owner.read(VALUES_MAX + (second > 9), at_ns(second))]
+    detect = detecting(rules())
+    outcome = detect.step(Batch(tuple(Record(Signal.TRACES, one, "tocsin.slots/0") for one in sent), {}), at_ns(201))
+    cells = detect.ingest.cells
+    found = [labels for row in cells.rows().tolist() if (labels := cells.values(row))[2] == "llm"]
+    assert len({labels[CELL_LABELS.index("prompt")] for labels in found}) == VALUES_MAX + 1
+    assert [line for line in outcome.tickets if "values of prompt" in line]
 
 
 def test_many_cells_are_several_parts() -> None:

@@ -7,15 +7,15 @@ from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
 from service.ingest.cardinality import VALUES_MAX, Cardinality, restored
 from service.ingest.prices import DAY_NS
 from service.ingest.stage import CELL_LIFE_NS, Ingest
-from tests.service.ingest.wire import Stream, Value, agent, at_ns, chat
+from tests.service.ingest.wire import Stream, agent, at_ns, chat
 
 PROMPT, ANSWERED = CELL_LABELS.index("prompt"), CELL_LABELS.index("response_model")
 
 
-def said(**more: Value) -> tuple[str, str, str]:
+def said(**more: str) -> tuple[str, str, str]:
     """The model, the prompt and the model that answered, of a call that says so much more."""
     stream = Stream()
-    stream.send(chat(1, 1, 0, 1, **more))
+    stream.send(chat(1, 1, 0, 1, 0, **more))
     (row,) = stream.flush().of("llm")
     labels = row["labels"]
     assert isinstance(labels, tuple)
