@@ -122,7 +122,8 @@ class Descriptor:
     operations      of the cells that it can look at; empty: of all calls and sessions
     of_points       whether the points of a metric tell it anything
     series_usual    series of a rule that says nothing, where each costs much; None: the rule language's
-    compares        labels of which a rule's `by` must have one: series that differ in it alone are held together
+    compares        labels of which a rule's `by` must have one: series that differ in it alone are held together. With
+                    the model that answered stands the one that was asked
     named           levels whose names the operator chooses, by how they begin; the label has what follows
     signal          the plain number that comes closest to what it judges, for a rule that says none: the causes of a
                     change are looked for in it; empty: they are not looked for

@@ -8,7 +8,7 @@ from alertrules.wording import VALUE_LENGTH_MAX, clean
 from detectors.core.columns import CELL_LABELS, CELL_LABELS_BEFORE, Arrays
 from detectors.core.series import OVERFLOW, SeriesTable
 
-VALUES_MAX = 200
+OF_AGENT_MAX = 200
 """Of each label of an agent, as long as cells are kept."""
 _AGENT = CELL_LABELS.index("agent")
 _BOUNDED = tuple(CELL_LABELS.index(name) for name in ("prompt", "response_model"))
@@ -48,7 +48,7 @@ class Cardinality:
         for place in _BOUNDED:
             key = labels[_AGENT], place
             known = self._known.get(key, ())
-            if labels[place] and len(known) >= VALUES_MAX and labels[place] not in known:
+            if labels[place] and len(known) >= OF_AGENT_MAX and labels[place] not in known:
                 kept[place] = ""
                 if key not in self._told:
                     self._told.add(key)
@@ -64,7 +64,7 @@ class Cardinality:
 def _line(agent: str, place: int) -> str:
     who = f'agent "{clean(agent, VALUE_LENGTH_MAX)}"' if agent else "an agent without a name"
     return (
-        f"{who} has more than {VALUES_MAX} values of {CELL_LABELS[place]}: calls with further ones count without it, "
+        f"{who} has more than {OF_AGENT_MAX} values of {CELL_LABELS[place]}: calls with further ones count without it, "
         "and none of these is compared"
     )
 

@@ -46,7 +46,7 @@ def test_the_shipped_rules() -> None:
         "LateOutcomesWorse", "AgentUnpriced",
         "TelemetryMissing",
         "AgentRunaway",
-        "AgentVersionWorse", "AgentModelWorse",
+        "AgentVersionWorse", "AgentModelWorse", "PromptVersionWorse", "ResponseModelWorse",
     ]  # fmt: skip
     assert {rule.budget_per_week for rule in rules.rules[:5]} == {1.0}
     assert {rule.severity for rule in rules.rules[:5]} == {Severity.PAGE}
@@ -55,7 +55,9 @@ def test_the_shipped_rules() -> None:
     assert (rules.rules[7].budget_per_week, rules.rules[7].severity) == (7 / 30, Severity.PAGE)
     assert (rules.rules[8].budget_per_week, rules.rules[8].by) == (1.0, ("tenant", "agent", "trace"))
     compared = rules.rules[9:]
-    assert [(one.budget_per_week, one.severity) for one in compared] == [(1.0, Severity.PAGE), (1.0, Severity.TICKET)]
+    assert {one.budget_per_week for one in compared} == {1.0}
+    assert [one.severity for one in compared] == [Severity.PAGE, Severity.TICKET, Severity.PAGE, Severity.PAGE]
+    assert [one.compared for one in compared] == ["agent_version", "model", "prompt", "response_model"]
     assert rules.receiver("oncall").name == "oncall"
     assert (rules.route.group_by, rules.route.group_window_ns) == (("agent", "severity"), 1800 * SECOND_NS)
 

@@ -22,6 +22,9 @@ from service.ingest.kernel.constants import (
     HAS_PARTS,
     IS_NATIVE,
     L_AGENT,
+    L_ANSWERED,
+    L_MODEL,
+    L_PROMPT,
     LISTED,
     MAY_BE_DUPLICATE,
     OP_EMBEDDING,
@@ -72,7 +75,7 @@ class Closed(NamedTuple):
     cut       agents, and the number of calls one of whose values was too long for a label
     no_class  outcomes that are of no class, and agents: how many sessions ended so
     errors    types of error by the number that UNIT_ERROR has for each
-    firsts    what readings tell that were met for the first time; what was seen before may be among it
+    firsts    what labels tell that were met for the first time; what was seen before may be among it
     legs      what the sessions went through; None where there is none
     running   sessions that are open after the slot, and long
     lengths   of the sessions that ended
@@ -249,11 +252,10 @@ class Closing:
         )  # fmt: skip
 
     def _firsts(self, labels: Structs) -> Firsts:
-        text, met = self._join.lexicon.text, counting.met(self._tables)
-        answers = {(text(asked), text(answered)) for asked, answered, _, _ in met if asked and answered}
-        agents = [int(labels["words"][row, L_AGENT]) for *_, row in met]
-        prompts = {(text(agent), text(prompt)) for agent, (*_, prompt, _) in zip(agents, met, strict=True) if prompt}
-        return Firsts(tuple(sorted(pair for pair in answers if pair[0] != pair[1])), tuple(sorted(prompts)))
+        text, told = self._join.lexicon.text, labels["words"][counting.met(self._tables)].tolist()
+        answers = {(text(words[L_MODEL]), text(words[L_ANSWERED])) for words in told if words[L_ANSWERED]}
+        prompts = {(text(words[L_AGENT]), text(words[L_PROMPT])) for words in told if words[L_PROMPT]}
+        return Firsts(tuple(sorted(answers)), tuple(sorted(prompts)))
 
     def _no_class(self, sessions: Floats, rows: Rows) -> dict[tuple[str, str], float]:
         """Words of no class that sessions ended with: from here on these are unmapped."""

@@ -100,7 +100,6 @@ class Lexicon:
     def __init__(self, tables: Tables, outcomes: Outcomes = SHIPPED) -> None:
         self._tables, self.outcomes = tables, outcomes
         self._errors: set[str] = set()
-        self._prompts = {""}
         self.no_class: dict[int, list[str]] = {}  # Words of no class, by a number after those of the classes.
         self._forget()
         self._begin()
@@ -110,6 +109,7 @@ class Lexicon:
         self._texts: list[str] = []
         self._readings: dict[Saying, int] = {}
         self._resources: dict[Resource, int] = {}
+        self._prompts = {""}
         self.told_by: list[str] = []
         self.resources: list[Resource] = []
 
@@ -171,7 +171,7 @@ class Lexicon:
         return error
 
     def _prompt(self, reading: Reading) -> str:
-        """The prompt and its version; empty where there are too many, as some make a version for each call."""
+        """The prompt and its version; empty where there are too many for now, as some make a version for each call."""
         prompt = str(reading.own.get(PROMPT_USED, ""))
         if prompt not in self._prompts and len(self._prompts) >= PROMPTS_MAX:
             return ""
@@ -193,6 +193,7 @@ class Lexicon:
         operation, rank, is_log, parts, outcome, is_cut, names_top, rate, *ends, dialect = saying[:_VALUES]
         *texts, listed = saying[_VALUES:]
         number = self._readings[saying] = len(self._readings)
+        self._prompts.add(saying[_ERROR + 1])
         is_google = str(texts[_WORDS.index(PROVIDER)]).startswith("gcp.")
         words = [self.word(text) for text in texts]
         self._tables.set_reading(
@@ -228,6 +229,7 @@ class Lexicon:
         return (
             8 * words > 7 * WORDS_MAX or 8 * text_bytes > 7 * TEXT_BYTES
             or 8 * len(self._readings) > 7 * READINGS_MAX or 8 * len(self._resources) > 7 * RESOURCES_MAX
+            or 8 * len(self._prompts) > 7 * PROMPTS_MAX
         )  # fmt: skip
 
     def forget_unused(self) -> None:
@@ -299,7 +301,6 @@ class Lexicon:
         for saying in state["readings"]:
             known = (*saying, *_REST[len(saying) - _ERROR - 1 :])
             self._errors.add(known[_ERROR])
-            self._prompts.add(known[_ERROR + 1])
             self._enter(known)
         for resource in state["resources"]:
             self.resource(Resource(*resource))

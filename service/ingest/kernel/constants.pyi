@@ -32,6 +32,9 @@ MAY_BE_DUPLICATE: int
 OP_EMBEDDING: int
 SEEN_TOKENS: int
 L_AGENT: int
+L_MODEL: int
+L_PROMPT: int
+L_ANSWERED: int
 NUMBERS: int
 COST: int
 ASK: int

@@ -123,19 +123,9 @@ def asked(Tables tables):
 
 
 def met(Tables tables):
-    """Of readings that were counted for the first time: words of the models that were asked and that answered, of the
-    prompt, and the labels that the call has.
-    """
-    cdef Join* t = &tables.t
-    cdef row_t i
-    found = [
-        (
-            t.readings[t.met[i]].model, t.readings[t.met[i]].answered_by, t.readings[t.met[i]].prompt,
-            t.readings[t.met[i]].labels,
-        )
-        for i in range(t.n_met)
-    ]
-    t.n_met = 0
+    """Rows of labels with a prompt or a model that answered of which a call was counted for the first time."""
+    found = [tables.t.met[i] for i in range(tables.t.n_met)]
+    tables.t.n_met = 0
     return found
 
 

@@ -189,7 +189,7 @@ cdef inline row_t label_row(Join* t, const word_t* words, uint64_t hashed) noexc
             row = take(&t.label_table)
             for i in range(LABEL_WORDS):
                 t.labels[row].words[i] = words[i]
-            t.labels[row].cell = ASK
+            t.labels[row].cell, t.labels[row].is_met = ASK, 0
             enter(&t.label_index, hashed, row)
             break
         for i in range(LABEL_WORDS):

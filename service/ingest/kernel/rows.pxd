@@ -226,6 +226,7 @@ cdef struct Page:           # Spans that wait for a slot, and their ends. All pa
 cdef struct Labels:
     word_t[9] words
     row_t cell
+    tiny_t is_met           # Whether a call of it was counted, since it was entered.
 
 
 cdef struct Band:
@@ -256,11 +257,9 @@ cdef struct Reading:        # What the dialects make of a span, but for its numb
     tiny_t names_top        # `by_name` holds only if nothing is above it.
     tiny_t ending, error    # What a call ended with, and with which error if it failed; -1 if it does not say.
     small_t rank
-    tiny_t is_met           # Whether a call of it was counted, since it was entered.
     tiny_t listed           # Documents that numbered attributes list, 0 for none.
     word_t agent, by_name, version, provider, model, answered_by, tool, store, tier, raised
     word_t prompt           # With which prompt it was asked, and which version of it.
-    row_t labels            # Of the first of its calls that was counted.
     weight_t rate           # Dollars for one of what its cost is told in, 0.0 where that is not known.
 
 
@@ -342,7 +341,7 @@ cdef struct Join:
     row_t decoded_room
     Order* order            # The spans of the slot that closes, in the order in which they are counted.
     Order* sorted
-    row_t* met              # Readings of calls that were counted for the first time, and answered by some model.
+    row_t* met              # Rows of `labels` with a prompt or a model that answered, counted for the first time.
     row_t n_met
     row_t* asking           # Rows of `labels` whose cell is to be asked for.
     row_t n_asking

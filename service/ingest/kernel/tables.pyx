@@ -56,10 +56,9 @@ cdef class Tables:
             if self.indexes[i] != NULL:
                 make_index(self.indexes[i], FIRST_PLACES)
         t.readings = <Reading*>calloc(1 << 16, sizeof(Reading))
-        t.met = <row_t*>calloc(1 << 16, sizeof(row_t))
         t.resources = <Resource*>calloc(1 << 16, sizeof(Resource))
         t.sampled, t.text = <Sampled*>calloc(1 << 16, sizeof(Sampled)), <uint8_t*>rows_memory(16 << 20)
-        if t.readings == NULL or t.met == NULL or t.resources == NULL or t.sampled == NULL:
+        if t.readings == NULL or t.resources == NULL or t.sampled == NULL:
             raise MemoryError
         t.state.oldest = t.state.newest = t.forgotten = t.helped = NONE
 
@@ -130,6 +129,7 @@ cdef class Tables:
         t.order = <Order*>larger_memory(t.order, t.units_room * sizeof(Order))
         t.sorted = <Order*>larger_memory(t.sorted, t.units_room * sizeof(Order))
         t.asking = <row_t*>larger_memory(t.asking, t.units_room * sizeof(row_t))
+        t.met = <row_t*>larger_memory(t.met, t.units_room * sizeof(row_t))
         t.running = <row_t*>larger_memory(t.running, t.units_room * sizeof(row_t))
         t.touched = <Touched*>larger_memory(t.touched, t.units_room * sizeof(Touched))
         before, self.units_array = self.units_array, np.zeros((UNIT_COLUMNS, t.units_room))
@@ -235,7 +235,6 @@ cdef class Tables:
         assert 0 <= number < READINGS_MAX
         r.operation, r.rank, r.is_log, r.apart, r.outcome, r.is_google, r.is_cut, r.names_top, r.rate = head[:9]
         r.ending, r.error, r.listed = head[9:]
-        r.is_met = 0
         r.agent, r.by_name, r.version, r.provider, r.model, r.answered_by, r.tool, r.store, r.tier = words[:9]
         r.raised, r.prompt = words[9:]
 

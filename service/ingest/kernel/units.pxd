@@ -128,11 +128,10 @@ cdef inline void write_unit(
     cdef double* unit = t.units + t.counts.units
     cdef int64_t room = t.units_room, lasted = wait.end - span.start
     cdef double weight = span.weight
-    if not reading_of(t, span).is_met:
-        reading_of(t, span).is_met = 1
-        if reading_of(t, span).answered_by or reading_of(t, span).prompt:
-            reading_of(t, span).labels = labels
-            t.met[t.n_met] = span.reading
+    if not t.labels[labels].is_met:
+        t.labels[labels].is_met = 1
+        if t.labels[labels].words[L_PROMPT] or t.labels[labels].words[L_ANSWERED]:
+            t.met[t.n_met] = labels
             t.n_met += 1
     t.counts.units += 1
     t.counts.weighted += weight != 1.0

@@ -64,6 +64,7 @@ def _call(
         asked: dict[str, Value] = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "unpriced"}
         asked |= {"gen_ai.usage.input_tokens": chance.randrange(20_000), "gen_ai.usage.output_tokens": 64}
         asked |= {"gen_ai.response.finish_reasons": chance.choice(("stop", "length"))}
+        asked |= {"prompt.version": f"v{span % 3}", "gen_ai.response.model": f"unpriced-{span % 2}"}
         return Sent(trace, span, *times, 1, "chat", chance.random() < 0.1, attributes={**said, **asked, **cost})
     if chance.random() < 0.3:
         found: dict[str, Value] = {"openinference.span.kind": chance.choice(("RETRIEVER", "GUARDRAIL"))}

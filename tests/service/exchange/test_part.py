@@ -20,7 +20,7 @@ from service.exchange.packing import packed, size_of, unpacked
 from service.exchange.part import CELLS_MAX, Part, PartError
 from service.exchange.pieces import Together, cut, with_traces
 from service.exchange.report import Report, ReportError
-from service.ingest.cardinality import VALUES_MAX, Cardinality
+from service.ingest.cardinality import OF_AGENT_MAX, Cardinality
 from service.ingest.legs import NO_LEGS
 from service.ingest.stretches import NO_STRETCHES
 from tests.service.exchange.machines import Owner, detecting
@@ -170,19 +170,19 @@ def test_what_found_no_room_in_a_version_before_finds_none_here() -> None:
 def test_two_readers_together_tell_apart_no_more_values_than_one() -> None:
     """What partitions tell of an agent's prompts adds up to one bound, and every call counts."""
     log = [[], []]  # type: list[list[Record]]
-    for number in range(2 * VALUES_MAX):
+    for number in range(2 * OF_AGENT_MAX):
         call = chat(number + 1, 1, number / 100, number / 100 + 1, prompt__version=f"v{number}")
         log[number % 2].append(Record(Signal.TRACES, body(call), f"spans/{number % 2}"))
     sent = []
     for number, mine in enumerate(log):
         mine.append(Record(Signal.TRACES, body(agent(9_000 + number, 1, 199, 200)), f"spans/{number}"))
         owner = Owner(f"spans/{number}", mine, {"spans": 2})
-        sent += [report for second in (9, 201) for report in owner.read(VALUES_MAX + (second > 9), at_ns(second))]
+        sent += [report for second in (9, 201) for report in owner.read(OF_AGENT_MAX + (second > 9), at_ns(second))]
     detect = detecting(rules())
     outcome = detect.step(Batch(tuple(Record(Signal.TRACES, one, "tocsin.slots/0") for one in sent), {}), at_ns(201))
     cells = detect.ingest.cells
     found = [labels for row in cells.rows().tolist() if (labels := cells.values(row))[2] == "llm"]
-    assert len({labels[CELL_LABELS.index("prompt")] for labels in found}) == VALUES_MAX + 1
+    assert len({labels[CELL_LABELS.index("prompt")] for labels in found}) == OF_AGENT_MAX + 1
     assert [line for line in outcome.tickets if "values of prompt" in line]
 
 

@@ -25,7 +25,6 @@ from service.ingest.vocabulary import (
     LLM,
     OTHER,
     OUTPUT,
-    PROMPT_USED,
     PROVIDER,
     REASONING,
     REQUEST_MODEL,
@@ -64,9 +63,7 @@ class Unit(NamedTuple):
     each: float = 1.0
     error: str = ""
     trace: tuple[int, int] = (0, 0)
-    answer: tuple[str, str] = ("", "")
     score: float = np.nan
-    prompt: str = ""
 
 
 def is_doubled(span: Span) -> bool:
@@ -197,7 +194,7 @@ class Closing:
         return Unit(
             words, weight, span.failed, spent, dollars * span.weight, source, seconds, -1, ending, first, cached,
             span.weight, error_name(span.reading.error) if counts and span.failed else "", span.trace.id,
-            (span.says(REQUEST_MODEL), span.says(RESPONSE_MODEL)), score, span.says(PROMPT_USED),
+            score,
         )  # fmt: skip
 
     @staticmethod
@@ -312,8 +309,8 @@ class Closing:
         return Closed(
             columns, found, rows, calls, ended, services, dict(nameless), dict(named), dict(cut), errors=errors,
             firsts=Firsts(
-                tuple(sorted({unit.answer for unit in units if all(unit.answer) and len({*unit.answer}) == 2})),
-                tuple(sorted({(unit.labels[1], unit.prompt) for unit in units if unit.prompt})),
+                tuple(sorted({(unit.labels[4], unit.labels[8]) for unit in units if unit.labels[8]})),
+                tuple(sorted({(unit.labels[1], unit.labels[7]) for unit in units if unit.labels[7]})),
             ),
         )  # fmt: skip
 

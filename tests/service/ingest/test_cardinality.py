@@ -4,7 +4,7 @@ import numpy as np
 
 from detectors.core.columns import CELL_LABELS, CELL_LABELS_BEFORE
 from detectors.core.series import OVERFLOW, OVERFLOW_VALUE, SeriesTable
-from service.ingest.cardinality import VALUES_MAX, Cardinality, restored
+from service.ingest.cardinality import OF_AGENT_MAX, Cardinality, restored
 from service.ingest.prices import DAY_NS
 from service.ingest.stage import CELL_LIFE_NS, Ingest
 from tests.service.ingest.wire import Stream, agent, at_ns, chat
@@ -62,7 +62,7 @@ def counted(stream: Stream, who: str) -> dict[str, float]:
 def test_a_version_for_each_call_counts_without_it() -> None:
     """Once an agent has too many; every call counts, those of others stay apart, and it is said once. Also restored."""
     whole, stopping = Stream(), Stream()
-    for number in range(VALUES_MAX + 50):
+    for number in range(OF_AGENT_MAX + 50):
         span_id, start_s, end_s = number + 1, 10 * number, 10 * number + 1
         loud = chat(1, span_id, start_s, end_s, gen_ai__agent__name="loud", prompt__version=f"at {number}")
         still = chat(2, span_id, start_s, end_s, gen_ai__agent__name="still", prompt__version="v1")
@@ -73,16 +73,16 @@ def test_a_version_for_each_call_counts_without_it() -> None:
     for stream in (whole, stopping):
         stream.flush()
         found = counted(stream, "loud")
-        assert len(found) == VALUES_MAX + 1 and found[""] == 50.0 and sum(found.values()) == VALUES_MAX + 50
-        assert counted(stream, "still") == {"v1": VALUES_MAX + 50.0}
+        assert len(found) == OF_AGENT_MAX + 1 and found[""] == 50.0 and sum(found.values()) == OF_AGENT_MAX + 50
+        assert counted(stream, "still") == {"v1": OF_AGENT_MAX + 50.0}
     (line,) = [line for line in whole.tally.tickets if "values of prompt" in line]
-    assert line.startswith(f'agent "loud" has more than {VALUES_MAX} values of prompt')
+    assert line.startswith(f'agent "loud" has more than {OF_AGENT_MAX} values of prompt')
 
 
 def test_there_is_room_again_once_cells_are_freed() -> None:
     """Versions of weeks ago are no obstacle for new ones."""
     stream = Stream()
-    for number in range(VALUES_MAX + 1):
+    for number in range(OF_AGENT_MAX + 1):
         stream.send(chat(number + 1, 1, 10 * number, 10 * number + 1, prompt__version=f"v{number}"))
     later_s = (CELL_LIFE_NS + 2 * DAY_NS) / 10**9
     for number in range(3):  # Cells are freed before the second of these is read.
