@@ -243,7 +243,8 @@ class Merge:
             slot = added(slot, metered)
         if refused:
             tally.dropped[Dropped.SERIES_FULL] += round(refused)
-        if len(slot.cell) or len(slot.session_cells()):  # Of a share, calls of open sessions may be in another one.
+        # Of a share, calls of open sessions and what is new may be in another one.
+        if len(slot.cell) or len(slot.session_cells()) or any(slot.firsts):
             self.cells.touch(slot.cell, start_ns)
             tally.slots += 1
             self._ready.append(self.sights.told(slot))

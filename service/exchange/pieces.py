@@ -39,7 +39,8 @@ def cut(
     """
     assert CELLS_MAX == STRETCHES_MAX == LEGS_MAX, "a piece has the same rows of all"
     gone = NO_LEGS if legs is None else legs
-    starts = range(0, max(len(slot.cell), len(stretches), len(gone)), CELLS_MAX)
+    # A share without a cell may have what the slot has for the first time.
+    starts = range(0, max(len(slot.cell), len(stretches), len(gone), any(slot.firsts)), CELLS_MAX)
     of_sessions = slot.session_cells()
     for piece, first in enumerate(starts):
         rows = slice(first, first + CELLS_MAX)
