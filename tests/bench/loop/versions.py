@@ -12,16 +12,19 @@ cost is lognormal (sigma 1). Three of five tell an outcome, of which as many are
 sessions fail and end badly more often than long ones.
 
 A release is one agent's, compared by its calls and by its sessions; its budget is the shipped rule's. Counted is how
-many releases that change nothing ever page, and for one that is worse the delay.
+many releases that change nothing ever page, and for one that is worse the delay. Each release brings a new prompt
+version and another model that answers, too: two more rules compare its calls, of which those that fail do not tell who
+answered. A release that any of the three pages for has paged.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
-from detectors.core.columns import Bytes, Entries, Floats, Places, Tick, Verdict
+from detectors.core.columns import Bytes, Entries, Floats, Places, Tick, Verdict, empty, without
 from detectors.core.contract import Asked, Terms
 from detectors.versions import ALPHA_MAX, LEAST_POINTS, LEAST_RATIO, Versions
 from tests.detectors.ticks import MIDNIGHT, tick
@@ -34,6 +37,8 @@ SEED, RELEASES, WORSE = 1, 400, 60
 RHO, WOBBLE, SIGMA = 0.01, 0.25, 0.6
 CALLS, MEDIAN_MINUTES, TOLD, COST_SIGMA, SHORTER = 5.0, 5.0, 0.6, 1.0, 0.7
 """Of a session; one that is a standard deviation shorter fails and ends badly twice as often."""
+RULES = ("version", "prompt", "answer")
+"""What is new in a release, each compared by a rule of its own: the last two by calls alone."""
 SERIES = 4
 """Of an agent: calls of the old and the new version, and sessions likewise. Those of agent 0 are 1 to 4."""
 
@@ -149,9 +154,8 @@ def _entries(at: Places, bucket: Places) -> Entries:
     return Entries(rows.astype(np.int32), buckets.astype(np.int32), counts.astype(float))
 
 
-def paged(agents: int, canary: float, change: Change, seed: int, days: int = 2) -> Floats:
-    """(agents,) minutes from each release to its page; infinite where it never paged."""
-    found = np.full(agents, np.inf)
+def _met(agents: int) -> Versions:
+    """A rule's detector, told of all series."""
     detector = Versions(Terms(1.0, None, None))
     # As if each were the only release of its week: the largest chance of a page without cause that the detector takes.
     alone = Asked(LEAST_RATIO, LEAST_POINTS, math.nan, math.nan, ALPHA_MAX)
@@ -159,12 +163,25 @@ def paged(agents: int, canary: float, change: Change, seed: int, days: int = 2) 
         agent, place = divmod(row - 1, SERIES)
         detector.meet(row, (str(agent), ("llm", "session")[place // 2]), f"v{1 + place % 2} of {agent}")
         detector.ask(row, alone)
+    return detector
+
+
+def paged(agents: int, canary: float, change: Change, seed: int, days: int = 2) -> Floats:
+    """(rules, agents) minutes from each release to its page by each of RULES; infinite where it never paged."""
+    found = np.full((len(RULES), agents), np.inf)
+    detectors = [_met(agents) for _ in RULES]
     modes: Bytes = np.zeros(SERIES * agents + 1, np.int8)
+    of_sessions = np.array([row for row in range(1, SERIES * agents + 1) if (row - 1) % SERIES > 1], np.int32)
     for number, each in enumerate(ticks(agents, canary, change, days, seed)):
-        for row, word in detector.tick(each, modes).items():
-            if word.verdict is Verdict.ANOMALOUS:
-                place = (row - 1) // SERIES
-                found[place] = min(found[place], number + 1 - DAY_MINUTES)
+        calls = without(each, of_sessions) or empty(each.start_ns)
+        # A call that failed does not tell who answered it.
+        good = calls.count - calls.failed
+        answered = replace(calls, count=good, squares=good, failed=np.zeros(len(good)))
+        for rule, (detector, seen) in enumerate(zip(detectors, (each, calls, answered), strict=True)):
+            for row, word in detector.tick(seen, modes).items():
+                if word.verdict is Verdict.ANOMALOUS:
+                    place = (row - 1) // SERIES
+                    found[rule, place] = min(found[rule, place], number + 1 - DAY_MINUTES)
     return found
 
 
@@ -172,19 +189,20 @@ def run() -> Iterator[str]:
     """The table, and the share of false alarms."""
     worst = 0.0
     for canary in (0.05, 0.5):
-        found = paged(RELEASES, canary, NOTHING, SEED)
-        false = float(np.isfinite(found).mean())
+        by_rule = np.isfinite(paged(RELEASES, canary, NOTHING, SEED))
+        found = by_rule.any(0)
+        false = float(found.mean())
         worst = max(worst, false)
-        pages = np.isfinite(found).sum()
-        yield f"{canary:4.0%} of the calls, nothing changed: {pages} of {RELEASES} paged ({false:.1%})"
+        each = ", ".join(f"{name} {count}" for name, count in zip(RULES, by_rule.sum(1).tolist(), strict=True))
+        yield f"{canary:4.0%} of the calls, nothing changed: {found.sum()} of {RELEASES} paged ({false:.1%}): {each}"
         for number, change in enumerate(CHANGES):
             waited = paged(WORSE, canary, change, 100 * SEED + number)
-            for place, rate in enumerate(RATES):
-                mine = waited[place :: len(RATES)]
+            for rule, place in product(range(len(RULES)), range(len(RATES))):
+                mine = waited[rule, place :: len(RATES)]
                 median, late = np.quantile(mine, [0.5, 0.9], method="inverted_cdf").tolist()
                 share = float(np.isfinite(mine).mean())
                 yield (
-                    f"     {change.name:15} {rate:3.0f} calls/min: median {median:6.0f} min, p90 {late:6.0f} min, "
-                    f"found within two days {share:.0%}"
+                    f"     {change.name:15} {RATES[place]:3.0f} calls/min, by {RULES[rule]:7}: median {median:6.0f} "
+                    f"min, p90 {late:6.0f} min, found within two days {share:.0%}"
                 )
     yield f"false alarms: at most {worst:.1%} of the releases (allowed {FALSE_MAX:.0%})"

@@ -177,7 +177,7 @@ def test_they_count_as_evaluations_do() -> None:
     assert stream.ingest.read(record, at_ns(100), stream.tally).rejected == 0
     rows = [row for row in stream.flush().rows() if row["labels"][2] == "evaluation"]  # type: ignore[index]
     mine = {row["labels"][5]: row for row in rows}  # type: ignore[index]
-    assert mine["resolved_7d"]["labels"] == ("acme", "helper", "evaluation", "", "", "resolved_7d", "2", "")
+    assert mine["resolved_7d"]["labels"] == ("acme", "helper", "evaluation", "", "", "resolved_7d", "2", "", "", "")
     assert mine["resolved_7d"]["outcome"] == [(0, 1.0), (3, 1.0)] and mine["resolved_7d"]["start_s"] == 90
     assert mine["survey"]["outcome"] == [(1, 1.0)] and "csat" not in mine
     assert list(evaluated(stream.tally.evaluations, at_ns(100), SHIPPED)) == []
