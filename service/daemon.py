@@ -292,6 +292,7 @@ class Daemon:
                 await self._set_aside()
             self._unsaved |= bool(records or offsets or marks or any(outcome.tally.slots for outcome in outcomes))
             overdue = time.monotonic() >= self._save_due_s or self.steps.held_bytes > HELD_BYTES_MAX
+            overdue |= self.sessions is not None and self.sessions.is_filling
             if self._untold or (overdue and (self._unsaved or self.store.lost())):
                 await self._save()
 

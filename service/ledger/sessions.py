@@ -89,6 +89,11 @@ class Sessions:
             self.dropped["unwritten"] += gone
         self._told.extend(told)
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether so many legs wait that they had better be written, where that works."""
+        return self._waiting_legs > WAITING_LEGS_MAX // 2 and not self.problem
+
     def write(self, now_ns: int) -> None:
         """Write what waits, and remove what is too old. Raises nothing: what goes wrong is counted and said."""
         try:

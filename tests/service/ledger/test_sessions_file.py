@@ -119,6 +119,22 @@ def test_what_cannot_be_written_waits_within_bounds(tmp_path: Path) -> None:
     assert sessions.problem and sessions.dropped["unwritten"] == 2_000
 
 
+def test_many_that_wait_ask_to_be_written(tmp_path: Path) -> None:
+    """Before the oldest give way; not while writing fails, which asking again would not mend."""
+    sessions, one = made(tmp_path), legs(*({"key": n, "at_s": float(n)} for n in range(1, 1_001)))
+    for _ in range(WAITING_LEGS_MAX // 2_000):
+        sessions.add([one])
+    assert not sessions.is_filling
+    sessions.add([one])
+    assert sessions.is_filling
+    sessions.write(at_ns(NOW_S))
+    assert not sessions.is_filling and sessions.rows == 1_000
+    for _ in range(WAITING_LEGS_MAX // 1_000):
+        sessions.add([one])
+    sessions.problem = "the disk is full"
+    assert not sessions.is_filling
+
+
 def test_one_session_in_words(tmp_path: Path) -> None:
     """Its legs are added up; a cost that is not known is not 0; it is found by its key and by the ids of its traces."""
     sessions = made(tmp_path)
