@@ -136,13 +136,15 @@ class Seen(Enum):
 
 
 def _seen(own: Shares, changed: Bools, others: Bools) -> Seen:
-    """What the others did, seen against what changed."""
+    """What the others did, seen against what changed. Those that were not there before are seen against all before."""
     mine, rest = own.of(changed), own.of(others)
-    moved = mine.change if mine.units0.sum() >= NEW_BELOW else mine.levels[1] - own.levels[0]
-    if rest.units0.sum() < NEW_BELOW:
+    moved, of_rest = (
+        each.change if each.units0.sum() >= NEW_BELOW else each.levels[1] - own.levels[0] for each in (mine, rest)
+    )
+    if not rest.units1.sum() and rest.units0.sum() < NEW_BELOW:
         return Seen.UNKNOWN
     alike = rest.units1.sum() * abs(moved)
-    more = max((rest.change if rest.units1.sum() else 0.0) * rest.units1.sum() * np.sign(moved), 0.0)
+    more = max((of_rest if rest.units1.sum() else 0.0) * rest.units1.sum() * np.sign(moved), 0.0)
     if more <= UNCHANGED * alike and _at_most(more, alike) < BY_CHANCE:
         return Seen.STILL
     return Seen.MOVED if more >= NOTICED and more >= alike / 2 else Seen.UNKNOWN
