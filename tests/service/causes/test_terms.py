@@ -70,6 +70,19 @@ def test_a_new_group_that_fails() -> None:
     assert found(groups) == [("tool", 2, False)]
 
 
+def test_of_two_that_are_new_the_one_that_fails() -> None:
+    """All calls of now go to another model, and some to another version, too: the rest is as all was before."""
+    labels = {"model": np.array([0, 1, 1]), "version": np.array([0, 0, 1])}
+    units0, units1 = np.array([900.0, 0.0, 0.0]), np.array([300.0, 200.0, 200.0])
+
+    def named(level1: list[float]) -> list[tuple[str, int]]:
+        given = Shares(0.01 * units0, units0, np.array(level1) * units1, units1)
+        return [(one.label, int(labels[one.label][one.which][0])) for one in cause(given, given, labels)]
+
+    assert named([0.01, 0.01, 0.4]) == [("version", 1)]
+    assert named([0.01, 0.4, 0.4]) == [("model", 1)]
+
+
 def test_too_few_to_tell() -> None:
     """Where nobody can say what all else did, nothing is named."""
     few = np.array([3.0, 2.0, 40.0, 60.0, 1.0, 2.0])
