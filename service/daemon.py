@@ -41,6 +41,7 @@ from service.pipeline.pipeline import Outcome, State
 from service.reports import learning
 from service.rule_files import RuleFiles, RulesError, announce, told
 from service.runtime import systemd
+from service.runtime.allocator import TRIMMED_BYTES, trim
 from service.runtime.batching import Taking
 from service.runtime.clocks import ClockWatch
 from service.runtime.connections import Connections
@@ -386,5 +387,8 @@ class Daemon:
         state = self.steps.snapshot()
         name = self.store.write_arrays(state.arrays, self.offsets, state.alerts)
         self.store.save(name, self.offsets, state.alerts, untold, self.wall_ns())
+        held_bytes = self.steps.held_bytes
         self.steps.kept()
         self.lead.saved(self.store)
+        if held_bytes > TRIMMED_BYTES:  # What was held lay between objects that stay.
+            trim()

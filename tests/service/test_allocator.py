@@ -39,3 +39,30 @@ def test_freed_arrays_are_not_resident() -> None:
     ran = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
     assert float(ran.stdout) < 20
+
+
+BETWEEN = """
+from service.runtime.allocator import give_back, trim
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
+assert give_back()
+bodies, held, before = [], [], resident()
+for _ in range(1_000):
+    bodies.append(b"x" * 200_000)
+    held.append(b"y" * 1_000)
+del bodies
+left = resident() - before
+trim()
+print(left, resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_what_lies_between_objects_is_given_back() -> None:
+    """200 MB of bodies, each before something that stays."""
+    ran = subprocess.run([sys.executable, "-c", BETWEEN], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    left, after = map(float, ran.stdout.split())
+    assert left > 100 and after < 20
