@@ -52,9 +52,6 @@ class View:
         self._born_of = np.empty(0, np.int64)
         self._parts: list[Part] = []
         self._accepted: tuple[dict[str, bool], ...] = tuple({} for _ in self.select)  # By value, for each matcher.
-        self._names: Sequence[str] = ()  # The labels of cells;
-        self._selected_at: tuple[int, ...] = ()  # where among them those of the matchers stand, and those of `by`.
-        self._by_at: tuple[int, ...] = ()
 
     def add(self, slot: Slot, cells: SeriesTable) -> bool:
         """Add a closed slot of the open tick, and say whether it held anything that the rule looks at."""
@@ -98,12 +95,13 @@ class View:
         """Series id by cell id; NOT_SELECTED where the rule does not look at the cell."""
         self._make_room(cells)
         born = cells.born(told)
-        new = told[(self._row_of[told] == UNKNOWN) | (self._born_of[told] != born)]
-        if len(new):
+        are_new = (self._row_of[told] == UNKNOWN) | (self._born_of[told] != born)
+        if are_new.any():
+            new = told[are_new]
             mine, series = self._selected(new, cells)
             self._row_of[new] = NOT_SELECTED
             self._row_of[new[mine]] = [self.series.id_of(one, start_ns) for one in series]
-            self._born_of[new] = cells.born(new)
+            self._born_of[new] = born[are_new]
         return self._row_of
 
     def _make_room(self, cells: SeriesTable) -> None:
@@ -111,11 +109,6 @@ class View:
             more = cells.size - len(self._row_of)
             self._row_of = np.concatenate([self._row_of, np.full(more, UNKNOWN, np.int32)])
             self._born_of = np.concatenate([self._born_of, np.full(more, -1, np.int64)])
-        if self._names != cells.labels:
-            self._names = cells.labels
-            at = {name: place for place, name in enumerate(self._names)}
-            self._selected_at = tuple(at.get(matcher.label, len(at)) for matcher in self.select)
-            self._by_at = tuple(at.get(name, len(at)) for name in self.by)
 
     def _selected(self, new: Ids, cells: SeriesTable) -> tuple[list[int], list[tuple[str, ...]]]:
         """Places of the cells that the rule looks at, and the values of the series that each of them is of.
@@ -123,15 +116,18 @@ class View:
         A fleet has many cells and few values, so a value is held against a matcher once.
         """
         told = [(*cells.values(cell), "") for cell in new.tolist()]  # The last one is of labels that no cell has.
+        places = {name: at for at, name in enumerate(cells.labels)}
         mine = list(range(len(told)))
-        for at, matcher, accepted in zip(self._selected_at, self.select, self._accepted, strict=True):
+        for matcher, accepted in zip(self.select, self._accepted, strict=True):
+            at = places.get(matcher.label, len(places))
             values = {told[place][at] for place in mine}
             if len(accepted.keys() | values) > VALUES_MAX:
                 accepted.clear()
             for value in values - accepted.keys():
                 accepted[value] = matcher.accepts(value)
             mine = [place for place in mine if accepted[told[place][at]]]
-        return mine, [tuple(map(told[place].__getitem__, self._by_at)) for place in mine]
+        by = [places.get(name, len(places)) for name in self.by]
+        return mine, [tuple(map(told[place].__getitem__, by)) for place in mine]
 
     def close(self, start_ns: int) -> Tick | None:
         """The open tick added up by series, None if it counted nothing; the next one is open then."""
@@ -163,8 +159,7 @@ class View:
         unknown = unknown[cells.are_used(unknown)]
         mine, series = self._selected(unknown, cells)
         found = np.full(len(unknown), NOT_SELECTED, np.int32)
-        rows = map(self.series.find, series)
-        found[mine] = [UNKNOWN if row is None else row for row in rows]
+        found[mine] = [UNKNOWN if row is None else row for row in map(self.series.find, series)]
         self._row_of[unknown] = found
         self._born_of[unknown] = np.where(found == UNKNOWN, self._born_of[unknown], cells.born(unknown))
 

@@ -95,7 +95,8 @@ def _write_arrays(file: IO[bytes], arrays: Arrays) -> None:
     """What `np.savez` writes, without a copy of each array on its way into the file."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
-            assert array.dtype != object, f"{name} would need pickle"
+            if array.dtype.hasobject:
+                raise ValueError(f"{name} would need pickle")
             # A C order of its own: told in the header, and what `np.load` reads without a copy.
             whole = np.asarray(array, order="C")
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
