@@ -59,7 +59,7 @@ def snapshot(tables: Tables) -> dict[str, Array]:
 def _taken(rows: Array, at: Array, without: tuple[str, ...]) -> Array:
     """These rows, each as it lies in memory, where fields that are left out and what is between fields take room.
 
-    A copy of whole rows takes a tenth of the time that one field after another takes.
+    A copy of whole rows reads each line of memory once, and one field after another reads it for each field.
     """
     size = rows.dtype.itemsize
     taken = np.take(rows.view(np.uint8).reshape(len(rows), size), at, axis=0).view(rows.dtype).reshape(len(at))
