@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammainccinv, gammaln, softmax
 
 from detectors.core.anchor import Anchor
-from detectors.core.columns import TICK_NS, Bools, Entries, Floats, Ids, Precision, Singles, Tick
+from detectors.core.columns import TICK_NS, Bools, Floats, Ids, Precision, Singles, Tick
 from detectors.core.contract import Terms
 from detectors.core.count_signal import Counted
 from detectors.core.descriptor import Descriptor, Effects, Gauge
@@ -20,6 +20,7 @@ from detectors.core.hours import shrunk
 from detectors.core.kin import Kin, swing
 from detectors.core.recent import Recent
 from detectors.core.rows import column, resize
+from detectors.core.worth import Worth
 
 RATIOS = np.array([1.5, 2.0, 3.0, 5.0, 10.0, 30.0])
 """Alternatives: the failed share is this many times the upper null, at most CEILING."""
@@ -59,34 +60,6 @@ class ErrorBaseline:
         resize(self, 0)
 
 
-@dataclass(eq=False)
-class Weights:
-    """(S,) units that one failed, one other unit stood for of late; NaN where none was seen."""
-
-    failed: Floats = column(fill=np.nan, is_later=True)
-    others: Floats = column(fill=np.nan, is_later=True)
-
-    def __post_init__(self) -> None:
-        resize(self, 0)
-
-    def of(
-        self, rows: Ids, count: Floats, failed: Floats, squares: Floats, failed_squares: Entries
-    ) -> tuple[Floats, Floats]:
-        """(r,) the same of these series now, each (r,) sums of a tick; what a tick has none of is what it was last."""
-        resize(self, int(max(rows.max(initial=-1), failed_squares.cell.max(initial=-1))) + 1)
-        told = np.full(len(self.failed), np.nan)
-        told[failed_squares.cell] = failed_squares.count
-        of_all = squares / count
-        own = np.where(np.isnan(told[rows]), failed * of_all, told[rows])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            for kept, weight in ((self.failed, own / failed), (self.others, (squares - own) / (count - failed))):
-                known = np.isfinite(weight) & (weight > 0)
-                kept[rows[known]] = weight[known]
-        of_failed, of_others = self.failed[rows], self.others[rows]
-        of_failed = np.where(np.isnan(of_failed), np.where(np.isnan(of_others), of_all, of_others), of_failed)
-        return of_failed, np.where(np.isnan(of_others), of_failed, of_others)
-
-
 class Errors:
     """The signal of failed shares. A run's sums are failed, all, and expected failed."""
 
@@ -102,23 +75,30 @@ class Errors:
         self.baseline = ErrorBaseline()
         self.recent = Recent(2)
         self.anchor = Anchor()
-        self.weights = Weights()
+        self.worth_failed, self.worth_others = Worth(), Worth()
         self.parts: Mapping[str, Any] = {
-            "baseline": self.baseline, "recent": self.recent, "anchor": self.anchor, "weights": self.weights,
+            "baseline": self.baseline, "recent": self.recent, "anchor": self.anchor,
+            "worth_failed": self.worth_failed, "worth_others": self.worth_others,
         }  # fmt: skip
 
     def counted(self, tick: Tick) -> Counted:
-        """What was seen: failed units, and others, each worth their effective number, (sum w)^2 / sum w^2.
+        """What was seen: failed units, and others, each worth their effective number.
 
         Where sampling keeps failures and thins out the rest, failures are as many as they were, among fewer others. So
         their share is another; by how much tell the odds, see `_seen`. Shares of the baseline are those of the whole.
         """
-        rows = np.flatnonzero(tick.count > 0)
-        series, count, failed = tick.series[rows], tick.count[rows], tick.failed[rows]
-        of_failed, of_others = self.weights.of(series, count, failed, tick.squares[rows], tick.failed_squares)
-        k, others = failed / of_failed, (count - failed) / of_others
+        at = np.flatnonzero(tick.count > 0)
+        rows, count, failed, squares = tick.series[at], tick.count[at], tick.failed[at], tick.squares[at]
+        of_failed = failed * squares / count  # What does not tell its failures' squares has all of one weight.
+        _, here, there = np.intersect1d(rows, tick.failed_squares.cell, return_indices=True)
+        of_failed[here] = tick.failed_squares.count[there]
+        told = self.worth_failed.weight(rows, failed, of_failed)
+        others = self.worth_others.weight(rows, count - failed, squares - of_failed)
+        # What was never seen is sampled as the others are, as far as anybody knows.
+        of_failed, of_others = np.where(np.isnan(told), others, told), np.where(np.isnan(others), told, others)
+        k, m = failed / of_failed, (count - failed) / of_others
         none = np.empty((len(rows), 0))
-        return Counted(tick.start_ns // TICK_NS, series, k + others, k, none, of_others / of_failed)
+        return Counted(tick.start_ns // TICK_NS, rows, k + m, k, none, of_others / of_failed)
 
     def learn(self, counted: Counted, hour: int) -> None:
         whole = _whole(counted)

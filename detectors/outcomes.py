@@ -27,6 +27,7 @@ from detectors.core.loops import outcome_ratios
 from detectors.core.recent import Recent
 from detectors.core.rows import column, resize
 from detectors.core.traffic import Traffic
+from detectors.core.worth import Worth
 
 DROPS = np.array([0.10, 0.20, 0.40])
 MIX_POOL_STRENGTH = 5.0
@@ -84,9 +85,10 @@ class Outcomes:
         self.baseline = MixBaseline(self.classes)
         self.recent = Recent(len(names))
         self.anchor = Anchor()
-        self.traffic = Traffic()
+        self.traffic, self.worth = Traffic(), Worth()
         self.parts: Mapping[str, Any] = {
             "baseline": self.baseline, "recent": self.recent, "anchor": self.anchor, "traffic": self.traffic,
+            "worth": self.worth,
         }  # fmt: skip
 
     def counted(self, tick: Tick) -> Counted:
@@ -100,8 +102,8 @@ class Outcomes:
         place = np.minimum(mix.bucket, ids - 1)
         flat = np.bincount(at * ids + place, mix.count, minlength=len(rows) * ids)
         here = np.searchsorted(tick.series, rows)
-        scale = tick.count[here] / np.where(tick.squares[here] > 0, tick.squares[here], 1)
-        told: Floats = flat.reshape(len(rows), ids) * scale[:, None]
+        weight = self.worth.weight(rows, tick.count[here], tick.squares[here])
+        told: Floats = np.nan_to_num(flat.reshape(len(rows), ids) / weight[:, None])
         self.recent.add(rows, told)
         values = np.zeros((len(rows), self.classes))
         values[:, 0] = told[:, : self.goods].sum(1) + told[:, -1]

@@ -32,6 +32,7 @@ from detectors.core.histogram import quantile_position
 from detectors.core.pairs import Known, Pairs, restore_pairs
 from detectors.core.rows import clear, resize, restore, snapshot
 from detectors.core.side import CUTS, MEASURES, SHAPES, histograms, level_at, sides, told_of
+from detectors.core.worth import Worth
 
 HOUR, WEEK = 60, 7 * DAY_TICKS
 """Ticks."""
@@ -57,7 +58,7 @@ class Versions:
         self.terms = terms
         self.ratio = terms.ratio or (1.0 if terms.points else LEAST_RATIO)
         self.points = terms.points or (0.0 if terms.ratio else LEAST_POINTS)
-        self.known, self.pairs = Known(), Pairs()
+        self.known, self.pairs, self.worth = Known(), Pairs(), Worth()
         self.names: dict[int, str] = {}
         self.asked: dict[int, Asked] = {}
         self._kin: dict[tuple[str, ...], int] = {}
@@ -141,9 +142,10 @@ class Versions:
     def _count(self, tick: Tick, new: Ids, now: int) -> None:
         """Add this tick to the open blocks."""
         pairs, classes = self.pairs, len(self.terms.outcomes)
+        weight = self.worth.weight(tick.series, tick.count, tick.squares)
         new = new[pairs.opened[new] <= now]
         of_new, of_old = (
-            sides(tick, rows, pairs.cuts[new], self.terms.goods, classes) for rows in (new, pairs.old[new])
+            sides(tick, weight, rows, pairs.cuts[new], self.terms.goods, classes) for rows in (new, pairs.old[new])
         )
         pairs.open[new] += np.stack([of_new.bad, of_new.units, of_old.bad, of_old.units], 2)
         pairs.spent[new] += np.stack([of_new.spent, of_old.spent], 1)
@@ -280,7 +282,7 @@ class Versions:
 
     def forget(self, rows: Ids) -> None:
         gone = np.flatnonzero(np.isin(self.pairs.old, rows) & (self.pairs.old >= 0)).astype(np.int32)
-        for part, which in ((self.pairs, gone), (self.pairs, rows), (self.known, rows)):
+        for part, which in ((self.pairs, gone), (self.pairs, rows), (self.known, rows), (self.worth, rows)):
             clear(part, which)
         for row in rows.tolist():
             self.names.pop(row, None)
@@ -325,7 +327,9 @@ class Versions:
             yield f"matters_{measure.name}", np.array([self._shows_effect(row, place) for row in rows.tolist()], float)
 
     def snapshot(self) -> Arrays:
-        parts = {**snapshot(self.known, "known"), **snapshot(self.pairs, "pairs")}
+        parts = {
+            **snapshot(self.known, "known"), **snapshot(self.pairs, "pairs"), **snapshot(self.worth, "worth"),
+        }  # fmt: skip
         return {"versions": np.array([self.now]), **parts}
 
     def restore(self, arrays: Arrays) -> None:
@@ -333,6 +337,7 @@ class Versions:
         self.now = int(arrays["versions"][0])
         restore(self.known, arrays, "known")
         restore_pairs(self.pairs, arrays, "pairs")
+        restore(self.worth, arrays, "worth")
         resize(self.known, len(self.known.kin))
         resize(self.pairs, len(self.pairs.old))
 

@@ -37,6 +37,7 @@ from detectors.core.packed import FINEST, Packed, unpacked
 from detectors.core.recent import DECAY
 from detectors.core.rows import column, resize
 from detectors.core.traffic import Traffic
+from detectors.core.worth import Worth
 
 HOUR_NS = 60 * TICK_NS
 QUANTILES = (0.5, 0.95, 0.99)
@@ -132,9 +133,11 @@ class Distribution:
         self.entries, self.unit, self.gauge = entries, unit, gauge
         self.gates = Gates(ratio, 0.0)
         self.baseline = ShapeBaseline()
-        self.traffic = Traffic()
+        self.traffic, self.worth = Traffic(), Worth()
         self.anchor = LevelAnchor()
-        self.parts: Mapping[str, Any] = {"baseline": self.baseline, "traffic": self.traffic, "anchor": self.anchor}
+        self.parts: Mapping[str, Any] = {
+            "baseline": self.baseline, "traffic": self.traffic, "anchor": self.anchor, "worth": self.worth,
+        }  # fmt: skip
 
     def counted(self, tick: Tick) -> Counted:
         """Dense windows of the series that counted; sampling weights are scaled to their effective size."""
@@ -144,7 +147,8 @@ class Distribution:
             return Counted(tick.start_ns // TICK_NS, rows, np.empty(0), np.empty((0, WIDTH)), np.empty((0, 0)))
         self._place(entries, rows, cell)
         at = np.searchsorted(tick.series, rows)
-        values = windowed(entries, cell, self.baseline.offset[rows], tick.count[at] / tick.squares[at])
+        weight = self.worth.weight(rows, tick.count[at], tick.squares[at])
+        values = windowed(entries, cell, self.baseline.offset[rows], 1 / weight)
         ratios = shape.ratios(values, rows, self.baseline.shift[rows], self.baseline.table)
         return Counted(tick.start_ns // TICK_NS, rows, values @ np.ones(WIDTH), values, ratios)
 

@@ -47,6 +47,10 @@ HORIZONS = {"1h": 60.0, "24h": 1440.0}
 GAUGES = {
     "evidence": Gauge("tocsin_evidence_nats", "Log evidence of a change; absent while warming up."),
     "evidence_threshold": Gauge("tocsin_evidence_threshold_nats", "Log evidence that a page needs."),
+    "suspicion": Gauge(
+        "tocsin_suspicion_nats",
+        "Log evidence of a change since it would have begun; absent where nothing shows the effect asked for.",
+    ),
     **{
         f"visible_{horizon}": Gauge(
             "tocsin_visible_effect",
@@ -307,11 +311,25 @@ class Engine:
         levels = self.signal.gauges(self.calendar.hour(max(self.now, 0) // 60))
         levels["evidence"] = np.where(self.life.warm, np.maximum(self.evidence.total(rows), 0), np.nan)
         levels["evidence_threshold"] = np.where(self.life.warm, self.thresholds(rows), np.nan)
+        levels["suspicion"] = self._suspicion()
         levels["wobble"] = np.where(self.life.warm, self.signal.wobble(self.dispersion), np.nan)
         levels |= {f"visible_{name}": self._visible(minutes) for name, minutes in HORIZONS.items()}
         levels |= self._learning()
         levels["warm"] = self.life.warm.astype(float)
         return levels
+
+    def _suspicion(self) -> Floats:
+        """(S,) the largest CUSUM among the alternatives whose run shows the effect that the rule asks for, else NaN.
+
+        M is no measure of it: R grows by one a tick, so that M is far from zero where nothing has happened for days.
+        """
+        rows = np.flatnonzero(self.life.warm & (self.evidence.cusum > 0).any(1)).astype(np.int32)
+        run, cusum = self.evidence.run[rows].astype(np.float64), self.evidence.cusum[rows].astype(np.float64)
+        shows = [self.signal.shows_effect(rows, run[:, j]) for j in range(self.signal.alternatives)]
+        largest = np.where(np.stack(shows, 1), cusum, 0.0).max(1)
+        suspicion = np.full(self.size, np.nan)
+        suspicion[rows] = np.where(largest > 0, largest, np.nan)
+        return suspicion
 
     def _learning(self) -> dict[str, Floats]:
         """When those that have no baseline of their own yet are judged by it at the earliest, how many of the units for

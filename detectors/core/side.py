@@ -75,20 +75,20 @@ def level_at(position: Floats) -> Floats:
     return found
 
 
-def sides(tick: Tick, rows: Ids, cuts: Floats, goods: int, classes: int) -> Sides:
+def sides(tick: Tick, weight: Floats, rows: Ids, cuts: Floats, goods: int, classes: int) -> Sides:
     """What series counted in a tick; what has sampling weights counts as many as it is worth.
 
+    weight   (n,) what the counts of the tick's series are divided by (`worth.py`)
     rows     (r,) series ids, one may come twice and one that is not in the tick counts nothing
     cuts     (r, 4) buckets from which units are over CUTS, of each of SHAPES; NaN while they are not known
     goods    how many classes of outcomes are good, the first ones; `classes` are all, the last one those of no class
     """
     place = np.clip(np.searchsorted(tick.series, rows), 0, max(len(tick.series) - 1, 0))
     there = (tick.series[place] == rows) if len(tick.series) else np.zeros(len(rows), np.bool_)
-    count, squares, failed, dollars, unpriced = (
+    count, worth, failed, dollars, unpriced = (
         np.where(there, column[place], 0.0) if len(tick.series) else np.zeros(len(rows))
-        for column in (tick.count, tick.squares, tick.failed, tick.cost_usd, tick.unpriced)
+        for column in (tick.count, np.nan_to_num(1 / weight), tick.failed, tick.cost_usd, tick.unpriced)
     )
-    worth = np.divide(count, squares, out=np.zeros(len(rows)), where=squares > 0)
     endings = _mix(tick.ending, rows, len(MODEL_ENDINGS))
     outcomes = _mix(tick.outcome, rows, classes)
     shape = np.stack([histograms(getattr(tick, name), rows) for name in SHAPES], 1) * worth[:, None, None]

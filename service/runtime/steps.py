@@ -7,10 +7,11 @@ kept for a person, and everything else goes on. The core is deterministic, so wh
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from service.batch import Answer, Batch, Dropped, Gap, Record, SetAside, Tally
 from service.pipeline.pipeline import Outcome, Pipeline, State
+from service.runtime.held import Held
 
 log = logging.getLogger("tocsin")
 
@@ -32,6 +33,20 @@ def pause_s(every_s: float, took_s: float) -> float:
     return max(every_s, min(PAUSE_MAX_S, took_s * (1 / SAVES_SHARE - 1)))
 
 
+@dataclass(frozen=True)
+class _Taken:
+    """A step since the last save: its batch, whose records have no bodies, their bodies, and its time."""
+
+    batch: Batch
+    bodies: tuple[memoryview, ...]
+    now_ns: int
+
+    def again(self) -> Batch:
+        """The batch as it came."""
+        records = zip(self.batch.records, self.bodies, strict=True)
+        return replace(self.batch, records=tuple(record._replace(body=bytes(body)) for record, body in records))
+
+
 class Steps:
     """One pipeline's steps since its last save. One owner: calls never overlap.
 
@@ -41,8 +56,8 @@ class Steps:
 
     def __init__(self, pipeline: Pipeline, saved: Callable[[], State | None]) -> None:
         self._pipeline, self._saved = pipeline, saved
-        self._since: list[tuple[Batch, int]] = []
-        self.held_bytes = 0
+        self._since: list[_Taken] = []
+        self._held, self.held_bytes = Held(), 0
         self.set_aside: list[SetAside] = []
 
     def step(self, batch: Batch, now_ns: int) -> list[Outcome]:
@@ -72,21 +87,26 @@ class Steps:
 
     def kept(self) -> None:
         """The state is saved: nothing before this has to be repeated."""
-        self._since, self.held_bytes = [], 0
+        self._since, self._held, self.held_bytes = [], Held(), 0
 
     def _remember(self, batch: Batch, now_ns: int) -> None:
-        if self._since and _is_time_alone(batch) and _is_time_alone(self._since[-1][0]):
-            batch = _together(self._since.pop()[0], batch)  # A quiet night is one step, and not one a second.
-        self._since.append((batch, now_ns))
+        if self._since and _is_time_alone(batch) and _is_time_alone(self._since[-1].batch):
+            batch = _together(self._since.pop().batch, batch)  # A quiet night is one step, and not one a second.
+        self._since.append(self._taken(batch, now_ns))
         self.held_bytes += sum(len(record.body) for record in batch.records)
 
-    def _go_back(self, steps: Iterable[tuple[Batch, int]]) -> None:
+    def _taken(self, batch: Batch, now_ns: int) -> _Taken:
+        bodies = tuple(self._held.copy(record.body) for record in batch.records)
+        without = tuple(record._replace(body=b"") for record in batch.records)
+        return _Taken(replace(batch, records=without), bodies, now_ns)
+
+    def _go_back(self, steps: Iterable[_Taken]) -> None:
         """The pipeline as it was last saved, and these steps after it."""
         self._pipeline.begin_anew()
         if (state := self._saved()) is not None:
             self._pipeline.restore(state)
-        for batch, now_ns in steps:
-            self._pipeline.step(batch, now_ns)
+        for step in steps:
+            self._pipeline.step(step.again(), step.now_ns)
 
     def _one_by_one(self, batch: Batch, now_ns: int) -> list[Outcome]:
         self._go_back(self._since)
@@ -108,14 +128,14 @@ class Steps:
 
     def _leave_out_first(self, error: str) -> bool:
         """Leave out the first step since the save after which no state can be written; False if there is none."""
-        steps = [(one, now_ns) for batch, now_ns in self._since for one in _alone(batch)]
+        steps = [self._taken(one, step.now_ns) for step in self._since for one in _alone(step.again())]
         if not self._can_write([]):
             return False
         good, bad = 0, len(steps)
         while bad - good > 1:
             middle = (good + bad) // 2
             good, bad = (middle, bad) if self._can_write(steps[:middle]) else (good, middle)
-        if bad and (records := steps[bad - 1][0].records):
+        if bad and (records := steps[bad - 1].again().records):
             self._put_aside(records[0], error)
             del steps[bad - 1]
             self._since = steps
@@ -123,7 +143,7 @@ class Steps:
             return True
         return False
 
-    def _can_write(self, steps: list[tuple[Batch, int]]) -> bool:
+    def _can_write(self, steps: list[_Taken]) -> bool:
         self._go_back(steps)
         try:
             self._pipeline.snapshot()

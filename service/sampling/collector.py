@@ -14,7 +14,7 @@ from typing import Any
 from service.ingest.dialects import RESOURCE_FIELDS, WANTED
 from service.ingest.vocabulary import AGENT
 from service.sampling.names import name_of
-from service.sampling.needs import Needs, Reason
+from service.sampling.needs import Needs, shares
 from service.sampling.policy import Policy
 
 AGENT_ATTRIBUTES = tuple(
@@ -59,8 +59,7 @@ def _parts(policy: Policy, needs: Needs) -> Iterator[_Part]:
     yield _Part("errors raised", policy.errors, {"type": "ottl_condition", "ottl_condition": raised})
     for number, flag in enumerate(policy.flags, 1):
         yield _Part(f"flagged {number}", policy.flagged, _attribute(flag.attribute, flag.values))
-    shares = {Reason.ALERT: policy.alerts, Reason.DEPLOY: policy.deploys, Reason.FRESH: policy.fresh}
-    for reason, share in shares.items():
+    for reason, share in shares(policy).items():
         if needs.are_of_all(reason):
             yield _Part(reason, share, None)
         elif agents := needs.agents(reason):

@@ -1,8 +1,10 @@
-"""What is worth keeping whole now: agents with an open alert, with something new, or under a deploy."""
+"""What is worth keeping whole now: agents with an open alert or a suspicion, with something new, or under a deploy."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+
+import numpy as np
 
 from alertrules.changes import Change
 from alertrules.lifecycle import AlertState
@@ -13,10 +15,14 @@ from service.sampling.policy import Policy
 
 NEEDS_MAX = 1_000
 """Agents that are asked for by name. With more, all traffic is: a policy with more names helps nobody."""
+SUSPECTED_FROM = 3.0
+"""Log evidence of a change, nats, from which on an agent is suspected: odds of twenty to one, were both as likely."""
+NONE_SUSPECTED = np.empty(0)
 
 
 class Reason(StrEnum):
     ALERT = "alert"
+    SUSPECTED = "suspected"
     DEPLOY = "deploy"
     FRESH = "fresh"
 
@@ -25,8 +31,8 @@ class Reason(StrEnum):
 class Need:
     """A reason to keep more of an agent's traces; of all agents' where `agent` is empty.
 
-    why       what it is, in a line: the rule of the alert, what is new, or what was told
-    until_ns  when it ends by itself; 0 for an alert, which ends when it closes
+    why       what it is, in a line: the rule of the alert or suspicion, what is new, or what was told
+    until_ns  when it ends by itself; 0 for an alert, which ends when it closes, and for a suspicion
     """
 
     agent: str
@@ -57,6 +63,16 @@ class Needs:
 NOTHING_NEEDED = Needs()
 
 
+def shares(policy: Policy) -> dict[Reason, float]:
+    """The share of an agent's traces that is kept for each reason."""
+    return {
+        Reason.ALERT: policy.alerts,
+        Reason.SUSPECTED: policy.suspected,
+        Reason.DEPLOY: policy.deploys,
+        Reason.FRESH: policy.fresh,
+    }
+
+
 def needs(
     levels: Iterable[Level], sights: Iterable[Sight], changes: Iterable[Change], policy: Policy, now_ns: int
 ) -> Needs:
@@ -73,17 +89,34 @@ def needs(
         for one in changes
         if one.at_ns <= now_ns
     }
-    found = {need for need in fresh | deployed if now_ns < need.until_ns} | set(_alerts(levels))
+    found = {need for need in fresh | deployed if now_ns < need.until_ns}
+    for level in levels:
+        found |= {*_alerts(level), *_suspicions(level)}
     return Needs(tuple(sorted(_bounded(found))))
 
 
-def _alerts(levels: Iterable[Level]) -> Iterator[Need]:
-    for level in levels:
-        place = level.rule.by.index("agent") if "agent" in level.rule.by else None
-        for labels, alert in level.alerts.items():
-            agent = labels[place] if place is not None else ""
-            if alert.state is not AlertState.MUTED and agent not in ("", OVERFLOW_VALUE):
-                yield Need(agent, Reason.ALERT, level.rule.name)
+def _alerts(level: Level) -> Iterator[Need]:
+    for labels, alert in level.alerts.items():
+        if alert.state is not AlertState.MUTED and (agent := _agent(level, labels)):
+            yield Need(agent, Reason.ALERT, level.rule.name)
+
+
+def _suspicions(level: Level) -> Iterator[Need]:
+    """Series on the way to a page. With all of their traces the rest of the way is as short as without sampling.
+
+    The evidence stays what it says it is: what is kept next follows from what was seen before.
+    """
+    suspicion = level.gauges.get("suspicion", NONE_SUSPECTED)
+    for i in np.flatnonzero(suspicion >= SUSPECTED_FROM).tolist():  # NaN where there is none.
+        labels = level.labels[i]
+        if labels not in level.alerts and (agent := _agent(level, labels)):
+            yield Need(agent, Reason.SUSPECTED, level.rule.name)
+
+
+def _agent(level: Level, labels: tuple[str, ...]) -> str:
+    """The agent of a series; empty where it is of no one agent."""
+    agent = labels[level.rule.by.index("agent")] if "agent" in level.rule.by else ""
+    return "" if agent == OVERFLOW_VALUE else agent
 
 
 def _bounded(found: set[Need]) -> Iterator[Need]:

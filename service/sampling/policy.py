@@ -32,13 +32,14 @@ class Flag:
 class Policy:
     """Shares of traces that are kept, from 0 to 1. Of a trace that several fit the largest holds.
 
-    errors   of traces with a failed span
-    deploys  of an agent for `deploy_for_ns` after a change that was told of; of all, where the change names no agent
-    fresh    of an agent for `fresh_for_ns` after its version or a model of its was first seen
-    flagged  of traces with one of `flags`
-    alerts   of an agent with an open alert
-    rest     of all others
-    audit    of all, whatever else is kept: what `rest` does not go below
+    errors     of traces with a failed span
+    deploys    of an agent for `deploy_for_ns` after a change that was told of; of all, where the change names no agent
+    fresh      of an agent for `fresh_for_ns` after its version or a model of its was first seen
+    flagged    of traces with one of `flags`
+    alerts     of an agent with an open alert
+    suspected  of an agent of which a rule has evidence of a change, though not enough for a page
+    rest       of all others
+    audit      of all, whatever else is kept: what `rest` does not go below
     """
 
     errors: float = 1.0
@@ -46,6 +47,7 @@ class Policy:
     fresh: float = 1.0
     flagged: float = 1.0
     alerts: float = 1.0
+    suspected: float = 1.0
     rest: float = 0.1
     audit: float = 0.01
     fresh_for_ns: int = 24 * HOUR_NS

@@ -7,7 +7,7 @@ names for enumerations: https://www.jaegertracing.io/docs/latest/architecture/ap
 
 from typing import Any
 
-from service.sampling.needs import Needs, Reason
+from service.sampling.needs import Needs, shares
 from service.sampling.policy import Policy
 
 OPERATIONS_MAX = 200
@@ -20,11 +20,11 @@ def strategy(policy: Policy, needs: Needs, service: str) -> dict[str, Any]:
     A service that is called as an agent of which more is needed is sampled at that share. Agents of other names may run
     in it: for these there is an operation each, the name that OpenTelemetry gives to the span of an agent's run.
     """
-    shares = {Reason.ALERT: policy.alerts, Reason.DEPLOY: policy.deploys, Reason.FRESH: policy.fresh}
+    share_for = shares(policy)
     agents: dict[str, float] = {}
     rate = policy.floor
     for need in needs.all:
-        share = shares[need.reason]
+        share = share_for[need.reason]
         if need.agent in ("", service):
             rate = max(rate, share)
         else:

@@ -1,6 +1,6 @@
 """Hours of spans through a real broker into a real daemon: does memory grow, does reading keep up?
 
-    python -m tests.bench.soak [--minutes 60] [--rate 20000] [--json]
+    python -m tests.bench.soak [--minutes 60] [--rate 20000] [--json] [--readings FILE]
 
 Sessions of two thousand series are written to Kafka as they end, with times of now, in compressed batches as a
 Collector makes them. Every twenty seconds' batches are those before with other ids and later times, so making them
@@ -41,8 +41,9 @@ TOPIC = "otlp_spans"
 BATCH_SESSIONS = 37
 ROUND_S = 20
 """After how long the same batches come again, with other ids."""
-WARM_UP = 1 / 4
-"""Share of the time, at its beginning, that counts for nothing: tables grow until they have seen every series."""
+WARM_UP = 1 / 2
+"""Share of the time, at its beginning, that counts for nothing: what is kept of calls for the causes of pages grows for
+some twenty minutes at this rate, until it has all the bytes that it may have."""
 LOOK_S, PATIENCE_S = 5.0, 60.0
 WAITING_S = 150
 """For how long a span is held at most: the lateness, its session's idle time, and what sessions last."""
@@ -147,8 +148,8 @@ def slope(at_s: Readings, values: Readings) -> float:
     return float(np.median((values[second] - values[first]) / (at_s[second] - at_s[first])))
 
 
-async def soak(directory: Path, minutes: float, rate: float) -> list[Row]:
-    """Write for so long, look at the daemon meanwhile, and say what was seen."""
+async def soak(directory: Path, minutes: float, rate: float) -> tuple[list[Row], list[Seen]]:
+    """Write for so long, look at the daemon meanwhile, and say what was seen: rows to print, and each look."""
     of_one = statistics.mean(Batch(body).spans for body in bodies(20, BATCH_SESSIONS))
     every_ns = round(of_one / rate * SECOND_NS)
     made = bodies(round(ROUND_S * SECOND_NS / every_ns), BATCH_SESSIONS, 2, every_ns=every_ns)
@@ -172,7 +173,8 @@ async def soak(directory: Path, minutes: float, rate: float) -> list[Row]:
                 last = await _all_read(daemon, web, spans, begun_s)
                 status = await asyncio.to_thread(daemon.stop)
             rows = judged(seen, last, spans, SECOND_NS / every_ns)
-            return [*rows, _row("pages", len(place.requests), "posts"), _row("exit status", status, "", status == 0)]
+            rows += [_row("pages", len(place.requests), "posts"), _row("exit status", status, "", status == 0)]
+            return rows, seen
 
 
 async def _all_read(daemon: Running, web: str, spans: int, begun_s: float) -> Seen:
@@ -220,11 +222,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=20_000.0, help="spans a second")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--readings", type=Path, help="a file for the looks: seconds, MiB, CPU s, lag; a line each")
     given = parser.parse_args()
     if reason := broker.missing():
         parser.error(reason)
     with tempfile.TemporaryDirectory(prefix="tocsin-soak-") as directory:
-        rows = asyncio.run(soak(Path(directory), given.minutes, given.rate))
+        rows, seen = asyncio.run(soak(Path(directory), given.minutes, given.rate))
+    if given.readings:
+        given.readings.write_text("".join(
+            f"{one.at_s:.1f} {one.rss / 2**20:.1f} {one.cpu_s:.2f} {one.metrics.get(LAG, 0.0):.0f}\n" for one in seen
+        ))  # fmt: skip
     for row in rows:
         missed = "MISSED" if row["holds"] is False else ""
         print(json.dumps(row) if given.json else f"{row['metric']:40} {row['value']:>12} {row['unit']:8} {missed}")

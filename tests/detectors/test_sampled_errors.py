@@ -9,6 +9,7 @@ from detectors import errors
 from detectors.core.columns import Entries, Tick
 from detectors.core.contract import Terms
 from detectors.core.fast import FastEngine
+from service.sampling.needs import SUSPECTED_FROM
 from tests.detectors.ticks import MIDNIGHT, Watching, tick
 
 TERMS = Terms(budget_per_week=1.0, ratio=1.5, points=0.005)
@@ -80,3 +81,22 @@ def test_weights_are_remembered_for_minutes_without() -> None:
     quiet = replace(tick(MIDNIGHT, np.array([1]), np.array([50])), squares=np.array([500.0]))
     assert signal.counted(quiet).odds == pytest.approx([10.0])
     assert errors.Errors(1.5, 0.0).counted(quiet).odds == pytest.approx([1.0])
+
+
+def test_a_suspicion_comes_before_the_page() -> None:
+    """Of a share that triples the gauge tells within the hour, before the page; of calm days hardly anything."""
+    rng, detector, watching = np.random.default_rng(4), errors.build(TERMS), Watching(SERIES + 1)
+    rows, since, suspected = ROWS[:1], 5 * DAY + 300, list[int]()
+    for minute in range(since + 300):
+        count = rng.poisson(10.0, 1)
+        failed = rng.binomial(count, 0.02 * (3.0 if minute >= since else 1.0))
+        if not count[0]:
+            continue
+        watching.judge(detector, tick(MIDNIGHT + minute, rows, count, failed), MIDNIGHT + minute)
+        if watching.pages:
+            break
+        if (detector.gauges()["suspicion"][1:] >= SUSPECTED_FROM).any():
+            suspected.append(minute)
+    assert [row for row, _ in watching.pages] == [1] and minute > since
+    assert sum(at < since for at in suspected) < 0.03 * since
+    assert min(at for at in suspected if at >= since) < min(since + 60, minute)

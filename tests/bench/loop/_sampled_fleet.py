@@ -2,11 +2,12 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 
 from detectors.core.columns import OUTCOMES as OUTCOME_CLASSES
 from tests.service.ingest.wire import EPOCH_S, Sent, Stream, agent, body, chat
@@ -94,26 +95,44 @@ def bodies(sessions: Iterable[Session]) -> Iterator[bytes]:
         yield body(*spans)
 
 
-def in_order(raw: Iterable[bytes]) -> list[tuple[float, bytes]]:
-    """Bodies as a Collector sent them, put into order of time again, one a minute: when each ends, and the body."""
-    minutes: dict[int, ExportTraceServiceRequest] = defaultdict(ExportTraceServiceRequest)
-    for each in raw:
-        for group in ExportTraceServiceRequest.FromString(each).resource_spans:
+Minutes = Mapping[int, Mapping[str, bytes]]
+"""Bodies by the minute in which the runs in them ended, since 1970, and by agent. Bodies put together are one body."""
+
+
+def by_minute(raw: Iterable[bytes]) -> Minutes:
+    """Bodies as a Collector sent them, put into order of time again."""
+    requests = [ExportTraceServiceRequest.FromString(each) for each in raw]
+    runs = {
+        span.trace_id: (span.end_time_unix_nano // 60_000_000_000, pair.value.string_value)
+        for request in requests for group in request.resource_spans for scope in group.scope_spans
+        for span in scope.spans for pair in span.attributes if pair.key == "gen_ai.agent.name"
+    }  # fmt: skip
+    found: dict[int, dict[str, ExportTraceServiceRequest]] = defaultdict(lambda: defaultdict(ExportTraceServiceRequest))
+    for request in requests:
+        for group in request.resource_spans:
             for scope in group.scope_spans:
-                places: dict[int, object] = {}
+                places: dict[tuple[int, str], ScopeSpans] = {}
                 for span in scope.spans:
-                    minute = span.end_time_unix_nano // 60_000_000_000
-                    if minute not in places:
-                        own = minutes[minute].resource_spans.add(resource=group.resource)
-                        places[minute] = own.scope_spans.add(scope=scope.scope)
-                    places[minute].spans.append(span)  # type: ignore[attr-defined]
-    return [((minute + 1) * 60.0 - EPOCH_S, minutes[minute].SerializeToString()) for minute in sorted(minutes)]
+                    minute, name = run = runs[span.trace_id]
+                    if run not in places:
+                        own = found[minute][name].resource_spans.add(resource=group.resource)
+                        places[run] = own.scope_spans.add(scope=scope.scope)
+                    places[run].spans.append(span)
+    return {
+        minute: {name: each.SerializeToString() for name, each in sorted(found[minute].items())}
+        for minute in sorted(found)
+    }
 
 
-def counted(ordered: Iterable[tuple[float, bytes]]) -> Stream:
+def end_s(minute: int) -> float:
+    """When a minute since 1970 ends, by the recording's clock."""
+    return (minute + 1) * 60.0 - EPOCH_S
+
+
+def counted(minutes: Minutes) -> Stream:
     """What Tocsin's ingest counts of them."""
     stream = Stream()
-    for at_s, raw in ordered:
-        answer = stream.send_bytes(raw, at_s + 1)
+    for minute, agents in minutes.items():
+        answer = stream.send_bytes(b"".join(agents.values()), end_s(minute) + 1)
         assert not answer.error, answer.error
     return stream.flush()

@@ -49,7 +49,7 @@ def keeps(policy: Mapping[str, Any], trace: Trace, drawn: float) -> bool:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.builds(Policy, SHARE, SHARE, SHARE, SHARE, SHARE, SHARE, st.sampled_from((0.01, 0.2))),
+    st.builds(Policy, SHARE, SHARE, SHARE, SHARE, SHARE, SHARE, SHARE, st.sampled_from((0.01, 0.2))),
     st.lists(st.builds(Need, st.sampled_from(("support", "else", "")), st.sampled_from(Reason), st.just("why"))),
     st.sampled_from(TRACES),
 )

@@ -1,13 +1,22 @@
 """What is worth keeping now: told by levels, first sights and changes."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
 from alertrules.changes import Change
+from alertrules.lifecycle import Alert, AlertState
+from alertrules.parse import load
 from detectors.core.columns import CELL_LABELS, NOTHING, SECOND_NS, Firsts, Slot
 from detectors.core.series import SeriesTable
 from service.causes.news import News, Sight
-from service.sampling.needs import NEEDS_MAX, Need, Needs, Reason, needs
+from service.config.settings import load as load_settings
+from service.notifiers.notifier import words
+from service.sampling.needs import NEEDS_MAX, SUSPECTED_FROM, Need, Needs, Reason, needs
 from service.sampling.policy import HOUR_NS, SHIPPED
+from service.wiring import pipeline
+from tests.service.running import ROOT
 
 NOW_NS = 1_790_000_000 * SECOND_NS
 
@@ -57,3 +66,20 @@ def test_too_many_agents_are_all() -> None:
     assert found.are_of_all(Reason.FRESH) and found.count(Reason.FRESH) == 1
     assert needs([], sights[1:], [], SHIPPED, NOW_NS).count(Reason.FRESH) == NEEDS_MAX
     assert not Needs().are_of_all(Reason.FRESH)
+
+
+def test_what_is_suspected(tmp_path: Path) -> None:
+    """An agent with a series on the way to a page, while there is no alert of that series; others are no need."""
+    rules = load([ROOT / "alertrules" / "packs"], words())
+    levels = pipeline(load_settings({"TOCSIN_DATA_DIR": str(tmp_path)}), rules).levels()
+    (level,) = (one for one in levels if one.rule.name == "AgentErrorsUp")
+    names = ("calm", "nearly", "suspected", "told", "muted", "")
+    labels = tuple(tuple({"agent": name}.get(label, "") for label in level.rule.by) for name in names)
+    suspicion = np.array([np.nan, SUSPECTED_FROM - 0.1, SUSPECTED_FROM, 9.0, 9.0, 9.0])
+    states = {labels[3]: AlertState.FIRING, labels[4]: AlertState.MUTED}
+    alerts = {key: Alert(state, "a1", NOW_NS, NOW_NS, None) for key, state in states.items()}
+    found = needs([replace(level, labels=labels, gauges={"suspicion": suspicion}, alerts=alerts)], [], [], SHIPPED, 0)
+    assert found.all == (
+        Need("suspected", Reason.SUSPECTED, "AgentErrorsUp"), Need("told", Reason.ALERT, "AgentErrorsUp"),
+    )  # fmt: skip
+    assert needs([replace(level, labels=labels, gauges={}, alerts={})], [], [], SHIPPED, 0) == Needs()

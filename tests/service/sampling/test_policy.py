@@ -16,8 +16,8 @@ SHARE = st.floats(SHARE_MIN, 1)
 def test_what_is_shipped() -> None:
     """All of what may matter, a tenth of the rest; and nothing written is as shipped."""
     assert policy_from({}) == SHIPPED
-    kept = (SHIPPED.errors, SHIPPED.deploys, SHIPPED.fresh, SHIPPED.flagged, SHIPPED.alerts)
-    assert kept == (1.0,) * 5 and (SHIPPED.rest, SHIPPED.audit) == (0.1, 0.01)
+    kept = (SHIPPED.errors, SHIPPED.deploys, SHIPPED.fresh, SHIPPED.flagged, SHIPPED.alerts, SHIPPED.suspected)
+    assert kept == (1.0,) * 6 and (SHIPPED.rest, SHIPPED.audit) == (0.1, 0.01)
     assert (SHIPPED.fresh_for_ns, SHIPPED.deploy_for_ns) == (24 * HOUR_NS, HOUR_NS)
 
 
@@ -39,7 +39,7 @@ def test_a_file_of_an_operator(tmp_path: Path) -> None:
     ("written", "problem"),
     [
         ("errors", 'expected shares by name, but found "errors"; write rest: 10%'),
-        ("{eros: 1}", '"eros" is not known; there are errors, deploys, fresh, flagged, alerts, rest, audit, fresh_for'),
+        ("{eros: 1}", '"eros" is not known; there are errors, deploys, fresh, flagged, alerts, suspected, rest, audit'),
         ("{rest: 10}", "rest: 10 is not 0%, nor from 0.0001% to 100%; write 10%"),
         ("{rest: 1e-9}", "rest: 1e-09 is not 0%, nor from 0.0001% to 100%; write 10%"),
         ("{rest: .nan}", "rest: nan is not 0%, nor from 0.0001% to 100%; write 10%"),

@@ -1,0 +1,37 @@
+"""Bodies that are held until the next save lie in memory of their own, and leave nothing of it when they go."""
+
+from pathlib import Path
+
+import pytest
+
+from service.runtime.held import BLOCK_BYTES, Held
+
+STATM = Path("/proc/self/statm")
+
+
+def test_a_copy_is_the_body_and_stays_it() -> None:
+    """Whatever comes after it, of any size, in the same block or another; and nobody writes to it."""
+    held = Held()
+    bodies = [bytes([number]) * size for number, size in enumerate((5, 0, BLOCK_BYTES - 5, 1, 3 * BLOCK_BYTES, 7))]
+    copies = [held.copy(body) for body in bodies]
+    assert [bytes(copy) for copy in copies] == bodies
+    with pytest.raises(TypeError):
+        copies[0][0] = 1
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(STATM.read_text().split()[1]) * 4096
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="only Linux tells how much of a process is in memory")
+def test_what_went_is_not_resident() -> None:
+    """Small bodies between objects that stay: all of their pages are the system's again."""
+    before, held, kept = resident(), Held(), []
+    copies = []
+    for _ in range(20_000):
+        copies.append(held.copy(b"x" * 5_000))
+        kept.append(b"y" * 500)
+    assert resident() - before > 90_000_000
+    del copies, held
+    assert resident() - before < 30_000_000
