@@ -87,18 +87,20 @@ class Errors:
         Where sampling keeps failures and thins out the rest, failures are as many as they were, among fewer others. So
         their share is another; by how much tell the odds, see `_seen`. Shares of the baseline are those of the whole.
         """
-        at = np.flatnonzero(tick.count > 0)
-        rows, count, failed, squares = tick.series[at], tick.count[at], tick.failed[at], tick.squares[at]
-        of_failed = failed * squares / count  # What does not tell its failures' squares has all of one weight.
-        _, here, there = np.intersect1d(rows, tick.failed_squares.cell, return_indices=True)
-        of_failed[here] = tick.failed_squares.count[there]
+        rows, failed, of_failed, others, of_others = _sums(tick)
+        self.worth_failed.add(rows, failed, of_failed)
+        self.worth_others.add(rows, others, of_others)
+        return self.counted_of_slot(tick)
+
+    def counted_of_slot(self, slot: Tick) -> Counted:
+        """The same, by what units of the ticks before are worth."""
+        rows, failed, of_failed, others, of_others = _sums(slot)
         told = self.worth_failed.weight(rows, failed, of_failed)
-        others = self.worth_others.weight(rows, count - failed, squares - of_failed)
+        of_rest = self.worth_others.weight(rows, others, of_others)
         # What was never seen is sampled as the others are, as far as anybody knows.
-        of_failed, of_others = np.where(np.isnan(told), others, told), np.where(np.isnan(others), told, others)
-        k, m = failed / of_failed, (count - failed) / of_others
-        none = np.empty((len(rows), 0))
-        return Counted(tick.start_ns // TICK_NS, rows, k + m, k, none, of_others / of_failed)
+        one, other = np.where(np.isnan(told), of_rest, told), np.where(np.isnan(of_rest), told, of_rest)
+        k, m = failed / one, others / other
+        return Counted(slot.start_ns // TICK_NS, rows, k + m, k, np.empty((len(rows), 0)), other / one)
 
     def learn(self, counted: Counted, hour: int) -> None:
         whole = _whole(counted)
@@ -275,6 +277,16 @@ class Errors:
             "error_ratio_baseline": np.where(known, before, np.nan),
             "error_ratio_effect": np.where(known, least, np.nan),
         }
+
+
+def _sums(tick: Tick) -> tuple[Ids, Floats, Floats, Floats, Floats]:
+    """(r,) series that counted; the weights of their failed units, and squares of these; and both of the others."""
+    at = np.flatnonzero(tick.count > 0)
+    rows, count, failed, squares = tick.series[at], tick.count[at], tick.failed[at], tick.squares[at]
+    of_failed = failed * squares / count  # What does not tell its failures' squares has all of one weight.
+    _, here, there = np.intersect1d(rows, tick.failed_squares.cell, return_indices=True)
+    of_failed[here] = tick.failed_squares.count[there]
+    return rows, failed, of_failed, count - failed, squares - of_failed
 
 
 def _seen(share: Floats, counted: Counted) -> Floats:

@@ -102,6 +102,7 @@ class Outcomes:
         place = np.minimum(mix.bucket, ids - 1)
         flat = np.bincount(at * ids + place, mix.count, minlength=len(rows) * ids)
         here = np.searchsorted(tick.series, rows)
+        self.worth.add(rows, tick.count[here], tick.squares[here])
         weight = self.worth.weight(rows, tick.count[here], tick.squares[here])
         told: Floats = np.nan_to_num(flat.reshape(len(rows), ids) / weight[:, None])
         self.recent.add(rows, told)

@@ -142,6 +142,7 @@ class Versions:
     def _count(self, tick: Tick, new: Ids, now: int) -> None:
         """Add this tick to the open blocks."""
         pairs, classes = self.pairs, len(self.terms.outcomes)
+        self.worth.add(tick.series, tick.count, tick.squares)
         weight = self.worth.weight(tick.series, tick.count, tick.squares)
         new = new[pairs.opened[new] <= now]
         of_new, of_old = (

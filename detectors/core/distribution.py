@@ -147,6 +147,7 @@ class Distribution:
             return Counted(tick.start_ns // TICK_NS, rows, np.empty(0), np.empty((0, WIDTH)), np.empty((0, 0)))
         self._place(entries, rows, cell)
         at = np.searchsorted(tick.series, rows)
+        self.worth.add(rows, tick.count[at], tick.squares[at])
         weight = self.worth.weight(rows, tick.count[at], tick.squares[at])
         values = windowed(entries, cell, self.baseline.offset[rows], 1 / weight)
         ratios = shape.ratios(values, rows, self.baseline.shift[rows], self.baseline.table)

@@ -63,6 +63,9 @@ class OutageSignal(CountSignal, Protocol):
 
     outages: Ids  # Which alternatives.
 
+    def counted_of_slot(self, slot: Tick) -> Counted:
+        """Take from a slot what `counted` will take of it again with its minute's tick. Nothing is learnt from it."""
+
     def outage_ratios(self, counted: Counted, hour: int, rho: Floats) -> Floats: ...
     def shows_outage(self, rows: Ids, run: Floats) -> Bools: ...
 
@@ -153,7 +156,7 @@ class FastEngine:
     def _look(self, slot: Tick, hour: int) -> dict[int, Judgement]:
         """Judge the open minutes of some series with this slot in them."""
         engine, signal = self.engine, self.signal
-        counted = signal.counted(slot)
+        counted = signal.counted_of_slot(slot)
         gathering, _ = self.outages.modes(counted.rows)
         counted = counted.only(gathering & engine.life.warm[counted.rows])
         if not len(counted.rows):

@@ -27,14 +27,10 @@ class Worth:
     def __post_init__(self) -> None:
         resize(self, 0)
 
-    def weight(self, rows: Ids, weights: Floats, squares: Floats) -> Floats:
-        """(r,) what the sums of these series are to be divided by: 1.0 where nothing is sampled, NaN before any unit.
+    def add(self, rows: Ids, weights: Floats, squares: Floats) -> None:
+        """Take in a tick.
 
-        rows  (r,) series ids, each once · weights, squares (r,) sum w and sum w^2 of a tick, 0.0 where it has no unit
-
-        >>> worth, row = Worth(), np.array([0])
-        >>> [round(float(worth.weight(row, np.array([w]), np.array([w * w]))[0]), 1) for w in (1.0, 10.0, 10.0, 10.0)]
-        [1.0, 9.2, 9.6, 9.7]
+        rows  (r,) series ids, each once · weights, squares (r,) sum w and sum w^2 of its units, 0.0 where it has none
         """
         resize(self, int(rows.max(initial=-1)) + 1)
         own = np.divide(squares, weights, out=np.zeros(len(rows)), where=weights > 0)
@@ -43,7 +39,24 @@ class Worth:
         keeps = np.exp(-weights[has] / own[has] / LAST_UNITS)
         self.weights[at] = self.weights[at] * keeps + weights[has]
         self.squares[at] = self.squares[at] * keeps + squares[has]
+
+    def weight(self, rows: Ids, weights: Floats, squares: Floats) -> Floats:
+        """(r,) what these sums of a tick, taken in or not, are to be divided by: 1.0 where nothing is sampled.
+
+        Where no tick of a series was taken in it is the sums' own; NaN where they have no unit either.
+
+        >>> worth, row = Worth(), np.array([0])
+        >>> for w in (1.0, 10.0, 10.0, 10.0):
+        ...     worth.add(row, np.array([w]), np.array([w * w]))
+        ...     print(round(float(worth.weight(row, np.array([w]), np.array([w * w]))[0]), 1))
+        1.0
+        9.2
+        9.6
+        9.7
+        """
+        resize(self, int(rows.max(initial=-1)) + 1)
+        own = np.divide(squares, weights, out=np.full(len(rows), np.nan), where=weights > 0)
         sums = self.weights[rows].astype(np.float64)
-        told = np.divide(self.squares[rows], sums, out=np.full(len(rows), np.nan), where=sums > 0)
-        weight: Floats = np.maximum(told, own / JUMP)
+        told = np.divide(self.squares[rows], sums, out=own.copy(), where=sums > 0)
+        weight: Floats = np.fmax(told, own / JUMP)
         return weight

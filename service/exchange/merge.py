@@ -40,11 +40,12 @@ from service.ingest.stage import CELL_LIFE_NS, NO_METRIC
 from service.ingest.stretches import Stretches
 from service.ingest.stretches import together as stretches_of
 
-MERGE_FORMAT = 4
+MERGE_FORMAT = 5
 """Of what a snapshot of ours adds to the pipeline's."""
-MERGE_READABLE = (1, 2, 3, MERGE_FORMAT)
+MERGE_READABLE = (1, 2, 3, 4, MERGE_FORMAT)
 """In 1 no sessions were joined here. In 2 it was not told what legs of sessions are made of. In 3
-cells had neither a prompt nor a model that answered."""
+cells had neither a prompt nor a model that answered. In 4 sessions were saved with the queue that is made of them
+since."""
 HELD_BYTES_MAX = 128 << 20
 """Parts that may wait for a partition of which nobody reports; with more the oldest slot closes without it."""
 SILENT_NS = 30 * SECOND_NS

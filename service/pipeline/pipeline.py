@@ -61,12 +61,13 @@ class Outcome:
     legs: tuple[Legs, ...] = ()
 
 
-FORMAT = 14
+FORMAT = 15
 """Of the first stage's part of the state: it grows when an older version could not go on from it."""
-READABLE = (8, 9, 10, 11, 12, 13, FORMAT)
+READABLE = (8, 9, 10, 11, 12, 13, 14, FORMAT)
 """Formats that this version goes on from.
 
-In 13 cells had neither a prompt nor a model that answered (`ingest/cardinality.py`). In 12 open sessions did not know
+In 14 sessions were saved with the queue in which they wait to be looked at again; it is made of them since. In 13 cells
+had neither a prompt nor a model that answered (`ingest/cardinality.py`). In 12 open sessions did not know
 how they stand (`ingest/join/format12.py`). In 11 traces did not remember what they went through
 (`ingest/join/format11.py`). In 10 spans told no types of error, and nothing was kept for causes
 (`ingest/join/format10.py`). In 9 the streams of metrics had their resource for a key

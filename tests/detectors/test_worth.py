@@ -106,21 +106,36 @@ def test_a_canary_of_few_calls_does_not_seem_worse() -> None:
             assert all(word.verdict is not Verdict.ANOMALOUS for word in said.values()), (seed, minute)
 
 
+def taken(worth: Worth, rows: np.ndarray, weights: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """What a tick's sums are to be divided by, once they are taken in."""
+    worth.add(rows, weights, squares)
+    return worth.weight(rows, weights, squares)
+
+
 def test_where_less_is_kept_from_now_on_a_unit_is_not_many() -> None:
     """The first unit of weight ten after a hundred of one counts as two, and more are kept apart soon."""
     worth, row = Worth(), np.array([0], np.int32)
     for _ in range(100):
-        assert worth.weight(row, np.ones(1), np.ones(1)).tolist() == [1.0]
-    first = worth.weight(row, np.array([10.0]), np.array([100.0]))
+        assert taken(worth, row, np.ones(1), np.ones(1)).tolist() == [1.0]
+    first = taken(worth, row, np.array([10.0]), np.array([100.0]))
     assert 10.0 / first[0] <= JUMP
     for _ in range(60):
-        last = worth.weight(row, np.array([10.0]), np.array([100.0]))
+        last = taken(worth, row, np.array([10.0]), np.array([100.0]))
     assert last[0] == pytest.approx(10.0, rel=0.02)
-    assert worth.weight(row, np.zeros(1), np.zeros(1)) == last, "a tick without a unit says nothing"
+    assert taken(worth, row, np.zeros(1), np.zeros(1)) == last, "a tick without a unit says nothing"
 
 
 def test_what_was_never_sampled_counts_as_it_is() -> None:
     worth, rows = Worth(), np.arange(3, dtype=np.int32)
-    assert np.isnan(worth.weight(rows, np.zeros(3), np.zeros(3))).all()
+    assert np.isnan(taken(worth, rows, np.zeros(3), np.zeros(3))).all()
     for units in (1.0, 7.0, 1e6):
-        assert worth.weight(rows, np.full(3, units), np.full(3, units)).tolist() == [1.0, 1.0, 1.0]
+        assert taken(worth, rows, np.full(3, units), np.full(3, units)).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_what_is_asked_of_a_part_of_a_tick_is_not_taken_in() -> None:
+    """Of a series that nothing was taken in of, its own units say what they are worth."""
+    worth, row = Worth(), np.array([0], np.int32)
+    assert worth.weight(row, np.array([10.0]), np.array([100.0])).tolist() == [10.0]
+    worth.add(row, np.ones(1), np.ones(1))
+    for _ in range(5):
+        assert worth.weight(row, np.array([10.0]), np.array([100.0])).tolist() == [10.0 / JUMP]

@@ -46,7 +46,7 @@ _IS_LOOSE, _IS_LIVE, _FIRST_ANSWER = 128, 1, 8
 
 def converted(saved: Mapping[str, Array]) -> dict[str, Array]:
     """The same state as `saved.py` has it."""
-    made = {name: saved[name] for name in ("seed", "queue", "text")}
+    made = {name: saved[name] for name in ("seed", "text")}
     for name, columns in _FIELDS.items():
         made[f"{name}_at"] = saved[f"{name}_at"]
         made[name] = _rows(saved[name], columns, _more(name))

@@ -42,7 +42,7 @@ class DamagedError(ValueError):
 
 def snapshot(tables: Tables) -> dict[str, Array]:
     """All that is saved of the tables."""
-    saved: dict[str, Array] = {"seed": np.array(tables.seed, np.int64), "queue": tables.queue()}
+    saved: dict[str, Array] = {"seed": np.array(tables.seed, np.int64)}
     saved["state"], saved["text"] = tables.state().copy(), tables.text()
     for name in SAVED:
         at = tables.live(name)
@@ -85,8 +85,6 @@ def restore(tables: Tables, saved: Arrays) -> None:
     for name in SAVED:
         at = saved[f"{name}_at"]
         high = int(at[-1]) + 1 if len(at) else 0
-        if name == "sessions" and len(saved["queue"]):  # The queue may still name rows that are not in use any more.
-            high = max(high, int(saved["queue"][:, 1].max()) + 1)
         tables.set_rows(name, high, np.setdiff1d(np.arange(high, dtype=np.int32), at).astype(np.int32))
         rows = tables.rows(name)
         for field in saved[name].dtype.names or ():
@@ -95,7 +93,6 @@ def restore(tables: Tables, saved: Arrays) -> None:
     for field in state.dtype.names or ():
         state[field] = saved["state"][field]
     tables.set_text(saved["text"].tobytes())
-    tables.set_queue(np.ascontiguousarray(saved["queue"], np.int64))
     ends = np.cumsum(saved["waiting_sizes"])
     for slot, end, size in zip(saved["slots_at"].tolist(), ends.tolist(), saved["waiting_sizes"].tolist(), strict=True):
         tables.set_waiting(slot, np.ascontiguousarray(saved["waiting"][end - size : end], np.int32))
@@ -130,9 +127,6 @@ def _check(tables: Tables, saved: Arrays) -> None:
         raise DamagedError("the spans that wait are not those of the slots")
     if pending != waits:
         raise DamagedError(f"{pending} spans wait by the state, {waits} by the table")
-    queued = saved["queue"][:, 1] if saved["queue"].ndim == 2 and saved["queue"].shape[1] == 2 else np.array([-1])
-    if queued.min(initial=0) < 0 or queued.max(initial=0) >= ROWS_MAX:
-        raise DamagedError("the queue of sessions names a row that cannot be")
 
 
 def _check_rows(name: str, at: Array, rows: Array, dtype: np.dtype[Any]) -> None:

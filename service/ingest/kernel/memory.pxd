@@ -258,10 +258,11 @@ cdef inline void leave(Index* index, uint64_t hashed, row_t row) noexcept nogil:
     index.used -= 1
 
 
-# A heap of times and rows, the least first.
+# A heap of times and rows, the least first; of one time, the least `tie`, so that it is the same whatever came first.
 cdef struct Due:
     int64_t at
     row_t row
+    word_t tie
 
 
 cdef struct Heap:
@@ -269,7 +270,11 @@ cdef struct Heap:
     row_t size, room
 
 
-cdef inline void push(Heap* heap, int64_t at, row_t row) noexcept nogil:
+cdef inline bint is_before(Due one, Due other) noexcept nogil:
+    return one.at < other.at or (one.at == other.at and one.tie < other.tie)
+
+
+cdef inline void push(Heap* heap, Due due) noexcept nogil:
     cdef row_t place = heap.size, parent
     if place == heap.room:
         heap.room = 2 * heap.room + 64
@@ -277,24 +282,34 @@ cdef inline void push(Heap* heap, int64_t at, row_t row) noexcept nogil:
     heap.size += 1
     while place > 0:
         parent = (place - 1) >> 1
-        if heap.due[parent].at <= at:
+        if not is_before(due, heap.due[parent]):
             break
         heap.due[place] = heap.due[parent]
         place = parent
-    heap.due[place].at, heap.due[place].row = at, row
+    heap.due[place] = due
 
 
 cdef inline void pop(Heap* heap) noexcept nogil:
-    cdef Due last
-    cdef row_t place = 0, child
     heap.size -= 1
-    last = heap.due[heap.size]
+    _sink(heap, 0, heap.due[heap.size])
+
+
+cdef inline void _sink(Heap* heap, row_t place, Due due) noexcept nogil:
+    """Put one into the place that is empty, or below it."""
+    cdef row_t child
     while 2 * place + 1 < heap.size:
         child = 2 * place + 1
-        if child + 1 < heap.size and heap.due[child + 1].at < heap.due[child].at:
+        if child + 1 < heap.size and is_before(heap.due[child + 1], heap.due[child]):
             child += 1
-        if heap.due[child].at >= last.at:
+        if not is_before(heap.due[child], due):
             break
         heap.due[place] = heap.due[child]
         place = child
-    heap.due[place] = last
+    heap.due[place] = due
+
+
+cdef inline void heapify(Heap* heap) noexcept nogil:
+    """Have it be a heap, whatever lies where."""
+    cdef row_t place
+    for place in range(heap.size // 2 - 1, -1, -1):
+        _sink(heap, place, heap.due[place])

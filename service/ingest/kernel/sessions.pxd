@@ -4,7 +4,7 @@ from libc.string cimport memset
 
 from service.ingest.kernel.labels cimport label, model_of
 from service.ingest.kernel.memory cimport (
-    NONE, enter, give_back, hash_of, leave, next_like, pop, push, row_t, show, take, word_t
+    NONE, Due, enter, give_back, hash_of, heapify, leave, next_like, pop, push, row_t, show, take, word_t
 )
 from service.ingest.kernel.rows cimport *
 from service.ingest.kernel.slots cimport SLOT_NS, slot_of
@@ -18,6 +18,7 @@ cdef enum:
     NOTHING_NEW = 0
     MAY_END = 1         # It may be due sooner,
     HAS_ROOT = 2        # as one of its traces has a root now, or what may be its top.
+    QUEUE_SPARE = 64    # Places in the queue that may be stale beside as many as sessions are open.
 
 
 cdef inline row_t find_session(Join* t, uint64_t high, uint64_t low) noexcept nogil:
@@ -205,7 +206,29 @@ cdef inline void _requeue(Join* t, row_t at) noexcept nogil:
     cdef int64_t due_ns = due(t, &t.sessions[at], 0)
     if due_ns < t.sessions[at].queued:
         t.sessions[at].queued = due_ns
-        push(&t.queue, due_ns, at)
+        enqueue(t, at)
+
+
+cdef inline void enqueue(Join* t, row_t at) noexcept nogil:
+    """Have a session looked at again when it says. Of those due at once the key decides, so no history does."""
+    cdef uint64_t key = t.sessions[at].low
+    push(&t.queue, Due(t.sessions[at].queued, at, <word_t>(key ^ (key >> 32))))
+    if t.queue.size > 2 * (t.session_table.high - t.session_table.n_free) + QUEUE_SPARE:
+        _drop_stale(t)
+
+
+cdef inline void _drop_stale(Join* t) noexcept nogil:
+    """Take out of the queue what names a session that is over, or due at another time.
+
+    Else they would stay until they are due: a trace begins as one without a root, which is waited for much longer.
+    """
+    cdef row_t i, kept = 0
+    for i in range(t.queue.size):
+        if t.sessions[t.queue.due[i].row].queued == t.queue.due[i].at:
+            t.queue.due[kept] = t.queue.due[i]
+            kept += 1
+    t.queue.size = kept
+    heapify(&t.queue)
 
 
 cdef inline row_t next_due(Join* t) noexcept nogil:
@@ -223,7 +246,7 @@ cdef inline row_t next_due(Join* t) noexcept nogil:
         pop(&t.queue)
         if due_ns != INT64_MAX:
             t.sessions[at].queued = due_ns
-            push(&t.queue, due_ns, at)
+            enqueue(t, at)
     return NONE
 
 

@@ -1,7 +1,9 @@
 # Open slots: 10 s of event time in which spans ended that wait. They are found by their start; a heap has the first.
 from libc.stdint cimport int64_t, uint64_t
 
-from service.ingest.kernel.memory cimport NONE, enter, give_back, hash_of, leave, next_like, pop, push, row_t, take
+from service.ingest.kernel.memory cimport (
+    NONE, Due, enter, give_back, hash_of, leave, next_like, pop, push, row_t, take
+)
 from service.ingest.kernel.rows cimport *
 
 cdef extern from "kernel.h" nogil:
@@ -29,7 +31,7 @@ cdef inline row_t slot_of(Join* t, int64_t start) noexcept nogil:
     slot = &t.slots[row]
     slot.start, slot.page, slot.ended, slot.waiting, slot.sessions = start, NONE, NONE, 0, 0
     enter(&t.slot_index, hash_of(t.seed, start, 0), row)
-    push(&t.opened, start, row)
+    push(&t.opened, Due(start, row, 0))
     return row
 
 

@@ -5,10 +5,11 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from service.ingest.kernel.memory cimport (
-    NONE, Fingerprint, Heap, Index, Table, enter, fingerprint, free_table, hash_of, hide, larger_memory, make_index,
+    NONE, Due, Fingerprint, Index, Table, enter, fingerprint, free_table, hash_of, hide, larger_memory, make_index,
     make_room, push, row_t, rows_memory, show, take
 )
 from service.ingest.kernel.rows cimport *
+from service.ingest.kernel.sessions cimport enqueue
 from service.ingest.kernel.slots cimport SLOT_NS, list_waiting, put_in
 from service.ingest.kernel.stretch cimport Touched
 from service.ingest.kernel.structs cimport structs
@@ -225,6 +226,11 @@ cdef class Tables:
         ]
 
     @property
+    def queue_places(self):
+        """Places in the queue of sessions, stale ones with them."""
+        return self.t.queue.size
+
+    @property
     def words_used(self):
         """Words, and bytes of their texts."""
         return self.t.word_table.high, self.t.text_used
@@ -305,12 +311,6 @@ cdef class Tables:
         """The text of all words."""
         return np.frombuffer((<const char*>self.t.text)[: self.t.text_used], np.uint8)
 
-    def queue(self):
-        """(sessions, 2) when sessions are looked at again, and their rows, as they stand in the heap."""
-        cdef row_t i
-        return np.array([(self.t.queue.due[i].at, self.t.queue.due[i].row) for i in range(self.t.queue.size)],
-                        np.int64).reshape(-1, 2)
-
     def waiting(self, row_t slot):
         """The waits of a slot, in the order in which they came."""
         self.room_for_units(self.t.slots[slot].waiting)
@@ -344,14 +344,6 @@ cdef class Tables:
         memcpy(self.t.text, <const char*>text, len(text))
         self.t.text_used = <place_t>len(text)
 
-    def set_queue(self, int64_t[:, ::1] queue):
-        """Put back when sessions are looked at again."""
-        cdef Heap* heap = &self.t.queue
-        cdef row_t i
-        heap.size = 0
-        for i in range(<row_t>queue.shape[0]):  # It is a heap already, so that nothing moves.
-            push(heap, queue[i, 0], <row_t>queue[i, 1])
-
     def set_waiting(self, row_t slot, row_t[::1] waits):
         """Put back the waits of a slot, in the order in which they came."""
         cdef row_t i
@@ -368,7 +360,7 @@ cdef class Tables:
         cdef Join* t = &self.t
         cdef row_t row
         cdef Trace* trace
-        t.opened.size = 0
+        t.opened.size = t.queue.size = 0
         for row in self.live("spans").tolist():
             if not t.spans[row].flags & IS_LOOSE:
                 trace = &t.traces[t.spans[row].trace]
@@ -380,9 +372,10 @@ cdef class Tables:
                 enter(&t.trace_index, hash_of(t.seed, t.traces[row].high, t.traces[row].low), row)
         for row in self.live("sessions").tolist():
             enter(&t.session_index, hash_of(t.seed, t.sessions[row].high, t.sessions[row].low), row)
+            enqueue(t, row)
         for row in self.live("slots").tolist():
             enter(&t.slot_index, hash_of(t.seed, t.slots[row].start, 0), row)
-            push(&t.opened, t.slots[row].start, row)
+            push(&t.opened, Due(t.slots[row].start, row, 0))
         for row in self.live("words").tolist():
             if t.words[row].size > 0:
                 enter(&t.word_index, t.words[row].hashed, row)

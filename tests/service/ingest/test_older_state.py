@@ -1,6 +1,6 @@
 """State that versions before this one saved: this one goes on from it, and loses nothing.
 
-Each fixture is what format 8 to 13 was at one moment of a stream, all of the stream's bodies, and what an older
+Each fixture is what format 8 to 14 was at one moment of a stream, all of the stream's bodies, and what an older
 version counted of calls from there on. Not all is equal since: what a root and what a failure is has changed.
 """
 
@@ -19,7 +19,7 @@ from service.pipeline.pipeline import FormatError, Pipeline, State
 from tests.service.ingest.wire import FIXTURES, Stream, same_slots
 from tests.service.test_pipeline import end_ns, rules
 
-STATES = [FIXTURES / f"state-{number}" for number in (8, 9, 10, 11, 12, 13)]
+STATES = [FIXTURES / f"state-{number}" for number in (8, 9, 10, 11, 12, 13, 14)]
 PATHS = sorted(path for states in STATES for path in states.glob("*.npz") if path.stem not in ("pipeline", "metrics"))
 
 
@@ -84,9 +84,9 @@ def test_a_pipeline_goes_on(states: Path) -> None:
                 said += [(number, _without_cause(notice)) for notice in outcome.notices]
     assert [each for each in told[0] if each[0] >= cut] == told[1] and len(told[1]) >= 2
     saved = restored.snapshot()
-    assert saved.arrays["format"].tolist() == [14]
+    assert saved.arrays["format"].tolist() == [15]
     alerts = {name: said for name, said in saved.alerts.items() if name != "parts"}  # As before parts had versions.
-    with pytest.raises(FormatError, match="state format 7; this version reads 8, 9, 10, 11, 12, 13 and 14"):
+    with pytest.raises(FormatError, match="state format 7; this version reads 8, 9, 10, 11, 12, 13, 14 and 15"):
         whole.restore(State({**saved.arrays, "format": np.array([7])}, alerts))
 
 

@@ -19,7 +19,7 @@ def saved() -> dict[str, Any]:
     stream.send(*(chat(2, n, 1, 100 + n % 3, tenant__id="t") for n in range(1, 100)), now_s=104)
     stream.send(chat(3, 1, 140, 141), chat(4, 2, 60, 65, 1), now_s=150)
     state = dict(stream.ingest.snapshot())
-    assert all(len(state[f"join.{name}"]) for name in ("spans", "waits", "traces", "sessions", "slots", "queue"))
+    assert all(len(state[f"join.{name}"]) for name in ("spans", "waits", "traces", "sessions", "slots"))
     return state
 
 
@@ -79,12 +79,12 @@ def test_fields_and_their_sizes_are_checked(name: str) -> None:
             Ingest.restore({**state, "join.spans": large}, Stream().limits)
 
 
-@pytest.mark.parametrize("name", ["waiting", "waiting_sizes", "queue", "spans_at", "words_at", "text"])
+@pytest.mark.parametrize("name", ["waiting", "waiting_sizes", "spans_at", "words_at", "text"])
 def test_lists_and_row_numbers_are_checked(name: str) -> None:
     """One that is shorter than it was, and one of negative numbers."""
     state = saved()
     array = state[f"join.{name}"]
-    for other in (-1 - array.astype(np.int64), array[:-1]) if name != "queue" else (-1 - array,):
+    for other in (-1 - array.astype(np.int64), array[:-1]):
         with pytest.raises(DamagedError):
             Ingest.restore({**state, f"join.{name}": other}, Stream().limits)
 
