@@ -171,9 +171,12 @@ class Errors:
         return dispersion.pooled_rho()
 
     def drift(self) -> Floats:
-        """(S, J) Kullback-Leibler distance of each alternative from the upper null, a session."""
-        u = self.baseline.upper.mean(1)[:, None]
-        p = _raised(u, RATIOS)
+        """(S, J) Kullback-Leibler distance of each alternative from the upper null, a unit as it is counted: of shares
+        as sampling leaves them, of which a unit tells more where failures alone are kept."""
+        failed, others = self.worth_failed.usual(), self.worth_others.usual()
+        odds = np.nan_to_num(others / failed, nan=1.0)
+        upper = self.baseline.upper.mean(1)[:, None]
+        u, p = _among_kept(upper, odds), _among_kept(_raised(upper, RATIOS), odds)
         drift: Floats = p * np.log(p / u) + (1 - p) * np.log((1 - p) / (1 - u))
         return drift
 
@@ -290,12 +293,17 @@ def _sums(tick: Tick) -> tuple[Ids, Floats, Floats, Floats, Floats]:
 
 
 def _seen(share: Floats, counted: Counted) -> Floats:
-    """Failed shares (r,) or (r, J) of the whole as they are among what sampling left: their odds grow by `odds`."""
+    """Failed shares (r,) or (r, J) of the whole as they are among what sampling left of this tick."""
     if counted.odds is None or (counted.odds == 1).all():
         return share
-    odds = counted.odds.reshape(-1, *(1,) * (share.ndim - 1))
-    seen: Floats = share * odds / (1 - share + share * odds)
-    return seen
+    return _among_kept(share, counted.odds)
+
+
+def _among_kept(share: Floats, odds: Floats) -> Floats:
+    """The same, where the odds of a failure grow by `odds` (r,)."""
+    grown = share * odds.reshape(-1, *(1,) * (share.ndim - 1))
+    kept: Floats = grown / (1 - share + grown)
+    return kept
 
 
 def _whole(counted: Counted) -> Floats:

@@ -56,7 +56,12 @@ class Worth:
         """
         resize(self, int(rows.max(initial=-1)) + 1)
         own = np.divide(squares, weights, out=np.full(len(rows), np.nan), where=weights > 0)
-        sums = self.weights[rows].astype(np.float64)
-        told = np.divide(self.squares[rows], sums, out=own.copy(), where=sums > 0)
-        weight: Floats = np.fmax(told, own / JUMP)
+        usual = self.usual()[rows]
+        weight: Floats = np.fmax(np.where(np.isnan(usual), own, usual), own / JUMP)
         return weight
+
+    def usual(self) -> Floats:
+        """(S,) what sums of the series' last units are divided by, NaN where none was taken in."""
+        sums = self.weights.astype(np.float64)
+        usual: Floats = np.divide(self.squares, sums, out=np.full(len(sums), np.nan), where=sums > 0)
+        return usual

@@ -83,6 +83,18 @@ def test_weights_are_remembered_for_minutes_without() -> None:
     assert errors.Errors(1.5, 0.0).counted(quiet).odds == pytest.approx([1.0])
 
 
+def test_a_minute_of_the_sample_tells_over_half_of_one_of_the_whole() -> None:
+    """Fewer units by far are kept, of which each tells more: that decides how long a change takes to be seen."""
+    told = []
+    for is_sampled in (False, True):
+        _, detector = delays(is_sampled, 1.0, 1)
+        spread = detector.engine.dispersion
+        a_minute = spread.effective_sum[1:, 0] / spread.ticks_sum[1:]
+        told.append(a_minute[:, None] * detector.engine.signal.drift()[1:])
+    share = told[1] / told[0]
+    assert 0.5 < np.median(share) < 1.0
+
+
 def test_a_suspicion_comes_before_the_page() -> None:
     """Of a share that triples the gauge tells within the hour, before the page; of calm days hardly anything."""
     rng, detector, watching = np.random.default_rng(4), errors.build(TERMS), Watching(SERIES + 1)

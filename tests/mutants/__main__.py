@@ -20,6 +20,7 @@ from tests.mutants.changes import CHANGES, Change
 ROOT = Path(__file__).parents[2]
 TESTS = (
     "tests/service/test_gate.py", "tests/service/ingest/test_ties.py", "tests/service/ingest/test_saved.py",
+    "tests/service/ingest/test_bounds.py",
     "tests/service/ingest/test_join.py", "tests/service/ingest/test_sessions.py",
     "tests/service/ingest/test_odd_streams.py", "tests/service/ingest/test_reference.py",
 )  # fmt: skip

@@ -190,16 +190,3 @@ def test_the_queue_of_sessions_is_as_long_as_few_are_open() -> None:
         tables = stream.ingest.join.tables
         assert tables.count("sessions") < 400 and tables.queue_places < 1_000
     assert stream.flush().tally.sessions == 6_000
-
-
-def test_sessions_due_at_once_close_in_one_order() -> None:
-    """Whatever came first, and whether the state was read back in between: the keys decide."""
-    orders = []
-    for numbers, stops in (([1, 2, 3, 4, 5], False), ([4, 2, 5, 1, 3], False), ([5, 3, 1, 4, 2], True)):
-        stream = Stream()
-        stream.send(*(agent(number, 1, 0, 10, f"a{number}") for number in numbers))
-        if stops:
-            stream.ingest = Ingest.restore(stream.ingest.snapshot(), stream.limits)
-        stream.send(agent(9, 1, 200, 200, "clock"))
-        orders.append([texts.agent for legs in stream.ingest.legs.values() for texts in legs.texts])
-    assert orders[0] == orders[1] == orders[2] and len(orders[0]) == 5
