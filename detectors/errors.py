@@ -60,6 +60,17 @@ class ErrorBaseline:
         resize(self, 0)
 
 
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Of (r,) series that counted: sum w of their failed units and of the others, and sum w^2 of both."""
+
+    rows: Ids
+    failed: Floats
+    of_failed: Floats
+    others: Floats
+    of_others: Floats
+
+
 class Errors:
     """The signal of failed shares. A run's sums are failed, all, and expected failed."""
 
@@ -87,20 +98,22 @@ class Errors:
         Where sampling keeps failures and thins out the rest, failures are as many as they were, among fewer others. So
         their share is another; by how much tell the odds, see `_seen`. Shares of the baseline are those of the whole.
         """
-        rows, failed, of_failed, others, of_others = _sums(tick)
-        self.worth_failed.add(rows, failed, of_failed)
-        self.worth_others.add(rows, others, of_others)
-        return self.counted_of_slot(tick)
+        sums = _sums(tick)
+        self.worth_failed.add(sums.rows, sums.failed, sums.of_failed)
+        self.worth_others.add(sums.rows, sums.others, sums.of_others)
+        return self._worth(tick.start_ns // TICK_NS, sums)
 
     def counted_of_slot(self, slot: Tick) -> Counted:
         """The same, by what units of the ticks before are worth."""
-        rows, failed, of_failed, others, of_others = _sums(slot)
-        told = self.worth_failed.weight(rows, failed, of_failed)
-        of_rest = self.worth_others.weight(rows, others, of_others)
+        return self._worth(slot.start_ns // TICK_NS, _sums(slot))
+
+    def _worth(self, index: int, sums: _Sums) -> Counted:
+        told = self.worth_failed.weight(sums.rows, sums.failed, sums.of_failed)
+        of_rest = self.worth_others.weight(sums.rows, sums.others, sums.of_others)
         # What was never seen is sampled as the others are, as far as anybody knows.
         one, other = np.where(np.isnan(told), of_rest, told), np.where(np.isnan(of_rest), told, of_rest)
-        k, m = failed / one, others / other
-        return Counted(slot.start_ns // TICK_NS, rows, k + m, k, np.empty((len(rows), 0)), other / one)
+        k, m = sums.failed / one, sums.others / other
+        return Counted(index, sums.rows, k + m, k, np.empty((len(sums.rows), 0)), other / one)
 
     def learn(self, counted: Counted, hour: int) -> None:
         whole = _whole(counted)
@@ -173,9 +186,9 @@ class Errors:
     def drift(self) -> Floats:
         """(S, J) Kullback-Leibler distance of each alternative from the upper null, a unit as it is counted: of shares
         as sampling leaves them, of which a unit tells more where failures alone are kept."""
-        failed, others = self.worth_failed.usual(), self.worth_others.usual()
-        odds = np.nan_to_num(others / failed, nan=1.0)
         upper = self.baseline.upper.mean(1)[:, None]
+        rows = np.arange(len(upper), dtype=np.int32)
+        odds = np.nan_to_num(self.worth_others.usual(rows) / self.worth_failed.usual(rows), nan=1.0)
         u, p = _among_kept(upper, odds), _among_kept(_raised(upper, RATIOS), odds)
         drift: Floats = p * np.log(p / u) + (1 - p) * np.log((1 - p) / (1 - u))
         return drift
@@ -282,14 +295,13 @@ class Errors:
         }
 
 
-def _sums(tick: Tick) -> tuple[Ids, Floats, Floats, Floats, Floats]:
-    """(r,) series that counted; the weights of their failed units, and squares of these; and both of the others."""
+def _sums(tick: Tick) -> _Sums:
     at = np.flatnonzero(tick.count > 0)
     rows, count, failed, squares = tick.series[at], tick.count[at], tick.failed[at], tick.squares[at]
     of_failed = failed * squares / count  # What does not tell its failures' squares has all of one weight.
     _, here, there = np.intersect1d(rows, tick.failed_squares.cell, return_indices=True)
     of_failed[here] = tick.failed_squares.count[there]
-    return rows, failed, of_failed, count - failed, squares - of_failed
+    return _Sums(rows, failed, of_failed, count - failed, squares - of_failed)
 
 
 def _seen(share: Floats, counted: Counted) -> Floats:

@@ -56,12 +56,12 @@ class Worth:
         """
         resize(self, int(rows.max(initial=-1)) + 1)
         own = np.divide(squares, weights, out=np.full(len(rows), np.nan), where=weights > 0)
-        usual = self.usual()[rows]
+        usual = self.usual(rows)
         weight: Floats = np.fmax(np.where(np.isnan(usual), own, usual), own / JUMP)
         return weight
 
-    def usual(self) -> Floats:
-        """(S,) what sums of the series' last units are divided by, NaN where none was taken in."""
-        sums = self.weights.astype(np.float64)
-        usual: Floats = np.divide(self.squares, sums, out=np.full(len(sums), np.nan), where=sums > 0)
+    def usual(self, rows: Ids) -> Floats:
+        """(r,) what sums of these series' last units are divided by, NaN where none was taken in."""
+        sums = self.weights[rows].astype(np.float64)
+        usual: Floats = np.divide(self.squares[rows], sums, out=np.full(len(rows), np.nan), where=sums > 0)
         return usual
