@@ -288,6 +288,7 @@ class Daemon:
                 self._gather(outcome)
             if marks:  # What a person said is kept before it is answered, as it cannot be read again.
                 await self._save()
+                self.looks.anew()
             answer_all(arrivals, [answer for outcome in outcomes for answer in outcome.answers])
             if self.steps.set_aside:
                 await self._set_aside()

@@ -86,6 +86,19 @@ def test_a_silence_is_set_listed_and_ended(daemon: Running) -> None:
     assert status == 1 and "no silences begin with" in error
 
 
+def test_what_was_said_shows_at_once(daemon: Running) -> None:
+    """However short a time ago somebody looked: the list after a silence has it, and the one after its end says so."""
+    url = daemon.addresses()[1] + "/api/v1/silences"
+    for _ in range(3):
+        before = {one["id"] for one in httpx.get(url).json()["silences"]}
+        said = {"matchers": ["agent=two"], "for": "2h", "by": "anna", "why": "y"}
+        assert httpx.post(url, json=said).status_code == 200
+        (number,) = {one["id"] for one in httpx.get(url).json()["silences"]} - before
+        assert httpx.delete(f"{url}/{number}").status_code == 200
+        states = {one["id"]: one["state"] for one in httpx.get(url).json()["silences"]}
+        assert states[number] == "expired"
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
